@@ -1,0 +1,953 @@
+/* reflex-infer: low-latency inference kernels for edge NVIDIA GPUs.
+ *
+ * Generated from the Rust sources by `./dev header`; do not edit.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+
+#ifndef REFLEX_INFER_H
+#define REFLEX_INFER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The tag that cudaStream_t and CUstream use. */
+struct CUstream_st;
+
+// A row's result does not depend, bit for bit, on how many other rows there are.
+#define REFLEX_MATMUL_BATCH_INVARIANT 1
+
+// What its address must be a multiple of.
+#define Workspace_ALIGNMENT 256
+
+// A device and what the library keeps for it. Opaque; immutable after creation; usable from many threads at once.
+typedef struct reflex_context reflex_context;
+
+// A point in a stream, with its time. Opaque.
+typedef struct reflex_event reflex_event;
+
+// A captured sequence of launches that can be replayed. Opaque.
+typedef struct reflex_graph reflex_graph;
+
+// How this library was built. The strings live as long as the program and are never null.
+typedef struct reflex_build_info {
+    // `"0.1.0"`.
+    const char *version;
+    // The kernel images inside, `"87;90a;80-virtual"` for example; empty when built without kernels.
+    const char *cuda_archs;
+    // Release of the compiler that made them, `"13.0"`; empty when built without kernels.
+    const char *nvrtc_version;
+    // Target triple.
+    const char *target;
+} reflex_build_info;
+
+// What a call returned. Numbers are fixed for ever; new ones are appended.
+// `reflex_last_error_message` tells more about anything but `REFLEX_SUCCESS`.
+typedef int32_t reflex_status;
+
+// Where a context runs its calls.
+typedef uint32_t reflex_backend;
+
+// How to make a context. All zero: AUTO, device 0, one CPU thread per core.
+typedef struct reflex_context_params {
+    uint32_t struct_size;
+    // `REFLEX_BACKEND_*`.
+    reflex_backend backend;
+    // CUDA device ordinal.
+    int32_t device;
+    // Threads of the CPU backend, 0 for one per core, at most 1024.
+    uint32_t cpu_threads;
+} reflex_context_params;
+
+// Element type of a tensor. Plain types are 1..255; GGUF block formats are 0x100 + their ggml type number.
+// A block format counts elements in `shape`; its blocks are contiguous along the last dimension.
+typedef uint32_t reflex_dtype;
+
+// A CUDA stream: `cudaStream_t` and `CUstream` convert without a cast. NULL is the device's default stream.
+// Streams of foreign contexts (green contexts, MPS, torch) work.
+//
+// On the CPU backend every call runs at once and the value only tells captures apart.
+typedef struct CUstream_st *reflex_stream;
+
+// A view of an operand: the caller's memory, never owned by the library.
+//
+// `data == NULL` means the operand is absent. `shape` and `stride` are outermost first; entries from `rank` on are
+// ignored. Strides are in bytes; all zero means contiguous. A block format counts elements in `shape`; its last stride
+// is the bytes of one block. Pointers and strides must be multiples of the element size (2 for block formats).
+typedef struct reflex_tensor {
+    void *data;
+    reflex_dtype dtype;
+    uint32_t rank;
+    int64_t shape[4];
+    int64_t stride[4];
+} reflex_tensor;
+
+// Operands of `reflex_norm`.
+typedef struct reflex_norm_params {
+    uint32_t struct_size;
+    // Added to the mean square; 0 selects 1e-6. Finite and not negative.
+    float epsilon;
+    // `[.., dim]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
+    struct reflex_tensor x;
+    // Optional, the shape of `x`: added to it before the norm.
+    struct reflex_tensor residual;
+    // Optional, the shape of `x`: receives x + residual. May be `x` or `residual` itself.
+    struct reflex_tensor residual_out;
+    // Optional, `[dim]`.
+    struct reflex_tensor weight;
+    // The shape of `x`. May be `x` or `residual` itself.
+    struct reflex_tensor y;
+} reflex_norm_params;
+
+// The device of a context. Set `struct_size` to `sizeof(reflex_device_info)` before the call; fields that do not
+// apply, as the SM of a CPU, are 0.
+typedef struct reflex_device_info {
+    uint32_t struct_size;
+    // `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`.
+    reflex_backend backend;
+    // Zero-terminated, UTF-8.
+    char name[128];
+    // Compute capability as major * 10 + minor: 87 on Orin.
+    uint32_t sm;
+    // Streaming multiprocessors; threads of the CPU backend.
+    uint32_t sm_count;
+    // 1 when the GPU shares the host's memory, as on Jetson.
+    uint32_t integrated;
+    // Most shared memory of a block in bytes.
+    uint32_t shared_memory_per_block;
+    uint64_t l2_bytes;
+    // Memory of the device in bytes.
+    uint64_t total_memory;
+    // Top clock of the SMs in kHz, as the driver reports it; 0 when unknown.
+    uint32_t core_clock_khz;
+    // Top clock of the memory in kHz, as the driver reports it; 0 when unknown.
+    uint32_t memory_clock_khz;
+    // Width of the memory bus in bits; 0 when unknown.
+    uint32_t memory_bus_bits;
+    uint32_t reserved;
+} reflex_device_info;
+
+// The function `reflex_activation` applies.
+typedef uint32_t reflex_activation_kind;
+
+// Which keys a query sees.
+typedef uint32_t reflex_attention_mask;
+
+// How `reflex_rope` pairs the elements of a head.
+typedef uint32_t reflex_rope_mode;
+
+// Operands of `reflex_activation`.
+typedef struct reflex_activation_params {
+    uint32_t struct_size;
+    // `REFLEX_ACTIVATION_*`.
+    reflex_activation_kind kind;
+    // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free (halves of a merged buffer).
+    struct reflex_tensor gate;
+    // Optional, the shape of `gate`: multiplies the activated gate.
+    struct reflex_tensor up;
+    // The shape of `gate`. May be `gate` or `up` itself.
+    struct reflex_tensor y;
+} reflex_activation_params;
+
+// Operands of `reflex_add`.
+typedef struct reflex_add_params {
+    uint32_t struct_size;
+    // Multiplies `b`; 0 selects 1.
+    float scale;
+    // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
+    struct reflex_tensor a;
+    // The shape of `a`, or `[n]`: added to every row.
+    struct reflex_tensor b;
+    // The shape of `a`. May be `a` or `b` itself (`b` only when it has the shape of `a`).
+    struct reflex_tensor y;
+} reflex_add_params;
+
+// Operands of `reflex_argmax`.
+typedef struct reflex_argmax_params {
+    uint32_t struct_size;
+    uint32_t reserved;
+    // `[rows, n]`, F32, F16 or BF16, n at least 1.
+    struct reflex_tensor x;
+    // `[rows]`, I32: index of the greatest element of each row; the lowest index on a tie; NaN counts as less than
+    // everything; 0 when a row is NaN throughout.
+    struct reflex_tensor ids;
+    // Optional, `[m]`, I32: every element is increased by one, after nothing else of this launch reads it. Lets a
+    // captured decode step advance its own positions and lengths.
+    struct reflex_tensor counters;
+} reflex_argmax_params;
+
+// Operands of `reflex_attention`.
+typedef struct reflex_attention_params {
+    uint32_t struct_size;
+    // `REFLEX_ATTENTION_*`.
+    reflex_attention_mask mask;
+    // Multiplies q k^T; 0 selects 1 / sqrt(head_dim).
+    float scale;
+    uint32_t reserved;
+    // `[batch, tokens, q_heads, head_dim]`, F32, F16 or BF16.
+    struct reflex_tensor q;
+    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads.
+    struct reflex_tensor k;
+    // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`.
+    struct reflex_tensor v;
+    // Optional, `[batch]`, I32, read on the device: keys of each sequence, the new tokens' included; a value outside
+    // 0..=capacity is clamped. Absent: capacity.
+    struct reflex_tensor kv_lengths;
+    // `[batch, tokens, q_heads, v_head_dim]`, F32, F16 or BF16. A query that sees no key gives zeros.
+    struct reflex_tensor y;
+} reflex_attention_params;
+
+// Operands of `reflex_attention_decode`.
+typedef struct reflex_attention_decode_params {
+    uint32_t struct_size;
+    // Multiplies q k^T; 0 selects 1 / sqrt(head_dim).
+    float scale;
+    // `[batch, q_heads, head_dim]`, F32, F16 or BF16: one query a sequence, which sees every key of it.
+    struct reflex_tensor q;
+    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads.
+    struct reflex_tensor k;
+    // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`.
+    struct reflex_tensor v;
+    // Optional, `[batch]`, I32, read on the device: keys of each sequence, the new token's included; a value outside
+    // 0..=capacity is clamped. Absent: capacity.
+    struct reflex_tensor kv_lengths;
+    // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16. A sequence without keys gives zeros.
+    struct reflex_tensor y;
+    // Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    // The size depends on shapes alone, never on `kv_lengths`.
+    void *workspace;
+    size_t workspace_size;
+} reflex_attention_decode_params;
+
+// Operands of `reflex_embedding`.
+typedef struct reflex_embedding_params {
+    uint32_t struct_size;
+    // Multiplies every element; 0 selects 1.
+    float scale;
+    // `[vocab, dim]`, any weight type.
+    struct reflex_tensor table;
+    // `[tokens]`, I32, read on the device. An id outside the table gives a row of NaN.
+    struct reflex_tensor ids;
+    // `[tokens, dim]`, F32, F16 or BF16.
+    struct reflex_tensor y;
+} reflex_embedding_params;
+
+// Operands of `reflex_matmul`.
+typedef struct reflex_matmul_params {
+    uint32_t struct_size;
+    // `REFLEX_MATMUL_*` bits.
+    uint32_t flags;
+    // `[rows, k]`, F32, F16 or BF16.
+    struct reflex_tensor x;
+    // `[n, k]`, any weight type; data 16-byte aligned for block formats.
+    struct reflex_tensor weight;
+    // Optional, `[n]`, F32, F16 or BF16.
+    struct reflex_tensor bias;
+    // Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
+    struct reflex_tensor residual;
+    // `[rows, n]`, F32, F16 or BF16.
+    struct reflex_tensor y;
+    // Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    void *workspace;
+    size_t workspace_size;
+} reflex_matmul_params;
+
+// Operands of `reflex_rope`.
+typedef struct reflex_rope_params {
+    uint32_t struct_size;
+    // `REFLEX_ROPE_*`.
+    reflex_rope_mode mode;
+    // Base of the frequencies; 0 selects 10000.
+    float theta_base;
+    // Multiplies the position (1 / factor of linear scaling); 0 selects 1.
+    float freq_scale;
+    // Multiplies cosine and sine (YaRN's magnitude); 0 selects 1.
+    float magnitude;
+    // Leading elements of a head that are rotated, even; 0 selects all of them. The others pass through.
+    uint32_t rotary_dim;
+    // `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional where only K and V are wanted.
+    struct reflex_tensor q;
+    // `[tokens, kv_heads, head_dim]`. Optional.
+    struct reflex_tensor k;
+    // `[tokens, kv_heads, v_head_dim]`: copied to `v_cache`, not rotated. Present exactly when `v_cache` is.
+    struct reflex_tensor v;
+    // The shape of `q`; absent: q is rotated in place.
+    struct reflex_tensor q_out;
+    // The shape of `k`; absent: k is rotated in place, or with `k_cache` written there alone.
+    struct reflex_tensor k_out;
+    // `[tokens]`, I32, read on the device.
+    struct reflex_tensor positions;
+    // Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`).
+    struct reflex_tensor freq_factors;
+    // Optional, `[slots, kv_heads, head_dim]`, F16 or F32: receives the rotated K at each token's slot.
+    struct reflex_tensor k_cache;
+    // Optional, `[slots, kv_heads, v_head_dim]`, F16 or F32: receives V at each token's slot.
+    struct reflex_tensor v_cache;
+    // Optional, `[tokens]`, I32, read on the device: row of the caches for each token; absent: its position.
+    // A slot outside the cache is skipped (give -1 to padding tokens).
+    struct reflex_tensor slots;
+} reflex_rope_params;
+
+// Operands of `reflex_sample`.
+typedef struct reflex_sample_params {
+    uint32_t struct_size;
+    // Divides the logits that survive the filters; 0 takes the greatest logit, as `reflex_argmax` does.
+    float temperature;
+    // Keeps this many greatest logits; 0 keeps all. On a tie the lower index is kept.
+    uint32_t top_k;
+    // Keeps the smallest set of most probable tokens whose probability reaches this; 0 or 1 keeps all.
+    float top_p;
+    // Keeps tokens with at least this fraction of the greatest probability; 0 keeps all.
+    float min_p;
+    uint32_t reserved;
+    // Key of the random numbers.
+    uint64_t seed;
+    // `[rows, n]`, F32, F16 or BF16, n at least 1. NaN counts as minus infinity.
+    struct reflex_tensor logits;
+    // `[rows]`, I32, read on the device: the random number of a row depends on seed, row and this (give the
+    // position, so that every step of a replayed graph draws anew). Absent: 0.
+    struct reflex_tensor steps;
+    // `[rows]`, I32: the drawn token of each row.
+    struct reflex_tensor ids;
+    // Optional, `[m]`, I32: every element is increased by one once the draw is done. May be `steps` itself.
+    struct reflex_tensor counters;
+    // Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    void *workspace;
+    size_t workspace_size;
+} reflex_sample_params;
+
+// CUDA where a device and a matching kernel image exist, else CPU.
+#define REFLEX_BACKEND_AUTO 0
+
+// An NVIDIA GPU; an error where there is none.
+#define REFLEX_BACKEND_CUDA 1
+
+// The host's cores: pointers are host pointers.
+#define REFLEX_BACKEND_CPU 2
+
+// No type: the value of a zeroed tensor.
+#define REFLEX_DTYPE_NONE 0
+
+// IEEE 754 binary32.
+#define REFLEX_DTYPE_F32 1
+
+// IEEE 754 binary16.
+#define REFLEX_DTYPE_F16 2
+
+// bfloat16.
+#define REFLEX_DTYPE_BF16 3
+
+// 32-bit signed integer: token ids, positions, lengths, slots.
+#define REFLEX_DTYPE_I32 4
+
+// GGUF Q4_0: 32 elements in 18 bytes.
+#define REFLEX_DTYPE_Q4_0 258
+
+// GGUF Q8_0: 32 elements in 34 bytes.
+#define REFLEX_DTYPE_Q8_0 264
+
+// GGUF Q4_K: 256 elements in 144 bytes.
+#define REFLEX_DTYPE_Q4_K 268
+
+// GGUF Q5_K: 256 elements in 176 bytes.
+#define REFLEX_DTYPE_Q5_K 269
+
+// GGUF Q6_K: 256 elements in 210 bytes.
+#define REFLEX_DTYPE_Q6_K 270
+
+
+
+// The call did what it says; a launch was put on the stream.
+#define REFLEX_SUCCESS 0
+
+// An argument is null, out of range, of the wrong shape or inconsistent with another.
+#define REFLEX_INVALID_ARGUMENT 1
+
+// Valid, but this library has no kernel for it on this device: the engine's cue to fall back.
+#define REFLEX_UNSUPPORTED 2
+
+// The device is older than the oldest supported one, or no kernel image was built for it.
+#define REFLEX_UNSUPPORTED_DEVICE 3
+
+// The workspace in the params is smaller than `reflex_<op>_workspace_size` says.
+#define REFLEX_WORKSPACE_TOO_SMALL 4
+
+// A pointer or stride is not a multiple of what the element type needs.
+#define REFLEX_MISALIGNED 5
+
+// `struct_size` does not fit this library: too small, or larger with a tail that is not zero.
+#define REFLEX_ABI_MISMATCH 6
+
+// CUDA was asked for and there is no usable driver or device.
+#define REFLEX_NO_DRIVER 7
+
+// CUDA was asked for and this library was built without kernels.
+#define REFLEX_NOT_BUILT 8
+
+// The CUDA driver returned an error; the message holds its name.
+#define REFLEX_CUDA_ERROR 9
+
+// Host or device memory is exhausted.
+#define REFLEX_OUT_OF_MEMORY 10
+
+// A defect of the library. Please report it with the message.
+#define REFLEX_INTERNAL 11
+
+// x * sigmoid(x); with `up` this is SwiGLU.
+#define REFLEX_ACTIVATION_SILU 0
+
+// GELU in its tanh form; with `up` this is GeGLU as Gemma has it.
+#define REFLEX_ACTIVATION_GELU_TANH 1
+
+// GELU by the error function.
+#define REFLEX_ACTIVATION_GELU_ERF 2
+
+// Keys up to the query's own position, aligned to the end: query i of T sees keys 0 ..= length - T + i.
+#define REFLEX_ATTENTION_CAUSAL 0
+
+// Every key of the sequence.
+#define REFLEX_ATTENTION_FULL 1
+
+// Pairs (i, i + rotary_dim / 2): GPT-NeoX, Qwen, Hugging Face Llama.
+#define REFLEX_ROPE_NEOX 0
+
+// Pairs (2i, 2i + 1): the original Llama, GGUF files of architecture `llama`.
+#define REFLEX_ROPE_INTERLEAVED 1
+
+#ifndef __cplusplus
+/* Initialisers for C: `reflex_norm_params p = REFLEX_NORM_PARAMS_INIT;`. C++ has reflex/infer.hpp. */
+#define REFLEX_CONTEXT_PARAMS_INIT { .struct_size = sizeof(reflex_context_params) }
+#define REFLEX_NORM_PARAMS_INIT { .struct_size = sizeof(reflex_norm_params) }
+#define REFLEX_DEVICE_INFO_INIT { .struct_size = sizeof(reflex_device_info) }
+#define REFLEX_ACTIVATION_PARAMS_INIT { .struct_size = sizeof(reflex_activation_params) }
+#define REFLEX_ADD_PARAMS_INIT { .struct_size = sizeof(reflex_add_params) }
+#define REFLEX_ARGMAX_PARAMS_INIT { .struct_size = sizeof(reflex_argmax_params) }
+#define REFLEX_ATTENTION_PARAMS_INIT { .struct_size = sizeof(reflex_attention_params) }
+#define REFLEX_ATTENTION_DECODE_PARAMS_INIT { .struct_size = sizeof(reflex_attention_decode_params) }
+#define REFLEX_EMBEDDING_PARAMS_INIT { .struct_size = sizeof(reflex_embedding_params) }
+#define REFLEX_MATMUL_PARAMS_INIT { .struct_size = sizeof(reflex_matmul_params) }
+#define REFLEX_ROPE_PARAMS_INIT { .struct_size = sizeof(reflex_rope_params) }
+#define REFLEX_SAMPLE_PARAMS_INIT { .struct_size = sizeof(reflex_sample_params) }
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// How this library was built.
+struct reflex_build_info reflex_get_build_info(void);
+
+// Creates a context for one device.
+//
+// `params` may be NULL for the defaults. `*out` is set only on success and belongs to the caller, who gives it to
+// `reflex_context_destroy`. The caller's current CUDA context is not changed.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_ABI_MISMATCH`; with backend CUDA also `REFLEX_NO_DRIVER`,
+// `REFLEX_NOT_BUILT`, `REFLEX_UNSUPPORTED_DEVICE`, `REFLEX_CUDA_ERROR`. Since 0.1.
+reflex_status reflex_context_create(const struct reflex_context_params *params, struct reflex_context **out);
+
+// Destroys a context. NULL is ignored. Work on its streams must have finished, and its graphs must be destroyed first;
+// memory, streams and events made through it are the caller's to free before.
+void reflex_context_destroy(struct reflex_context *context);
+
+// Loads every kernel image now instead of on first use (about 0.1 s each). Useful before latencies matter;
+// launches inside a graph capture work without it. Does nothing on the CPU backend.
+reflex_status reflex_context_preload(const struct reflex_context *context);
+
+// The backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
+reflex_status reflex_context_backend(const struct reflex_context *context, reflex_backend *out);
+
+// The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.
+reflex_dtype reflex_dtype_from_ggml(uint32_t ggml_type);
+
+// The type's name, `"Q4_K"` for example; `"unknown"` for a number that is none. Never null.
+const char *reflex_dtype_name(reflex_dtype dtype);
+
+// Elements in one block: 1 for plain types, 32 or 256 for block formats, 0 for a number that is no type.
+uint32_t reflex_dtype_block_elements(reflex_dtype dtype);
+
+// Bytes of one block (of one element, for plain types), 0 for a number that is no type.
+uint32_t reflex_dtype_block_bytes(reflex_dtype dtype);
+
+// The message of the last call on this thread that did not return `REFLEX_SUCCESS`; empty when there was none.
+// It names op, field, value and requirement. Never null; valid until the next failing call on this thread.
+const char *reflex_last_error_message(void);
+
+// Makes an event. Destroy it with `reflex_event_destroy`, before its context.
+reflex_status reflex_event_create(const struct reflex_context *context, struct reflex_event **out);
+
+// Destroys an event. NULL is ignored.
+void reflex_event_destroy(struct reflex_event *event);
+
+// Records the event after what is on the stream so far.
+reflex_status reflex_event_record(const struct reflex_context *context,
+                                  struct reflex_event *event,
+                                  reflex_stream stream);
+
+// Waits until the event's point has been reached. An event never recorded is reached.
+reflex_status reflex_event_synchronize(struct reflex_event *event);
+
+// Milliseconds from `start` to `end`, both recorded and reached.
+reflex_status reflex_event_elapsed(struct reflex_event *start, struct reflex_event *end, float *milliseconds);
+
+// Starts recording what is launched on `stream` instead of running it, until `reflex_graph_capture_end`.
+//
+// Works on any stream but NULL; captures begun with `cudaStreamBeginCapture` work as well. On the CPU backend calls on
+// this stream are recorded in the same way; they use the same pointers at every replay.
+reflex_status reflex_graph_capture_begin(const struct reflex_context *context, reflex_stream stream);
+
+// Ends the capture and makes a graph of it, ready to launch. On an error the capture is over too and `*out` is not set.
+// Destroy the graph with `reflex_graph_destroy`, before its context.
+reflex_status reflex_graph_capture_end(const struct reflex_context *context,
+                                       reflex_stream stream,
+                                       struct reflex_graph **out);
+
+// Puts a replay of the graph on the stream. A graph may be launched again before an earlier launch has finished;
+// launches of one graph run one after another.
+reflex_status reflex_graph_launch(const struct reflex_context *context,
+                                  struct reflex_graph *graph,
+                                  reflex_stream stream);
+
+// Number of nodes (launches, copies) in the graph.
+reflex_status reflex_graph_node_count(const struct reflex_graph *graph, size_t *out);
+
+// Destroys a graph whose launches have finished. NULL is ignored.
+void reflex_graph_destroy(struct reflex_graph *graph);
+
+// Allocates device memory, aligned to 256 bytes, uninitialised. Free it with `reflex_device_free`.
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_OUT_OF_MEMORY`, `REFLEX_CUDA_ERROR`.
+reflex_status reflex_device_malloc(const struct reflex_context *context, size_t bytes, void **out);
+
+// Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
+reflex_status reflex_device_free(const struct reflex_context *context, void *pointer);
+
+// Allocates page-locked host memory that the device can read and write at the same address.
+// Free it with `reflex_host_free`.
+reflex_status reflex_host_malloc(const struct reflex_context *context, size_t bytes, void **out);
+
+// Frees memory of `reflex_host_malloc`. NULL is allowed.
+reflex_status reflex_host_free(const struct reflex_context *context, void *pointer);
+
+// Page-locks host memory the caller owns (a file mapped with mmap, for example) and gives the address under which
+// kernels read it. Reading it so is the right thing on integrated GPUs, where host and device share the memory;
+// on a discrete GPU every read crosses the bus.
+//
+// The range is rounded out to pages by the driver, which may refuse read-only mappings on some systems
+// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`.
+reflex_status reflex_host_register(const struct reflex_context *context,
+                                   void *host,
+                                   size_t bytes,
+                                   void **device_pointer);
+
+// Undoes `reflex_host_register`; `host` is the address given there.
+reflex_status reflex_host_unregister(const struct reflex_context *context, void *host);
+
+// Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make
+// the call wait; memory of `reflex_host_malloc` does not. Ranges must not overlap. Can be captured.
+reflex_status reflex_memcpy(const struct reflex_context *context,
+                            void *destination,
+                            const void *source,
+                            size_t bytes,
+                            reflex_stream stream);
+
+// Sets `bytes` bytes to `value` in the order of `stream`. Can be captured.
+reflex_status reflex_memset(const struct reflex_context *context,
+                            void *destination,
+                            uint8_t value,
+                            size_t bytes,
+                            reflex_stream stream);
+
+// Free and total memory of the device in bytes: of the GPU, or of the system on the CPU backend and on integrated
+// GPUs, where host and device share it. Either pointer may be NULL.
+reflex_status reflex_memory_info(const struct reflex_context *context, uint64_t *free_bytes, uint64_t *total_bytes);
+
+// The constant's name for a status, `"REFLEX_UNKNOWN_STATUS"` for any other number. Never null;
+// the string lives as long as the program.
+const char *reflex_status_string(reflex_status status);
+
+// Makes a stream that does not wait for the default stream. Destroy it with `reflex_stream_destroy`.
+reflex_status reflex_stream_create(const struct reflex_context *context, reflex_stream *out);
+
+// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored.
+reflex_status reflex_stream_destroy(const struct reflex_context *context, reflex_stream stream);
+
+// Waits until everything put on the stream has finished. Errors of earlier work appear here.
+reflex_status reflex_stream_synchronize(const struct reflex_context *context, reflex_stream stream);
+
+// RMS norm of rows, with an optional residual sum before it.
+//
+// `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
+//
+// Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
+// scale are f32, from h before it is rounded to `residual_out`. Per-head q/k norm: give `x` as
+// `[tokens, heads, head_dim]` with the buffer's strides.
+//
+// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
+// capturable, thread-safe. A NaN in a row makes that row NaN.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+reflex_status reflex_norm(const struct reflex_context *context,
+                          const struct reflex_norm_params *params,
+                          reflex_stream stream);
+
+// Whether `reflex_norm` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_norm_supported(const struct reflex_context *context, const struct reflex_norm_params *params);
+
+// Name of the kernel that `reflex_norm` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
+                                          const struct reflex_norm_params *params,
+                                          const char **name);
+
+// Fills `*out` with what the context's device is. The caller sets `out->struct_size`; no more than that is written.
+reflex_status reflex_get_device_info(const struct reflex_context *context, struct reflex_device_info *out);
+
+// Number of CUDA devices this process can see; 0 without a driver. Never fails.
+int32_t reflex_device_count(void);
+
+// How this library was built.
+struct reflex_build_info reflex_get_build_info(void);
+
+// Creates a context for one device.
+//
+// `params` may be NULL for the defaults. `*out` is set only on success and belongs to the caller, who gives it to
+// `reflex_context_destroy`. The caller's current CUDA context is not changed.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_ABI_MISMATCH`; with backend CUDA also `REFLEX_NO_DRIVER`,
+// `REFLEX_NOT_BUILT`, `REFLEX_UNSUPPORTED_DEVICE`, `REFLEX_CUDA_ERROR`. Since 0.1.
+reflex_status reflex_context_create(const struct reflex_context_params *params, struct reflex_context **out);
+
+// Destroys a context. NULL is ignored. Work on its streams must have finished, and its graphs must be destroyed first;
+// memory, streams and events made through it are the caller's to free before.
+void reflex_context_destroy(struct reflex_context *context);
+
+// Loads every kernel image now instead of on first use (about 0.1 s each). Useful before latencies matter;
+// launches inside a graph capture work without it. Does nothing on the CPU backend.
+reflex_status reflex_context_preload(const struct reflex_context *context);
+
+// The backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
+reflex_status reflex_context_backend(const struct reflex_context *context, reflex_backend *out);
+
+// The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.
+reflex_dtype reflex_dtype_from_ggml(uint32_t ggml_type);
+
+// The type's name, `"Q4_K"` for example; `"unknown"` for a number that is none. Never null.
+const char *reflex_dtype_name(reflex_dtype dtype);
+
+// Elements in one block: 1 for plain types, 32 or 256 for block formats, 0 for a number that is no type.
+uint32_t reflex_dtype_block_elements(reflex_dtype dtype);
+
+// Bytes of one block (of one element, for plain types), 0 for a number that is no type.
+uint32_t reflex_dtype_block_bytes(reflex_dtype dtype);
+
+// The message of the last call on this thread that did not return `REFLEX_SUCCESS`; empty when there was none.
+// It names op, field, value and requirement. Never null; valid until the next failing call on this thread.
+const char *reflex_last_error_message(void);
+
+// Makes an event. Destroy it with `reflex_event_destroy`, before its context.
+reflex_status reflex_event_create(const struct reflex_context *context, struct reflex_event **out);
+
+// Destroys an event. NULL is ignored.
+void reflex_event_destroy(struct reflex_event *event);
+
+// Records the event after what is on the stream so far.
+reflex_status reflex_event_record(const struct reflex_context *context,
+                                  struct reflex_event *event,
+                                  reflex_stream stream);
+
+// Waits until the event's point has been reached. An event never recorded is reached.
+reflex_status reflex_event_synchronize(struct reflex_event *event);
+
+// Milliseconds from `start` to `end`, both recorded and reached.
+reflex_status reflex_event_elapsed(struct reflex_event *start, struct reflex_event *end, float *milliseconds);
+
+// Starts recording what is launched on `stream` instead of running it, until `reflex_graph_capture_end`.
+//
+// Works on any stream but NULL; captures begun with `cudaStreamBeginCapture` work as well. On the CPU backend calls on
+// this stream are recorded in the same way; they use the same pointers at every replay.
+reflex_status reflex_graph_capture_begin(const struct reflex_context *context, reflex_stream stream);
+
+// Ends the capture and makes a graph of it, ready to launch. On an error the capture is over too and `*out` is not set.
+// Destroy the graph with `reflex_graph_destroy`, before its context.
+reflex_status reflex_graph_capture_end(const struct reflex_context *context,
+                                       reflex_stream stream,
+                                       struct reflex_graph **out);
+
+// Puts a replay of the graph on the stream. A graph may be launched again before an earlier launch has finished;
+// launches of one graph run one after another.
+reflex_status reflex_graph_launch(const struct reflex_context *context,
+                                  struct reflex_graph *graph,
+                                  reflex_stream stream);
+
+// Number of nodes (launches, copies) in the graph.
+reflex_status reflex_graph_node_count(const struct reflex_graph *graph, size_t *out);
+
+// Destroys a graph whose launches have finished. NULL is ignored.
+void reflex_graph_destroy(struct reflex_graph *graph);
+
+// Allocates device memory, aligned to 256 bytes, uninitialised. Free it with `reflex_device_free`.
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_OUT_OF_MEMORY`, `REFLEX_CUDA_ERROR`.
+reflex_status reflex_device_malloc(const struct reflex_context *context, size_t bytes, void **out);
+
+// Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
+reflex_status reflex_device_free(const struct reflex_context *context, void *pointer);
+
+// Allocates page-locked host memory that the device can read and write at the same address.
+// Free it with `reflex_host_free`.
+reflex_status reflex_host_malloc(const struct reflex_context *context, size_t bytes, void **out);
+
+// Frees memory of `reflex_host_malloc`. NULL is allowed.
+reflex_status reflex_host_free(const struct reflex_context *context, void *pointer);
+
+// Page-locks host memory the caller owns (a file mapped with mmap, for example) and gives the address under which
+// kernels read it. Reading it so is the right thing on integrated GPUs, where host and device share the memory;
+// on a discrete GPU every read crosses the bus.
+//
+// The range is rounded out to pages by the driver, which may refuse read-only mappings on some systems
+// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`.
+reflex_status reflex_host_register(const struct reflex_context *context,
+                                   void *host,
+                                   size_t bytes,
+                                   void **device_pointer);
+
+// Undoes `reflex_host_register`; `host` is the address given there.
+reflex_status reflex_host_unregister(const struct reflex_context *context, void *host);
+
+// Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make
+// the call wait; memory of `reflex_host_malloc` does not. Ranges must not overlap. Can be captured.
+reflex_status reflex_memcpy(const struct reflex_context *context,
+                            void *destination,
+                            const void *source,
+                            size_t bytes,
+                            reflex_stream stream);
+
+// Sets `bytes` bytes to `value` in the order of `stream`. Can be captured.
+reflex_status reflex_memset(const struct reflex_context *context,
+                            void *destination,
+                            uint8_t value,
+                            size_t bytes,
+                            reflex_stream stream);
+
+// Free and total memory of the device in bytes: of the GPU, or of the system on the CPU backend and on integrated
+// GPUs, where host and device share it. Either pointer may be NULL.
+reflex_status reflex_memory_info(const struct reflex_context *context, uint64_t *free_bytes, uint64_t *total_bytes);
+
+// How this library was built.
+struct reflex_build_info reflex_get_build_info(void);
+
+// Creates a context for one device.
+//
+// `params` may be NULL for the defaults. `*out` is set only on success and belongs to the caller, who gives it to
+// `reflex_context_destroy`. The caller's current CUDA context is not changed.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_ABI_MISMATCH`; with backend CUDA also `REFLEX_NO_DRIVER`,
+// `REFLEX_NOT_BUILT`, `REFLEX_UNSUPPORTED_DEVICE`, `REFLEX_CUDA_ERROR`. Since 0.1.
+reflex_status reflex_context_create(const struct reflex_context_params *params, struct reflex_context **out);
+
+// Destroys a context. NULL is ignored. Work on its streams must have finished, and its graphs must be destroyed first;
+// memory, streams and events made through it are the caller's to free before.
+void reflex_context_destroy(struct reflex_context *context);
+
+// Loads every kernel image now instead of on first use (about 0.1 s each). Useful before latencies matter;
+// launches inside a graph capture work without it. Does nothing on the CPU backend.
+reflex_status reflex_context_preload(const struct reflex_context *context);
+
+// The backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
+reflex_status reflex_context_backend(const struct reflex_context *context, reflex_backend *out);
+
+// The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.
+reflex_dtype reflex_dtype_from_ggml(uint32_t ggml_type);
+
+// The type's name, `"Q4_K"` for example; `"unknown"` for a number that is none. Never null.
+const char *reflex_dtype_name(reflex_dtype dtype);
+
+// Elements in one block: 1 for plain types, 32 or 256 for block formats, 0 for a number that is no type.
+uint32_t reflex_dtype_block_elements(reflex_dtype dtype);
+
+// Bytes of one block (of one element, for plain types), 0 for a number that is no type.
+uint32_t reflex_dtype_block_bytes(reflex_dtype dtype);
+
+// The message of the last call on this thread that did not return `REFLEX_SUCCESS`; empty when there was none.
+// It names op, field, value and requirement. Never null; valid until the next failing call on this thread.
+const char *reflex_last_error_message(void);
+
+// Makes an event. Destroy it with `reflex_event_destroy`, before its context.
+reflex_status reflex_event_create(const struct reflex_context *context, struct reflex_event **out);
+
+// Destroys an event. NULL is ignored.
+void reflex_event_destroy(struct reflex_event *event);
+
+// Records the event after what is on the stream so far.
+reflex_status reflex_event_record(const struct reflex_context *context,
+                                  struct reflex_event *event,
+                                  reflex_stream stream);
+
+// Waits until the event's point has been reached. An event never recorded is reached.
+reflex_status reflex_event_synchronize(struct reflex_event *event);
+
+// Milliseconds from `start` to `end`, both recorded and reached.
+reflex_status reflex_event_elapsed(struct reflex_event *start, struct reflex_event *end, float *milliseconds);
+
+// Starts recording what is launched on `stream` instead of running it, until `reflex_graph_capture_end`.
+//
+// Works on any stream but NULL; captures begun with `cudaStreamBeginCapture` work as well. On the CPU backend calls on
+// this stream are recorded in the same way; they use the same pointers at every replay.
+reflex_status reflex_graph_capture_begin(const struct reflex_context *context, reflex_stream stream);
+
+// Ends the capture and makes a graph of it, ready to launch. On an error the capture is over too and `*out` is not set.
+// Destroy the graph with `reflex_graph_destroy`, before its context.
+reflex_status reflex_graph_capture_end(const struct reflex_context *context,
+                                       reflex_stream stream,
+                                       struct reflex_graph **out);
+
+// Puts a replay of the graph on the stream. A graph may be launched again before an earlier launch has finished;
+// launches of one graph run one after another.
+reflex_status reflex_graph_launch(const struct reflex_context *context,
+                                  struct reflex_graph *graph,
+                                  reflex_stream stream);
+
+// Number of nodes (launches, copies) in the graph.
+reflex_status reflex_graph_node_count(const struct reflex_graph *graph, size_t *out);
+
+// Destroys a graph whose launches have finished. NULL is ignored.
+void reflex_graph_destroy(struct reflex_graph *graph);
+
+// Allocates device memory, aligned to 256 bytes, uninitialised. Free it with `reflex_device_free`.
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_OUT_OF_MEMORY`, `REFLEX_CUDA_ERROR`.
+reflex_status reflex_device_malloc(const struct reflex_context *context, size_t bytes, void **out);
+
+// Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
+reflex_status reflex_device_free(const struct reflex_context *context, void *pointer);
+
+// Allocates page-locked host memory that the device can read and write at the same address.
+// Free it with `reflex_host_free`.
+reflex_status reflex_host_malloc(const struct reflex_context *context, size_t bytes, void **out);
+
+// Frees memory of `reflex_host_malloc`. NULL is allowed.
+reflex_status reflex_host_free(const struct reflex_context *context, void *pointer);
+
+// Page-locks host memory the caller owns (a file mapped with mmap, for example) and gives the address under which
+// kernels read it. Reading it so is the right thing on integrated GPUs, where host and device share the memory;
+// on a discrete GPU every read crosses the bus.
+//
+// The range is rounded out to pages by the driver, which may refuse read-only mappings on some systems
+// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`.
+reflex_status reflex_host_register(const struct reflex_context *context,
+                                   void *host,
+                                   size_t bytes,
+                                   void **device_pointer);
+
+// Undoes `reflex_host_register`; `host` is the address given there.
+reflex_status reflex_host_unregister(const struct reflex_context *context, void *host);
+
+// Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make
+// the call wait; memory of `reflex_host_malloc` does not. Ranges must not overlap. Can be captured.
+reflex_status reflex_memcpy(const struct reflex_context *context,
+                            void *destination,
+                            const void *source,
+                            size_t bytes,
+                            reflex_stream stream);
+
+// Sets `bytes` bytes to `value` in the order of `stream`. Can be captured.
+reflex_status reflex_memset(const struct reflex_context *context,
+                            void *destination,
+                            uint8_t value,
+                            size_t bytes,
+                            reflex_stream stream);
+
+// Free and total memory of the device in bytes: of the GPU, or of the system on the CPU backend and on integrated
+// GPUs, where host and device share it. Either pointer may be NULL.
+reflex_status reflex_memory_info(const struct reflex_context *context, uint64_t *free_bytes, uint64_t *total_bytes);
+
+// The constant's name for a status, `"REFLEX_UNKNOWN_STATUS"` for any other number. Never null;
+// the string lives as long as the program.
+const char *reflex_status_string(reflex_status status);
+
+// Makes a stream that does not wait for the default stream. Destroy it with `reflex_stream_destroy`.
+reflex_status reflex_stream_create(const struct reflex_context *context, reflex_stream *out);
+
+// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored.
+reflex_status reflex_stream_destroy(const struct reflex_context *context, reflex_stream stream);
+
+// Waits until everything put on the stream has finished. Errors of earlier work appear here.
+reflex_status reflex_stream_synchronize(const struct reflex_context *context, reflex_stream stream);
+
+// The constant's name for a status, `"REFLEX_UNKNOWN_STATUS"` for any other number. Never null;
+// the string lives as long as the program.
+const char *reflex_status_string(reflex_status status);
+
+// Makes a stream that does not wait for the default stream. Destroy it with `reflex_stream_destroy`.
+reflex_status reflex_stream_create(const struct reflex_context *context, reflex_stream *out);
+
+// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored.
+reflex_status reflex_stream_destroy(const struct reflex_context *context, reflex_stream stream);
+
+// Waits until everything put on the stream has finished. Errors of earlier work appear here.
+reflex_status reflex_stream_synchronize(const struct reflex_context *context, reflex_stream stream);
+
+// RMS norm of rows, with an optional residual sum before it.
+//
+// `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
+//
+// Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
+// scale are f32, from h before it is rounded to `residual_out`. Per-head q/k norm: give `x` as
+// `[tokens, heads, head_dim]` with the buffer's strides.
+//
+// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
+// capturable, thread-safe. A NaN in a row makes that row NaN.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+reflex_status reflex_norm(const struct reflex_context *context,
+                          const struct reflex_norm_params *params,
+                          reflex_stream stream);
+
+// Whether `reflex_norm` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_norm_supported(const struct reflex_context *context, const struct reflex_norm_params *params);
+
+// Name of the kernel that `reflex_norm` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
+                                          const struct reflex_norm_params *params,
+                                          const char **name);
+
+// RMS norm of rows, with an optional residual sum before it.
+//
+// `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
+//
+// Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
+// scale are f32, from h before it is rounded to `residual_out`. Per-head q/k norm: give `x` as
+// `[tokens, heads, head_dim]` with the buffer's strides.
+//
+// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
+// capturable, thread-safe. A NaN in a row makes that row NaN.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+reflex_status reflex_norm(const struct reflex_context *context,
+                          const struct reflex_norm_params *params,
+                          reflex_stream stream);
+
+// Whether `reflex_norm` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_norm_supported(const struct reflex_context *context, const struct reflex_norm_params *params);
+
+// Name of the kernel that `reflex_norm` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
+                                          const struct reflex_norm_params *params,
+                                          const char **name);
+
+// Fills `*out` with what the context's device is. The caller sets `out->struct_size`; no more than that is written.
+reflex_status reflex_get_device_info(const struct reflex_context *context, struct reflex_device_info *out);
+
+// Number of CUDA devices this process can see; 0 without a driver. Never fails.
+int32_t reflex_device_count(void);
+
+// Fills `*out` with what the context's device is. The caller sets `out->struct_size`; no more than that is written.
+reflex_status reflex_get_device_info(const struct reflex_context *context, struct reflex_device_info *out);
+
+// Number of CUDA devices this process can see; 0 without a driver. Never fails.
+int32_t reflex_device_count(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* REFLEX_INFER_H */

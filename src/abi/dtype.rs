@@ -1,0 +1,149 @@
+use std::ffi::{CStr, c_char};
+
+/// Element type of a tensor. Plain types are 1..255; GGUF block formats are 0x100 + their ggml type number.
+/// A block format counts elements in `shape`; its blocks are contiguous along the last dimension.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct reflex_dtype(pub u32);
+
+/// No type: the value of a zeroed tensor.
+pub const REFLEX_DTYPE_NONE: reflex_dtype = reflex_dtype(0);
+/// IEEE 754 binary32.
+pub const REFLEX_DTYPE_F32: reflex_dtype = reflex_dtype(1);
+/// IEEE 754 binary16.
+pub const REFLEX_DTYPE_F16: reflex_dtype = reflex_dtype(2);
+/// bfloat16.
+pub const REFLEX_DTYPE_BF16: reflex_dtype = reflex_dtype(3);
+/// 32-bit signed integer: token ids, positions, lengths, slots.
+pub const REFLEX_DTYPE_I32: reflex_dtype = reflex_dtype(4);
+/// GGUF Q4_0: 32 elements in 18 bytes.
+pub const REFLEX_DTYPE_Q4_0: reflex_dtype = reflex_dtype(0x102);
+/// GGUF Q8_0: 32 elements in 34 bytes.
+pub const REFLEX_DTYPE_Q8_0: reflex_dtype = reflex_dtype(0x108);
+/// GGUF Q4_K: 256 elements in 144 bytes.
+pub const REFLEX_DTYPE_Q4_K: reflex_dtype = reflex_dtype(0x10C);
+/// GGUF Q5_K: 256 elements in 176 bytes.
+pub const REFLEX_DTYPE_Q5_K: reflex_dtype = reflex_dtype(0x10D);
+/// GGUF Q6_K: 256 elements in 210 bytes.
+pub const REFLEX_DTYPE_Q6_K: reflex_dtype = reflex_dtype(0x10E);
+
+/// The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_dtype_from_ggml(ggml_type: u32) -> reflex_dtype {
+    Dtype::ALL
+        .into_iter()
+        .find(|d| d.ggml() == Some(ggml_type))
+        .map_or(REFLEX_DTYPE_NONE, Dtype::abi)
+}
+
+/// The type's name, `"Q4_K"` for example; `"unknown"` for a number that is none. Never null.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_dtype_name(dtype: reflex_dtype) -> *const c_char {
+    Dtype::from_abi(dtype).map_or(c"unknown", Dtype::c_name).as_ptr()
+}
+
+/// Elements in one block: 1 for plain types, 32 or 256 for block formats, 0 for a number that is no type.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_dtype_block_elements(dtype: reflex_dtype) -> u32 {
+    Dtype::from_abi(dtype).map_or(0, |d| d.block_elements() as u32)
+}
+
+/// Bytes of one block (of one element, for plain types), 0 for a number that is no type.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_dtype_block_bytes(dtype: reflex_dtype) -> u32 {
+    Dtype::from_abi(dtype).map_or(0, |d| d.block_bytes() as u32)
+}
+
+/// The element types inside the library, where `match` must be exhaustive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[allow(non_camel_case_types)]
+pub(crate) enum Dtype {
+    F32,
+    F16,
+    BF16,
+    I32,
+    Q4_0,
+    Q8_0,
+    Q4_K,
+    Q5_K,
+    Q6_K,
+}
+
+impl Dtype {
+    pub const ALL: [Dtype; 9] = [
+        Dtype::F32,
+        Dtype::F16,
+        Dtype::BF16,
+        Dtype::I32,
+        Dtype::Q4_0,
+        Dtype::Q8_0,
+        Dtype::Q4_K,
+        Dtype::Q5_K,
+        Dtype::Q6_K,
+    ];
+    /// Activations.
+    pub const FLOATS: &'static [Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16];
+    /// Weights of a matmul or an embedding.
+    pub const WEIGHTS: &'static [Dtype] = &[
+        Dtype::F32,
+        Dtype::F16,
+        Dtype::BF16,
+        Dtype::Q4_0,
+        Dtype::Q8_0,
+        Dtype::Q4_K,
+        Dtype::Q5_K,
+        Dtype::Q6_K,
+    ];
+
+    /// Number in the ABI, name, ggml type number, elements and bytes of a block.
+    const fn row(self) -> (reflex_dtype, &'static CStr, Option<u32>, usize, usize) {
+        match self {
+            Dtype::F32 => (REFLEX_DTYPE_F32, c"F32", Some(0), 1, 4),
+            Dtype::F16 => (REFLEX_DTYPE_F16, c"F16", Some(1), 1, 2),
+            Dtype::BF16 => (REFLEX_DTYPE_BF16, c"BF16", Some(30), 1, 2),
+            Dtype::I32 => (REFLEX_DTYPE_I32, c"I32", Some(26), 1, 4),
+            Dtype::Q4_0 => (REFLEX_DTYPE_Q4_0, c"Q4_0", Some(2), 32, 18),
+            Dtype::Q8_0 => (REFLEX_DTYPE_Q8_0, c"Q8_0", Some(8), 32, 34),
+            Dtype::Q4_K => (REFLEX_DTYPE_Q4_K, c"Q4_K", Some(12), 256, 144),
+            Dtype::Q5_K => (REFLEX_DTYPE_Q5_K, c"Q5_K", Some(13), 256, 176),
+            Dtype::Q6_K => (REFLEX_DTYPE_Q6_K, c"Q6_K", Some(14), 256, 210),
+        }
+    }
+
+    pub fn from_abi(dtype: reflex_dtype) -> Option<Dtype> {
+        Dtype::ALL.into_iter().find(|d| d.abi() == dtype)
+    }
+
+    pub const fn abi(self) -> reflex_dtype {
+        self.row().0
+    }
+
+    pub const fn c_name(self) -> &'static CStr {
+        self.row().1
+    }
+
+    pub fn name(self) -> &'static str {
+        self.c_name().to_str().unwrap_or("?")
+    }
+
+    pub const fn ggml(self) -> Option<u32> {
+        self.row().2
+    }
+
+    pub const fn block_elements(self) -> usize {
+        self.row().3
+    }
+
+    pub const fn block_bytes(self) -> usize {
+        self.row().4
+    }
+
+    pub const fn is_block(self) -> bool {
+        self.block_elements() > 1
+    }
+
+    /// What a pointer and a stride must be a multiple of. Block formats hold 16-bit scales.
+    pub const fn alignment(self) -> usize {
+        if self.is_block() { 2 } else { self.block_bytes() }
+    }
+}

@@ -1,0 +1,49 @@
+//! The crate's error, and the thread's last error message.
+
+use super::status::*;
+use std::cell::RefCell;
+use std::ffi::{CString, c_char};
+
+/// A status and the sentence that names op, field, value and requirement.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Error {
+    pub status: reflex_status,
+    pub message: String,
+}
+
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub fn new(status: reflex_status, message: impl Into<String>) -> Error {
+        Error {
+            status,
+            message: message.into(),
+        }
+    }
+
+    pub fn invalid(message: impl Into<String>) -> Error {
+        Error::new(REFLEX_INVALID_ARGUMENT, message)
+    }
+
+    pub fn unsupported(message: impl Into<String>) -> Error {
+        Error::new(REFLEX_UNSUPPORTED, message)
+    }
+}
+
+thread_local! {
+    static LAST: RefCell<CString> = RefCell::default();
+}
+
+pub(crate) fn set_last_error(message: &str) {
+    let bytes: Vec<u8> = message.bytes().filter(|&b| b != 0).collect();
+    LAST.with(|last| *last.borrow_mut() = CString::new(bytes).unwrap_or_default());
+}
+
+/// The message of the last call on this thread that did not return `REFLEX_SUCCESS`; empty when there was none.
+/// It names op, field, value and requirement. Never null; valid until the next failing call on this thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_last_error_message() -> *const c_char {
+    LAST.try_with(|last| last.borrow().as_ptr())
+        .unwrap_or(c"".as_ptr())
+}

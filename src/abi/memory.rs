@@ -1,0 +1,199 @@
+//! Memory helpers, so that an engine needs no CUDA toolkit. On the CPU backend they work on host memory.
+
+use super::context::{Backend, reflex_context};
+use super::error::{Error, Result};
+use super::guard::guard;
+use super::params::out_pointer;
+use super::status::*;
+use super::stream::reflex_stream;
+use std::ffi::c_void;
+
+fn check_size(function: &str, bytes: usize) -> Result<()> {
+    if bytes == 0 || bytes > isize::MAX as usize {
+        return Err(Error::invalid(format!("{function}: bytes is {bytes}, expected 1 to {}", isize::MAX)));
+    }
+    Ok(())
+}
+
+fn check_pointer(function: &str, field: &str, pointer: *const c_void) -> Result<()> {
+    if pointer.is_null() {
+        return Err(Error::invalid(format!("{function}: {field} is NULL")));
+    }
+    Ok(())
+}
+
+/// Allocates device memory, aligned to 256 bytes, uninitialised. Free it with `reflex_device_free`.
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_OUT_OF_MEMORY`, `REFLEX_CUDA_ERROR`.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_device_malloc(
+    context: *const reflex_context,
+    bytes: usize,
+    out: *mut *mut c_void,
+) -> reflex_status {
+    const NAME: &str = "reflex_device_malloc";
+    guard(|| {
+        out_pointer(NAME, "out", out)?;
+        check_size(NAME, bytes)?;
+        let pointer = match &reflex_context::get(NAME, context)?.backend {
+            Backend::Cpu(cpu) => cpu.allocate(bytes)?,
+            Backend::Cuda(cuda) => cuda.allocate(bytes)?,
+        };
+        // SAFETY: checked above.
+        unsafe { out.write(pointer) };
+        Ok(())
+    })
+}
+
+/// Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_device_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
+    guard(
+        || match &reflex_context::get("reflex_device_free", context)?.backend {
+            _ if pointer.is_null() => Ok(()),
+            Backend::Cpu(cpu) => cpu.free(pointer),
+            Backend::Cuda(cuda) => cuda.free(pointer),
+        },
+    )
+}
+
+/// Allocates page-locked host memory that the device can read and write at the same address.
+/// Free it with `reflex_host_free`.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_host_malloc(
+    context: *const reflex_context,
+    bytes: usize,
+    out: *mut *mut c_void,
+) -> reflex_status {
+    const NAME: &str = "reflex_host_malloc";
+    guard(|| {
+        out_pointer(NAME, "out", out)?;
+        check_size(NAME, bytes)?;
+        let pointer = match &reflex_context::get(NAME, context)?.backend {
+            Backend::Cpu(cpu) => cpu.allocate(bytes)?,
+            Backend::Cuda(cuda) => cuda.allocate_host(bytes)?,
+        };
+        // SAFETY: checked above.
+        unsafe { out.write(pointer) };
+        Ok(())
+    })
+}
+
+/// Frees memory of `reflex_host_malloc`. NULL is allowed.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_host_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
+    guard(
+        || match &reflex_context::get("reflex_host_free", context)?.backend {
+            _ if pointer.is_null() => Ok(()),
+            Backend::Cpu(cpu) => cpu.free(pointer),
+            Backend::Cuda(cuda) => cuda.free_host(pointer),
+        },
+    )
+}
+
+/// Page-locks host memory the caller owns (a file mapped with mmap, for example) and gives the address under which
+/// kernels read it. Reading it so is the right thing on integrated GPUs, where host and device share the memory;
+/// on a discrete GPU every read crosses the bus.
+///
+/// The range is rounded out to pages by the driver, which may refuse read-only mappings on some systems
+/// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_host_register(
+    context: *const reflex_context,
+    host: *mut c_void,
+    bytes: usize,
+    device_pointer: *mut *mut c_void,
+) -> reflex_status {
+    const NAME: &str = "reflex_host_register";
+    guard(|| {
+        out_pointer(NAME, "device_pointer", device_pointer)?;
+        check_pointer(NAME, "host", host)?;
+        check_size(NAME, bytes)?;
+        let pointer = match &reflex_context::get(NAME, context)?.backend {
+            Backend::Cpu(_) => host,
+            Backend::Cuda(cuda) => cuda.register_host(host, bytes)?,
+        };
+        // SAFETY: checked above.
+        unsafe { device_pointer.write(pointer) };
+        Ok(())
+    })
+}
+
+/// Undoes `reflex_host_register`; `host` is the address given there.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_host_unregister(context: *const reflex_context, host: *mut c_void) -> reflex_status {
+    const NAME: &str = "reflex_host_unregister";
+    guard(|| {
+        check_pointer(NAME, "host", host)?;
+        match &reflex_context::get(NAME, context)?.backend {
+            Backend::Cpu(_) => Ok(()),
+            Backend::Cuda(cuda) => cuda.unregister_host(host),
+        }
+    })
+}
+
+/// Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make
+/// the call wait; memory of `reflex_host_malloc` does not. Ranges must not overlap. Can be captured.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_memcpy(
+    context: *const reflex_context,
+    destination: *mut c_void,
+    source: *const c_void,
+    bytes: usize,
+    stream: reflex_stream,
+) -> reflex_status {
+    const NAME: &str = "reflex_memcpy";
+    guard(|| {
+        check_pointer(NAME, "destination", destination)?;
+        check_pointer(NAME, "source", source)?;
+        check_size(NAME, bytes)?;
+        match &reflex_context::get(NAME, context)?.backend {
+            Backend::Cpu(cpu) => cpu.copy(destination, source, bytes, stream),
+            Backend::Cuda(cuda) => cuda.copy(destination, source, bytes, stream),
+        }
+    })
+}
+
+/// Sets `bytes` bytes to `value` in the order of `stream`. Can be captured.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_memset(
+    context: *const reflex_context,
+    destination: *mut c_void,
+    value: u8,
+    bytes: usize,
+    stream: reflex_stream,
+) -> reflex_status {
+    const NAME: &str = "reflex_memset";
+    guard(|| {
+        check_pointer(NAME, "destination", destination)?;
+        check_size(NAME, bytes)?;
+        match &reflex_context::get(NAME, context)?.backend {
+            Backend::Cpu(cpu) => cpu.set(destination, value, bytes, stream),
+            Backend::Cuda(cuda) => cuda.set(destination, value, bytes, stream),
+        }
+    })
+}
+
+/// Free and total memory of the device in bytes: of the GPU, or of the system on the CPU backend and on integrated
+/// GPUs, where host and device share it. Either pointer may be NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_memory_info(
+    context: *const reflex_context,
+    free_bytes: *mut u64,
+    total_bytes: *mut u64,
+) -> reflex_status {
+    const NAME: &str = "reflex_memory_info";
+    guard(|| {
+        let (free, total) = match &reflex_context::get(NAME, context)?.backend {
+            Backend::Cpu(_) => crate::system::host_memory()?,
+            Backend::Cuda(cuda) => cuda.memory_info()?,
+        };
+        for (field, pointer, value) in [("free_bytes", free_bytes, free), ("total_bytes", total_bytes, total)] {
+            if !pointer.is_null() {
+                out_pointer(NAME, field, pointer)?;
+                // SAFETY: checked above.
+                unsafe { pointer.write(value) };
+            }
+        }
+        Ok(())
+    })
+}

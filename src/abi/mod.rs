@@ -1,0 +1,33 @@
+//! The C vocabulary: statuses, element types, tensors, contexts and the run-time helpers.
+
+mod build_info;
+mod context;
+mod dtype;
+mod error;
+mod event;
+mod graph;
+mod guard;
+mod memory;
+mod params;
+mod status;
+mod stream;
+mod tensor;
+mod view;
+
+pub use build_info::*;
+pub use context::*;
+pub use dtype::*;
+pub use error::reflex_last_error_message;
+pub use event::*;
+pub use graph::*;
+pub use memory::*;
+pub use status::*;
+pub use stream::*;
+pub use tensor::*;
+
+pub(crate) use context::Backend;
+pub(crate) use dtype::Dtype;
+pub(crate) use error::{Error, Result};
+pub(crate) use guard::guard;
+pub(crate) use params::{Params, out_pointer, read_params};
+pub(crate) use view::View;

@@ -1,0 +1,29 @@
+use super::dtype::reflex_dtype;
+use std::ffi::c_void;
+
+/// A view of an operand: the caller's memory, never owned by the library.
+///
+/// `data == NULL` means the operand is absent. `shape` and `stride` are outermost first; entries from `rank` on are
+/// ignored. Strides are in bytes; all zero means contiguous. A block format counts elements in `shape`; its last stride
+/// is the bytes of one block. Pointers and strides must be multiples of the element size (2 for block formats).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct reflex_tensor {
+    pub data: *mut c_void,
+    pub dtype: reflex_dtype,
+    pub rank: u32,
+    pub shape: [i64; 4],
+    pub stride: [i64; 4],
+}
+
+impl Default for reflex_tensor {
+    fn default() -> Self {
+        reflex_tensor {
+            data: std::ptr::null_mut(),
+            dtype: reflex_dtype(0),
+            rank: 0,
+            shape: [0; 4],
+            stride: [0; 4],
+        }
+    }
+}

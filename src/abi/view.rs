@@ -1,0 +1,330 @@
+//! A checked operand: what `reflex_tensor` becomes once everything about it was validated.
+
+use super::dtype::Dtype;
+use super::error::{Error, Result};
+use super::status::*;
+use super::tensor::reflex_tensor;
+
+/// Known dtype, rank 1..=4, no negative dimension, no overflow, aligned, strides filled in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    op: &'static str,
+    field: &'static str,
+    pub data: *mut u8,
+    pub dtype: Dtype,
+    rank: usize,
+    shape: [i64; 4],
+    stride: [i64; 4],
+}
+
+// SAFETY: a view is an address and numbers; what may be done with the memory is the caller's contract.
+unsafe impl Send for View {}
+unsafe impl Sync for View {}
+
+impl View {
+    /// An operand that must be there.
+    pub fn required(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
+        View::optional(op, field, tensor)?.ok_or_else(|| {
+            Error::invalid(format!("{op}: {field}.data is NULL, expected a pointer"))
+        })
+    }
+
+    /// An operand that may be absent (`data == NULL`). A tensor of zero elements keeps its non-null pointer.
+    pub fn optional(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<Option<View>> {
+        if tensor.data.is_null() {
+            return Ok(None);
+        }
+        let dtype = Dtype::from_abi(tensor.dtype).ok_or_else(|| {
+            Error::invalid(format!(
+                "{op}: {field}.dtype is {}, which is no REFLEX_DTYPE",
+                tensor.dtype.0
+            ))
+        })?;
+        let rank = tensor.rank as usize;
+        if !(1..=4).contains(&rank) {
+            return Err(Error::invalid(format!("{op}: {field}.rank is {rank}, expected 1 to 4")));
+        }
+        let mut view = View {
+            op,
+            field,
+            data: tensor.data.cast(),
+            dtype,
+            rank,
+            shape: [1; 4],
+            stride: [0; 4],
+        };
+        view.shape[..rank].copy_from_slice(&tensor.shape[..rank]);
+        view.stride[..rank].copy_from_slice(&tensor.stride[..rank]);
+        view.check_shape()?;
+        if view.stride[..rank].iter().all(|&s| s == 0) {
+            view.fill_contiguous()?;
+        } else {
+            view.check_strides()?;
+        }
+        let align = dtype.alignment();
+        if !(view.data as usize).is_multiple_of(align) {
+            return Err(Error::new(
+                REFLEX_MISALIGNED,
+                format!("{op}: {field}.data is {:p}, expected a multiple of {align}", view.data),
+            ));
+        }
+        Ok(Some(view))
+    }
+
+    fn invalid(&self, what: String) -> Error {
+        Error::invalid(format!("{}: {}.{what}", self.op, self.field))
+    }
+
+    fn check_shape(&self) -> Result<()> {
+        let mut elements: i64 = 1;
+        for (i, &n) in self.dims().iter().enumerate() {
+            if n < 0 {
+                return Err(self.invalid(format!("shape[{i}] is {n}, expected 0 or more")));
+            }
+            elements = elements
+                .checked_mul(n.max(1))
+                .ok_or_else(|| self.invalid(format!("shape {:?} overflows 64 bits", self.dims())))?;
+        }
+        // Eight bytes an element bound every type.
+        if elements.checked_mul(8).is_none() {
+            return Err(self.invalid(format!("shape {:?} overflows 64 bits", self.dims())));
+        }
+        let block = self.dtype.block_elements() as i64;
+        let last = self.dims()[self.rank - 1];
+        if last % block != 0 {
+            return Err(self.invalid(format!(
+                "shape[{}] is {last}, expected a multiple of {block} ({})",
+                self.rank - 1,
+                self.dtype.name()
+            )));
+        }
+        Ok(())
+    }
+
+    fn fill_contiguous(&mut self) -> Result<()> {
+        let mut step = self.dtype.block_bytes() as i64;
+        for i in (0..self.rank).rev() {
+            self.stride[i] = step;
+            let count = if i == self.rank - 1 {
+                self.shape[i] / self.dtype.block_elements() as i64
+            } else {
+                self.shape[i]
+            };
+            step = step
+                .checked_mul(count.max(1))
+                .ok_or_else(|| self.invalid(format!("shape {:?} overflows 64 bits", self.dims())))?;
+        }
+        Ok(())
+    }
+
+    fn check_strides(&self) -> Result<()> {
+        let align = self.dtype.alignment() as i64;
+        let mut end: i64 = self.dtype.block_bytes() as i64;
+        for i in 0..self.rank {
+            let (n, stride) = (self.shape[i], self.stride[i]);
+            if stride < 0 {
+                return Err(self.invalid(format!("stride[{i}] is {stride}, expected 0 or more")));
+            }
+            if stride % align != 0 {
+                return Err(Error::new(
+                    REFLEX_MISALIGNED,
+                    format!("{}: {}.stride[{i}] is {stride}, expected a multiple of {align}", self.op, self.field),
+                ));
+            }
+            let count = if i == self.rank - 1 {
+                n / self.dtype.block_elements() as i64
+            } else {
+                n
+            };
+            end = (count - 1)
+                .max(0)
+                .checked_mul(stride)
+                .and_then(|bytes| end.checked_add(bytes))
+                .ok_or_else(|| self.invalid(format!("stride[{i}] is {stride}, which overflows 64 bits")))?;
+        }
+        let last = self.rank - 1;
+        if self.dtype.is_block() && self.stride[last] != self.dtype.block_bytes() as i64 {
+            return Err(self.invalid(format!(
+                "stride[{last}] is {}, expected {} ({} blocks are contiguous)",
+                self.stride[last],
+                self.dtype.block_bytes(),
+                self.dtype.name()
+            )));
+        }
+        Ok(())
+    }
+
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    pub fn dims(&self) -> &[i64] {
+        &self.shape[..self.rank]
+    }
+
+    /// Dimension `i`, outermost first.
+    pub fn dim(&self, i: usize) -> i64 {
+        self.dims()[i]
+    }
+
+    /// Byte stride of dimension `i`.
+    pub fn stride(&self, i: usize) -> i64 {
+        self.stride[..self.rank][i]
+    }
+
+    /// Stride of dimension `i` in elements; only for plain types.
+    pub fn element_stride(&self, i: usize) -> i64 {
+        self.stride(i) / self.dtype.block_bytes() as i64
+    }
+
+    pub fn elements(&self) -> i64 {
+        self.dims().iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.dims().contains(&0)
+    }
+
+    /// Address of the row at `index` (all dimensions but the last; missing ones are 0).
+    pub fn row(&self, index: &[i64]) -> *mut u8 {
+        let offset: i64 = index.iter().zip(&self.stride).map(|(i, s)| i * s).sum();
+        self.data.wrapping_offset(offset as isize)
+    }
+
+    pub fn is_contiguous(&self) -> bool {
+        let mut dense = *self;
+        dense.fill_contiguous().is_ok()
+            && (0..self.rank).all(|i| self.shape[i] <= 1 || dense.stride[i] == self.stride[i])
+    }
+
+    /// The pointer and every stride but the last are multiples of `bytes`, and the last dimension is dense.
+    pub fn rows_aligned(&self, bytes: usize) -> bool {
+        (self.data as usize).is_multiple_of(bytes)
+            && (0..self.rank - 1).all(|i| self.shape[i] <= 1 || self.stride[i] % bytes as i64 == 0)
+    }
+
+    pub fn expect_dtype(self, allowed: &[Dtype]) -> Result<View> {
+        if allowed.contains(&self.dtype) {
+            return Ok(self);
+        }
+        let names: Vec<&str> = allowed.iter().map(|d| d.name()).collect();
+        Err(self.invalid(format!(
+            "dtype is {}, expected {}",
+            self.dtype.name(),
+            names.join(", ")
+        )))
+    }
+
+    pub fn expect_rank(self, allowed: std::ops::RangeInclusive<usize>) -> Result<View> {
+        if allowed.contains(&self.rank) {
+            return Ok(self);
+        }
+        let (low, high) = (allowed.start(), allowed.end());
+        let range = if low == high { low.to_string() } else { format!("{low} to {high}") };
+        Err(self.invalid(format!("rank is {}, expected {range}", self.rank)))
+    }
+
+    /// Exactly this shape; `what` says where it comes from, e.g. "[rows, dim] of x".
+    pub fn expect_shape(self, shape: &[i64], what: &str) -> Result<View> {
+        if self.dims() == shape {
+            return Ok(self);
+        }
+        Err(self.invalid(format!("shape is {:?}, expected {shape:?} ({what})", self.dims())))
+    }
+
+    /// The last dimension is dense: what every kernel's inner loop wants.
+    pub fn expect_dense_rows(self) -> Result<View> {
+        let last = self.rank - 1;
+        let want = self.dtype.block_bytes() as i64;
+        if self.shape[last] <= 1 || self.stride[last] == want {
+            return Ok(self);
+        }
+        Err(self.invalid(format!(
+            "stride[{last}] is {}, expected {want} (elements of a row are contiguous)",
+            self.stride[last]
+        )))
+    }
+
+    /// Nothing is written twice: no zero stride over a dimension larger than 1.
+    pub fn expect_writable(self) -> Result<View> {
+        for i in 0..self.rank {
+            if self.shape[i] > 1 && self.stride[i] == 0 {
+                return Err(self.invalid(format!(
+                    "stride[{i}] is 0 over {} elements, expected an output that does not overlap itself",
+                    self.shape[i]
+                )));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Dimension `i` lies in a range.
+    pub fn expect_dim(self, i: usize, allowed: std::ops::RangeInclusive<i64>) -> Result<View> {
+        if allowed.contains(&self.dim(i)) {
+            return Ok(self);
+        }
+        Err(self.invalid(format!(
+            "shape[{i}] is {}, expected {} to {}",
+            self.dim(i),
+            allowed.start(),
+            allowed.end()
+        )))
+    }
+
+    pub fn expect_aligned(self, bytes: usize) -> Result<View> {
+        if (self.data as usize).is_multiple_of(bytes) {
+            return Ok(self);
+        }
+        Err(Error::new(
+            REFLEX_MISALIGNED,
+            format!("{}: {}.data is {:p}, expected a multiple of {bytes}", self.op, self.field, self.data),
+        ))
+    }
+
+    /// First byte and one past the last byte that the view reaches.
+    fn extent(&self) -> (usize, usize) {
+        let start = self.data as usize;
+        if self.is_empty() {
+            return (start, start);
+        }
+        let last = self.rank - 1;
+        let mut end = start + self.dtype.block_bytes();
+        for i in 0..self.rank {
+            let count = if i == last {
+                self.shape[i] / self.dtype.block_elements() as i64
+            } else {
+                self.shape[i]
+            };
+            end = end.saturating_add(((count - 1) * self.stride[i]) as usize);
+        }
+        (start, end)
+    }
+
+    /// An output may be exactly its input (in place) or apart from it. Strided views may interleave,
+    /// as in a merged QKV buffer, so only dense views are judged.
+    pub fn expect_in_place_or_apart(self, other: &View) -> Result<View> {
+        let same = self.data == other.data
+            && self.dtype == other.dtype
+            && (0..4).all(|i| self.shape[i] <= 1 || (self.shape[i], self.stride[i]) == (other.shape[i], other.stride[i]));
+        if same {
+            return Ok(self);
+        }
+        self.expect_apart(other)
+    }
+
+    /// An output that must not share memory with an input.
+    pub fn expect_apart(self, other: &View) -> Result<View> {
+        let ((a, b), (c, d)) = (self.extent(), other.extent());
+        if a < d && c < b && self.is_contiguous() && other.is_contiguous() {
+            return Err(self.invalid(format!(
+                "data {:p} overlaps {} at {:p}, expected memory of its own",
+                self.data, other.field, other.data
+            )));
+        }
+        Ok(self)
+    }
+}

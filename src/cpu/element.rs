@@ -1,0 +1,44 @@
+//! Reading and writing plain elements as f32, whatever their type.
+
+use crate::abi::Dtype;
+use half::{bf16, f16};
+
+/// Element `index` of the row at `row`.
+///
+/// # Safety
+/// The element lies in memory that may be read, aligned for `dtype`, which is a float type.
+pub(crate) unsafe fn load(row: *const u8, dtype: Dtype, index: usize) -> f32 {
+    unsafe {
+        match dtype {
+            Dtype::F32 => row.cast::<f32>().add(index).read(),
+            Dtype::F16 => row.cast::<f16>().add(index).read().to_f32(),
+            Dtype::BF16 => row.cast::<bf16>().add(index).read().to_f32(),
+            other => unreachable!("{} is no float type", other.name()),
+        }
+    }
+}
+
+/// Rounds to nearest even, like the device's conversions.
+///
+/// # Safety
+/// As `load`, for writing.
+pub(crate) unsafe fn store(row: *mut u8, dtype: Dtype, index: usize, value: f32) {
+    unsafe {
+        match dtype {
+            Dtype::F32 => row.cast::<f32>().add(index).write(value),
+            Dtype::F16 => row.cast::<f16>().add(index).write(f16::from_f32(value)),
+            Dtype::BF16 => row.cast::<bf16>().add(index).write(bf16::from_f32(value)),
+            other => unreachable!("{} is no float type", other.name()),
+        }
+    }
+}
+
+/// A whole row as f32.
+///
+/// # Safety
+/// As `load`, for `out.len()` elements.
+pub(crate) unsafe fn load_row(row: *const u8, dtype: Dtype, out: &mut [f32]) {
+    for (index, value) in out.iter_mut().enumerate() {
+        *value = unsafe { load(row, dtype, index) };
+    }
+}

@@ -1,0 +1,206 @@
+//! One CUDA device: its context, its attributes and the kernels loaded for it.
+
+use super::driver::{Current, check, open};
+use super::images;
+use super::launch::Kernel;
+use crate::abi::{Error, REFLEX_INTERNAL, REFLEX_INVALID_ARGUMENT, REFLEX_NO_DRIVER, REFLEX_NOT_BUILT, REFLEX_UNSUPPORTED_DEVICE, Result};
+use crate::system::DeviceLimits;
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUfunction, CUlibrary};
+use std::collections::HashMap;
+use std::sync::{Mutex, RwLock};
+
+/// Turing: the oldest generation the kernels are written for.
+const OLDEST_SM: u32 = 75;
+
+pub(crate) struct CudaBackend {
+    pub(super) device: sys::CUdevice,
+    /// The primary context, for calls that need a current one.
+    pub(super) primary: sys::CUcontext,
+    pub limits: DeviceLimits,
+    pub name: String,
+    pub total_memory: u64,
+    /// Loaded images by kernel file.
+    libraries: Mutex<HashMap<&'static str, CUlibrary>>,
+    /// Kernels by the address of their descriptor.
+    kernels: RwLock<HashMap<usize, CUfunction>>,
+}
+
+// SAFETY: CUDA handles may be used from any thread; the maps have their locks.
+unsafe impl Send for CudaBackend {}
+unsafe impl Sync for CudaBackend {}
+
+/// Number of CUDA devices, 0 without a driver.
+pub(crate) fn device_count() -> i32 {
+    let mut count = 0;
+    if open().is_err() {
+        return 0;
+    }
+    match check("cuDeviceGetCount", unsafe { sys::cuDeviceGetCount(&mut count) }) {
+        Ok(()) => count,
+        Err(_) => 0,
+    }
+}
+
+impl CudaBackend {
+    pub fn new(ordinal: i32) -> Result<CudaBackend> {
+        if images::files().is_empty() {
+            return Err(Error::new(
+                REFLEX_NOT_BUILT,
+                "reflex_context_create: this library was built without CUDA kernels (no NVRTC at build time)",
+            ));
+        }
+        open()?;
+        let count = device_count();
+        if count == 0 {
+            return Err(Error::new(REFLEX_NO_DRIVER, "reflex_context_create: the driver sees no CUDA device"));
+        }
+        if ordinal >= count {
+            return Err(Error::new(
+                REFLEX_INVALID_ARGUMENT,
+                format!("reflex_context_create: device is {ordinal}, expected 0 to {}", count - 1),
+            ));
+        }
+        let mut device = 0;
+        check("cuDeviceGet", unsafe { sys::cuDeviceGet(&mut device, ordinal) })?;
+        let limits = limits(device)?;
+        let name = name(device)?;
+        let mut total = 0;
+        check("cuDeviceTotalMem", unsafe { sys::cuDeviceTotalMem_v2(&mut total, device) })?;
+        if limits.sm < OLDEST_SM || images::files().iter().any(|f| images::best(f, limits.sm).is_none()) {
+            return Err(Error::new(
+                REFLEX_UNSUPPORTED_DEVICE,
+                format!(
+                    "reflex_context_create: {name} is sm_{}, this library has kernels for {} (sm_{OLDEST_SM} is the oldest supported)",
+                    limits.sm,
+                    env!("REFLEX_BUILT_ARCHS")
+                ),
+            ));
+        }
+        let mut primary = std::ptr::null_mut();
+        check("cuDevicePrimaryCtxRetain", unsafe {
+            sys::cuDevicePrimaryCtxRetain(&mut primary, device)
+        })?;
+        Ok(CudaBackend {
+            device,
+            primary,
+            limits,
+            name,
+            total_memory: total as u64,
+            libraries: Mutex::default(),
+            kernels: RwLock::default(),
+        })
+    }
+
+    pub fn preload(&self) -> Result<()> {
+        images::files().into_iter().try_for_each(|file| self.library(file).map(drop))
+    }
+
+    /// The loaded kernel. The first use of a kernel file loads it, also inside a capture.
+    pub(super) fn kernel(&self, kernel: &'static Kernel) -> Result<CUfunction> {
+        let key = std::ptr::from_ref(kernel) as usize;
+        if let Some(&function) = self.kernels.read().unwrap().get(&key) {
+            return Ok(function);
+        }
+        let library = self.library(kernel.file)?;
+        let mut handle = std::ptr::null_mut();
+        check(&format!("cuLibraryGetKernel({})", kernel.name()), unsafe {
+            sys::cuLibraryGetKernel(&mut handle, library, kernel.symbol.as_ptr())
+        })?;
+        if kernel.max_shared > 48 * 1024 {
+            let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            let bytes = kernel.max_shared.min(self.limits.shared_per_block) as i32;
+            check("cuKernelSetAttribute", unsafe {
+                sys::cuKernelSetAttribute(attribute, bytes, handle, self.device)
+            })?;
+        }
+        // A CUkernel may be launched as a CUfunction: it runs in the context of the stream.
+        let function: CUfunction = handle.cast();
+        self.kernels.write().unwrap().insert(key, function);
+        Ok(function)
+    }
+
+    fn library(&self, file: &'static str) -> Result<CUlibrary> {
+        let mut libraries = self.libraries.lock().unwrap();
+        if let Some(&library) = libraries.get(file) {
+            return Ok(library);
+        }
+        let image = images::best(file, self.limits.sm)
+            .ok_or_else(|| Error::new(REFLEX_INTERNAL, format!("no image of kernel file {file}")))?;
+        let _relaxed = RelaxedCapture::enter()?;
+        let _current = Current::push(self.primary)?;
+        let mut library = std::ptr::null_mut();
+        check(&format!("cuLibraryLoadData({file}, sm_{}{})", image.sm, image.suffix), unsafe {
+            sys::cuLibraryLoadData(
+                &mut library,
+                image.bytes.as_ptr().cast(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                0,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                0,
+            )
+        })?;
+        libraries.insert(file, library);
+        Ok(library)
+    }
+}
+
+impl Drop for CudaBackend {
+    fn drop(&mut self) {
+        for (_, library) in self.libraries.get_mut().unwrap().drain() {
+            unsafe { sys::cuLibraryUnload(library) };
+        }
+        unsafe { sys::cuDevicePrimaryCtxRelease_v2(self.device) };
+    }
+}
+
+/// Loading a library is not allowed while the thread captures in the stricter modes, though it does no harm there.
+struct RelaxedCapture(sys::CUstreamCaptureMode);
+
+impl RelaxedCapture {
+    fn enter() -> Result<RelaxedCapture> {
+        let mut mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        check("cuThreadExchangeStreamCaptureMode", unsafe {
+            sys::cuThreadExchangeStreamCaptureMode(&mut mode)
+        })?;
+        Ok(RelaxedCapture(mode))
+    }
+}
+
+impl Drop for RelaxedCapture {
+    fn drop(&mut self) {
+        unsafe { sys::cuThreadExchangeStreamCaptureMode(&mut self.0) };
+    }
+}
+
+fn name(device: sys::CUdevice) -> Result<String> {
+    let mut bytes = [0u8; 256];
+    check("cuDeviceGetName", unsafe {
+        sys::cuDeviceGetName(bytes.as_mut_ptr().cast(), bytes.len() as i32 - 1, device)
+    })?;
+    let end = bytes.iter().position(|&b| b == 0).unwrap_or(0);
+    Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
+}
+
+fn limits(device: sys::CUdevice) -> Result<DeviceLimits> {
+    let get = |attribute: Attribute| {
+        let mut value = 0;
+        check("cuDeviceGetAttribute", unsafe {
+            sys::cuDeviceGetAttribute(&mut value, attribute, device)
+        })
+        .map(|()| value.max(0) as u32)
+    };
+    let major = get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let minor = get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    Ok(DeviceLimits {
+        sm: major * 10 + minor,
+        sm_count: get(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        shared_per_block: get(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+        l2_bytes: get(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?,
+        integrated: get(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)? != 0,
+        core_clock_khz: get(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?,
+        memory_clock_khz: get(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?,
+        memory_bus_bits: get(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?,
+    })
+}

@@ -1,0 +1,136 @@
+//! Kernels and their launch.
+
+use super::backend::CudaBackend;
+use super::driver::{Current, check};
+use crate::abi::{Error, Result, reflex_stream};
+use crate::system::DeviceLimits;
+use cudarc::driver::sys;
+use std::ffi::{CStr, c_void};
+
+/// A kernel by name: `extern "C" __global__` function `symbol` of `kernels/<file>.cu`. Make these `static`:
+/// the address is the key under which its handle is cached.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub file: &'static str,
+    pub symbol: &'static CStr,
+    /// Most dynamic shared memory a launch asks for.
+    pub max_shared: u32,
+}
+
+impl Kernel {
+    pub const fn new(file: &'static str, symbol: &'static CStr) -> Kernel {
+        Kernel {
+            file,
+            symbol,
+            max_shared: 0,
+        }
+    }
+
+    pub const fn with_shared(file: &'static str, symbol: &'static CStr, max_shared: u32) -> Kernel {
+        Kernel {
+            file,
+            symbol,
+            max_shared,
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.symbol.to_str().unwrap_or("?")
+    }
+}
+
+/// The one parameter of a kernel: a `#[repr(C)]` struct that the kernel takes as `__grid_constant__`.
+///
+/// # Safety
+/// The layout equals the struct of the same name in the kernel file.
+pub(crate) unsafe trait KernelArgs: Copy {}
+
+/// Declares a kernel's parameter struct and pins its size and its last field's offset, as the kernel file does
+/// with `REFLEX_ARGS_LAYOUT`.
+macro_rules! kernel_args {
+    ($(#[$meta:meta])* struct $name:ident { $($field:ident : $type:ty),* $(,)? } size $size:literal, $last:ident at $offset:literal) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy)]
+        struct $name { $($field: $type),* }
+        const _: () = assert!(size_of::<$name>() == $size && std::mem::offset_of!($name, $last) == $offset);
+        // SAFETY: the kernel file asserts the same numbers.
+        unsafe impl $crate::cuda::KernelArgs for $name {}
+    };
+}
+pub(crate) use kernel_args;
+
+/// Launch geometry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grid {
+    pub blocks: [u32; 3],
+    pub threads: u32,
+    /// Dynamic shared memory in bytes.
+    pub shared: u32,
+}
+
+impl Grid {
+    pub fn new(blocks: [i64; 3], threads: u32) -> Result<Grid> {
+        // Limits of every CUDA device.
+        let limits = [i64::from(i32::MAX), 65535, 65535];
+        for (i, (&n, limit)) in blocks.iter().zip(limits).enumerate() {
+            if !(1..=limit).contains(&n) {
+                return Err(Error::unsupported(format!(
+                    "the launch needs {n} blocks in grid dimension {i}, a device takes 1 to {limit}"
+                )));
+            }
+        }
+        Ok(Grid {
+            blocks: blocks.map(|n| n as u32),
+            threads,
+            shared: 0,
+        })
+    }
+
+    pub fn shared(self, bytes: u32) -> Grid {
+        Grid { shared: bytes, ..self }
+    }
+}
+
+/// A device and the stream of one call.
+pub(crate) struct Cuda<'a> {
+    pub backend: &'a CudaBackend,
+    pub stream: reflex_stream,
+}
+
+impl Cuda<'_> {
+    pub fn limits(&self) -> &DeviceLimits {
+        &self.backend.limits
+    }
+
+    pub fn launch<A: KernelArgs>(&self, kernel: &'static Kernel, grid: Grid, args: &A) -> Result<()> {
+        let function = self.backend.kernel(kernel)?;
+        // Only the NULL stream needs a current context: it belongs to whichever is current.
+        let _current = match self.stream.is_null() {
+            true => Some(Current::push(self.backend.primary)?),
+            false => None,
+        };
+        let mut parameters = [std::ptr::from_ref(args).cast_mut().cast::<c_void>()];
+        let [x, y, z] = grid.blocks;
+        check(kernel.name(), unsafe {
+            sys::cuLaunchKernel(
+                function,
+                x,
+                y,
+                z,
+                grid.threads,
+                1,
+                1,
+                grid.shared,
+                self.stream.cast(),
+                parameters.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        })
+    }
+}
+
+/// Blocks of `size` that cover `count`.
+pub(crate) fn ceil_div(count: i64, size: i64) -> i64 {
+    count / size + i64::from(count % size != 0)
+}

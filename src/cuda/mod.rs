@@ -1,0 +1,15 @@
+//! The CUDA driver: opening it, loading kernels, launching, memory, streams and graphs.
+//! Every unsafe CUDA call of the crate is in this folder.
+
+mod backend;
+mod driver;
+mod graph;
+mod images;
+mod launch;
+mod memory;
+mod stream;
+
+pub(crate) use backend::{CudaBackend, device_count};
+pub(crate) use graph::CudaGraph;
+pub(crate) use launch::{Cuda, Grid, Kernel, KernelArgs, ceil_div, kernel_args};
+pub(crate) use stream::CudaEvent;

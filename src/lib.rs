@@ -1,0 +1,16 @@
+//! Low-latency inference kernels for edge NVIDIA GPUs behind a C ABI.
+//!
+//! The public interface is `include/reflex/infer.h`. The Rust items below are the same functions and
+//! types; they are public so that tests and Rust engines call exactly what C calls.
+#![allow(non_camel_case_types)]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod abi;
+mod cpu;
+mod cuda;
+mod ops;
+mod system;
+
+pub use abi::*;
+pub use ops::*;
+pub use system::*;

@@ -1,0 +1,274 @@
+use super::op::{self, ANY_SM, Op, Variant};
+use super::rows::Rows;
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
+use crate::cpu::{self, CpuBackend};
+use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use std::ffi::c_char;
+
+/// Operands of `reflex_norm`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct reflex_norm_params {
+    pub struct_size: u32,
+    /// Added to the mean square; 0 selects 1e-6. Finite and not negative.
+    pub epsilon: f32,
+    /// `[.., dim]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
+    pub x: reflex_tensor,
+    /// Optional, the shape of `x`: added to it before the norm.
+    pub residual: reflex_tensor,
+    /// Optional, the shape of `x`: receives x + residual. May be `x` or `residual` itself.
+    pub residual_out: reflex_tensor,
+    /// Optional, `[dim]`.
+    pub weight: reflex_tensor,
+    /// The shape of `x`. May be `x` or `residual` itself.
+    pub y: reflex_tensor,
+}
+
+// SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
+unsafe impl Params for reflex_norm_params {
+    const NAME: &'static str = "reflex_norm_params";
+    const MIN_SIZE: usize = 408;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct NormPlan {
+    pub rows: Rows,
+    pub dim: i64,
+    pub epsilon: f32,
+    pub x: View,
+    pub residual: Option<View>,
+    pub residual_out: Option<View>,
+    pub weight: Option<View>,
+    pub y: View,
+}
+
+impl NormPlan {
+    fn views(&self) -> impl Iterator<Item = View> {
+        [Some(self.x), self.residual, self.residual_out, self.weight, Some(self.y)]
+            .into_iter()
+            .flatten()
+    }
+
+    fn vec8(&self) -> bool {
+        self.dim % 8 == 0 && self.views().all(|v| v.rows_aligned(16))
+    }
+
+    /// Rows of at most this many elements go to a warp each.
+    const WARP_DIM: i64 = 512;
+    /// Rows of at most this many elements are kept in shared memory.
+    const CACHED_DIM: i64 = 12 * 1024;
+}
+
+struct Norm;
+
+impl Op for Norm {
+    const NAME: &'static str = "norm";
+    type Params = reflex_norm_params;
+    type Plan = NormPlan;
+
+    fn plan(p: &reflex_norm_params) -> Result<NormPlan> {
+        let op = Self::NAME;
+        if !(p.epsilon.is_finite() && p.epsilon >= 0.0) {
+            return Err(Error::invalid(format!(
+                "{op}: epsilon is {}, expected a finite number, 0 or more",
+                p.epsilon
+            )));
+        }
+        let x = View::required(op, "x", &p.x)?.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
+        let like_x = |view: View| {
+            view.expect_dtype(Dtype::FLOATS)?
+                .expect_shape(x.dims(), "the shape of x")?
+                .expect_dense_rows()
+        };
+        let dim = x.dim(x.rank() - 1);
+        let residual = View::optional(op, "residual", &p.residual)?.map(like_x).transpose()?;
+        let weight = View::optional(op, "weight", &p.weight)?
+            .map(|w| w.expect_dtype(Dtype::FLOATS)?.expect_shape(&[dim], "[dim] of x")?.expect_dense_rows())
+            .transpose()?;
+        let output = |view: View| {
+            let mut view = like_x(view)?.expect_writable()?.expect_in_place_or_apart(&x)?;
+            if let Some(residual) = &residual {
+                view = view.expect_in_place_or_apart(residual)?;
+            }
+            match &weight {
+                Some(weight) => view.expect_apart(weight),
+                None => Ok(view),
+            }
+        };
+        let residual_out = View::optional(op, "residual_out", &p.residual_out)?.map(output).transpose()?;
+        let mut y = output(View::required(op, "y", &p.y)?)?;
+        if let Some(residual_out) = &residual_out {
+            y = y.expect_apart(residual_out)?;
+        }
+        x.expect_dim(x.rank() - 1, 0..=i64::from(i32::MAX / 2))?;
+        Ok(NormPlan {
+            rows: Rows::of(&x)?,
+            dim,
+            epsilon: if p.epsilon == 0.0 { 1e-6 } else { p.epsilon },
+            x,
+            residual,
+            residual_out,
+            weight,
+            y,
+        })
+    }
+
+    fn is_empty(plan: &NormPlan) -> bool {
+        plan.x.is_empty()
+    }
+
+    fn variants() -> &'static [Variant<NormPlan>] {
+        &VARIANTS
+    }
+
+    fn cpu(plan: &NormPlan, cpu: &CpuBackend) {
+        cpu::norm::norm(plan, cpu);
+    }
+}
+
+static WARP_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_warp_vec8");
+static WARP: Kernel = Kernel::new("norm", c"reflex_norm_warp");
+static BLOCK_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_block_vec8");
+static BLOCK: Kernel = Kernel::new("norm", c"reflex_norm_block");
+
+static VARIANTS: [Variant<NormPlan>; 4] = [
+    Variant {
+        kernel: &WARP_VEC8,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.dim <= NormPlan::WARP_DIM && p.vec8(),
+        launch: |p, cuda, _| launch_warp(p, cuda, &WARP_VEC8),
+    },
+    Variant {
+        kernel: &WARP,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.dim <= NormPlan::WARP_DIM,
+        launch: |p, cuda, _| launch_warp(p, cuda, &WARP),
+    },
+    Variant {
+        kernel: &BLOCK_VEC8,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.vec8(),
+        launch: |p, cuda, _| launch_block(p, cuda, &BLOCK_VEC8, 8),
+    },
+    Variant {
+        kernel: &BLOCK,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |_, _| true,
+        launch: |p, cuda, _| launch_block(p, cuda, &BLOCK, 1),
+    },
+];
+
+kernel_args! {
+    struct NormArgs {
+        x: *const u8,
+        residual: *const u8,
+        weight: *const u8,
+        residual_out: *mut u8,
+        y: *mut u8,
+        x_stride: [i64; 3],
+        residual_stride: [i64; 3],
+        residual_out_stride: [i64; 3],
+        y_stride: [i64; 3],
+        rows: i64,
+        extent1: i32,
+        extent2: i32,
+        dim: i32,
+        x_type: u32,
+        residual_type: u32,
+        residual_out_type: u32,
+        weight_type: u32,
+        y_type: u32,
+        cached: i32,
+        epsilon: f32,
+    } size 184, epsilon at 180
+}
+
+impl NormArgs {
+    fn new(p: &NormPlan, cached: bool) -> NormArgs {
+        let data = |v: &Option<View>| v.map_or(std::ptr::null_mut(), |v| v.data);
+        let dtype = |v: &Option<View>| v.map_or(0, |v| v.dtype.abi().0);
+        let stride = |v: &Option<View>| v.map_or([0; 3], |v| Rows::strides(&v));
+        NormArgs {
+            x: p.x.data,
+            residual: data(&p.residual),
+            weight: data(&p.weight),
+            residual_out: data(&p.residual_out),
+            y: p.y.data,
+            x_stride: Rows::strides(&p.x),
+            residual_stride: stride(&p.residual),
+            residual_out_stride: stride(&p.residual_out),
+            y_stride: Rows::strides(&p.y),
+            rows: p.rows.count,
+            extent1: p.rows.extent[1],
+            extent2: p.rows.extent[2],
+            dim: p.dim as i32,
+            x_type: p.x.dtype.abi().0,
+            residual_type: dtype(&p.residual),
+            residual_out_type: dtype(&p.residual_out),
+            weight_type: dtype(&p.weight),
+            y_type: p.y.dtype.abi().0,
+            cached: i32::from(cached),
+            epsilon: p.epsilon,
+        }
+    }
+}
+
+fn launch_warp(p: &NormPlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
+    const WARPS: i64 = 4;
+    let grid = Grid::new([ceil_div(p.rows.count, WARPS), 1, 1], WARPS as u32 * 32)?;
+    let shared = (WARPS * p.dim * 4) as u32;
+    cuda.launch(kernel, grid.shared(shared), &NormArgs::new(p, true))
+}
+
+fn launch_block(p: &NormPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
+    let cached = p.dim <= NormPlan::CACHED_DIM - 64;
+    let threads = ((p.dim / per_thread + 31) / 32 * 32).clamp(64, 512);
+    let grid = Grid::new([p.rows.count, 1, 1], threads as u32)?;
+    let shared = if cached { p.dim as u32 * 4 } else { 0 };
+    cuda.launch(kernel, grid.shared(shared), &NormArgs::new(p, cached))
+}
+
+/// RMS norm of rows, with an optional residual sum before it.
+///
+/// `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
+///
+/// Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
+/// scale are f32, from h before it is rounded to `residual_out`. Per-head q/k norm: give `x` as
+/// `[tokens, heads, head_dim]` with the buffer's strides.
+///
+/// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
+/// capturable, thread-safe. A NaN in a row makes that row NaN.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+/// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_norm(
+    context: *const reflex_context,
+    params: *const reflex_norm_params,
+    stream: reflex_stream,
+) -> reflex_status {
+    op::launch::<Norm>(context, params, stream)
+}
+
+/// Whether `reflex_norm` would take these params on this context: its own validation and selection, without a launch.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_norm_supported(
+    context: *const reflex_context,
+    params: *const reflex_norm_params,
+) -> reflex_status {
+    op::supported::<Norm>(context, params)
+}
+
+/// Name of the kernel that `reflex_norm` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_norm_selected_kernel(
+    context: *const reflex_context,
+    params: *const reflex_norm_params,
+    name: *mut *const c_char,
+) -> reflex_status {
+    op::selected_kernel::<Norm>(context, params, name)
+}

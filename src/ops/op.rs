@@ -1,0 +1,184 @@
+//! What every op is made of, and the one path a call takes.
+
+use crate::abi::{Backend, Error, Params, REFLEX_UNSUPPORTED_DEVICE, REFLEX_WORKSPACE_TOO_SMALL, Result, out_pointer};
+use crate::abi::{guard, read_params, reflex_context, reflex_status, reflex_stream};
+use crate::cpu::CpuBackend;
+use crate::cuda::{Cuda, Kernel};
+use crate::system::DeviceLimits;
+use std::ffi::{c_char, c_void};
+
+/// One op: pure validation and planning, then a kernel or the CPU reference.
+pub(crate) trait Op {
+    /// `"norm"`; messages begin with it, and `kernels/`, `src/cpu/`, `tests/` and `benches/` use it as file name.
+    const NAME: &'static str;
+    type Params: Params;
+    /// Everything a launch needs, checked. Owned data only: a captured CPU call keeps it.
+    type Plan: Copy + Send + Sync + 'static;
+
+    /// Validates the params. Runs without a GPU and reads no operand.
+    fn plan(params: &Self::Params) -> Result<Self::Plan>;
+
+    /// Nothing to do (a dimension is 0).
+    fn is_empty(plan: &Self::Plan) -> bool;
+
+    /// In order of preference; the first that matches is launched.
+    fn variants() -> &'static [Variant<Self::Plan>];
+
+    fn cpu(plan: &Self::Plan, cpu: &CpuBackend);
+
+    /// Scratch of the variant that a CUDA device would run. The CPU backend needs none.
+    fn workspace_bytes(_plan: &Self::Plan, _limits: &DeviceLimits) -> usize {
+        0
+    }
+
+    /// Address and size of the scratch in the params, for ops that need some.
+    fn workspace(_params: &Self::Params) -> Workspace {
+        Workspace::NONE
+    }
+}
+
+/// The caller's scratch memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Workspace {
+    pub data: *mut c_void,
+    pub bytes: usize,
+}
+
+impl Workspace {
+    pub const NONE: Workspace = Workspace {
+        data: std::ptr::null_mut(),
+        bytes: 0,
+    };
+    /// What its address must be a multiple of.
+    pub const ALIGNMENT: usize = 256;
+}
+
+/// A kernel (or a short sequence of them) and when it applies.
+pub(crate) struct Variant<P: 'static> {
+    pub kernel: &'static Kernel,
+    pub min_sm: u32,
+    /// Inclusive.
+    pub max_sm: u32,
+    pub matches: fn(&P, &DeviceLimits) -> bool,
+    pub launch: fn(&P, &Cuda, &Workspace) -> Result<()>,
+}
+
+/// No upper bound on the SM.
+pub(crate) const ANY_SM: u32 = u32::MAX;
+
+fn select<O: Op>(plan: &O::Plan, limits: &DeviceLimits) -> Result<&'static Variant<O::Plan>> {
+    let mut for_this_device = O::variants()
+        .iter()
+        .filter(|v| (v.min_sm..=v.max_sm).contains(&limits.sm))
+        .peekable();
+    if for_this_device.peek().is_none() {
+        return Err(Error::new(
+            REFLEX_UNSUPPORTED_DEVICE,
+            format!("{}: no kernel for sm_{}", O::NAME, limits.sm),
+        ));
+    }
+    for_this_device
+        .find(|v| (v.matches)(plan, limits))
+        .ok_or_else(|| Error::unsupported(format!("{}: valid, but no kernel of this library covers it", O::NAME)))
+}
+
+fn check_workspace<O: Op>(params: &O::Params, plan: &O::Plan, limits: &DeviceLimits) -> Result<Workspace> {
+    let workspace = O::workspace(params);
+    let need = O::workspace_bytes(plan, limits);
+    if need == 0 {
+        return Ok(workspace);
+    }
+    let op = O::NAME;
+    if workspace.data.is_null() || workspace.bytes < need {
+        return Err(Error::new(
+            REFLEX_WORKSPACE_TOO_SMALL,
+            format!(
+                "{op}: workspace is {:p} with {} bytes, expected {need} bytes (reflex_{op}_workspace_size)",
+                workspace.data, workspace.bytes
+            ),
+        ));
+    }
+    if !(workspace.data as usize).is_multiple_of(Workspace::ALIGNMENT) {
+        return Err(Error::new(
+            crate::abi::REFLEX_MISALIGNED,
+            format!("{op}: workspace is {:p}, expected a multiple of {}", workspace.data, Workspace::ALIGNMENT),
+        ));
+    }
+    Ok(workspace)
+}
+
+/// Body of `reflex_<op>`.
+pub(crate) fn launch<O: Op>(
+    context: *const reflex_context,
+    params: *const O::Params,
+    stream: reflex_stream,
+) -> reflex_status {
+    guard(|| {
+        let context = reflex_context::get(O::NAME, context)?;
+        let params = read_params(params)?;
+        let plan = O::plan(&params)?;
+        match &context.backend {
+            _ if O::is_empty(&plan) => Ok(()),
+            Backend::Cpu(cpu) => cpu.submit(stream, move |cpu| O::cpu(&plan, cpu)),
+            Backend::Cuda(backend) => {
+                let workspace = check_workspace::<O>(&params, &plan, &backend.limits)?;
+                let variant = select::<O>(&plan, &backend.limits)?;
+                (variant.launch)(&plan, &Cuda { backend, stream }, &workspace)
+            }
+        }
+    })
+}
+
+/// Body of `reflex_<op>_supported`: the launch's own validation and selection, without the launch. The workspace is
+/// not looked at, so that it can be asked before one is allocated.
+pub(crate) fn supported<O: Op>(context: *const reflex_context, params: *const O::Params) -> reflex_status {
+    guard(|| {
+        let context = reflex_context::get(O::NAME, context)?;
+        let plan = O::plan(&read_params(params)?)?;
+        match &context.backend {
+            Backend::Cuda(backend) if !O::is_empty(&plan) => select::<O>(&plan, &backend.limits).map(drop),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Body of `reflex_<op>_selected_kernel`.
+pub(crate) fn selected_kernel<O: Op>(
+    context: *const reflex_context,
+    params: *const O::Params,
+    out: *mut *const c_char,
+) -> reflex_status {
+    guard(|| {
+        out_pointer(O::NAME, "name", out)?;
+        let context = reflex_context::get(O::NAME, context)?;
+        let plan = O::plan(&read_params(params)?)?;
+        let name = match &context.backend {
+            _ if O::is_empty(&plan) => c"none",
+            Backend::Cpu(_) => c"cpu",
+            Backend::Cuda(backend) => select::<O>(&plan, &backend.limits)?.kernel.symbol,
+        };
+        // SAFETY: checked above.
+        unsafe { out.write(name.as_ptr()) };
+        Ok(())
+    })
+}
+
+/// Body of `reflex_<op>_workspace_size`.
+pub(crate) fn workspace_size<O: Op>(
+    context: *const reflex_context,
+    params: *const O::Params,
+    out: *mut usize,
+) -> reflex_status {
+    guard(|| {
+        out_pointer(O::NAME, "bytes", out)?;
+        let context = reflex_context::get(O::NAME, context)?;
+        let plan = O::plan(&read_params(params)?)?;
+        let bytes = match &context.backend {
+            Backend::Cuda(backend) if !O::is_empty(&plan) => O::workspace_bytes(&plan, &backend.limits),
+            _ => 0,
+        };
+        // SAFETY: checked above.
+        unsafe { out.write(bytes) };
+        Ok(())
+    })
+}

@@ -1,0 +1,51 @@
+//! Tensors seen as rows: what lies along the last dimension, under up to three outer ones.
+
+use crate::abi::{Error, Result, View};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows {
+    /// Outer dimensions, the missing ones 1; the inner two fit 31 bits, as the kernels hold them.
+    pub extent: [i32; 3],
+    pub count: i64,
+}
+
+impl Rows {
+    pub fn of(view: &View) -> Result<Rows> {
+        let outer = &view.dims()[..view.rank() - 1];
+        let mut dims = [1i64; 3];
+        dims[3 - outer.len()..].copy_from_slice(outer);
+        for (i, &n) in dims.iter().enumerate().skip(1) {
+            if n > i64::from(i32::MAX) {
+                return Err(Error::unsupported(format!(
+                    "{}.shape[{}] is {n}, expected at most {} in an inner dimension",
+                    view.field(),
+                    i + outer.len() - 3,
+                    i32::MAX
+                )));
+            }
+        }
+        Ok(Rows {
+            extent: [dims[0].min(i64::from(i32::MAX)) as i32, dims[1] as i32, dims[2] as i32],
+            count: dims.iter().product(),
+        })
+    }
+
+    /// Byte strides of the outer dimensions, 0 for the missing ones.
+    pub fn strides(view: &View) -> [i64; 3] {
+        let outer = view.rank() - 1;
+        let mut strides = [0; 3];
+        for i in 0..outer {
+            strides[3 - outer + i] = view.stride(i);
+        }
+        strides
+    }
+
+    /// Address of row number `row` of a view that has this shape.
+    pub fn address(&self, view: &View, row: i64) -> *mut u8 {
+        let (e1, e2) = (i64::from(self.extent[1]), i64::from(self.extent[2]));
+        let index = [row / e2 / e1, row / e2 % e1, row % e2];
+        let strides = Rows::strides(view);
+        let offset: i64 = index.iter().zip(strides).map(|(i, s)| i * s).sum();
+        view.data.wrapping_offset(offset as isize)
+    }
+}

@@ -1,0 +1,127 @@
+use crate::abi::{Backend, Params, REFLEX_ABI_MISMATCH, REFLEX_BACKEND_CPU, REFLEX_BACKEND_CUDA, reflex_backend, reflex_context, reflex_status};
+use crate::abi::{Error, guard, out_pointer};
+use std::ffi::c_char;
+
+/// What a kernel's launch depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DeviceLimits {
+    /// Compute capability: major * 10 + minor.
+    pub sm: u32,
+    pub sm_count: u32,
+    /// Most shared memory a block may ask for.
+    pub shared_per_block: u32,
+    pub l2_bytes: u32,
+    pub integrated: bool,
+    pub core_clock_khz: u32,
+    pub memory_clock_khz: u32,
+    pub memory_bus_bits: u32,
+}
+
+/// The device of a context. Set `struct_size` to `sizeof(reflex_device_info)` before the call; fields that do not
+/// apply, as the SM of a CPU, are 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct reflex_device_info {
+    pub struct_size: u32,
+    /// `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`.
+    pub backend: reflex_backend,
+    /// Zero-terminated, UTF-8.
+    pub name: [c_char; 128],
+    /// Compute capability as major * 10 + minor: 87 on Orin.
+    pub sm: u32,
+    /// Streaming multiprocessors; threads of the CPU backend.
+    pub sm_count: u32,
+    /// 1 when the GPU shares the host's memory, as on Jetson.
+    pub integrated: u32,
+    /// Most shared memory of a block in bytes.
+    pub shared_memory_per_block: u32,
+    pub l2_bytes: u64,
+    /// Memory of the device in bytes.
+    pub total_memory: u64,
+    /// Top clock of the SMs in kHz, as the driver reports it; 0 when unknown.
+    pub core_clock_khz: u32,
+    /// Top clock of the memory in kHz, as the driver reports it; 0 when unknown.
+    pub memory_clock_khz: u32,
+    /// Width of the memory bus in bits; 0 when unknown.
+    pub memory_bus_bits: u32,
+    pub reserved: u32,
+}
+
+// SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
+unsafe impl Params for reflex_device_info {
+    const NAME: &'static str = "reflex_device_info";
+    const MIN_SIZE: usize = 184;
+}
+
+/// Fills `*out` with what the context's device is. The caller sets `out->struct_size`; no more than that is written.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_get_device_info(
+    context: *const reflex_context,
+    out: *mut reflex_device_info,
+) -> reflex_status {
+    const NAME: &str = "reflex_get_device_info";
+    guard(|| {
+        out_pointer(NAME, "out", out)?;
+        let context = reflex_context::get(NAME, context)?;
+        // SAFETY: the caller's struct starts with its own size.
+        let size = unsafe { out.cast::<u32>().read() } as usize;
+        if size < reflex_device_info::MIN_SIZE {
+            return Err(Error::new(
+                REFLEX_ABI_MISMATCH,
+                format!("{NAME}: struct_size is {size}, expected {} or more", reflex_device_info::MIN_SIZE),
+            ));
+        }
+        let mut info = match &context.backend {
+            Backend::Cpu(cpu) => {
+                let limits = DeviceLimits {
+                    sm_count: cpu.threads() as u32,
+                    integrated: true,
+                    ..DeviceLimits::default()
+                };
+                let total = crate::system::host_memory()?.1;
+                describe(REFLEX_BACKEND_CPU, &crate::system::cpu_name(), &limits, total)
+            }
+            Backend::Cuda(cuda) => describe(REFLEX_BACKEND_CUDA, &cuda.name, &cuda.limits, cuda.total_memory),
+        };
+        info.struct_size = size as u32;
+        let bytes = size.min(size_of::<reflex_device_info>());
+        // SAFETY: the caller's struct has `size` bytes.
+        unsafe { std::ptr::copy_nonoverlapping((&raw const info).cast::<u8>(), out.cast::<u8>(), bytes) };
+        Ok(())
+    })
+}
+
+fn describe(backend: reflex_backend, name: &str, limits: &DeviceLimits, total_memory: u64) -> reflex_device_info {
+    let mut text = [0 as c_char; 128];
+    // Cut at a character's boundary, so that what is left is valid UTF-8.
+    let end = (0..text.len()).rev().find(|&i| name.is_char_boundary(i.min(name.len()))).unwrap_or(0);
+    for (to, &from) in text[..end].iter_mut().zip(name.as_bytes()) {
+        *to = from as c_char;
+    }
+    reflex_device_info {
+        struct_size: 0,
+        backend,
+        name: text,
+        sm: limits.sm,
+        sm_count: limits.sm_count,
+        integrated: u32::from(limits.integrated),
+        shared_memory_per_block: limits.shared_per_block,
+        l2_bytes: u64::from(limits.l2_bytes),
+        total_memory,
+        core_clock_khz: limits.core_clock_khz,
+        memory_clock_khz: limits.memory_clock_khz,
+        memory_bus_bits: limits.memory_bus_bits,
+        reserved: 0,
+    }
+}
+
+/// Number of CUDA devices this process can see; 0 without a driver. Never fails.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_device_count() -> i32 {
+    let mut count = 0;
+    guard(|| {
+        count = crate::cuda::device_count();
+        Ok(())
+    });
+    count
+}

@@ -1,0 +1,3 @@
+//! The C ABI: header, exports, layouts, bad input.
+
+mod header;

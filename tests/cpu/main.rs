@@ -1,0 +1,15 @@
+//! The CPU backend against independent oracles.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod activation;
+mod add;
+mod argmax;
+mod attention;
+mod attention_decode;
+mod embedding;
+mod matmul;
+mod norm;
+mod rope;
+mod sample;

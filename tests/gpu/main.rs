@@ -1,0 +1,32 @@
+//! Every op's CUDA path against the CPU backend. Ignored, never passed, where there is no GPU.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod activation;
+mod add;
+mod argmax;
+mod attention;
+mod attention_decode;
+mod embedding;
+mod matmul;
+mod norm;
+mod rope;
+mod sample;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut suite = support::Suite::default();
+    activation::tests(&mut suite);
+    add::tests(&mut suite);
+    argmax::tests(&mut suite);
+    attention::tests(&mut suite);
+    attention_decode::tests(&mut suite);
+    embedding::tests(&mut suite);
+    matmul::tests(&mut suite);
+    norm::tests(&mut suite);
+    rope::tests(&mut suite);
+    sample::tests(&mut suite);
+    suite.run()
+}

@@ -1,0 +1,137 @@
+use crate::support::*;
+use reflex_infer::*;
+
+const F32: reflex_dtype = REFLEX_DTYPE_F32;
+const F16: reflex_dtype = REFLEX_DTYPE_F16;
+const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
+
+fn tolerance(y: reflex_dtype) -> Tolerance {
+    match y {
+        // One rounding to y's type either way, on top of f32 sums in another order.
+        F16 => Tolerance::new(1e-6, 1.0 / 1024.0),
+        BF16 => Tolerance::new(1e-6, 1.0 / 128.0),
+        _ => Tolerance::new(1e-6, 1e-5),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Case {
+    x: reflex_dtype,
+    y: reflex_dtype,
+    rows: i64,
+    dim: i64,
+    gap: i64,
+    offset: usize,
+    residual: bool,
+    weight: bool,
+}
+
+impl Case {
+    fn launch(self, io: &Io) -> Launch {
+        let mut random = Random::new((self.rows * 7919 + self.dim) as u64);
+        let n = (self.rows * self.dim) as usize;
+        let spec = |dtype| {
+            Spec::new(dtype, &[self.rows, self.dim])
+                .row_gap(self.gap)
+                .offset(self.offset)
+        };
+        let mut p = reflex_norm_params {
+            struct_size: size_of::<reflex_norm_params>() as u32,
+            epsilon: 1e-5,
+            x: io.input(spec(self.x), &random.normals(n)),
+            ..Default::default()
+        };
+        if self.residual {
+            p.residual = io.input(spec(self.y), &random.normals(n));
+            p.residual_out = io.output(spec(self.x));
+        }
+        if self.weight {
+            let weight = random.normals(self.dim as usize);
+            p.weight = io.input(Spec::new(F32, &[self.dim]).offset(self.offset), &weight);
+        }
+        p.y = io.output(spec(self.y));
+        Box::new(move |context, stream| reflex_norm(context, &p, stream))
+    }
+}
+
+pub fn tests(suite: &mut Suite) {
+    let base = Case {
+        x: F32,
+        y: F32,
+        rows: 3,
+        dim: 2560,
+        gap: 0,
+        offset: 0,
+        residual: false,
+        weight: true,
+    };
+    // Warp and block kernels, aligned and not, cached and not.
+    for dim in [1, 7, 8, 31, 64, 128, 257, 511, 512, 513, 1000, 2560, 4096, 12288, 16384, 20001] {
+        let case = Case { dim, ..base };
+        suite.parity(format!("norm::dim_{dim}"), tolerance(F32), move |io| case.launch(io));
+        let case = Case { residual: true, x: F16, y: BF16, ..case };
+        suite.parity(format!("norm::residual_dim_{dim}"), tolerance(BF16), move |io| case.launch(io));
+    }
+    for rows in [0, 1, 2, 5, 129, 1000] {
+        let case = Case { rows, dim: 128, y: F16, ..base };
+        suite.parity(format!("norm::rows_{rows}"), tolerance(F16), move |io| case.launch(io));
+    }
+    for (x, y) in [(F32, F16), (F16, F16), (BF16, BF16), (BF16, F32), (F16, BF16)] {
+        let case = Case { x, y, ..base };
+        suite.parity(format!("norm::types_{}_{}", x.0, y.0), tolerance(y), move |io| case.launch(io));
+    }
+    for (gap, offset) in [(1, 0), (8, 0), (0, 1), (3, 1), (0, 4)] {
+        let case = Case { gap, offset, residual: true, ..base };
+        suite.parity(format!("norm::gap_{gap}_offset_{offset}"), tolerance(F32), move |io| case.launch(io));
+    }
+    let case = Case { weight: false, ..base };
+    suite.parity("norm::no_weight", tolerance(F32), move |io| case.launch(io));
+
+    suite.parity("norm::heads_of_a_merged_buffer", tolerance(F16), |io| {
+        // [tokens, heads, head_dim] inside rows of 3 * heads * head_dim.
+        let (tokens, heads, dim) = (3, 5, 64);
+        let spec = || {
+            Spec::new(F16, &[tokens, heads, dim]).strides(&[3 * heads * dim * 2, dim * 2, 2])
+        };
+        let values = Random::new(5).normals((tokens * heads * dim) as usize);
+        let weight = Random::new(6).normals(dim as usize);
+        let x = io.in_out(spec(), &values);
+        let p = reflex_norm_params {
+            struct_size: size_of::<reflex_norm_params>() as u32,
+            x,
+            weight: io.input(Spec::new(F32, &[dim]), &weight),
+            y: x,
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_norm(context, &p, stream))
+    });
+
+    suite.parity("norm::residual_in_place", tolerance(F32), |io| {
+        let spec = || Spec::new(F32, &[4, 1024]);
+        let values = Random::new(7).normals(4096);
+        let residual = io.in_out(spec(), &Random::new(8).normals(4096));
+        let p = reflex_norm_params {
+            struct_size: size_of::<reflex_norm_params>() as u32,
+            x: io.input(spec(), &values),
+            residual,
+            residual_out: residual,
+            y: io.output(spec()),
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_norm(context, &p, stream))
+    });
+
+    suite.parity("norm::nan_and_infinity_stay_in_their_row", tolerance(F32), |io| {
+        let mut values = Random::new(9).normals(4 * 600);
+        values[5] = f32::NAN;
+        values[600 + 7] = f32::INFINITY;
+        values[1200..1800].fill(0.0);
+        let p = reflex_norm_params {
+            struct_size: size_of::<reflex_norm_params>() as u32,
+            x: io.input(Spec::new(F32, &[4, 600]), &values),
+            y: io.output(Spec::new(F32, &[4, 600])),
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_norm(context, &p, stream))
+    });
+}

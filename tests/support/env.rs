@@ -1,0 +1,107 @@
+//! A context of one backend with a stream.
+
+use reflex_infer::*;
+use std::ffi::{CStr, c_void};
+use std::ptr::{null, null_mut};
+
+pub struct Env {
+    pub context: *mut reflex_context,
+    pub stream: reflex_stream,
+    pub cuda: bool,
+}
+
+// The context may be used from many threads; the stream is used by one at a time.
+unsafe impl Send for Env {}
+unsafe impl Sync for Env {}
+
+/// Panics with the library's own message.
+#[track_caller]
+pub fn ok(status: reflex_status) {
+    assert!(status == REFLEX_SUCCESS, "{}: {}", status_name(status), last_error());
+}
+
+pub fn status_name(status: reflex_status) -> String {
+    unsafe { CStr::from_ptr(reflex_status_string(status)) }.to_string_lossy().into_owned()
+}
+
+pub fn last_error() -> String {
+    unsafe { CStr::from_ptr(reflex_last_error_message()) }.to_string_lossy().into_owned()
+}
+
+fn create(backend: reflex_backend) -> Result<Env, reflex_status> {
+    let params = reflex_context_params {
+        struct_size: size_of::<reflex_context_params>() as u32,
+        backend,
+        ..Default::default()
+    };
+    let mut context = null_mut();
+    let status = reflex_context_create(&params, &mut context);
+    if status != REFLEX_SUCCESS {
+        return Err(status);
+    }
+    let mut stream = null_mut();
+    ok(reflex_stream_create(context, &mut stream));
+    Ok(Env {
+        context,
+        stream,
+        cuda: backend == REFLEX_BACKEND_CUDA,
+    })
+}
+
+impl Env {
+    pub fn cpu() -> Env {
+        create(REFLEX_BACKEND_CPU).expect("the CPU backend is always there")
+    }
+
+    /// `None` where there is no usable GPU.
+    pub fn cuda() -> Option<Env> {
+        create(REFLEX_BACKEND_CUDA).ok()
+    }
+
+    /// A second stream's worth of the same context.
+    pub fn new_stream(&self) -> reflex_stream {
+        let mut stream = null_mut();
+        ok(reflex_stream_create(self.context, &mut stream));
+        stream
+    }
+
+    pub fn malloc(&self, bytes: usize) -> *mut c_void {
+        let mut pointer = null_mut();
+        ok(reflex_device_malloc(self.context, bytes, &mut pointer));
+        pointer
+    }
+
+    pub fn upload(&self, to: *mut c_void, bytes: &[u8]) {
+        ok(reflex_memcpy(self.context, to, bytes.as_ptr().cast(), bytes.len(), self.stream));
+        ok(reflex_stream_synchronize(self.context, self.stream));
+    }
+
+    pub fn download(&self, from: *const c_void, bytes: &mut [u8]) {
+        ok(reflex_memcpy(self.context, bytes.as_mut_ptr().cast(), from, bytes.len(), self.stream));
+        ok(reflex_stream_synchronize(self.context, self.stream));
+    }
+
+    pub fn device_info(&self) -> reflex_device_info {
+        let mut info: reflex_device_info = unsafe { std::mem::zeroed() };
+        info.struct_size = size_of::<reflex_device_info>() as u32;
+        ok(reflex_get_device_info(self.context, &mut info));
+        info
+    }
+}
+
+impl Drop for Env {
+    fn drop(&mut self) {
+        let _ = reflex_stream_destroy(self.context, self.stream);
+        reflex_context_destroy(self.context);
+    }
+}
+
+/// The shape of `reflex_<op>_selected_kernel`.
+pub type SelectedKernel<P> = extern "C" fn(*const reflex_context, *const P, *mut *const std::ffi::c_char) -> reflex_status;
+
+/// Name of the kernel that an op would launch.
+pub fn selected<P>(env: &Env, function: SelectedKernel<P>, params: &P) -> String {
+    let mut name = null();
+    ok(function(env.context, params, &mut name));
+    unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()
+}

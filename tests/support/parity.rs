@@ -1,0 +1,213 @@
+//! One description of a launch, run on every backend and in every way that must give the same result.
+
+use super::buffer::*;
+use super::env::*;
+use reflex_infer::*;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// What a launch does: calls one op with operands made by `Io`.
+pub type Launch = Box<dyn Fn(*mut reflex_context, reflex_stream) -> reflex_status>;
+
+/// Makes the operands of a case on one backend.
+pub struct Io<'e> {
+    pub env: &'e Env,
+    buffers: RefCell<Vec<Rc<Buffer>>>,
+}
+
+impl<'e> Io<'e> {
+    pub fn new(env: &'e Env) -> Io<'e> {
+        Io {
+            env,
+            buffers: RefCell::default(),
+        }
+    }
+
+    fn add(&self, spec: Spec, role: Role, contents: &[u8]) -> reflex_tensor {
+        let buffer = Rc::new(Buffer::new(self.env, spec, role, contents));
+        let tensor = buffer.tensor();
+        self.buffers.borrow_mut().push(buffer);
+        tensor
+    }
+
+    /// A float operand.
+    pub fn input(&self, spec: Spec, values: &[f32]) -> reflex_tensor {
+        let bytes = encode(spec.dtype, values);
+        self.add(spec, Role::Input, &bytes)
+    }
+
+    /// An operand of block-quantised or other raw bytes.
+    pub fn input_bytes(&self, spec: Spec, bytes: &[u8]) -> reflex_tensor {
+        self.add(spec, Role::Input, bytes)
+    }
+
+    /// A contiguous I32 operand.
+    pub fn ints(&self, values: &[i32]) -> reflex_tensor {
+        let spec = Spec::new(REFLEX_DTYPE_I32, &[values.len() as i64]);
+        self.add(spec, Role::Input, &encode_ints(values))
+    }
+
+    pub fn output(&self, spec: Spec) -> reflex_tensor {
+        self.add(spec, Role::Output, &[])
+    }
+
+    /// Read and written: in place, caches, counters.
+    pub fn in_out(&self, spec: Spec, values: &[f32]) -> reflex_tensor {
+        let bytes = encode(spec.dtype, values);
+        self.add(spec, Role::InOut, &bytes)
+    }
+
+    pub fn in_out_ints(&self, values: &[i32]) -> reflex_tensor {
+        let spec = Spec::new(REFLEX_DTYPE_I32, &[values.len() as i64]);
+        self.add(spec, Role::InOut, &encode_ints(values))
+    }
+
+    /// Scratch of this many bytes; NULL for 0.
+    pub fn workspace(&self, bytes: usize) -> *mut std::ffi::c_void {
+        if bytes == 0 {
+            return std::ptr::null_mut();
+        }
+        // 256-byte aligned, as the guard in front is 256 bytes long.
+        let spec = Spec::new(REFLEX_DTYPE_I32, &[bytes.div_ceil(4) as i64]);
+        self.add(spec, Role::Workspace, &[]).data
+    }
+
+    pub fn reset(&self) {
+        self.buffers.borrow().iter().for_each(|b| b.reset(self.env));
+    }
+
+    /// Every buffer's elements in the order they were made; guards and inputs checked.
+    pub fn read(&self) -> Vec<Vec<u8>> {
+        ok(reflex_stream_synchronize(self.env.context, self.env.stream));
+        self.buffers.borrow().iter().map(|b| b.read(self.env)).collect()
+    }
+
+    fn specs(&self) -> Vec<(Spec, Role)> {
+        self.buffers.borrow().iter().map(|b| (b.spec.clone(), b.role)).collect()
+    }
+}
+
+/// `|a - b| <= absolute + relative * |b|`; NaN equals NaN. Integers and bytes must be equal.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    pub absolute: f32,
+    pub relative: f32,
+}
+
+impl Tolerance {
+    pub const EXACT: Tolerance = Tolerance::new(0.0, 0.0);
+
+    pub const fn new(absolute: f32, relative: f32) -> Tolerance {
+        Tolerance { absolute, relative }
+    }
+}
+
+/// Runs a case once on one backend; the elements of its outputs as f32, in the order they were made.
+pub fn run_once(env: &Env, case: impl Fn(&Io) -> Launch) -> Vec<Vec<f32>> {
+    let io = Io::new(env);
+    let launch = case(&io);
+    ok(launch(env.context, env.stream));
+    let bytes = io.read();
+    io.specs()
+        .into_iter()
+        .zip(bytes)
+        .filter(|((_, role), _)| matches!(role, Role::Output | Role::InOut))
+        .map(|((spec, _), bytes)| decode(spec.dtype, &bytes))
+        .collect()
+}
+
+/// The status and message of a launch that must be refused, with nothing written.
+pub fn refused(env: &Env, case: impl Fn(&Io) -> Launch) -> (reflex_status, String) {
+    let io = Io::new(env);
+    let launch = case(&io);
+    let before = io.read();
+    let status = launch(env.context, env.stream);
+    let message = last_error();
+    assert!(status != REFLEX_SUCCESS, "expected an error");
+    assert!(io.read() == before, "a refused launch wrote something");
+    (status, message)
+}
+
+/// The CUDA path of a case against the CPU backend, then against itself: launched again, captured and replayed twice,
+/// and from two threads on two streams, each time bit for bit.
+pub fn parity(cpu: &Env, cuda: &Env, tolerance: Tolerance, case: &(dyn Fn(&Io) -> Launch + Sync)) {
+    let reference = {
+        let io = Io::new(cpu);
+        ok(case(&io)(cpu.context, cpu.stream));
+        io.read()
+    };
+    let io = Io::new(cuda);
+    let launch = case(&io);
+    ok(launch(cuda.context, cuda.stream));
+    let first = io.read();
+    for (i, (spec, role)) in io.specs().into_iter().enumerate() {
+        if matches!(role, Role::Output | Role::InOut) {
+            compare(&spec, &first[i], &reference[i], tolerance, i);
+        }
+    }
+
+    io.reset();
+    ok(launch(cuda.context, cuda.stream));
+    assert!(io.read() == first, "a second launch gave other bits");
+
+    io.reset();
+    let mut graph = std::ptr::null_mut();
+    ok(reflex_graph_capture_begin(cuda.context, cuda.stream));
+    let status = launch(cuda.context, cuda.stream);
+    ok(reflex_graph_capture_end(cuda.context, cuda.stream, &mut graph));
+    ok(status);
+    for _ in 0..2 {
+        io.reset();
+        ok(reflex_graph_launch(cuda.context, graph, cuda.stream));
+        assert!(io.read() == first, "a replayed graph gave other bits");
+    }
+    reflex_graph_destroy(graph);
+
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let env = std::mem::ManuallyDrop::new(Env {
+                    context: cuda.context,
+                    stream: cuda.new_stream(),
+                    cuda: true,
+                });
+                let io = Io::new(&env);
+                let launch = case(&io);
+                for _ in 0..4 {
+                    io.reset();
+                    ok(launch(env.context, env.stream));
+                    assert!(io.read() == first, "two threads gave other bits");
+                }
+                drop(io);
+                ok(reflex_stream_destroy(env.context, env.stream));
+            });
+        }
+    });
+}
+
+fn compare(spec: &Spec, got: &[u8], want: &[u8], tolerance: Tolerance, index: usize) {
+    if spec.dtype == REFLEX_DTYPE_I32 {
+        let (got, want) = (decode(spec.dtype, got), decode(spec.dtype, want));
+        assert!(got == want, "operand {index} {spec:?}: {got:?}, expected {want:?}");
+        return;
+    }
+    let (got, want) = (decode(spec.dtype, got), decode(spec.dtype, want));
+    let mut worst = (0.0f32, 0);
+    for (i, (&a, &b)) in got.iter().zip(&want).enumerate() {
+        if (a.is_nan() && b.is_nan()) || a == b {
+            continue;
+        }
+        let excess = (a - b).abs() / (tolerance.absolute + tolerance.relative * b.abs());
+        if excess.is_nan() || excess > worst.0 {
+            worst = (if excess.is_nan() { f32::INFINITY } else { excess }, i);
+        }
+    }
+    assert!(
+        worst.0 <= 1.0,
+        "operand {index} {spec:?}: element {} is {}, expected {} ({} times {tolerance:?})",
+        worst.1,
+        got[worst.1],
+        want[worst.1],
+        worst.0
+    );
+}
