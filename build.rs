@@ -49,16 +49,9 @@ fn build() -> Result<(), String> {
     }
     let version = std::env::var("CARGO_PKG_VERSION").unwrap();
     let mut parts = version.split('.');
-    let soname = format!(
-        "libreflex_infer.so.{}.{}",
-        parts.next().unwrap(),
-        parts.next().unwrap()
-    );
+    let soname = format!("libreflex_infer.so.{}.{}", parts.next().unwrap(), parts.next().unwrap());
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,{soname}");
-    println!(
-        "cargo:rustc-env=REFLEX_TARGET={}",
-        std::env::var("TARGET").unwrap()
-    );
+    println!("cargo:rustc-env=REFLEX_TARGET={}", std::env::var("TARGET").unwrap());
 
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
@@ -75,7 +68,9 @@ fn build() -> Result<(), String> {
     };
     let Some(toolkit) = toolkit else {
         if !mode.eq_ignore_ascii_case("OFF") {
-            println!("cargo:warning=NVRTC not found: building the CPU backend alone (REFLEX_CUDA=ON makes this an error)");
+            println!(
+                "cargo:warning=NVRTC not found: building the CPU backend alone (REFLEX_CUDA=ON makes this an error)"
+            );
         }
         return embed::write_empty(&out_dir);
     };

@@ -14,11 +14,7 @@ impl Cache {
         let dir = match std::env::var_os("REFLEX_KERNEL_CACHE").filter(|v| !v.is_empty()) {
             Some(dir) => PathBuf::from(dir),
             // OUT_DIR is <target>/<profile>/build/<crate>-<hash>/out.
-            None => out_dir
-                .ancestors()
-                .nth(4)
-                .unwrap_or(out_dir)
-                .join("kernel-cache"),
+            None => out_dir.ancestors().nth(4).unwrap_or(out_dir).join("kernel-cache"),
         };
         std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         Ok(Cache { dir })

@@ -28,11 +28,7 @@ pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Re
     let (sources, headers) = kernel_files(&root.join("kernels"))?;
     let mut worker = Worker::start(&loader_dir)?;
     let release = worker.ask("version")?;
-    let supported: Vec<u32> = worker
-        .ask("archs")?
-        .split(' ')
-        .filter_map(|s| s.parse().ok())
-        .collect();
+    let supported: Vec<u32> = worker.ask("archs")?.split(' ').filter_map(|s| s.parse().ok()).collect();
     println!("cargo:rustc-env=REFLEX_NVRTC_VERSION={release}");
 
     let header_hash = cache::hash(headers.iter().map(|(_, text)| text.as_bytes()));
@@ -62,7 +58,9 @@ pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Re
         }
     }
     if images.is_empty() {
-        return Err(format!("REFLEX_CUDA_ARCHS: NVRTC {release} compiles none of the architectures"));
+        return Err(format!(
+            "REFLEX_CUDA_ARCHS: NVRTC {release} compiles none of the architectures"
+        ));
     }
     run(jobs, toolkit, root, &loader_dir, worker)?;
     Ok(images)
@@ -158,7 +156,12 @@ fn link_libraries(toolkit: &Toolkit, out_dir: &Path) -> Result<PathBuf, String> 
         std::os::unix::fs::symlink(target, dir.join(name)).map_err(|e| format!("{}: {e}", dir.join(name).display()))
     };
     link(&toolkit.libnvrtc, "libnvrtc.so")?;
-    for path in std::fs::read_dir(source).into_iter().flatten().flatten().map(|e| e.path()) {
+    for path in std::fs::read_dir(source)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path())
+    {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if name.starts_with("libnvrtc-builtins.so") {
             link(&path, &name)?;
@@ -200,7 +203,9 @@ impl Worker {
         let read = sent.and_then(|()| self.output.read_line(&mut answer));
         match (read, answer.trim_end()) {
             (Ok(n), text) if n > 0 => Ok(text.to_string()),
-            _ => Err(format!("NVRTC worker died on `{line}` (is the library whole and for this machine?)")),
+            _ => Err(format!(
+                "NVRTC worker died on `{line}` (is the library whole and for this machine?)"
+            )),
         }
     }
 
@@ -289,7 +294,9 @@ fn compile_one(source: &Path, output: &Path, ptx: bool, flags: &[&str]) -> Resul
         text.iter().map(|&c| c as u8).collect()
     } else {
         let mut size = 0;
-        unsafe { sys::nvrtcGetCUBINSize(program, &mut size) }.result().map_err(|e| format!("{e:?}"))?;
+        unsafe { sys::nvrtcGetCUBINSize(program, &mut size) }
+            .result()
+            .map_err(|e| format!("{e:?}"))?;
         let mut bytes = vec![0u8; size];
         unsafe { sys::nvrtcGetCUBIN(program, bytes.as_mut_ptr().cast()) }
             .result()

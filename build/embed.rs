@@ -25,7 +25,14 @@ pub fn write(images: &[Image], _toolkit: &Toolkit, out_dir: &Path) -> Result<(),
     text.push_str("];\n");
     let mut archs: Vec<String> = images
         .iter()
-        .map(|i| format!("{}{}{}", i.arch.sm, i.arch.suffix, if i.arch.ptx { "-virtual" } else { "" }))
+        .map(|i| {
+            format!(
+                "{}{}{}",
+                i.arch.sm,
+                i.arch.suffix,
+                if i.arch.ptx { "-virtual" } else { "" }
+            )
+        })
         .collect();
     archs.dedup();
     println!("cargo:rustc-env=REFLEX_BUILT_ARCHS={}", archs.join(";"));

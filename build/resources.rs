@@ -36,9 +36,15 @@ pub fn report(images: &[Image], out_dir: &Path, root: &Path) -> Result<(), Strin
                 let shared = number_before(line, " bytes smem");
                 let arch = image.arch.flag();
                 let file = &image.file;
-                writeln!(table, "{arch}\t{file}\t{kernel}\t{registers}\t{shared}\t{stack}\t{stores}\t{loads}").unwrap();
+                writeln!(
+                    table,
+                    "{arch}\t{file}\t{kernel}\t{registers}\t{shared}\t{stack}\t{stores}\t{loads}"
+                )
+                .unwrap();
                 if stores + loads > 0 && !allowed.contains(&kernel) {
-                    spills.push(format!("{kernel} ({arch}): {stores} bytes stored, {loads} bytes loaded"));
+                    spills.push(format!(
+                        "{kernel} ({arch}): {stores} bytes stored, {loads} bytes loaded"
+                    ));
                 }
                 kernel.clear();
             }

@@ -44,6 +44,5 @@ pub(crate) fn set_last_error(message: &str) {
 /// It names op, field, value and requirement. Never null; valid until the next failing call on this thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_last_error_message() -> *const c_char {
-    LAST.try_with(|last| last.borrow().as_ptr())
-        .unwrap_or(c"".as_ptr())
+    LAST.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }

@@ -10,7 +10,10 @@ use std::ffi::c_void;
 
 fn check_size(function: &str, bytes: usize) -> Result<()> {
     if bytes == 0 || bytes > isize::MAX as usize {
-        return Err(Error::invalid(format!("{function}: bytes is {bytes}, expected 1 to {}", isize::MAX)));
+        return Err(Error::invalid(format!(
+            "{function}: bytes is {bytes}, expected 1 to {}",
+            isize::MAX
+        )));
     }
     Ok(())
 }
@@ -47,13 +50,11 @@ pub extern "C" fn reflex_device_malloc(
 /// Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_device_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
-    guard(
-        || match &reflex_context::get("reflex_device_free", context)?.backend {
-            _ if pointer.is_null() => Ok(()),
-            Backend::Cpu(cpu) => cpu.free(pointer),
-            Backend::Cuda(cuda) => cuda.free(pointer),
-        },
-    )
+    guard(|| match &reflex_context::get("reflex_device_free", context)?.backend {
+        _ if pointer.is_null() => Ok(()),
+        Backend::Cpu(cpu) => cpu.free(pointer),
+        Backend::Cuda(cuda) => cuda.free(pointer),
+    })
 }
 
 /// Allocates page-locked host memory that the device can read and write at the same address.
@@ -81,13 +82,11 @@ pub extern "C" fn reflex_host_malloc(
 /// Frees memory of `reflex_host_malloc`. NULL is allowed.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_host_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
-    guard(
-        || match &reflex_context::get("reflex_host_free", context)?.backend {
-            _ if pointer.is_null() => Ok(()),
-            Backend::Cpu(cpu) => cpu.free(pointer),
-            Backend::Cuda(cuda) => cuda.free_host(pointer),
-        },
-    )
+    guard(|| match &reflex_context::get("reflex_host_free", context)?.backend {
+        _ if pointer.is_null() => Ok(()),
+        Backend::Cpu(cpu) => cpu.free(pointer),
+        Backend::Cuda(cuda) => cuda.free_host(pointer),
+    })
 }
 
 /// Page-locks host memory the caller owns (a file mapped with mmap, for example) and gives the address under which

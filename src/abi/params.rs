@@ -50,7 +50,9 @@ pub(crate) fn read_params<T: Params>(pointer: *const T) -> Result<T> {
         if let Some(offset) = (known..size).find(|&i| bytes.add(i).read() != 0) {
             return Err(Error::new(
                 REFLEX_ABI_MISMATCH,
-                format!("{name}: struct_size is {size} and byte {offset} is not zero, but this library knows {known} bytes: it is older than the caller's header"),
+                format!(
+                    "{name}: struct_size is {size} and byte {offset} is not zero, but this library knows {known} bytes: it is older than the caller's header"
+                ),
             ));
         }
         let mut params: T = std::mem::zeroed();

@@ -24,9 +24,8 @@ unsafe impl Sync for View {}
 impl View {
     /// An operand that must be there.
     pub fn required(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
-        View::optional(op, field, tensor)?.ok_or_else(|| {
-            Error::invalid(format!("{op}: {field}.data is NULL, expected a pointer"))
-        })
+        View::optional(op, field, tensor)?
+            .ok_or_else(|| Error::invalid(format!("{op}: {field}.data is NULL, expected a pointer")))
     }
 
     /// An operand that may be absent (`data == NULL`). A tensor of zero elements keeps its non-null pointer.
@@ -128,7 +127,10 @@ impl View {
             if stride % align != 0 {
                 return Err(Error::new(
                     REFLEX_MISALIGNED,
-                    format!("{}: {}.stride[{i}] is {stride}, expected a multiple of {align}", self.op, self.field),
+                    format!(
+                        "{}: {}.stride[{i}] is {stride}, expected a multiple of {align}",
+                        self.op, self.field
+                    ),
                 ));
             }
             let count = if i == self.rank - 1 {
@@ -212,11 +214,7 @@ impl View {
             return Ok(self);
         }
         let names: Vec<&str> = allowed.iter().map(|d| d.name()).collect();
-        Err(self.invalid(format!(
-            "dtype is {}, expected {}",
-            self.dtype.name(),
-            names.join(", ")
-        )))
+        Err(self.invalid(format!("dtype is {}, expected {}", self.dtype.name(), names.join(", "))))
     }
 
     pub fn expect_rank(self, allowed: std::ops::RangeInclusive<usize>) -> Result<View> {
@@ -224,7 +222,11 @@ impl View {
             return Ok(self);
         }
         let (low, high) = (allowed.start(), allowed.end());
-        let range = if low == high { low.to_string() } else { format!("{low} to {high}") };
+        let range = if low == high {
+            low.to_string()
+        } else {
+            format!("{low} to {high}")
+        };
         Err(self.invalid(format!("rank is {}, expected {range}", self.rank)))
     }
 
@@ -281,7 +283,10 @@ impl View {
         }
         Err(Error::new(
             REFLEX_MISALIGNED,
-            format!("{}: {}.data is {:p}, expected a multiple of {bytes}", self.op, self.field, self.data),
+            format!(
+                "{}: {}.data is {:p}, expected a multiple of {bytes}",
+                self.op, self.field, self.data
+            ),
         ))
     }
 
@@ -309,7 +314,8 @@ impl View {
     pub fn expect_in_place_or_apart(self, other: &View) -> Result<View> {
         let same = self.data == other.data
             && self.dtype == other.dtype
-            && (0..4).all(|i| self.shape[i] <= 1 || (self.shape[i], self.stride[i]) == (other.shape[i], other.stride[i]));
+            && (0..4)
+                .all(|i| self.shape[i] <= 1 || (self.shape[i], self.stride[i]) == (other.shape[i], other.stride[i]));
         if same {
             return Ok(self);
         }

@@ -72,7 +72,10 @@ impl CpuBackend {
         // SAFETY: 256 is a power of two and a multiple of the pointer size.
         match unsafe { libc::posix_memalign(&mut pointer, 256, bytes) } {
             0 => Ok(pointer),
-            _ => Err(Error::new(REFLEX_OUT_OF_MEMORY, format!("no host memory for {bytes} bytes"))),
+            _ => Err(Error::new(
+                REFLEX_OUT_OF_MEMORY,
+                format!("no host memory for {bytes} bytes"),
+            )),
         }
     }
 

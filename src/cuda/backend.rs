@@ -3,7 +3,10 @@
 use super::driver::{Current, check, open};
 use super::images;
 use super::launch::Kernel;
-use crate::abi::{Error, REFLEX_INTERNAL, REFLEX_INVALID_ARGUMENT, REFLEX_NO_DRIVER, REFLEX_NOT_BUILT, REFLEX_UNSUPPORTED_DEVICE, Result};
+use crate::abi::{
+    Error, REFLEX_INTERNAL, REFLEX_INVALID_ARGUMENT, REFLEX_NO_DRIVER, REFLEX_NOT_BUILT, REFLEX_UNSUPPORTED_DEVICE,
+    Result,
+};
 use crate::system::DeviceLimits;
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUfunction, CUlibrary};
 use std::collections::HashMap;
@@ -52,12 +55,18 @@ impl CudaBackend {
         open()?;
         let count = device_count();
         if count == 0 {
-            return Err(Error::new(REFLEX_NO_DRIVER, "reflex_context_create: the driver sees no CUDA device"));
+            return Err(Error::new(
+                REFLEX_NO_DRIVER,
+                "reflex_context_create: the driver sees no CUDA device",
+            ));
         }
         if ordinal >= count {
             return Err(Error::new(
                 REFLEX_INVALID_ARGUMENT,
-                format!("reflex_context_create: device is {ordinal}, expected 0 to {}", count - 1),
+                format!(
+                    "reflex_context_create: device is {ordinal}, expected 0 to {}",
+                    count - 1
+                ),
             ));
         }
         let mut device = 0;
@@ -65,7 +74,9 @@ impl CudaBackend {
         let limits = limits(device)?;
         let name = name(device)?;
         let mut total = 0;
-        check("cuDeviceTotalMem", unsafe { sys::cuDeviceTotalMem_v2(&mut total, device) })?;
+        check("cuDeviceTotalMem", unsafe {
+            sys::cuDeviceTotalMem_v2(&mut total, device)
+        })?;
         if limits.sm < OLDEST_SM || images::files().iter().any(|f| images::best(f, limits.sm).is_none()) {
             return Err(Error::new(
                 REFLEX_UNSUPPORTED_DEVICE,
@@ -92,7 +103,9 @@ impl CudaBackend {
     }
 
     pub fn preload(&self) -> Result<()> {
-        images::files().into_iter().try_for_each(|file| self.library(file).map(drop))
+        images::files()
+            .into_iter()
+            .try_for_each(|file| self.library(file).map(drop))
     }
 
     /// The loaded kernel. The first use of a kernel file loads it, also inside a capture.
@@ -129,18 +142,21 @@ impl CudaBackend {
         let _relaxed = RelaxedCapture::enter()?;
         let _current = Current::push(self.primary)?;
         let mut library = std::ptr::null_mut();
-        check(&format!("cuLibraryLoadData({file}, sm_{}{})", image.sm, image.suffix), unsafe {
-            sys::cuLibraryLoadData(
-                &mut library,
-                image.bytes.as_ptr().cast(),
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                0,
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                0,
-            )
-        })?;
+        check(
+            &format!("cuLibraryLoadData({file}, sm_{}{})", image.sm, image.suffix),
+            unsafe {
+                sys::cuLibraryLoadData(
+                    &mut library,
+                    image.bytes.as_ptr().cast(),
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    0,
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    0,
+                )
+            },
+        )?;
         libraries.insert(file, library);
         Ok(library)
     }

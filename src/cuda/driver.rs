@@ -62,7 +62,9 @@ impl Current {
             return Current::push(primary);
         }
         let mut context = std::ptr::null_mut();
-        check("cuStreamGetCtx", unsafe { sys::cuStreamGetCtx(stream.cast(), &mut context) })?;
+        check("cuStreamGetCtx", unsafe {
+            sys::cuStreamGetCtx(stream.cast(), &mut context)
+        })?;
         Current::push(context)
     }
 }

@@ -44,7 +44,9 @@ impl CudaBackend {
 
     pub fn launch_graph(&self, graph: &CudaGraph, stream: reflex_stream) -> Result<()> {
         let _current = Current::of_stream(stream, self.primary)?;
-        check("cuGraphLaunch", unsafe { sys::cuGraphLaunch(graph.exec, stream.cast()) })
+        check("cuGraphLaunch", unsafe {
+            sys::cuGraphLaunch(graph.exec, stream.cast())
+        })
     }
 }
 

@@ -28,7 +28,9 @@ impl CudaBackend {
 
     pub fn synchronize(&self, stream: reflex_stream) -> Result<()> {
         let _current = Current::of_stream(stream, self.primary)?;
-        check("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(stream.cast()) })
+        check("cuStreamSynchronize", unsafe {
+            sys::cuStreamSynchronize(stream.cast())
+        })
     }
 
     pub fn create_event(&self) -> Result<CudaEvent> {
@@ -41,7 +43,9 @@ impl CudaBackend {
 
     pub fn record_event(&self, event: &CudaEvent, stream: reflex_stream) -> Result<()> {
         let _current = Current::of_stream(stream, self.primary)?;
-        check("cuEventRecord", unsafe { sys::cuEventRecord(event.event, stream.cast()) })
+        check("cuEventRecord", unsafe {
+            sys::cuEventRecord(event.event, stream.cast())
+        })
     }
 }
 

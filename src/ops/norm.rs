@@ -44,9 +44,15 @@ pub(crate) struct NormPlan {
 
 impl NormPlan {
     fn views(&self) -> impl Iterator<Item = View> {
-        [Some(self.x), self.residual, self.residual_out, self.weight, Some(self.y)]
-            .into_iter()
-            .flatten()
+        [
+            Some(self.x),
+            self.residual,
+            self.residual_out,
+            self.weight,
+            Some(self.y),
+        ]
+        .into_iter()
+        .flatten()
     }
 
     fn vec8(&self) -> bool {
@@ -74,7 +80,9 @@ impl Op for Norm {
                 p.epsilon
             )));
         }
-        let x = View::required(op, "x", &p.x)?.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
+        let x = View::required(op, "x", &p.x)?
+            .expect_dtype(Dtype::FLOATS)?
+            .expect_dense_rows()?;
         let like_x = |view: View| {
             view.expect_dtype(Dtype::FLOATS)?
                 .expect_shape(x.dims(), "the shape of x")?
@@ -83,7 +91,11 @@ impl Op for Norm {
         let dim = x.dim(x.rank() - 1);
         let residual = View::optional(op, "residual", &p.residual)?.map(like_x).transpose()?;
         let weight = View::optional(op, "weight", &p.weight)?
-            .map(|w| w.expect_dtype(Dtype::FLOATS)?.expect_shape(&[dim], "[dim] of x")?.expect_dense_rows())
+            .map(|w| {
+                w.expect_dtype(Dtype::FLOATS)?
+                    .expect_shape(&[dim], "[dim] of x")?
+                    .expect_dense_rows()
+            })
             .transpose()?;
         let output = |view: View| {
             let mut view = like_x(view)?.expect_writable()?.expect_in_place_or_apart(&x)?;
@@ -95,7 +107,9 @@ impl Op for Norm {
                 None => Ok(view),
             }
         };
-        let residual_out = View::optional(op, "residual_out", &p.residual_out)?.map(output).transpose()?;
+        let residual_out = View::optional(op, "residual_out", &p.residual_out)?
+            .map(output)
+            .transpose()?;
         let mut y = output(View::required(op, "y", &p.y)?)?;
         if let Some(residual_out) = &residual_out {
             y = y.expect_apart(residual_out)?;

@@ -101,7 +101,11 @@ fn check_workspace<O: Op>(params: &O::Params, plan: &O::Plan, limits: &DeviceLim
     if !(workspace.data as usize).is_multiple_of(Workspace::ALIGNMENT) {
         return Err(Error::new(
             crate::abi::REFLEX_MISALIGNED,
-            format!("{op}: workspace is {:p}, expected a multiple of {}", workspace.data, Workspace::ALIGNMENT),
+            format!(
+                "{op}: workspace is {:p}, expected a multiple of {}",
+                workspace.data,
+                Workspace::ALIGNMENT
+            ),
         ));
     }
     Ok(workspace)

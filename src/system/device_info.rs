@@ -1,4 +1,7 @@
-use crate::abi::{Backend, Params, REFLEX_ABI_MISMATCH, REFLEX_BACKEND_CPU, REFLEX_BACKEND_CUDA, reflex_backend, reflex_context, reflex_status};
+use crate::abi::{
+    Backend, Params, REFLEX_ABI_MISMATCH, REFLEX_BACKEND_CPU, REFLEX_BACKEND_CUDA, reflex_backend, reflex_context,
+    reflex_status,
+};
 use crate::abi::{Error, guard, out_pointer};
 use std::ffi::c_char;
 
@@ -68,7 +71,10 @@ pub extern "C" fn reflex_get_device_info(
         if size < reflex_device_info::MIN_SIZE {
             return Err(Error::new(
                 REFLEX_ABI_MISMATCH,
-                format!("{NAME}: struct_size is {size}, expected {} or more", reflex_device_info::MIN_SIZE),
+                format!(
+                    "{NAME}: struct_size is {size}, expected {} or more",
+                    reflex_device_info::MIN_SIZE
+                ),
             ));
         }
         let mut info = match &context.backend {
@@ -94,7 +100,10 @@ pub extern "C" fn reflex_get_device_info(
 fn describe(backend: reflex_backend, name: &str, limits: &DeviceLimits, total_memory: u64) -> reflex_device_info {
     let mut text = [0 as c_char; 128];
     // Cut at a character's boundary, so that what is left is valid UTF-8.
-    let end = (0..text.len()).rev().find(|&i| name.is_char_boundary(i.min(name.len()))).unwrap_or(0);
+    let end = (0..text.len())
+        .rev()
+        .find(|&i| name.is_char_boundary(i.min(name.len())))
+        .unwrap_or(0);
     for (to, &from) in text[..end].iter_mut().zip(name.as_bytes()) {
         *to = from as c_char;
     }

@@ -14,7 +14,10 @@ pub(crate) fn host_memory() -> Result<(u64, u64)> {
     };
     match (field("MemAvailable:"), field("MemTotal:")) {
         (Some(available), Some(total)) => Ok((available, total)),
-        _ => Err(Error::new(REFLEX_INTERNAL, "/proc/meminfo has no MemAvailable and MemTotal")),
+        _ => Err(Error::new(
+            REFLEX_INTERNAL,
+            "/proc/meminfo has no MemAvailable and MemTotal",
+        )),
     }
 }
 

@@ -23,7 +23,11 @@ fn generate() -> String {
     let mut initialisers = String::from(
         "/* Initialisers for C: `reflex_norm_params p = REFLEX_NORM_PARAMS_INIT;`. C++ has reflex/infer.hpp. */\n",
     );
-    for name in text.lines().filter_map(|l| l.strip_prefix("typedef struct ")).filter_map(|l| l.strip_suffix(" {")) {
+    for name in text
+        .lines()
+        .filter_map(|l| l.strip_prefix("typedef struct "))
+        .filter_map(|l| l.strip_suffix(" {"))
+    {
         if text.contains(&format!("typedef struct {name} {{\n    uint32_t struct_size;"))
             || struct_body(&text, name).contains("uint32_t struct_size;")
         {
@@ -35,7 +39,11 @@ fn generate() -> String {
     }
     let marker = "#ifdef __cplusplus\nextern \"C\" {";
     let at = text.find(marker).expect("functions");
-    format!("{}#ifndef __cplusplus\n{initialisers}#endif\n\n{}", &text[..at], &text[at..])
+    format!(
+        "{}#ifndef __cplusplus\n{initialisers}#endif\n\n{}",
+        &text[..at],
+        &text[at..]
+    )
 }
 
 fn struct_body<'a>(text: &'a str, name: &str) -> &'a str {

@@ -34,7 +34,10 @@ fn equals_the_formula() {
             let range = row * dim..(row + 1) * dim;
             let want = oracle(&x[range.clone()], Some(&r[range.clone()]), &w, 1e-5);
             for (got, want) in outputs[1][range.clone()].iter().zip(want) {
-                assert!((f64::from(*got) - want).abs() <= 1e-6 + 2e-6 * want.abs(), "{got} {want}");
+                assert!(
+                    (f64::from(*got) - want).abs() <= 1e-6 + 2e-6 * want.abs(),
+                    "{got} {want}"
+                );
             }
             for i in range {
                 assert_eq!(outputs[0][i], x[i] + r[i]);

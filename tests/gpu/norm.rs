@@ -66,23 +66,46 @@ pub fn tests(suite: &mut Suite) {
         weight: true,
     };
     // Warp and block kernels, aligned and not, cached and not.
-    for dim in [1, 7, 8, 31, 64, 128, 257, 511, 512, 513, 1000, 2560, 4096, 12288, 16384, 20001] {
+    for dim in [
+        1, 7, 8, 31, 64, 128, 257, 511, 512, 513, 1000, 2560, 4096, 12288, 16384, 20001,
+    ] {
         let case = Case { dim, ..base };
         suite.parity(format!("norm::dim_{dim}"), tolerance(F32), move |io| case.launch(io));
-        let case = Case { residual: true, x: F16, y: BF16, ..case };
-        suite.parity(format!("norm::residual_dim_{dim}"), tolerance(BF16), move |io| case.launch(io));
+        let case = Case {
+            residual: true,
+            x: F16,
+            y: BF16,
+            ..case
+        };
+        suite.parity(format!("norm::residual_dim_{dim}"), tolerance(BF16), move |io| {
+            case.launch(io)
+        });
     }
     for rows in [0, 1, 2, 5, 129, 1000] {
-        let case = Case { rows, dim: 128, y: F16, ..base };
+        let case = Case {
+            rows,
+            dim: 128,
+            y: F16,
+            ..base
+        };
         suite.parity(format!("norm::rows_{rows}"), tolerance(F16), move |io| case.launch(io));
     }
     for (x, y) in [(F32, F16), (F16, F16), (BF16, BF16), (BF16, F32), (F16, BF16)] {
         let case = Case { x, y, ..base };
-        suite.parity(format!("norm::types_{}_{}", x.0, y.0), tolerance(y), move |io| case.launch(io));
+        suite.parity(format!("norm::types_{}_{}", x.0, y.0), tolerance(y), move |io| {
+            case.launch(io)
+        });
     }
     for (gap, offset) in [(1, 0), (8, 0), (0, 1), (3, 1), (0, 4)] {
-        let case = Case { gap, offset, residual: true, ..base };
-        suite.parity(format!("norm::gap_{gap}_offset_{offset}"), tolerance(F32), move |io| case.launch(io));
+        let case = Case {
+            gap,
+            offset,
+            residual: true,
+            ..base
+        };
+        suite.parity(format!("norm::gap_{gap}_offset_{offset}"), tolerance(F32), move |io| {
+            case.launch(io)
+        });
     }
     let case = Case { weight: false, ..base };
     suite.parity("norm::no_weight", tolerance(F32), move |io| case.launch(io));
@@ -90,9 +113,7 @@ pub fn tests(suite: &mut Suite) {
     suite.parity("norm::heads_of_a_merged_buffer", tolerance(F16), |io| {
         // [tokens, heads, head_dim] inside rows of 3 * heads * head_dim.
         let (tokens, heads, dim) = (3, 5, 64);
-        let spec = || {
-            Spec::new(F16, &[tokens, heads, dim]).strides(&[3 * heads * dim * 2, dim * 2, 2])
-        };
+        let spec = || Spec::new(F16, &[tokens, heads, dim]).strides(&[3 * heads * dim * 2, dim * 2, 2]);
         let values = Random::new(5).normals((tokens * heads * dim) as usize);
         let weight = Random::new(6).normals(dim as usize);
         let x = io.in_out(spec(), &values);

@@ -60,7 +60,12 @@ impl Spec {
     /// Entries of dimension `i`, in blocks for the last one.
     fn blocks(&self, i: usize) -> i64 {
         let last = i == self.shape.len() - 1;
-        self.shape[i] / if last { i64::from(reflex_dtype_block_elements(self.dtype)) } else { 1 }
+        self.shape[i]
+            / if last {
+                i64::from(reflex_dtype_block_elements(self.dtype))
+            } else {
+                1
+            }
     }
 
     fn byte_strides(&self) -> Vec<i64> {
@@ -86,7 +91,11 @@ impl Spec {
     }
 
     fn bytes(&self) -> usize {
-        self.offsets().iter().max().map_or(0, |o| o + self.block_bytes() as usize).max(1)
+        self.offsets()
+            .iter()
+            .max()
+            .map_or(0, |o| o + self.block_bytes() as usize)
+            .max(1)
     }
 }
 
@@ -208,10 +217,22 @@ pub fn encode(dtype: reflex_dtype, values: &[f32]) -> Vec<u8> {
 
 pub fn decode(dtype: reflex_dtype, bytes: &[u8]) -> Vec<f32> {
     match dtype {
-        REFLEX_DTYPE_F32 => bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
-        REFLEX_DTYPE_F16 => bytes.chunks(2).map(|b| f16::from_le_bytes(b.try_into().unwrap()).to_f32()).collect(),
-        REFLEX_DTYPE_BF16 => bytes.chunks(2).map(|b| bf16::from_le_bytes(b.try_into().unwrap()).to_f32()).collect(),
-        REFLEX_DTYPE_I32 => bytes.chunks(4).map(|b| i32::from_le_bytes(b.try_into().unwrap()) as f32).collect(),
+        REFLEX_DTYPE_F32 => bytes
+            .chunks(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect(),
+        REFLEX_DTYPE_F16 => bytes
+            .chunks(2)
+            .map(|b| f16::from_le_bytes(b.try_into().unwrap()).to_f32())
+            .collect(),
+        REFLEX_DTYPE_BF16 => bytes
+            .chunks(2)
+            .map(|b| bf16::from_le_bytes(b.try_into().unwrap()).to_f32())
+            .collect(),
+        REFLEX_DTYPE_I32 => bytes
+            .chunks(4)
+            .map(|b| i32::from_le_bytes(b.try_into().unwrap()) as f32)
+            .collect(),
         other => panic!("decode: {other:?}"),
     }
 }

@@ -21,11 +21,15 @@ pub fn ok(status: reflex_status) {
 }
 
 pub fn status_name(status: reflex_status) -> String {
-    unsafe { CStr::from_ptr(reflex_status_string(status)) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(reflex_status_string(status)) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 pub fn last_error() -> String {
-    unsafe { CStr::from_ptr(reflex_last_error_message()) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(reflex_last_error_message()) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn create(backend: reflex_backend) -> Result<Env, reflex_status> {
@@ -72,12 +76,24 @@ impl Env {
     }
 
     pub fn upload(&self, to: *mut c_void, bytes: &[u8]) {
-        ok(reflex_memcpy(self.context, to, bytes.as_ptr().cast(), bytes.len(), self.stream));
+        ok(reflex_memcpy(
+            self.context,
+            to,
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            self.stream,
+        ));
         ok(reflex_stream_synchronize(self.context, self.stream));
     }
 
     pub fn download(&self, from: *const c_void, bytes: &mut [u8]) {
-        ok(reflex_memcpy(self.context, bytes.as_mut_ptr().cast(), from, bytes.len(), self.stream));
+        ok(reflex_memcpy(
+            self.context,
+            bytes.as_mut_ptr().cast(),
+            from,
+            bytes.len(),
+            self.stream,
+        ));
         ok(reflex_stream_synchronize(self.context, self.stream));
     }
 
@@ -97,7 +113,8 @@ impl Drop for Env {
 }
 
 /// The shape of `reflex_<op>_selected_kernel`.
-pub type SelectedKernel<P> = extern "C" fn(*const reflex_context, *const P, *mut *const std::ffi::c_char) -> reflex_status;
+pub type SelectedKernel<P> =
+    extern "C" fn(*const reflex_context, *const P, *mut *const std::ffi::c_char) -> reflex_status;
 
 /// Name of the kernel that an op would launch.
 pub fn selected<P>(env: &Env, function: SelectedKernel<P>, params: &P) -> String {
