@@ -20,8 +20,8 @@ __device__ __forceinline__ u64 sample_weight(float top, float l, float scale) {
     // 2^-g on [0, 1), relative error 2e-7; exactly 1 at 0.
     float p = 0.00010902324f;
     p = __fadd_rn(__fmul_rn(p, g), -0.0012747484f);
-    p = __fadd_rn(__fmul_rn(p, g), 0.0095791798f);
-    p = __fadd_rn(__fmul_rn(p, g), -0.055490758f);
+    p = __fadd_rn(__fmul_rn(p, g), 0.00957918f);
+    p = __fadd_rn(__fmul_rn(p, g), -0.05549076f);
     p = __fadd_rn(__fmul_rn(p, g), 0.24022436f);
     p = __fadd_rn(__fmul_rn(p, g), -0.69314706f);
     p = __fadd_rn(__fmul_rn(p, g), 1.0f);
