@@ -85,10 +85,18 @@ cmd_bench() {
   run_llm --bench ${arguments[@]+"${arguments[@]}"}
 }
 
+# The test that compares the header writes it instead. That no test of this name ran would go unnoticed.
+write_header() {
+  local output
+  output=$(REFLEX_UPDATE_HEADER=1 cargo_here test --release --locked --test abi header_matches_the_sources)
+  printf '%s\n' "$output"
+  [[ $output == *' 1 passed;'* ]]
+}
+
 cmd_header() {
   no_arguments "$@"
   setup
-  step "writing include/reflex/infer.h" header env REFLEX_UPDATE_HEADER=1 "$root/cmake/cargo.sh" test --release --locked --test abi header
+  step "writing include/reflex/infer.h" header write_header
 }
 
 c_sources() {
