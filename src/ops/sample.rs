@@ -29,7 +29,7 @@ pub struct reflex_sample_params {
     pub steps: reflex_tensor,
     /// `[rows]`, I32: the drawn token of each row.
     pub ids: reflex_tensor,
-    /// Optional, `[m]`, I32: every element is increased by one once the draw is done. May be `steps` itself.
+    /// Optional, `[m]`, I32: every element is increased by one once the draw is done. May begin with `steps`.
     pub counters: reflex_tensor,
     /// Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     pub workspace: *mut c_void,
@@ -125,7 +125,9 @@ impl Op for Sample {
             .map(|view| {
                 let view = counters(view)?.expect_apart(&logits)?.expect_apart(&ids)?;
                 match &steps {
-                    Some(steps) => view.expect_in_place_or_apart(steps),
+                    // Row i reads its step before it advances counter i, so the one may begin with the other.
+                    Some(steps) if view.data == steps.data && view.dim(0) >= steps.dim(0) => Ok(view),
+                    Some(steps) => view.expect_apart(steps),
                     None => Ok(view),
                 }
             })
@@ -248,7 +250,7 @@ fn launch(p: &SamplePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
 /// Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
 /// are no rows.
 ///
-/// Aliasing: `counters` may be exactly `steps`, of which this launch sees the old values; no other overlap. Workspace:
+/// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; no other overlap. Workspace:
 /// none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,

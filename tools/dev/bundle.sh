@@ -14,14 +14,18 @@ use_bundle_tree() {
   fi
 }
 
-# Paths of the test programs that cargo has built, one line each: name, tab, path.
-rust_test_programs() {
-  cargo_here test --release --locked --no-run --message-format=json | python3 -c '
+# Builds the GPU tests and copies their program.
+copy_gpu_tests() {
+  local suites=() program
+  # In cargo's usual folder the others are wanted too, and one call for all compiles nothing twice.
+  [ "$CARGO_TARGET_DIR" = "$target" ] || suites=(--test gpu)
+  program=$(cargo_here test --release --locked --no-run --message-format=json ${suites[@]+"${suites[@]}"} | python3 -c '
 import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and "test" in message["target"]["kind"]:
-        print(message["target"]["name"], message["executable"], sep="\t")'
+for message in map(json.loads, sys.stdin):
+    if message.get("executable") and message["target"]["name"] == "gpu":
+        print(message["executable"])')
+  [ -n "$program" ] || { echo "cargo built no test program named gpu" && return 1; }
+  cp "$program" "$1"
 }
 
 # write_golden OUT: what reflex-llm has to print, as files that a shell can read: golden/cases.tsv names for each case
@@ -48,34 +52,31 @@ for case in json.loads((llm / "tests/data/arch_golden.json").read_bytes()):
 EOF
 }
 
-# `step` calls this where errexit is off: every command has to say that it may fail.
+# fill_bundle BUNDLE OUT MODELS TESTS. `step` calls this where errexit is off: every command has to say that it may fail.
 fill_bundle() {
-  local bundle=$1 out=$2 models=$3 name program
-  program=$(awk -F '\t' '$1 == "gpu" { print $2 }' "$target/dev/rust-tests.tsv")
-  [ -n "$program" ] || { echo "cargo built no test program named gpu" && return 1; }
-  mkdir -p "$out/bin" "$out/lib" "$out/models" \
-    && cp -P "$prefix"/lib/libreflex_infer.so* "$out/lib/" \
-    && cp "$prefix/bin/reflex-llm" "$prefix/bin/reflex-quickstart" "$out/bin/" \
-    && cp "$cmake_build/tests/package/reflex-parity" "$out/bin/" \
-    && cp "$program" "$out/bin/reflex-gpu-tests" \
+  local bundle=$1 out=$2 models=$3 tests=$4 programs=$target/dev/programs name
+  rm -rf "$out" "$programs"
+  mkdir -p "$out/models" "$programs/bin" "$programs/lib" \
+    && cp -P "$prefix"/lib/libreflex_infer.so* "$programs/lib/" \
+    && cp "$prefix/bin/reflex-llm" "$prefix/bin/reflex-quickstart" "$cmake_build/tests/package/reflex-parity" "$programs/bin/" \
+    && cp "$tests" "$programs/bin/reflex-gpu-tests" || return
+  for name in "$programs"/bin/* "$programs"/lib/libreflex_infer.so.*.*.*; do strip --strip-unneeded "$name" || return; done
+  # Packed: kernel images, of which library and tests each hold a copy, shrink to a quarter.
+  tar -C "$programs" -czf "$out/programs.tar.gz" bin lib \
     && cp "$models"/*.gguf "$root/examples-cpp/llm/models/parity.txt" "$root/tools/gpu-bundle/perplexity.tsv" "$out/models/" \
     && write_golden "$out" \
     && cp "$root/tools/gpu-bundle/run.sh" "$out/" || return
-  for name in "$out"/bin/* "$out"/lib/libreflex_infer.so.*.*.*; do strip --strip-unneeded "$name" || return; done
   {
     printf 'bundle=%s\n' "$bundle"
     printf 'commit=%s\n' "$(git -C "$root" describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)"
     printf 'tree=%s\n' "$("$root/tools/tree-hash.sh" "$root")"
   } >"$out/bundle.txt"
-}
-
-# check_bundle OUT: the size, and that the programs find the library from where they now lie.
-check_bundle() {
+  # The size, and that the programs find the library from where they now lie.
   local bytes
-  bytes=$(find "$1" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }')
+  bytes=$(find "$out" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }')
   echo "$bytes bytes"
   [ "$bytes" -lt "$bundle_limit" ] || { echo "the bundle has more than $bundle_limit bytes" && return 1; }
-  "$1/bin/reflex-parity" --info --backend cpu && "$1/bin/reflex-gpu-tests" --list
+  "$programs/bin/reflex-parity" --info --backend cpu && "$programs/bin/reflex-gpu-tests" --list
 }
 
 cmd_gpu_bundle() {
@@ -98,14 +99,10 @@ cmd_gpu_bundle() {
   use_bundle_tree "$name"
   build_demo
   build_cpp_tests
-  step "building the Rust GPU tests" bundle-rust rust_tests_into "$target/dev/rust-tests.tsv"
-  rm -rf "$out"
-  step "filling ${out#"$root/"}" bundle-fill fill_bundle "$name" "$out" "$models"
-  step "checking it" bundle-check check_bundle "$out"
+  step "building the Rust GPU tests" bundle-rust copy_gpu_tests "$target/dev/gpu-tests"
+  step "filling ${out#"$root/"}" bundle-fill fill_bundle "$name" "$out" "$models" "$target/dev/gpu-tests"
   printf '         %s: %s; copy it to the GPU machine and run ./run.sh there\n' "${out#"$root/"}" "$(du -sh "$out" | cut -f 1)" >&2
 }
-
-rust_tests_into() { rust_test_programs >"$1"; }
 
 # Keeps a report as benches/results/<gpu>/parity.json, or as parity-<archs>.json from a bundle for other architectures.
 cmd_gpu_report() {

@@ -19,6 +19,7 @@ run_cargo_tests() {
   while read -r p f s suite; do
     count "$suite" "$p" "$f" "$s" 0
   done <"$log.figures"
+  sed -n 's/^test \(.*[^ ]\) *\.\.\. FAILED$/         failed: \1/p' "$log" >&2
   # For instance a test that does not compile.
   if [ $rc -ne 0 ] && ! awk '$2 > 0 { found = 1 } END { exit !found }' "$log.figures"; then count cargo 0 1 0 $rc; fi
 }

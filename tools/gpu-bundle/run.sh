@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the bundle's tests on this machine's GPU and writes report.json. Needs bash and a driver.
+# Runs the bundle's tests on this machine's GPU and writes report.json. Needs bash, tar, gzip and a driver.
 #
 #   ./run.sh [--report FILE] [--sanitizer]
 #
@@ -20,6 +20,8 @@ done
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+bin=$work/bin
+tar -C "$work" -xzf "$here/programs.tar.gz" || exit 1
 results=$work/results.tsv # suite, test, ok | failed | skipped
 : >"$results"
 
@@ -67,7 +69,7 @@ check_listed() {
 golden_text() {
   local model=$1 predict=$2 case=$here/golden/$3
   shift 3
-  "$here/bin/reflex-llm" --model "$here/models/$model" --file "$case.prompt" --n-predict "$predict" --temp 0 \
+  "$bin/reflex-llm" --model "$here/models/$model" --file "$case.prompt" --n-predict "$predict" --temp 0 \
     --backend cuda "$@" >"$work/text" 2>"$work/text.log" </dev/null || { cat "$work/text.log" && return 1; }
   cmp "$work/text" "$case.text" && return 0
   printf 'got: %s\n' "$(tr '\n' ' ' <"$work/text")"
@@ -76,7 +78,7 @@ golden_text() {
 
 perplexity() {
   local model=$1 expected=$2 got
-  "$here/bin/reflex-llm" --model "$model" --perplexity "$here/models/parity.txt" --backend cuda >"$work/ppl" 2>"$work/ppl.log" </dev/null \
+  "$bin/reflex-llm" --model "$model" --perplexity "$here/models/parity.txt" --backend cuda >"$work/ppl" 2>"$work/ppl.log" </dev/null \
     || { cat "$work/ppl.log" && return 1; }
   got=$(grep -oE '[0-9]+\.[0-9]+' "$work/ppl" | tail -n 1)
   echo "perplexity $got, llama.cpp has $expected"
@@ -131,7 +133,7 @@ driver() {
   fi
 }
 
-{ cat "$here/bundle.txt" && "$here/bin/reflex-parity" --info --backend cuda; } >"$work/info" 2>&1 || {
+{ cat "$here/bundle.txt" && "$bin/reflex-parity" --info --backend cuda; } >"$work/info" 2>&1 || {
   sed 's/^/  /' "$work/info"
   echo "no usable GPU: nothing was tested"
   exit 3
@@ -139,10 +141,10 @@ driver() {
 printf '%s, compute capability %s; reflex-infer %s for %s\n' "$(info device)" "$(info compute_capability)" "$(info version)" "$(info cuda_archs)"
 
 echo "== Rust GPU tests"
-check_listed gpu "$here/bin/reflex-gpu-tests"
+check_listed gpu "$bin/reflex-gpu-tests"
 echo "== C++ parity"
-check_listed parity "$here/bin/reflex-parity" --backend cuda
-check examples reflex-quickstart "$here/bin/reflex-quickstart"
+check_listed parity "$bin/reflex-parity" --backend cuda
+check examples reflex-quickstart "$bin/reflex-quickstart"
 echo "== golden text"
 while IFS=$'\t' read -r model predict case; do
   check golden "$model $case graph" golden_text "$model" "$predict" "$case"
@@ -161,9 +163,9 @@ if [ $sanitizer -eq 1 ]; then
       record sanitizer "$tool" skipped "(compute-sanitizer is not on PATH)"
       continue
     fi
-    check sanitizer "$tool parity" sanitized "$tool" "$here/bin/reflex-parity" --backend cuda
+    check sanitizer "$tool parity" sanitized "$tool" "$bin/reflex-parity" --backend cuda
     for graph in '' --no-graph; do
-      check sanitizer "$tool llm ${graph:-graph}" sanitized "$tool" "$here/bin/reflex-llm" --model "$model" \
+      check sanitizer "$tool llm ${graph:-graph}" sanitized "$tool" "$bin/reflex-llm" --model "$model" \
         --prompt 'When the vector gets dropped,' --n-predict 8 --temp 0 --backend cuda $graph
     done
   done
