@@ -1,0 +1,41 @@
+// Entry points of reflex_attention_decode. The number is the largest head size. `mma` wants 16-byte aligned rows of K
+// and V, `fma_aligned` too; `fma` takes anything. `combine` follows where the keys were split.
+#include "attention_decode/combine.cuh"
+#include "attention_decode/fma.cuh"
+#include "attention_decode/mma.cuh"
+
+using namespace reflex;
+
+// Code for Turing has no bf16 tensor cores, and may run on a later GPU (as PTX) whose launch is made for them.
+template <int DMAX> __device__ __forceinline__ void attention_decode_bf16_mma(const attention_decode_args &a) {
+#if __CUDA_ARCH__ >= 800
+    attention_decode_mma<BF16, DMAX>(a);
+#else
+    for (i32 part = 0; part < DECODE_MMA_ROWS; part += DECODE_FMA_ROWS) {
+        __syncthreads();  // the last part's shared memory was read
+        attention_decode_fma<DMAX / 8, true>(a, DECODE_MMA_ROWS, part);
+    }
+#endif
+}
+
+#define REFLEX_KERNEL(blocks, name, body) \
+    extern "C" __global__ void __launch_bounds__(128, blocks) name(const __grid_constant__ attention_decode_args a) { body; }
+
+#if __CUDA_ARCH__ >= 800
+#define REFLEX_BF16_BLOCKS(n) n
+#else
+#define REFLEX_BF16_BLOCKS(n) 2
+#endif
+
+// As many blocks on an SM as the launch counts on (`blocks_per_sm` there).
+REFLEX_KERNEL(4, reflex_attention_decode_f16_mma_64, (attention_decode_mma<F16, 64>(a)))
+REFLEX_KERNEL(3, reflex_attention_decode_f16_mma_128, (attention_decode_mma<F16, 128>(a)))
+REFLEX_KERNEL(2, reflex_attention_decode_f16_mma_256, (attention_decode_mma<F16, 256>(a)))
+REFLEX_KERNEL(REFLEX_BF16_BLOCKS(4), reflex_attention_decode_bf16_mma_64, (attention_decode_bf16_mma<64>(a)))
+REFLEX_KERNEL(REFLEX_BF16_BLOCKS(3), reflex_attention_decode_bf16_mma_128, (attention_decode_bf16_mma<128>(a)))
+REFLEX_KERNEL(REFLEX_BF16_BLOCKS(2), reflex_attention_decode_bf16_mma_256, (attention_decode_bf16_mma<256>(a)))
+REFLEX_KERNEL(2, reflex_attention_decode_fma_aligned_64, (attention_decode_fma<8, true>(a)))
+REFLEX_KERNEL(2, reflex_attention_decode_fma_aligned_128, (attention_decode_fma<16, true>(a)))
+REFLEX_KERNEL(2, reflex_attention_decode_fma_aligned_256, (attention_decode_fma<32, true>(a)))
+REFLEX_KERNEL(2, reflex_attention_decode_fma_256, (attention_decode_fma<32, false>(a)))
+REFLEX_KERNEL(1, reflex_attention_decode_combine, attention_decode_combine(a))

@@ -1,0 +1,159 @@
+// Decode attention on tensor cores, for K and V in f16 or bf16: one query per sequence and head.
+//
+//   y = softmax(scale q k^T) v, over the keys of a sequence
+//
+// Up to 16 query heads that share a kv head are the 16 rows of a matrix product, so that each key and value is read
+// once for all of them. A block of four warps takes one split of the keys, a warp 16 keys at a time. K and V go from
+// memory straight to the registers that mma wants: nothing is shared between warps, so shared memory would be a detour.
+// The order in which head dimensions and output columns are numbered is free, and is chosen so that every load is 16
+// bytes wide:
+//   q k^T: of each 32 dimensions, lane t of a quad holds 8t .. 8t + 7 (four of mma's column pairs, over two steps);
+//   p v:   of each 64 columns, lane group g holds 8g .. 8g + 7, of four keys; pairs of keys are put together by byte
+//          permutation, two a register.
+//
+// Limits: head sizes are multiples of 8 up to DMAX; rows of K and V are 16-byte aligned. Bound by memory.
+#pragma once
+
+#include "attention_decode/args.cuh"
+
+namespace reflex {
+
+constexpr i32 DECODE_MMA_ROWS = 16;
+
+template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(const attention_decode_args &a) {
+    constexpr i32 ROWS = DECODE_MMA_ROWS, QC = DMAX / 32, VC = DMAX / 64;
+    __shared__ decode_merge<ROWS, DMAX> merge;
+    // Fragments of q, the same for every warp. Read again for every tile: registers are dearer.
+    __shared__ uint4 q[2 * QC][WARP];
+
+    const decode_block block(a, ROWS, 0, ROWS);
+    if (block.begin >= block.end && a.splits > 1) return;  // the combining kernel knows which splits are empty
+    const i32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+
+    for (i32 c = warp; c < QC; c += DECODE_WARPS) {
+        const i32 d = 32 * c + 8 * t;
+        float x[8] = {}, y[8] = {};
+        if (g < block.rows && d < a.dim) load8_any(block.q(g), a.q_type, d, a.q_vec8, x);
+        if (g + 8 < block.rows && d < a.dim) load8_any(block.q(g + 8), a.q_type, d, a.q_vec8, y);
+        q[2 * c][lane] = make_uint4(pack2(x[0], x[1], T), pack2(y[0], y[1], T), pack2(x[2], x[3], T), pack2(y[2], y[3], T));
+        q[2 * c + 1][lane] = make_uint4(pack2(x[4], x[5], T), pack2(y[4], y[5], T), pack2(x[6], x[7], T), pack2(y[6], y[7], T));
+    }
+    __syncthreads();
+
+    float o[VC][8][4] = {};
+    float max[2] = {-REFLEX_INF, -REFLEX_INF}, sum[2] = {};
+    const char *k = block.k(), *v = block.v();
+    const uint4 zero = make_uint4(0, 0, 0, 0);
+    for (i32 key0 = block.begin + 16 * warp; key0 < block.end; key0 += DECODE_KEYS) {
+        uint4 x[QC][2], y[VC][4];
+#pragma unroll
+        for (i32 j = 0; j < 2; j++) {
+            const i32 key = key0 + 8 * j + g;
+            const char *row = k + key * a.k_stride.bytes[1] + 16 * t;
+#pragma unroll
+            for (i32 c = 0; c < QC; c++) x[c][j] = key < block.end && 32 * c + 8 * t < a.dim ? load16_streaming(row + 64 * c) : zero;
+        }
+        // Slots 2t, 2t+1, 2t+8 and 2t+9 of the product's inner dimension. Past the end there may be NaN, which a weight
+        // of 0 would not hide.
+        const auto load_v = [&]() {
+#pragma unroll
+            for (i32 j = 0; j < 4; j++) {
+                const i32 key = key0 + 2 * t + j % 2 + j / 2 * 8;
+                const char *row = v + key * a.v_stride.bytes[1] + 16 * g;
+#pragma unroll
+                for (i32 c = 0; c < VC; c++) y[c][j] = key < block.end && 64 * c + 8 * g < a.v_dim ? load16_streaming(row + 128 * c) : zero;
+            }
+        };
+        // Both at once, where there are registers for both.
+        if constexpr (DMAX <= 128) load_v();
+
+        float s[2][4] = {};
+#pragma unroll
+        for (i32 c = 0; c < QC; c++) {
+            if (32 * c >= a.dim) continue;
+            const uint4 q0 = q[2 * c][lane], q1 = q[2 * c + 1][lane];
+            const u32 a0[4] = {q0.x, q0.y, q0.z, q0.w}, a1[4] = {q1.x, q1.y, q1.z, q1.w};
+#pragma unroll
+            for (i32 j = 0; j < 2; j++) {
+                mma_16x8x16<T>(s[j], a0, x[c][j].x, x[c][j].y);
+                mma_16x8x16<T>(s[j], a1, x[c][j].z, x[c][j].w);
+            }
+        }
+        if (key0 + 16 > block.end) {
+#pragma unroll
+            for (i32 j = 0; j < 2; j++)
+#pragma unroll
+                for (i32 e = 0; e < 4; e++)
+                    if (key0 + 8 * j + 2 * t + e % 2 >= block.end) s[j][e] = -REFLEX_INF;
+        }
+
+        if constexpr (DMAX > 128) load_v();
+
+        float new_max[2];
+#pragma unroll
+        for (i32 h = 0; h < 2; h++) {
+            new_max[h] = fmaxf(max[h], fmaxf(fmaxf(s[0][2 * h], s[0][2 * h + 1]), fmaxf(s[1][2 * h], s[1][2 * h + 1])));
+            new_max[h] = fmaxf(new_max[h], __shfl_xor_sync(FULL_MASK, new_max[h], 1));
+            new_max[h] = fmaxf(new_max[h], __shfl_xor_sync(FULL_MASK, new_max[h], 2));
+        }
+        // The maximum soon stops growing.
+        if (__any_sync(FULL_MASK, new_max[0] != max[0] || new_max[1] != max[1])) {
+#pragma unroll
+            for (i32 h = 0; h < 2; h++) {
+                const float factor = rescale(max[h], new_max[h], a.scale_log2);
+                max[h] = new_max[h];
+                sum[h] *= factor;
+#pragma unroll
+                for (i32 c = 0; c < VC; c++)
+#pragma unroll
+                    for (i32 i = 0; i < 8; i++) o[c][i][2 * h] *= factor, o[c][i][2 * h + 1] *= factor;
+            }
+        }
+        u32 p[4];
+#pragma unroll
+        for (i32 h = 0; h < 2; h++) {
+            const float offset = weight_offset(max[h], a.scale_log2);
+#pragma unroll
+            for (i32 j = 0; j < 2; j++) {
+                const float w0 = weight(s[j][2 * h], a.scale_log2, offset), w1 = weight(s[j][2 * h + 1], a.scale_log2, offset);
+                sum[h] += w0 + w1;
+                p[2 * j + h] = pack2(w0, w1, T);
+            }
+        }
+
+#pragma unroll
+        for (i32 c = 0; c < VC; c++) {
+            if (64 * c >= a.v_dim) continue;
+            const u32 words[4][4] = {{y[c][0].x, y[c][0].y, y[c][0].z, y[c][0].w},
+                                     {y[c][1].x, y[c][1].y, y[c][1].z, y[c][1].w},
+                                     {y[c][2].x, y[c][2].y, y[c][2].z, y[c][2].w},
+                                     {y[c][3].x, y[c][3].y, y[c][3].z, y[c][3].w}};
+#pragma unroll
+            for (i32 i = 0; i < 8; i++) {
+                const u32 select = i % 2 ? 0x7632 : 0x5410;
+                mma_16x8x16<T>(o[c][i], p, __byte_perm(words[0][i / 2], words[1][i / 2], select),
+                               __byte_perm(words[2][i / 2], words[3][i / 2], select));
+            }
+        }
+    }
+
+#pragma unroll
+    for (i32 h = 0; h < 2; h++) {
+        sum[h] += __shfl_xor_sync(FULL_MASK, sum[h], 1);
+        sum[h] += __shfl_xor_sync(FULL_MASK, sum[h], 2);
+        if (t == 0) merge.max[warp][g + 8 * h] = max[h], merge.sum[warp][g + 8 * h] = sum[h];
+    }
+    merge.gather([&](bool add) {
+        const float factor[2] = {merge.factor(g, a.scale_log2), merge.factor(g + 8, a.scale_log2)};
+#pragma unroll
+        for (i32 c = 0; c < VC; c++)
+#pragma unroll
+            for (i32 i = 0; i < 8; i++)
+#pragma unroll
+                for (i32 e = 0; e < 4; e++)
+                    merge.put(g + e / 2 * 8, 64 * c + (2 * t + e % 2) * 8 + i, o[c][i][e] * factor[e / 2], add);
+    });
+    merge.store(block);
+}
+
+}  // namespace reflex

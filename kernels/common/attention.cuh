@@ -1,0 +1,38 @@
+// What the attention kernels share: lengths from device memory, and softmax weights relative to a running maximum.
+#pragma once
+
+#include "common/ptx.cuh"
+
+namespace reflex {
+
+// Keys that sequence b holds. The value lies in device memory, where nothing checked it.
+__device__ __forceinline__ i32 kv_length(const i32 *kv_lengths, i32 b, i32 capacity) {
+    return kv_lengths ? min(max(kv_lengths[b], 0), capacity) : capacity;
+}
+
+// A weight is exp2(scale * (s - max) + 15), not e^(s - max): the factor 2^15 cancels in the division by the sum, and
+// keeps weights down to 2^-29 of the largest normal numbers when they are rounded to f16 for the tensor cores, so that
+// many small weights do not vanish together.
+constexpr float WEIGHT_SHIFT = 15.0f;
+
+// What to take off scale * s. Where nothing was seen, any finite number gives weights of 0 instead of NaN.
+__device__ __forceinline__ float weight_offset(float max, float scale) {
+    return max == -REFLEX_INF ? 0.0f : max * scale - WEIGHT_SHIFT;
+}
+
+__device__ __forceinline__ float weight(float s, float scale, float offset) { return exp2_approx(fmaf(s, scale, -offset)); }
+
+// Factor of sums made under `max` once the maximum is `new_max`. Sums of nothing stay 0.
+__device__ __forceinline__ float rescale(float max, float new_max, float scale) {
+    if (max == new_max) return 1.0f;
+    return max == -REFLEX_INF ? 0.0f : exp2_approx((max - new_max) * scale);
+}
+
+// Eight elements of a row, 16-byte aligned or not.
+__device__ __forceinline__ void load8_any(const void *row, u32 type, i64 i, bool aligned, float (&v)[8]) {
+    if (aligned) return load8(row, type, i, v);
+#pragma unroll
+    for (int k = 0; k < 8; k++) v[k] = load1(row, type, i + k);
+}
+
+}  // namespace reflex
