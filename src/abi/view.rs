@@ -290,6 +290,33 @@ impl View {
         ))
     }
 
+    /// What kernels' wide loads of block formats need: 16-byte aligned data, and outer strides too where a block is a
+    /// multiple of 16 bytes long. Plain types pass.
+    pub fn expect_aligned_blocks(self) -> Result<View> {
+        const WIDE: usize = 16;
+        if !self.dtype.is_block() {
+            return Ok(self);
+        }
+        let view = self.expect_aligned(WIDE)?;
+        if self.dtype.block_bytes().is_multiple_of(WIDE) {
+            for i in 0..self.rank - 1 {
+                if self.shape[i] > 1 && self.stride[i] % WIDE as i64 != 0 {
+                    return Err(Error::new(
+                        REFLEX_MISALIGNED,
+                        format!(
+                            "{}: {}.stride[{i}] is {}, expected a multiple of {WIDE} ({})",
+                            self.op,
+                            self.field,
+                            self.stride[i],
+                            self.dtype.name()
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(view)
+    }
+
     /// First byte and one past the last byte that the view reaches.
     fn extent(&self) -> (usize, usize) {
         let start = self.data as usize;

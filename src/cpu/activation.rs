@@ -1,1 +1,49 @@
+//! SiLU and GELU of a gate, times an optional second operand.
 
+use super::backend::CpuBackend;
+use super::element::{load, store};
+use crate::ops::activation::{ActivationPlan, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU};
+
+unsafe extern "C" {
+    /// The C library's complementary error function; std has none.
+    safe fn erfc(x: f64) -> f64;
+}
+
+pub(crate) fn activation(p: &ActivationPlan, cpu: &CpuBackend) {
+    let function = match p.kind {
+        REFLEX_ACTIVATION_SILU => silu,
+        REFLEX_ACTIVATION_GELU_TANH => gelu_tanh,
+        _ => gelu_erf,
+    };
+    // An exponential costs as much as a few dozen products.
+    cpu.for_each(p.rows.count as usize, 32 * p.n as usize, |row| {
+        let gate = p.rows.address(&p.gate, row as i64);
+        let up = p.up.map(|up| (p.rows.address(&up, row as i64), up.dtype));
+        let y = p.rows.address(&p.y, row as i64);
+        for i in 0..p.n as usize {
+            // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+            unsafe {
+                let x = f64::from(load(gate, p.gate.dtype, i));
+                // Far below, every function is 0, minus infinity included; NaN stays NaN.
+                let value = function(if x < -1e4 { -1e4 } else { x }) as f32;
+                let factor = up.map_or(1.0, |(up, dtype)| load(up, dtype, i));
+                store(y, p.y.dtype, i, value * factor);
+            }
+        }
+    });
+}
+
+/// In f64: this is the reference that kernels are held against.
+fn silu(x: f64) -> f64 {
+    x / (1.0 + (-x).exp())
+}
+
+fn gelu_tanh(x: f64) -> f64 {
+    // (1 + tanh u) / 2 is the logistic function of 2 u, without the cancellation.
+    let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+    x / (1.0 + (-2.0 * u).exp())
+}
+
+fn gelu_erf(x: f64) -> f64 {
+    0.5 * x * erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
+}

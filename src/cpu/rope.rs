@@ -1,1 +1,105 @@
+//! Rotary position embedding of q and k, and the append of K and V to a cache.
 
+use super::backend::CpuBackend;
+use super::element::{load, store};
+use crate::abi::View;
+use crate::ops::rope::{RopePart, RopePlan};
+
+pub(crate) fn rope(p: &RopePlan, cpu: &CpuBackend) {
+    let frequencies: Vec<f64> = (0..p.rotary_dim as usize / 2)
+        .map(|i| p.frequency(i) / p.freq_factors.map_or(1.0, |f| divisor(&f, i)))
+        .collect();
+    let elements: i64 = p
+        .parts()
+        .into_iter()
+        .flatten()
+        .map(|part| part.x.dim(1) * part.x.dim(2))
+        .sum();
+    // A sine costs as much as a few dozen products.
+    let work = elements as usize + 32 * frequencies.len();
+    cpu.for_each(p.tokens as usize, work, |token| {
+        let position = index(&p.positions, token);
+        let slot = i64::from(p.slots.map_or(position, |slots| index(&slots, token)));
+        let slot = (0..p.cache_slots()).contains(&slot).then_some(slot);
+        // In f64 the angle is good to 1e-9 at a million, far below f32's own rounding.
+        let rotation: Vec<(f32, f32)> = frequencies
+            .iter()
+            .map(|f| (f64::from(position) * f).sin_cos())
+            .map(|(sin, cos)| (cos as f32 * p.magnitude, sin as f32 * p.magnitude))
+            .collect();
+        for part in [p.q, p.k].into_iter().flatten() {
+            for head in 0..part.x.dim(1) {
+                rotate_head(p, &rotation, &Head::new(&part, token as i64, head, slot));
+            }
+        }
+        for part in p.v.into_iter() {
+            for head in 0..part.x.dim(1) {
+                Head::new(&part, token as i64, head, slot).copy(0..part.x.dim(2) as usize);
+            }
+        }
+    });
+}
+
+fn divisor(factors: &View, i: usize) -> f64 {
+    // SAFETY: the plan checked the shape; the memory is the caller's contract.
+    let factor = unsafe { load(factors.data, factors.dtype, i) };
+    // As documented: no frequency out of such a factor.
+    if factor.is_finite() && factor != 0.0 {
+        factor.into()
+    } else {
+        f64::NAN
+    }
+}
+
+fn index(view: &View, i: usize) -> i32 {
+    // SAFETY: as above; the plan checked type and density.
+    unsafe { view.data.cast::<i32>().add(i).read() }
+}
+
+/// One head of one token: its source and its destinations, each with its type.
+struct Head {
+    x: View,
+    row: *const u8,
+    to: [Option<(*mut u8, View)>; 2],
+}
+
+impl Head {
+    fn new(part: &RopePart, token: i64, head: i64, slot: Option<i64>) -> Head {
+        let out = part.out.map(|v| (v.row(&[token, head]), v));
+        let cache = part.cache.zip(slot).map(|(v, slot)| (v.row(&[slot, head]), v));
+        Head {
+            x: part.x,
+            row: part.x.row(&[token, head]),
+            to: [out, cache],
+        }
+    }
+
+    fn load(&self, i: usize) -> f32 {
+        // SAFETY: `i` is below the head's size, which the plan checked for source and destinations alike.
+        unsafe { load(self.row, self.x.dtype, i) }
+    }
+
+    fn store(&self, i: usize, value: f32) {
+        for (row, view) in self.to.iter().flatten() {
+            // SAFETY: as above.
+            unsafe { store(*row, view.dtype, i, value) };
+        }
+    }
+
+    fn copy(&self, range: std::ops::Range<usize>) {
+        range.for_each(|i| self.store(i, self.load(i)));
+    }
+}
+
+fn rotate_head(p: &RopePlan, rotation: &[(f32, f32)], head: &Head) {
+    for (i, (cos, sin)) in rotation.iter().enumerate() {
+        let (a, b) = match p.neox {
+            true => (i, i + rotation.len()),
+            false => (2 * i, 2 * i + 1),
+        };
+        let (u, v) = (head.load(a), head.load(b));
+        head.store(a, u * cos - v * sin);
+        head.store(b, v * cos + u * sin);
+    }
+    head.copy(p.rotary_dim as usize..p.head_dim as usize);
+}

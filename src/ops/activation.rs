@@ -1,4 +1,9 @@
-use crate::abi::{Params, reflex_tensor};
+use super::op::{self, ANY_SM, Op, Variant};
+use super::rows::Rows;
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
+use crate::cpu::{self, CpuBackend};
+use crate::cuda::{Cuda, Kernel, kernel_args};
+use std::ffi::c_char;
 
 /// The function `reflex_activation` applies.
 #[repr(transparent)]
@@ -31,4 +36,178 @@ pub struct reflex_activation_params {
 unsafe impl Params for reflex_activation_params {
     const NAME: &'static str = "reflex_activation_params";
     const MIN_SIZE: usize = 248;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct ActivationPlan {
+    pub kind: reflex_activation_kind,
+    pub rows: Rows,
+    pub n: i64,
+    pub gate: View,
+    pub up: Option<View>,
+    pub y: View,
+}
+
+impl ActivationPlan {
+    fn vec8(&self) -> bool {
+        let mut views = [Some(self.gate), self.up, Some(self.y)].into_iter().flatten();
+        self.n % 8 == 0 && views.all(|v| v.rows_aligned(16))
+    }
+}
+
+struct Activation;
+
+impl Op for Activation {
+    const NAME: &'static str = "activation";
+    type Params = reflex_activation_params;
+    type Plan = ActivationPlan;
+
+    fn plan(p: &reflex_activation_params) -> Result<ActivationPlan> {
+        let op = Self::NAME;
+        if p.kind.0 > REFLEX_ACTIVATION_GELU_ERF.0 {
+            return Err(Error::invalid(format!(
+                "{op}: kind is {}, expected REFLEX_ACTIVATION_SILU, _GELU_TANH or _GELU_ERF",
+                p.kind.0
+            )));
+        }
+        let gate = View::required(op, "gate", &p.gate)?
+            .expect_dtype(Dtype::FLOATS)?
+            .expect_dense_rows()?;
+        let like_gate = |view: View| {
+            view.expect_dtype(Dtype::FLOATS)?
+                .expect_shape(gate.dims(), "the shape of gate")?
+                .expect_dense_rows()
+        };
+        let up = View::optional(op, "up", &p.up)?.map(like_gate).transpose()?;
+        let mut y = like_gate(View::required(op, "y", &p.y)?)?
+            .expect_writable()?
+            .expect_in_place_or_apart(&gate)?;
+        if let Some(up) = &up {
+            y = y.expect_in_place_or_apart(up)?;
+        }
+        let last = gate.rank() - 1;
+        gate.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
+        Ok(ActivationPlan {
+            kind: p.kind,
+            rows: Rows::of(&gate)?,
+            n: gate.dim(last),
+            gate,
+            up,
+            y,
+        })
+    }
+
+    fn is_empty(plan: &ActivationPlan) -> bool {
+        plan.gate.is_empty()
+    }
+
+    fn variants() -> &'static [Variant<ActivationPlan>] {
+        &VARIANTS
+    }
+
+    fn cpu(plan: &ActivationPlan, cpu: &CpuBackend) {
+        cpu::activation::activation(plan, cpu);
+    }
+}
+
+static VEC8: Kernel = Kernel::new("activation", c"reflex_activation_vec8");
+static SCALAR: Kernel = Kernel::new("activation", c"reflex_activation_scalar");
+
+static VARIANTS: [Variant<ActivationPlan>; 2] = [
+    Variant {
+        kernel: &VEC8,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.vec8(),
+        launch: |p, cuda, _| launch(p, cuda, &VEC8, 8),
+    },
+    Variant {
+        kernel: &SCALAR,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |_, _| true,
+        launch: |p, cuda, _| launch(p, cuda, &SCALAR, 1),
+    },
+];
+
+kernel_args! {
+    struct ActivationArgs {
+        gate: *const u8,
+        up: *const u8,
+        y: *mut u8,
+        gate_stride: [i64; 3],
+        up_stride: [i64; 3],
+        y_stride: [i64; 3],
+        extent1: i32,
+        extent2: i32,
+        n: i32,
+        chunks: i32,
+        gate_type: u32,
+        up_type: u32,
+        y_type: u32,
+        kind: u32,
+    } size 128, kind at 124
+}
+
+fn launch(p: &ActivationPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
+    let (grid, chunks) = p.rows.elementwise(p.n, per_thread)?;
+    let args = ActivationArgs {
+        gate: p.gate.data,
+        up: p.up.map_or(std::ptr::null(), |v| v.data.cast_const()),
+        y: p.y.data,
+        gate_stride: Rows::strides(&p.gate),
+        up_stride: p.up.map_or([0; 3], |v| Rows::strides(&v)),
+        y_stride: Rows::strides(&p.y),
+        extent1: p.rows.extent[1],
+        extent2: p.rows.extent[2],
+        n: p.n as i32,
+        chunks,
+        gate_type: p.gate.dtype.abi().0,
+        up_type: p.up.map_or(0, |v| v.dtype.abi().0),
+        y_type: p.y.dtype.abi().0,
+        kind: p.kind.0,
+    };
+    cuda.launch(kernel, grid, &args)
+}
+
+/// Activation function of a gate, times an optional second operand.
+///
+/// `y = f(gate) * up`, or `f(gate)` without `up`. SiLU: `f(x) = x / (1 + e^-x)`. GELU tanh:
+/// `f(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`. GELU erf: `f(x) = x (1 + erf(x / sqrt 2)) / 2`.
+///
+/// Shapes and types: see `reflex_activation_params`; every operand may have its own float type. Computed in f32, by forms
+/// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN.
+///
+/// Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
+/// capturable, thread-safe.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+/// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Shazeer, "GLU Variants Improve Transformer", 2020; Hendrycks and
+/// Gimpel, "Gaussian Error Linear Units", 2016.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_activation(
+    context: *const reflex_context,
+    params: *const reflex_activation_params,
+    stream: reflex_stream,
+) -> reflex_status {
+    op::launch::<Activation>(context, params, stream)
+}
+
+/// Whether `reflex_activation` would take these params on this context: its own validation and selection, without a launch.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_activation_supported(
+    context: *const reflex_context,
+    params: *const reflex_activation_params,
+) -> reflex_status {
+    op::supported::<Activation>(context, params)
+}
+
+/// Name of the kernel that `reflex_activation` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_activation_selected_kernel(
+    context: *const reflex_context,
+    params: *const reflex_activation_params,
+    name: *mut *const c_char,
+) -> reflex_status {
+    op::selected_kernel::<Activation>(context, params, name)
 }

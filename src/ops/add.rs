@@ -1,11 +1,16 @@
-use crate::abi::{Params, reflex_tensor};
+use super::op::{self, ANY_SM, Op, Variant};
+use super::rows::Rows;
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
+use crate::cpu::{self, CpuBackend};
+use crate::cuda::{Cuda, Kernel, kernel_args};
+use std::ffi::c_char;
 
 /// Operands of `reflex_add`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct reflex_add_params {
     pub struct_size: u32,
-    /// Multiplies `b`; 0 selects 1.
+    /// Multiplies `b`; finite, may be negative; 0 selects 1.
     pub scale: f32,
     /// `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
     pub a: reflex_tensor,
@@ -19,4 +24,181 @@ pub struct reflex_add_params {
 unsafe impl Params for reflex_add_params {
     const NAME: &'static str = "reflex_add_params";
     const MIN_SIZE: usize = 248;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct AddPlan {
+    pub rows: Rows,
+    pub n: i64,
+    pub scale: f32,
+    pub a: View,
+    /// Of the shape of `a`, or one row for all of them.
+    pub b: View,
+    pub y: View,
+}
+
+impl AddPlan {
+    fn vec8(&self) -> bool {
+        self.n % 8 == 0 && [self.a, self.b, self.y].iter().all(|v| v.rows_aligned(16))
+    }
+}
+
+struct Add;
+
+impl Op for Add {
+    const NAME: &'static str = "add";
+    type Params = reflex_add_params;
+    type Plan = AddPlan;
+
+    fn plan(p: &reflex_add_params) -> Result<AddPlan> {
+        let op = Self::NAME;
+        if !p.scale.is_finite() {
+            return Err(Error::invalid(format!(
+                "{op}: scale is {}, expected a finite number",
+                p.scale
+            )));
+        }
+        let a = View::required(op, "a", &p.a)?
+            .expect_dtype(Dtype::FLOATS)?
+            .expect_dense_rows()?;
+        let last = a.rank() - 1;
+        a.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
+        let b = View::required(op, "b", &p.b)?
+            .expect_dtype(Dtype::FLOATS)?
+            .expect_dense_rows()?;
+        if b.dims() != [a.dim(last)] {
+            b.expect_shape(a.dims(), "the shape of a, or [n]")?;
+        }
+        let y = View::required(op, "y", &p.y)?
+            .expect_dtype(Dtype::FLOATS)?
+            .expect_shape(a.dims(), "the shape of a")?
+            .expect_dense_rows()?
+            .expect_writable()?
+            .expect_in_place_or_apart(&a)?;
+        // A row that serves all the others may not be one of them.
+        let y = match b.dims() == a.dims() {
+            true => y.expect_in_place_or_apart(&b)?,
+            false => y.expect_apart(&b)?,
+        };
+        Ok(AddPlan {
+            rows: Rows::of(&a)?,
+            n: a.dim(last),
+            scale: if p.scale == 0.0 { 1.0 } else { p.scale },
+            a,
+            b,
+            y,
+        })
+    }
+
+    fn is_empty(plan: &AddPlan) -> bool {
+        plan.a.is_empty()
+    }
+
+    fn variants() -> &'static [Variant<AddPlan>] {
+        &VARIANTS
+    }
+
+    fn cpu(plan: &AddPlan, cpu: &CpuBackend) {
+        cpu::add::add(plan, cpu);
+    }
+}
+
+static VEC8: Kernel = Kernel::new("add", c"reflex_add_vec8");
+static SCALAR: Kernel = Kernel::new("add", c"reflex_add_scalar");
+
+static VARIANTS: [Variant<AddPlan>; 2] = [
+    Variant {
+        kernel: &VEC8,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.vec8(),
+        launch: |p, cuda, _| launch(p, cuda, &VEC8, 8),
+    },
+    Variant {
+        kernel: &SCALAR,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |_, _| true,
+        launch: |p, cuda, _| launch(p, cuda, &SCALAR, 1),
+    },
+];
+
+kernel_args! {
+    struct AddArgs {
+        a: *const u8,
+        b: *const u8,
+        y: *mut u8,
+        a_stride: [i64; 3],
+        b_stride: [i64; 3],
+        y_stride: [i64; 3],
+        extent1: i32,
+        extent2: i32,
+        n: i32,
+        chunks: i32,
+        a_type: u32,
+        b_type: u32,
+        y_type: u32,
+        scale: f32,
+    } size 128, scale at 124
+}
+
+fn launch(p: &AddPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
+    let (grid, chunks) = p.rows.elementwise(p.n, per_thread)?;
+    let args = AddArgs {
+        a: p.a.data,
+        b: p.b.data,
+        y: p.y.data,
+        a_stride: Rows::strides(&p.a),
+        // All 0 for a broadcast row.
+        b_stride: Rows::strides(&p.b),
+        y_stride: Rows::strides(&p.y),
+        extent1: p.rows.extent[1],
+        extent2: p.rows.extent[2],
+        n: p.n as i32,
+        chunks,
+        a_type: p.a.dtype.abi().0,
+        b_type: p.b.dtype.abi().0,
+        y_type: p.y.dtype.abi().0,
+        scale: p.scale,
+    };
+    cuda.launch(kernel, grid, &args)
+}
+
+/// Scaled sum: a residual, or a bias on every row.
+///
+/// `y = a + scale * b`, rounded once in f32 (fused multiply-add), then to the type of `y`.
+///
+/// Shapes and types: see `reflex_add_params`; every operand may have its own float type.
+///
+/// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); no other overlap. No
+/// workspace. Asynchronous on `stream`, capturable, thread-safe.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+/// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_add(
+    context: *const reflex_context,
+    params: *const reflex_add_params,
+    stream: reflex_stream,
+) -> reflex_status {
+    op::launch::<Add>(context, params, stream)
+}
+
+/// Whether `reflex_add` would take these params on this context: its own validation and selection, without a launch.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_add_supported(
+    context: *const reflex_context,
+    params: *const reflex_add_params,
+) -> reflex_status {
+    op::supported::<Add>(context, params)
+}
+
+/// Name of the kernel that `reflex_add` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_add_selected_kernel(
+    context: *const reflex_context,
+    params: *const reflex_add_params,
+    name: *mut *const c_char,
+) -> reflex_status {
+    op::selected_kernel::<Add>(context, params, name)
 }

@@ -1,13 +1,17 @@
-use crate::abi::{Params, reflex_tensor};
+use super::op::{self, ANY_SM, Op, Variant};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
+use crate::cpu::{self, CpuBackend};
+use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use std::ffi::c_char;
 
 /// Operands of `reflex_embedding`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct reflex_embedding_params {
     pub struct_size: u32,
-    /// Multiplies every element; 0 selects 1.
+    /// Multiplies every element; 0 selects 1. Finite.
     pub scale: f32,
-    /// `[vocab, dim]`, any weight type.
+    /// `[vocab, dim]`, any weight type; data 16-byte aligned for block formats, row strides too for Q4_K and Q5_K.
     pub table: reflex_tensor,
     /// `[tokens]`, I32, read on the device. An id outside the table gives a row of NaN.
     pub ids: reflex_tensor,
@@ -19,4 +23,177 @@ pub struct reflex_embedding_params {
 unsafe impl Params for reflex_embedding_params {
     const NAME: &'static str = "reflex_embedding_params";
     const MIN_SIZE: usize = 248;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct EmbeddingPlan {
+    pub scale: f32,
+    pub table: View,
+    pub ids: View,
+    pub y: View,
+}
+
+impl EmbeddingPlan {
+    fn vec8(&self) -> bool {
+        self.y.dim(1) % 8 == 0 && self.y.rows_aligned(16)
+    }
+}
+
+struct Embedding;
+
+impl Op for Embedding {
+    const NAME: &'static str = "embedding";
+    type Params = reflex_embedding_params;
+    type Plan = EmbeddingPlan;
+
+    fn plan(p: &reflex_embedding_params) -> Result<EmbeddingPlan> {
+        let op = Self::NAME;
+        if !p.scale.is_finite() {
+            return Err(Error::invalid(format!(
+                "{op}: scale is {}, expected a finite number",
+                p.scale
+            )));
+        }
+        let table = View::required(op, "table", &p.table)?
+            .expect_dtype(Dtype::WEIGHTS)?
+            .expect_rank(2..=2)?
+            .expect_dense_rows()?
+            .expect_aligned_blocks()?
+            .expect_dim(1, 0..=1 << 30)?;
+        let ids = View::required(op, "ids", &p.ids)?
+            .expect_dtype(&[Dtype::I32])?
+            .expect_rank(1..=1)?;
+        let y = View::required(op, "y", &p.y)?
+            .expect_dtype(Dtype::FLOATS)?
+            .expect_shape(&[ids.dim(0), table.dim(1)], "[tokens] of ids, [dim] of table")?
+            .expect_dense_rows()?
+            .expect_writable()?
+            .expect_apart(&table)?
+            .expect_apart(&ids)?;
+        Ok(EmbeddingPlan {
+            scale: if p.scale == 0.0 { 1.0 } else { p.scale },
+            table,
+            ids,
+            y,
+        })
+    }
+
+    fn is_empty(plan: &EmbeddingPlan) -> bool {
+        plan.y.is_empty()
+    }
+
+    fn variants() -> &'static [Variant<EmbeddingPlan>] {
+        &VARIANTS
+    }
+
+    fn cpu(plan: &EmbeddingPlan, cpu: &CpuBackend) {
+        cpu::embedding::embedding(plan, cpu);
+    }
+}
+
+static VEC8: Kernel = Kernel::new("embedding", c"reflex_embedding_vec8");
+static ANY: Kernel = Kernel::new("embedding", c"reflex_embedding");
+
+static VARIANTS: [Variant<EmbeddingPlan>; 2] = [
+    Variant {
+        kernel: &VEC8,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.vec8(),
+        launch: |p, cuda, _| launch(p, cuda, &VEC8),
+    },
+    Variant {
+        kernel: &ANY,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |_, _| true,
+        launch: |p, cuda, _| launch(p, cuda, &ANY),
+    },
+];
+
+kernel_args! {
+    struct EmbeddingArgs {
+        table: *const u8,
+        ids: *const u8,
+        y: *mut u8,
+        table_stride: i64,
+        id_stride: i64,
+        y_stride: i64,
+        vocab: i64,
+        tokens: i64,
+        dim: i32,
+        pieces: i32,
+        table_type: u32,
+        y_type: u32,
+        scale: f32,
+        table_vec: i32,
+    } size 88, table_vec at 84
+}
+
+fn launch(p: &EmbeddingPlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
+    const THREADS: i64 = 128;
+    let (tokens, dim) = (p.y.dim(0), p.y.dim(1));
+    let pieces = ceil_div(dim, 8);
+    let args = EmbeddingArgs {
+        table: p.table.data,
+        ids: p.ids.data,
+        y: p.y.data,
+        table_stride: p.table.stride(0),
+        id_stride: p.ids.stride(0),
+        y_stride: p.y.stride(0),
+        vocab: p.table.dim(0),
+        tokens,
+        dim: dim as i32,
+        pieces: pieces as i32,
+        table_type: p.table.dtype.abi().0,
+        y_type: p.y.dtype.abi().0,
+        scale: p.scale,
+        table_vec: i32::from(dim % 8 == 0 && p.table.rows_aligned(16)),
+    };
+    // The product cannot overflow: y, which has as many elements, was checked.
+    let grid = Grid::new([ceil_div(tokens * pieces, THREADS), 1, 1], THREADS as u32)?;
+    cuda.launch(kernel, grid, &args)
+}
+
+/// Rows of a table, chosen by ids.
+///
+/// `y[t] = scale * table[ids[t]]`; an id below 0 or not below `vocab` gives a row of NaN.
+///
+/// Shapes and types: see `reflex_embedding_params`. Block formats are expanded bit for bit as the GGUF reference does,
+/// multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are free.
+///
+/// Alignment: elements; for block formats the table's data is 16-byte aligned, and for Q4_K and Q5_K its row stride.
+/// `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`, capturable (the ids are read when
+/// the kernel runs), thread-safe.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+/// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_embedding(
+    context: *const reflex_context,
+    params: *const reflex_embedding_params,
+    stream: reflex_stream,
+) -> reflex_status {
+    op::launch::<Embedding>(context, params, stream)
+}
+
+/// Whether `reflex_embedding` would take these params on this context: its own validation and selection, without a
+/// launch.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_embedding_supported(
+    context: *const reflex_context,
+    params: *const reflex_embedding_params,
+) -> reflex_status {
+    op::supported::<Embedding>(context, params)
+}
+
+/// Name of the kernel that `reflex_embedding` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
+/// empty.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_embedding_selected_kernel(
+    context: *const reflex_context,
+    params: *const reflex_embedding_params,
+    name: *mut *const c_char,
+) -> reflex_status {
+    op::selected_kernel::<Embedding>(context, params, name)
 }

@@ -1,6 +1,7 @@
 //! Tensors seen as rows: what lies along the last dimension, under up to three outer ones.
 
 use crate::abi::{Error, Result, View};
+use crate::cuda::{Grid, ceil_div};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows {
@@ -47,5 +48,14 @@ impl Rows {
         let strides = Rows::strides(view);
         let offset: i64 = index.iter().zip(strides).map(|(i, s)| i * s).sum();
         view.data.wrapping_offset(offset as isize)
+    }
+
+    /// The launch of an elementwise kernel whose threads take `per_thread` of a row's `n` elements each, and the number
+    /// of its blocks that share a row (they are neighbours in the grid).
+    pub fn elementwise(&self, n: i64, per_thread: i64) -> Result<(Grid, i32)> {
+        let threads = (ceil_div(n, per_thread * 32) * 32).clamp(32, 128);
+        let chunks = ceil_div(n, per_thread * threads);
+        let grid = Grid::new([self.count.saturating_mul(chunks), 1, 1], threads as u32)?;
+        Ok((grid, chunks as i32))
     }
 }

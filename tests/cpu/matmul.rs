@@ -1,1 +1,192 @@
+use crate::support::*;
+use reflex_infer::*;
 
+/// The formula in f64, and the sum of the products' magnitudes.
+fn oracle(x: &[f32], weight: &[f32]) -> (f64, f64) {
+    x.iter().zip(weight).fold((0.0, 0.0), |(sum, magnitude), (&x, &w)| {
+        let product = f64::from(x) * f64::from(w);
+        (sum + product, magnitude + product.abs())
+    })
+}
+
+/// `[rows, k]` times `[n, k]` with bias and residual, all operands in rows with gaps.
+fn run(env: &Env, dtype: reflex_dtype, rows: i64, n: i64, k: i64) {
+    let mut random = Random::new((rows * 131 + n * 17 + k) as u64);
+    let x = random.normals((rows * k) as usize);
+    let bytes = random_weights(&mut random, dtype, (n * k) as usize);
+    let bias = random.normals(n as usize);
+    let residual = random.normals((rows * n) as usize);
+    let outputs = run_once(env, |io| {
+        let y = Spec::new(REFLEX_DTYPE_F32, &[rows, n]).row_gap(3);
+        let p = reflex_matmul_params {
+            struct_size: size_of::<reflex_matmul_params>() as u32,
+            x: io.input(Spec::new(REFLEX_DTYPE_F32, &[rows, k]).row_gap(5), &x),
+            weight: io.input_bytes(Spec::new(dtype, &[n, k]).row_gap(1), &bytes),
+            bias: io.input(Spec::new(REFLEX_DTYPE_F32, &[n]), &bias),
+            residual: io.input(y.clone(), &residual),
+            y: io.output(y),
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+    });
+    let weight = expand(env, dtype, n as usize, k as usize, &bytes);
+    let (n, k) = (n as usize, k as usize);
+    for row in 0..rows as usize {
+        for o in 0..n {
+            let (sum, magnitude) = oracle(&x[row * k..][..k], &weight[o * k..][..k]);
+            let want = sum + f64::from(bias[o]) + f64::from(residual[row * n + o]);
+            let got = f64::from(outputs[0][row * n + o]);
+            // The documented bound, and the rounding to f32.
+            let bound = 36.0 * 2f64.powi(-24) * magnitude + 2f64.powi(-24) * want.abs();
+            assert!(
+                (got - want).abs() <= bound,
+                "{} [{rows}, {k}] x [{n}, {k}]: y[{row}][{o}] is {got}, expected {want} within {bound:e}",
+                dtype_name(dtype)
+            );
+        }
+    }
+}
+
+#[test]
+fn equals_the_formula() {
+    let env = Env::cpu();
+    for dtype in WEIGHTS {
+        let step = match reflex_dtype_block_elements(dtype) {
+            1 => 1,
+            block => i64::from(block),
+        };
+        for (rows, n, blocks) in [(1, 1, 1), (1, 7, 3), (3, 5, 9), (9, 13, 2)] {
+            run(&env, dtype, rows, n, blocks * step);
+        }
+    }
+    for k in [8, 255, 257, 1000, 4096] {
+        run(&env, REFLEX_DTYPE_F32, 2, 3, k);
+        run(&env, REFLEX_DTYPE_BF16, 2, 3, k);
+    }
+}
+
+/// Integers small enough that every sum is exact: the result must be, in every type.
+#[test]
+fn small_integers_are_exact() {
+    let env = Env::cpu();
+    let (rows, n, k) = (3usize, 4usize, 37usize);
+    let x: Vec<f32> = (0..rows * k).map(|i| (i * 7 % 5) as f32 - 2.0).collect();
+    let weight: Vec<f32> = (0..n * k).map(|i| (i * 5 % 7) as f32 - 3.0).collect();
+    for x_type in [REFLEX_DTYPE_F32, REFLEX_DTYPE_F16, REFLEX_DTYPE_BF16] {
+        for y_type in [REFLEX_DTYPE_F32, REFLEX_DTYPE_F16, REFLEX_DTYPE_BF16] {
+            let outputs = run_once(&env, |io| {
+                let y = io.in_out(Spec::new(y_type, &[rows as i64, n as i64]), &vec![1.0; rows * n]);
+                let p = reflex_matmul_params {
+                    struct_size: size_of::<reflex_matmul_params>() as u32,
+                    x: io.input(Spec::new(x_type, &[rows as i64, k as i64]), &x),
+                    weight: io.input(Spec::new(REFLEX_DTYPE_F16, &[n as i64, k as i64]), &weight),
+                    residual: y,
+                    y,
+                    ..Default::default()
+                };
+                Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            });
+            for row in 0..rows {
+                for o in 0..n {
+                    let (sum, _) = oracle(&x[row * k..][..k], &weight[o * k..][..k]);
+                    assert_eq!(f64::from(outputs[0][row * n + o]), sum + 1.0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sum_over_nothing_is_bias_and_residual() {
+    let env = Env::cpu();
+    for (bias, want) in [(true, 5.0), (false, 3.0)] {
+        let outputs = run_once(&env, |io| {
+            let mut p = reflex_matmul_params {
+                struct_size: size_of::<reflex_matmul_params>() as u32,
+                x: io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 0]), &[]),
+                weight: io.input_bytes(Spec::new(REFLEX_DTYPE_Q4_K, &[3, 0]), &[]),
+                residual: io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 3]), &[3.0; 6]),
+                y: io.output(Spec::new(REFLEX_DTYPE_F32, &[2, 3])),
+                ..Default::default()
+            };
+            if bias {
+                p.bias = io.input(Spec::new(REFLEX_DTYPE_F32, &[3]), &[2.0; 3]);
+            }
+            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+        });
+        assert_eq!(outputs[0], [want; 6]);
+    }
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let env = Env::cpu();
+    let case = |change: &dyn Fn(&mut reflex_matmul_params)| {
+        refused(&env, |io| {
+            let mut p = reflex_matmul_params {
+                struct_size: size_of::<reflex_matmul_params>() as u32,
+                x: io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 256]), &[0.0; 512]),
+                weight: io.input_bytes(Spec::new(REFLEX_DTYPE_Q4_K, &[3, 256]), &[0; 432]),
+                bias: io.input(Spec::new(REFLEX_DTYPE_F32, &[3]), &[0.0; 3]),
+                residual: io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 3]), &[0.0; 6]),
+                y: io.output(Spec::new(REFLEX_DTYPE_F32, &[2, 3])),
+                ..Default::default()
+            };
+            change(&mut p);
+            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+        })
+    };
+    let expect = |(status, message): (reflex_status, String), want: reflex_status, field: &str| {
+        assert!(
+            status == want && message.contains(&format!("matmul: {field}")),
+            "{message}"
+        );
+    };
+    let invalid = REFLEX_INVALID_ARGUMENT;
+    expect(case(&|p| p.flags = 2), invalid, "flags");
+    expect(case(&|p| p.x.data = std::ptr::null_mut()), invalid, "x.data");
+    expect(case(&|p| p.weight.data = std::ptr::null_mut()), invalid, "weight.data");
+    expect(case(&|p| p.y.data = std::ptr::null_mut()), invalid, "y.data");
+    expect(case(&|p| p.x.dtype = REFLEX_DTYPE_Q4_K), invalid, "x.dtype");
+    expect(case(&|p| p.x.rank = 3), invalid, "x.rank");
+    expect(case(&|p| p.x.stride = [2048, 8, 0, 0]), invalid, "x.stride[1]");
+    expect(case(&|p| p.x.shape[0] = (1 << 30) + 1), invalid, "x.shape[0]");
+    expect(case(&|p| p.x.shape[0] = -1), invalid, "x.shape[0]");
+    expect(case(&|p| p.weight.dtype = REFLEX_DTYPE_I32), invalid, "weight.dtype");
+    expect(case(&|p| p.weight.shape[1] = 512), invalid, "weight.shape");
+    expect(case(&|p| p.weight.shape[1] = 200), invalid, "weight.shape[1]");
+    expect(case(&|p| p.bias.shape[0] = 2), invalid, "bias.shape");
+    expect(case(&|p| p.bias.dtype = REFLEX_DTYPE_I32), invalid, "bias.dtype");
+    expect(case(&|p| p.residual.shape[0] = 1), invalid, "residual.shape");
+    expect(
+        case(&|p| p.residual.dtype = REFLEX_DTYPE_I32),
+        invalid,
+        "residual.dtype",
+    );
+    expect(case(&|p| p.y.shape[1] = 4), invalid, "y.shape");
+    expect(case(&|p| p.y.dtype = REFLEX_DTYPE_I32), invalid, "y.dtype");
+    expect(case(&|p| p.y.stride = [0, 4, 0, 0]), invalid, "y.stride[0]");
+    expect(case(&|p| p.y.data = p.x.data), invalid, "y.data");
+    expect(case(&|p| p.y.data = p.weight.data), invalid, "y.data");
+    expect(case(&|p| p.y.data = p.bias.data), invalid, "y.data");
+    expect(
+        case(&|p| p.y.data = p.residual.data.wrapping_byte_add(4)),
+        invalid,
+        "y.data",
+    );
+    expect(
+        case(&|p| p.weight.data = p.weight.data.wrapping_byte_add(2)),
+        REFLEX_MISALIGNED,
+        "weight.data",
+    );
+    expect(
+        case(&|p| p.weight.stride = [146, 144, 0, 0]),
+        REFLEX_MISALIGNED,
+        "weight.stride[0]",
+    );
+    expect(
+        case(&|p| p.x.data = p.x.data.wrapping_byte_add(1)),
+        REFLEX_MISALIGNED,
+        "x.data",
+    );
+}

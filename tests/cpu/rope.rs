@@ -1,1 +1,324 @@
+use crate::support::*;
+use reflex_infer::*;
 
+const F32: reflex_dtype = REFLEX_DTYPE_F32;
+const F16: reflex_dtype = REFLEX_DTYPE_F16;
+
+fn base() -> reflex_rope_params {
+    reflex_rope_params {
+        struct_size: size_of::<reflex_rope_params>() as u32,
+        ..Default::default()
+    }
+}
+
+/// One head rotated by the formula in f64.
+fn oracle(p: &reflex_rope_params, x: &[f32], position: i32, factors: Option<&[f32]>) -> Vec<f64> {
+    let or = |v: f32, default: f32| f64::from(if v == 0.0 { default } else { v });
+    let rotary = if p.rotary_dim == 0 {
+        x.len()
+    } else {
+        p.rotary_dim as usize
+    };
+    let mut y: Vec<f64> = x.iter().map(|&v| v.into()).collect();
+    for i in 0..rotary / 2 {
+        let exponent = -2.0 * i as f64 / rotary as f64;
+        let frequency = or(p.freq_scale, 1.0) * or(p.theta_base, 10000.0).powf(exponent);
+        let angle = f64::from(position) * frequency / factors.map_or(1.0, |f| f[i].into());
+        let (a, b) = match p.mode {
+            REFLEX_ROPE_NEOX => (i, i + rotary / 2),
+            _ => (2 * i, 2 * i + 1),
+        };
+        let (u, v) = (f64::from(x[a]), f64::from(x[b]));
+        y[a] = (u * angle.cos() - v * angle.sin()) * or(p.magnitude, 1.0);
+        y[b] = (v * angle.cos() + u * angle.sin()) * or(p.magnitude, 1.0);
+    }
+    y
+}
+
+/// f32 cosine, sine, products and sum: a few roundings of numbers of this size.
+fn close(got: f32, want: f64) {
+    assert!(
+        (f64::from(got) - want).abs() <= 2e-6 * want.abs().max(1.0),
+        "{got} {want}"
+    );
+}
+
+#[test]
+fn equals_the_formula() {
+    let env = Env::cpu();
+    let positions = [0, 1, 77, 131071, 1_000_000];
+    let (tokens, heads) = (positions.len(), 3);
+    let variants = [
+        (REFLEX_ROPE_NEOX, 64, 0, 0.0, 0.0, 0.0, false),
+        (REFLEX_ROPE_INTERLEAVED, 64, 0, 0.0, 0.0, 0.0, false),
+        (REFLEX_ROPE_NEOX, 128, 0, 1e6, 0.25, 1.2, true),
+        (REFLEX_ROPE_INTERLEAVED, 80, 32, 5e5, 0.0, 0.0, true),
+        (REFLEX_ROPE_NEOX, 10, 6, 1.0, 3.0, 0.5, false),
+    ];
+    for (mode, dim, rotary_dim, theta_base, freq_scale, magnitude, with_factors) in variants {
+        let p = reflex_rope_params {
+            mode,
+            rotary_dim,
+            theta_base,
+            freq_scale,
+            magnitude,
+            ..base()
+        };
+        let rotary = if rotary_dim == 0 { dim } else { rotary_dim as usize };
+        let mut random = Random::new(dim as u64);
+        let q = random.normals(tokens * heads * dim);
+        let factors: Vec<f32> = (0..rotary / 2).map(|_| random.range(1.0, 8.0)).collect();
+        let outputs = run_once(&env, |io| {
+            let shape = [tokens as i64, heads as i64, dim as i64];
+            let mut p = p;
+            p.q = io.input(Spec::new(F32, &shape).row_gap(5), &q);
+            p.q_out = io.output(Spec::new(F32, &shape));
+            p.positions = io.ints(&positions);
+            if with_factors {
+                p.freq_factors = io.input(Spec::new(F32, &[rotary as i64 / 2]), &factors);
+            }
+            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+        });
+        for (row, x) in q.chunks(dim).enumerate() {
+            let want = oracle(&p, x, positions[row / heads], with_factors.then_some(&factors[..]));
+            for (got, want) in outputs[0][row * dim..].iter().zip(want) {
+                close(*got, want);
+            }
+        }
+    }
+}
+
+#[test]
+fn appends_to_the_cache_and_skips_foreign_slots() {
+    let env = Env::cpu();
+    let (tokens, heads, dim, v_dim, slots) = (5usize, 2usize, 8usize, 6usize, 4usize);
+    let mut random = Random::new(1);
+    let (k, v) = (
+        random.normals(tokens * heads * dim),
+        random.normals(tokens * heads * v_dim),
+    );
+    let positions = [3, 4, 5, 6, 7];
+    let slot_of = [2, -1, 0, 4, i32::MAX];
+    let outputs = run_once(&env, |io| {
+        let shape = |n: usize, dim: usize| [n as i64, heads as i64, dim as i64];
+        let p = reflex_rope_params {
+            // An input: with a cache and no k_out, k is left as it is.
+            k: io.input(Spec::new(F32, &shape(tokens, dim)), &k),
+            v: io.input(Spec::new(F32, &shape(tokens, v_dim)), &v),
+            positions: io.ints(&positions),
+            slots: io.ints(&slot_of),
+            k_cache: io.in_out(Spec::new(F32, &shape(slots, dim)), &vec![7.0; slots * heads * dim]),
+            v_cache: io.in_out(Spec::new(F16, &shape(slots, v_dim)), &vec![7.0; slots * heads * v_dim]),
+            ..base()
+        };
+        Box::new(move |context, stream| reflex_rope(context, &p, stream))
+    });
+    for slot in 0..slots {
+        let token = slot_of.iter().position(|&s| s == slot as i32);
+        for head in 0..heads {
+            let key = &outputs[0][(slot * heads + head) * dim..][..dim];
+            let value = &outputs[1][(slot * heads + head) * v_dim..][..v_dim];
+            match token {
+                None => assert!(key.iter().chain(value).all(|&x| x == 7.0)),
+                Some(t) => {
+                    let row = t * heads + head;
+                    let want = oracle(&base(), &k[row * dim..][..dim], positions[t], None);
+                    key.iter().zip(want).for_each(|(&got, want)| close(got, want));
+                    for (got, want) in value.iter().zip(&v[row * v_dim..]) {
+                        assert_eq!(*got, half::f16::from_f32(*want).to_f32());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn slot_is_the_position_by_default() {
+    let env = Env::cpu();
+    let outputs = run_once(&env, |io| {
+        let p = reflex_rope_params {
+            v: io.input(Spec::new(F32, &[3, 1, 2]), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+            positions: io.ints(&[1, -1, 0]),
+            v_cache: io.in_out(Spec::new(F32, &[3, 1, 2]), &[0.0; 6]),
+            ..base()
+        };
+        Box::new(move |context, stream| reflex_rope(context, &p, stream))
+    });
+    assert_eq!(outputs[0], [5.0, 6.0, 1.0, 2.0, 0.0, 0.0]);
+}
+
+#[test]
+fn rotates_in_place_inside_a_merged_buffer() {
+    let env = Env::cpu();
+    let (tokens, dim) = (3, 16);
+    // Rows of q, q, k, v; q and k are rotated where they are, v is not touched.
+    let values = Random::new(3).normals(tokens * 4 * dim);
+    let positions = [10, 11, 12];
+    let outputs = run_once(&env, |io| {
+        let merged = io.in_out(Spec::new(F32, &[tokens as i64, 4, dim as i64]), &values);
+        let part = |first: usize, heads: i64| reflex_tensor {
+            data: merged.data.wrapping_byte_add(first * dim * 4),
+            shape: [tokens as i64, heads, dim as i64, 0],
+            stride: [4 * dim as i64 * 4, dim as i64 * 4, 4, 0],
+            ..merged
+        };
+        let p = reflex_rope_params {
+            q: part(0, 2),
+            k: part(2, 1),
+            positions: io.ints(&positions),
+            ..base()
+        };
+        Box::new(move |context, stream| reflex_rope(context, &p, stream))
+    });
+    for (row, x) in values.chunks(dim).enumerate() {
+        let got = &outputs[0][row * dim..][..dim];
+        if row % 4 == 3 {
+            assert_eq!(got, x);
+            continue;
+        }
+        let want = oracle(&base(), x, positions[row / 4], None);
+        got.iter().zip(want).for_each(|(&got, want)| close(got, want));
+    }
+}
+
+#[test]
+fn a_useless_factor_makes_its_pair_nan_and_no_other() {
+    let env = Env::cpu();
+    let outputs = run_once(&env, |io| {
+        let q = io.in_out(Spec::new(F32, &[1, 1, 8]), &[1.0; 8]);
+        let factors = [1.0, 0.0, f32::INFINITY, 2.0];
+        let p = reflex_rope_params {
+            mode: REFLEX_ROPE_INTERLEAVED,
+            q,
+            positions: io.ints(&[0]),
+            freq_factors: io.input(Spec::new(F32, &[4]), &factors),
+            ..base()
+        };
+        Box::new(move |context, stream| reflex_rope(context, &p, stream))
+    });
+    let nan: Vec<bool> = outputs[0].iter().map(|v| v.is_nan()).collect();
+    assert_eq!(nan, [false, false, true, true, true, true, false, false]);
+}
+
+#[test]
+fn nothing_to_do_is_success() {
+    let env = Env::cpu();
+    let outputs = run_once(&env, |io| {
+        let p = reflex_rope_params {
+            q: io.in_out(Spec::new(F32, &[0, 4, 8]), &[]),
+            positions: io.ints(&[]),
+            ..base()
+        };
+        Box::new(move |context, stream| reflex_rope(context, &p, stream))
+    });
+    assert_eq!(outputs, [Vec::<f32>::new()]);
+}
+
+#[test]
+fn bad_input_is_refused() {
+    type Change = fn(&mut reflex_rope_params, &Io);
+    let cases: &[(&str, Change)] = &[
+        ("mode", |p, _| p.mode = reflex_rope_mode(2)),
+        ("theta_base", |p, _| p.theta_base = 0.5),
+        ("theta_base", |p, _| p.theta_base = f32::NAN),
+        ("freq_scale", |p, _| p.freq_scale = -1.0),
+        ("freq_scale", |p, _| p.freq_scale = f32::INFINITY),
+        ("magnitude", |p, _| p.magnitude = -0.5),
+        ("rotary_dim", |p, _| p.rotary_dim = 3),
+        ("rotary_dim", |p, _| p.rotary_dim = 10),
+        ("q.rank", |p, _| p.q.rank = 2),
+        ("q.dtype", |p, _| p.q.dtype = REFLEX_DTYPE_I32),
+        ("q.shape", |p, _| p.q.shape[1] = -1),
+        ("k.shape", |p, _| p.k.shape[0] = 1),
+        ("k.shape", |p, io| {
+            p.k = io.output(Spec::new(F32, &[2, 1, 4]));
+            p.k_cache = io.output(Spec::new(F32, &[3, 1, 4]));
+        }),
+        ("v.shape", |p, io| {
+            p.v = io.output(Spec::new(F32, &[2, 2, 8]));
+            p.v_cache = io.output(Spec::new(F32, &[3, 2, 8]));
+        }),
+        ("positions.data", |p, _| p.positions = reflex_tensor::default()),
+        ("positions.shape", |p, io| p.positions = io.ints(&[1, 2, 3])),
+        ("positions.dtype", |p, io| p.positions = io.output(Spec::new(F32, &[2]))),
+        ("slots.shape", |p, io| p.slots = io.ints(&[1])),
+        ("slots", |p, io| {
+            p.slots = io.ints(&[1, 2]);
+            p.k_cache = reflex_tensor::default();
+            p.v = reflex_tensor::default();
+            p.v_cache = reflex_tensor::default();
+        }),
+        ("freq_factors.shape", |p, io| {
+            p.freq_factors = io.output(Spec::new(F32, &[3]))
+        }),
+        ("freq_factors.dtype", |p, io| {
+            p.freq_factors = io.output(Spec::new(F16, &[4]))
+        }),
+        ("q_out.shape", |p, io| p.q_out = io.output(Spec::new(F32, &[2, 1, 8]))),
+        ("k_out", |p, io| {
+            p.k_out = io.output(Spec::new(F32, &[2, 1, 8]));
+            p.k = reflex_tensor::default();
+        }),
+        ("k_cache", |p, _| p.k = reflex_tensor::default()),
+        ("k_cache.shape", |p, io| {
+            p.k_cache = io.output(Spec::new(F32, &[3, 2, 8]))
+        }),
+        ("k_cache.dtype", |p, io| {
+            p.k_cache = io.output(Spec::new(REFLEX_DTYPE_BF16, &[3, 1, 8]))
+        }),
+        ("v", |p, _| p.v_cache = reflex_tensor::default()),
+        ("v_cache.shape", |p, io| {
+            p.v_cache = io.output(Spec::new(F32, &[4, 1, 8]))
+        }),
+        ("q.data", |p, _| *p = base()),
+        ("q_out.data", |p, _| p.q_out = p.q.overlap()),
+        ("k_cache.data", |p, _| {
+            p.k_cache.data = p.v.data;
+            p.k_cache.shape[0] = 3;
+        }),
+        ("v_cache.data", |p, _| p.v_cache = p.k_cache),
+        ("q.stride[0]", |p, _| p.q.stride = [0, 32, 4, 0]),
+    ];
+    trait Overlap {
+        fn overlap(self) -> reflex_tensor;
+    }
+    impl Overlap for reflex_tensor {
+        fn overlap(mut self) -> reflex_tensor {
+            self.data = self.data.wrapping_byte_add(8);
+            self
+        }
+    }
+    let env = Env::cpu();
+    for (i, (field, change)) in cases.iter().enumerate() {
+        let (status, message) = refused(&env, |io| {
+            let mut p = reflex_rope_params {
+                q: io.in_out(Spec::new(F32, &[2, 2, 8]), &[1.0; 32]),
+                k: io.input(Spec::new(F32, &[2, 1, 8]), &[1.0; 16]),
+                v: io.input(Spec::new(F32, &[2, 1, 8]), &[1.0; 16]),
+                positions: io.ints(&[0, 1]),
+                k_cache: io.output(Spec::new(F32, &[3, 1, 8])),
+                v_cache: io.output(Spec::new(F32, &[3, 1, 8])),
+                ..base()
+            };
+            change(&mut p, io);
+            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+        });
+        assert!(
+            message.contains(&format!("rope: {field}")),
+            "case {i} {field}: {message}"
+        );
+        assert_eq!(status, REFLEX_INVALID_ARGUMENT, "case {i}: {message}");
+    }
+
+    let (status, message) = refused(&env, |io| {
+        let p = reflex_rope_params {
+            q: io.in_out(Spec::new(F32, &[1, 1, 2048]), &[1.0; 2048]),
+            positions: io.ints(&[0]),
+            ..base()
+        };
+        Box::new(move |context, stream| reflex_rope(context, &p, stream))
+    });
+    assert_eq!(status, REFLEX_UNSUPPORTED, "{message}");
+    assert!(message.contains("rope: rotary_dim"), "{message}");
+}

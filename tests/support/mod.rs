@@ -1,12 +1,14 @@
 //! What the test suites share: contexts, guarded buffers, and the parity run that every op goes through.
 #![allow(dead_code)]
 
+mod blocks;
 mod buffer;
 mod env;
 mod parity;
 mod random;
 mod suite;
 
+pub use blocks::*;
 pub use buffer::*;
 pub use env::*;
 pub use parity::*;

@@ -1,0 +1,7 @@
+// Entry points of reflex_activation. `vec8` wants every row 16-byte aligned and n a multiple of 8.
+#include "activation.cuh"
+
+using namespace reflex;
+
+extern "C" __global__ void __launch_bounds__(128) reflex_activation_vec8(const __grid_constant__ activation_args a) { activation<8>(a); }
+extern "C" __global__ void __launch_bounds__(128) reflex_activation_scalar(const __grid_constant__ activation_args a) { activation<1>(a); }

@@ -1,0 +1,115 @@
+//! Structs have the same layout in Rust, C and C++, and the header compiles alone in both, without a warning.
+
+use crate::{exports, paths};
+use reflex_infer::*;
+use std::mem::offset_of;
+use std::process::Command;
+
+/// Size and field offsets of a struct, as assertions in C.
+macro_rules! layout {
+    ($text:ident, $($name:ident { $($field:ident),* $(,)? })*) => {
+        $(
+            $text.push_str(&format!("CHECK(sizeof({0}) == {1}, \"{0}\");\n", stringify!($name), size_of::<$name>()));
+            $(
+                $text.push_str(&format!(
+                    "CHECK(offsetof({0}, {1}) == {2}, \"{0}.{1}\");\n",
+                    stringify!($name), stringify!($field), offset_of!($name, $field)
+                ));
+            )*
+        )*
+        const STRUCTS: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+fn assertions() -> String {
+    let mut text = String::new();
+    layout! { text,
+        reflex_tensor { data, dtype, rank, shape, stride }
+        reflex_context_params { struct_size, backend, device, cpu_threads }
+        reflex_build_info { version, cuda_archs, nvrtc_version, target }
+        reflex_device_info {
+            struct_size, backend, name, sm, sm_count, integrated, shared_memory_per_block, l2_bytes, total_memory,
+            core_clock_khz, memory_clock_khz, memory_bus_bits, reserved,
+        }
+        reflex_activation_params { struct_size, kind, gate, up, y }
+        reflex_add_params { struct_size, scale, a, b, y }
+        reflex_argmax_params { struct_size, reserved, x, ids, counters }
+        reflex_attention_params { struct_size, mask, scale, reserved, q, k, v, kv_lengths, y }
+        reflex_attention_decode_params { struct_size, scale, q, k, v, kv_lengths, y, workspace, workspace_size }
+        reflex_embedding_params { struct_size, scale, table, ids, y }
+        reflex_matmul_params { struct_size, flags, x, weight, bias, residual, y, workspace, workspace_size }
+        reflex_norm_params { struct_size, epsilon, x, residual, residual_out, weight, y }
+        reflex_rope_params {
+            struct_size, mode, theta_base, freq_scale, magnitude, rotary_dim, q, k, v, q_out, k_out, positions,
+            freq_factors, k_cache, v_cache, slots,
+        }
+        reflex_sample_params {
+            struct_size, temperature, top_k, top_p, min_p, reserved, seed, logits, steps, ids, counters, workspace,
+            workspace_size,
+        }
+    }
+    let header = std::fs::read_to_string(paths::header()).expect("the header");
+    let mut in_header: Vec<&str> = header
+        .lines()
+        .filter_map(|line| line.strip_prefix("typedef struct ")?.strip_suffix(" {"))
+        .collect();
+    let mut tested = STRUCTS.to_vec();
+    in_header.sort_unstable();
+    tested.sort_unstable();
+    assert_eq!(tested, in_header, "structs tested here (left) and in the header");
+    text
+}
+
+fn compile(language: &str, standard: &str, header: &str, body: &str) {
+    let dir = std::env::temp_dir().join(format!("reflex-abi-{}-{standard}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a folder");
+    let file = dir.join(if language == "c" { "layout.c" } else { "layout.cpp" });
+    // Twice: the include guard works.
+    let include = format!("#include <reflex/{header}>\n");
+    std::fs::write(&file, format!("{include}{include}{body}\n")).expect("write");
+    let output = Command::new(if language == "c" { "cc" } else { "c++" })
+        .args([&format!("-std={standard}"), "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"])
+        .arg(paths::root().join("include"))
+        .arg(&file)
+        .output()
+        .expect("a C compiler");
+    let _ = std::fs::remove_dir_all(&dir);
+    assert!(output.status.success(), "{standard}:\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn layouts_are_equal_in_c_and_cpp() {
+    let checks = assertions();
+    compile("c", "c11", "infer.h", &format!("#define CHECK _Static_assert\n{checks}"));
+    compile("cpp", "c++17", "infer.h", &format!("#define CHECK static_assert\n{checks}"));
+}
+
+#[test]
+fn headers_compile_alone() {
+    compile("c", "c99", "infer.h", "");
+    compile("cpp", "c++11", "infer.h", "");
+    compile("cpp", "c++17", "infer.hpp", "");
+    compile("cpp", "c++20", "infer.hpp", "");
+}
+
+/// Initialisers, and every function has an address.
+#[test]
+fn c_code_can_name_everything() {
+    let names: Vec<String> = exports::declared().into_iter().collect();
+    let addresses: String = names.iter().map(|n| format!("    (any_function){n},\n")).collect();
+    let header = std::fs::read_to_string(paths::header()).expect("the header");
+    let values: String = header
+        .lines()
+        .filter_map(|line| line.strip_prefix("#define ")?.split_once("_INIT {"))
+        .enumerate()
+        .map(|(i, (name, _))| {
+            format!("{0} value_{i} = {name}_INIT;\nint check_{i}(void) {{ return value_{i}.struct_size == sizeof({0}); }}\n", name.to_lowercase())
+        })
+        .collect();
+    assert!(values.contains("reflex_norm_params value_"));
+    let body = format!(
+        "typedef void (*any_function)(void);\nany_function all[];\n{values}\nany_function all[] = {{\n{addresses}}};"
+    );
+    // Casting a function's type is what -Wextra's cast-function-type is for; here it is the point.
+    compile("c", "c11", "infer.h", &format!("#pragma GCC diagnostic ignored \"-Wcast-function-type\"\n{body}").replace("any_function all[];\n", ""));
+}

@@ -1,0 +1,201 @@
+//! Memory, streams, events and graphs on the CPU backend, as an engine uses them without a GPU.
+
+use crate::support::*;
+use reflex_infer::*;
+use std::ffi::{CStr, c_void};
+use std::ptr::null_mut;
+
+fn norm_in_place(data: *mut c_void, rows: i64, dim: i64) -> reflex_norm_params {
+    let x = reflex_tensor {
+        data,
+        dtype: REFLEX_DTYPE_F32,
+        rank: 2,
+        shape: [rows, dim, 0, 0],
+        stride: [0; 4],
+    };
+    reflex_norm_params {
+        struct_size: size_of::<reflex_norm_params>() as u32,
+        x,
+        y: x,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_context_tells_what_it_is() {
+    let env = Env::cpu();
+    let mut backend = REFLEX_BACKEND_AUTO;
+    ok(reflex_context_backend(env.context, &mut backend));
+    assert_eq!(backend, REFLEX_BACKEND_CPU);
+    ok(reflex_context_preload(env.context));
+    let info = env.device_info();
+    assert_eq!(info.backend, REFLEX_BACKEND_CPU);
+    assert_eq!(info.sm, 0);
+    assert!(info.sm_count >= 1 && info.total_memory > 0);
+    assert!(!unsafe { CStr::from_ptr(info.name.as_ptr()) }.to_bytes().is_empty());
+    let (mut free, mut total) = (0, 0);
+    ok(reflex_memory_info(env.context, &mut free, &mut total));
+    assert!(0 < free && free <= total && total == info.total_memory);
+    ok(reflex_memory_info(env.context, null_mut(), null_mut()));
+}
+
+#[test]
+fn threads_are_as_many_as_asked_for() {
+    let params = reflex_context_params {
+        struct_size: size_of::<reflex_context_params>() as u32,
+        backend: REFLEX_BACKEND_CPU,
+        device: 0,
+        cpu_threads: 3,
+    };
+    let mut context = null_mut();
+    ok(reflex_context_create(&params, &mut context));
+    let mut info: reflex_device_info = unsafe { std::mem::zeroed() };
+    info.struct_size = size_of::<reflex_device_info>() as u32;
+    ok(reflex_get_device_info(context, &mut info));
+    assert_eq!(info.sm_count, 3);
+    reflex_context_destroy(context);
+}
+
+#[test]
+fn device_info_writes_no_more_than_the_caller_has_room_for() {
+    let env = Env::cpu();
+    let mut room = [0xABu8; 512];
+    let size = size_of::<reflex_device_info>() as u32 + 64;
+    let pointer = room.as_mut_ptr();
+    let pointer = pointer.wrapping_add(pointer.align_offset(8)).cast::<reflex_device_info>();
+    unsafe { pointer.cast::<u32>().write(size) };
+    ok(reflex_get_device_info(env.context, pointer));
+    let written = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>(), 300) };
+    assert!(written[size_of::<reflex_device_info>()..].iter().all(|&b| b == 0xAB));
+}
+
+#[test]
+fn memory_can_be_set_and_copied() {
+    let env = Env::cpu();
+    let a = env.malloc(1000);
+    assert_eq!(a as usize % 256, 0);
+    let mut b = null_mut();
+    ok(reflex_host_malloc(env.context, 1000, &mut b));
+    ok(reflex_memset(env.context, a, 7, 1000, env.stream));
+    ok(reflex_memcpy(env.context, b, a, 1000, env.stream));
+    assert!(unsafe { std::slice::from_raw_parts(b.cast::<u8>(), 1000) }.iter().all(|&v| v == 7));
+    let mut mapped = null_mut();
+    ok(reflex_host_register(env.context, b, 1000, &mut mapped));
+    assert_eq!(mapped, b);
+    ok(reflex_host_unregister(env.context, b));
+    ok(reflex_host_free(env.context, b));
+    ok(reflex_device_free(env.context, a));
+    ok(reflex_device_free(env.context, null_mut()));
+}
+
+#[test]
+fn events_measure_time() {
+    let env = Env::cpu();
+    let (mut start, mut end) = (null_mut(), null_mut());
+    ok(reflex_event_create(env.context, &mut start));
+    ok(reflex_event_create(env.context, &mut end));
+    let mut milliseconds = -1.0;
+    assert_eq!(reflex_event_elapsed(start, end, &mut milliseconds), REFLEX_INVALID_ARGUMENT);
+    ok(reflex_event_record(env.context, start, env.stream));
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    ok(reflex_event_record(env.context, end, env.stream));
+    ok(reflex_event_synchronize(end));
+    ok(reflex_event_elapsed(start, end, &mut milliseconds));
+    assert!(milliseconds >= 5.0, "{milliseconds}");
+    reflex_event_destroy(start);
+    reflex_event_destroy(end);
+    reflex_event_destroy(null_mut());
+}
+
+#[test]
+fn a_capture_records_and_a_replay_runs() {
+    let env = Env::cpu();
+    let data = env.malloc(16);
+    let params = norm_in_place(data, 1, 4);
+    ok(reflex_graph_capture_begin(env.context, env.stream));
+    assert_eq!(
+        reflex_graph_capture_begin(env.context, env.stream),
+        REFLEX_INVALID_ARGUMENT
+    );
+    assert_eq!(
+        reflex_stream_synchronize(env.context, env.stream),
+        REFLEX_INVALID_ARGUMENT
+    );
+    let ones = encode(REFLEX_DTYPE_F32, &[2.0; 4]);
+    // Another stream runs at once meanwhile.
+    ok(reflex_memcpy(env.context, data, ones.as_ptr().cast(), 16, null_mut()));
+    ok(reflex_norm(env.context, &params, env.stream));
+    let read = || unsafe { std::slice::from_raw_parts(data.cast::<f32>(), 4) }.to_vec();
+    assert_eq!(read(), [2.0; 4]);
+    let mut graph = null_mut();
+    ok(reflex_graph_capture_end(env.context, env.stream, &mut graph));
+    let mut nodes = 0;
+    ok(reflex_graph_node_count(graph, &mut nodes));
+    assert_eq!(nodes, 1);
+    ok(reflex_graph_launch(env.context, graph, env.stream));
+    assert!(read().iter().all(|v| (v - 1.0).abs() < 1e-6));
+    reflex_graph_destroy(graph);
+    assert_eq!(
+        reflex_graph_capture_end(env.context, env.stream, &mut graph),
+        REFLEX_INVALID_ARGUMENT
+    );
+    ok(reflex_device_free(env.context, data));
+}
+
+#[test]
+fn many_threads_share_a_context() {
+    let env = Env::cpu();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let data = env.malloc(4096 * 4 * 8);
+                let values = encode(REFLEX_DTYPE_F32, &Random::new(1).normals(4096 * 8));
+                for _ in 0..20 {
+                    ok(reflex_memcpy(env.context, data, values.as_ptr().cast(), values.len(), null_mut()));
+                    ok(reflex_norm(env.context, &norm_in_place(data, 8, 4096), null_mut()));
+                }
+                let rows = unsafe { std::slice::from_raw_parts(data.cast::<f32>(), 4096 * 8) };
+                let square: f32 = rows[..4096].iter().map(|v| v * v).sum();
+                assert!((square / 4096.0 - 1.0).abs() < 1e-3);
+                ok(reflex_device_free(env.context, data));
+            });
+        }
+    });
+}
+
+#[test]
+fn auto_finds_a_backend_and_build_info_is_set() {
+    let mut context = null_mut();
+    ok(reflex_context_create(std::ptr::null(), &mut context));
+    reflex_context_destroy(context);
+    let info = reflex_get_build_info();
+    for text in [info.version, info.cuda_archs, info.nvrtc_version, info.target] {
+        assert!(!text.is_null());
+    }
+    assert_eq!(
+        unsafe { CStr::from_ptr(info.version) }.to_str(),
+        Ok(env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn dtypes_know_ggml_numbers_and_blocks() {
+    for (ggml, dtype, elements, bytes) in [
+        (0, REFLEX_DTYPE_F32, 1, 4),
+        (1, REFLEX_DTYPE_F16, 1, 2),
+        (30, REFLEX_DTYPE_BF16, 1, 2),
+        (2, REFLEX_DTYPE_Q4_0, 32, 18),
+        (8, REFLEX_DTYPE_Q8_0, 32, 34),
+        (12, REFLEX_DTYPE_Q4_K, 256, 144),
+        (13, REFLEX_DTYPE_Q5_K, 256, 176),
+        (14, REFLEX_DTYPE_Q6_K, 256, 210),
+    ] {
+        assert_eq!(reflex_dtype_from_ggml(ggml), dtype);
+        assert_eq!(reflex_dtype_block_elements(dtype), elements);
+        assert_eq!(reflex_dtype_block_bytes(dtype), bytes);
+        assert_ne!(unsafe { CStr::from_ptr(reflex_dtype_name(dtype)) }, c"unknown");
+    }
+    assert_eq!(reflex_dtype_from_ggml(9999), REFLEX_DTYPE_NONE);
+    assert_eq!(reflex_dtype_block_bytes(reflex_dtype(77)), 0);
+    assert_eq!(unsafe { CStr::from_ptr(reflex_dtype_name(reflex_dtype(77))) }, c"unknown");
+}

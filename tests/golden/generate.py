@@ -1,0 +1,63 @@
+"""Golden vectors of the GGUF block formats, from the dequantisers of PyPI `gguf` (numpy).
+
+    python -m venv venv && venv/bin/pip install gguf==0.19.0 numpy==2.4.6
+    venv/bin/python tests/golden/generate.py
+
+Writes <format>.bin beside itself: the number of blocks (u32), the blocks, their elements (f32); little-endian.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf.quants import dequantize
+
+HERE = Path(__file__).parent
+
+# Byte offsets of the f16 scales in a block.
+SCALES = {
+    "Q4_0": [0],
+    "Q8_0": [0],
+    "Q4_K": [0, 2],
+    "Q5_K": [0, 2],
+    "Q6_K": [208],
+}
+# One, a plausible scale, the largest, the smallest normal, subnormals, zeros, and their negatives.
+VALUES = [1.0, 0.0123, 65504.0, 6.104e-05, 6.0e-05, 5.96e-08, 0.0]
+VALUES += [-v for v in VALUES]
+
+
+def blocks(name, rng):
+    elements, size = GGML_QUANT_SIZES[GGMLQuantizationType[name]]
+    plain = 48 if elements == 32 else 10
+    made = []
+    for i in range(plain + 2 * len(VALUES)):
+        block = rng.integers(0, 256, size, dtype=np.uint8)
+        for slot, at in enumerate(SCALES[name]):
+            if i < plain:
+                value = rng.normal() * 0.05
+            else:
+                value = VALUES[(i + slot * (i // 2)) % len(VALUES)]
+            block[at : at + 2] = np.frombuffer(np.float16(value).tobytes(), np.uint8)
+        made.append(block)
+    # Every field at its smallest and at its largest.
+    for fill in (0x00, 0xFF, 0x80, 0x7F):
+        block = np.full(size, fill, np.uint8)
+        for at in SCALES[name]:
+            block[at : at + 2] = np.frombuffer(np.float16(-0.75).tobytes(), np.uint8)
+        made.append(block)
+    return np.stack(made)
+
+
+def main():
+    for index, name in enumerate(SCALES):
+        data = blocks(name, np.random.default_rng(index))
+        values = dequantize(data, GGMLQuantizationType[name]).astype("<f4")
+        assert np.isfinite(values).all()
+        path = HERE / f"{name.lower()}.bin"
+        path.write_bytes(np.uint32(len(data)).tobytes() + data.tobytes() + values.tobytes())
+        print(f"{path.name}: {len(data)} blocks, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
