@@ -12,6 +12,7 @@
 #pragma once
 
 #include "attention/args.cuh"
+#include "common/mma.cuh"
 
 namespace reflex {
 
@@ -57,7 +58,7 @@ template <u32 T, int DMAX, int KEYS> struct attention_mma {
         __syncthreads();
         const i32 lane = threadIdx.x % WARP, row = threadIdx.x / WARP * 16 + lane % 16;
 #pragma unroll
-        for (i32 i = 0; i < DMAX / 16; i++) ldmatrix_x4(q[i], &memory[at(row, 2 * i + lane / 16)]);
+        for (i32 i = 0; i < DMAX / 16; i++) load_matrices(&memory[at(row, 2 * i + lane / 16)], q[i][0], q[i][1], q[i][2], q[i][3]);
         __syncthreads();
     }
 
@@ -141,7 +142,7 @@ template <u32 T, int DMAX, int KEYS> struct attention_mma {
 #pragma unroll
                 for (i32 j = 0; j < KEYS / 16; j++) {
                     u32 b[4];
-                    ldmatrix_x4(b, &k_tile[at(j * 16 + lane / 16 * 8 + lane % 8, 2 * i + lane / 8 % 2)]);
+                    load_matrices(&k_tile[at(j * 16 + lane / 16 * 8 + lane % 8, 2 * i + lane / 8 % 2)], b[0], b[1], b[2], b[3]);
                     mma_16x8x16<T>(s[2 * j], q[i], b[0], b[1]);
                     mma_16x8x16<T>(s[2 * j + 1], q[i], b[2], b[3]);
                 }
@@ -198,7 +199,7 @@ template <u32 T, int DMAX, int KEYS> struct attention_mma {
                 for (i32 j = 0; j < DMAX / 16; j++) {
                     if (j * 16 >= a.v_dim) continue;
                     u32 b[4];
-                    ldmatrix_x4_trans(b, &v_tile[at(i * 16 + lane % 16, 2 * j + lane / 16)]);
+                    load_matrices_transposed(&v_tile[at(i * 16 + lane % 16, 2 * j + lane / 16)], b[0], b[1], b[2], b[3]);
                     mma_16x8x16<T>(o[2 * j], p[i], b[0], b[1]);
                     mma_16x8x16<T>(o[2 * j + 1], p[i], b[2], b[3]);
                 }

@@ -15,6 +15,8 @@
 #pragma once
 
 #include "attention_decode/args.cuh"
+#include "common/memory.cuh"
+#include "common/mma.cuh"
 
 namespace reflex {
 
@@ -51,7 +53,7 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
             const i32 key = key0 + 8 * j + g;
             const char *row = k + key * a.k_stride.bytes[1] + 16 * t;
 #pragma unroll
-            for (i32 c = 0; c < QC; c++) x[c][j] = key < block.end && 32 * c + 8 * t < a.dim ? load16_streaming(row + 64 * c) : zero;
+            for (i32 c = 0; c < QC; c++) x[c][j] = key < block.end && 32 * c + 8 * t < a.dim ? load_stream(row + 64 * c) : zero;
         }
         // Slots 2t, 2t+1, 2t+8 and 2t+9 of the product's inner dimension. Past the end there may be NaN, which a weight
         // of 0 would not hide.
@@ -61,7 +63,7 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
                 const i32 key = key0 + 2 * t + j % 2 + j / 2 * 8;
                 const char *row = v + key * a.v_stride.bytes[1] + 16 * g;
 #pragma unroll
-                for (i32 c = 0; c < VC; c++) y[c][j] = key < block.end && 64 * c + 8 * g < a.v_dim ? load16_streaming(row + 128 * c) : zero;
+                for (i32 c = 0; c < VC; c++) y[c][j] = key < block.end && 64 * c + 8 * g < a.v_dim ? load_stream(row + 128 * c) : zero;
             }
         };
         // Both at once, where there are registers for both.

@@ -1,7 +1,7 @@
 // What the attention kernels share: lengths from device memory, and softmax weights relative to a running maximum.
 #pragma once
 
-#include "common/ptx.cuh"
+#include "common/element.cuh"
 
 namespace reflex {
 
@@ -18,6 +18,13 @@ constexpr float WEIGHT_SHIFT = 15.0f;
 // What to take off scale * s. Where nothing was seen, any finite number gives weights of 0 instead of NaN.
 __device__ __forceinline__ float weight_offset(float max, float scale) {
     return max == -REFLEX_INF ? 0.0f : max * scale - WEIGHT_SHIFT;
+}
+
+// 2^x with a relative error of 2^-22; below 2^-126, 0.
+__device__ __forceinline__ float exp2_approx(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 __device__ __forceinline__ float weight(float s, float scale, float offset) { return exp2_approx(fmaf(s, scale, -offset)); }

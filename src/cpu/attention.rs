@@ -1,1 +1,124 @@
+//! Attention over a contiguous cache: the reference of both attention ops.
 
+use super::backend::CpuBackend;
+use super::element::{load_row, store};
+use crate::abi::View;
+use crate::ops::attention::{AttentionPlan, KvCache};
+
+pub(crate) fn attention(p: &AttentionPlan, cpu: &CpuBackend) {
+    let c = &p.cache;
+    let [batch, tokens, kv_heads] = [c.batch, p.tokens, c.kv_heads].map(|n| n as usize);
+    let work = (c.group * c.capacity).saturating_mul(c.dim + c.v_dim) as usize;
+    cpu.for_each(batch * tokens * kv_heads, work, |i| {
+        let (b, token, kv_head) = (i / kv_heads / tokens, i / kv_heads % tokens, i % kv_heads);
+        let length = kv_length(c, b);
+        let visible = match p.causal {
+            // Aligned to the end: the last query sees every key.
+            true => (length + token + 1).saturating_sub(tokens).min(length),
+            false => length,
+        };
+        let row = |view: &View, head: i64| view.row(&[b as i64, token as i64, head]);
+        attend(c, b, kv_head, visible, &p.q, &p.y, row);
+    });
+}
+
+/// Keys of sequence `b`. What lies in memory was checked by nobody.
+pub(super) fn kv_length(c: &KvCache, b: usize) -> usize {
+    // SAFETY: the plan checked the shape; the memory is the caller's contract.
+    let length = c.lengths.map(|v| unsafe { v.row(&[]).cast::<i32>().add(b).read() });
+    length.map_or(c.capacity, |n| i64::from(n).clamp(0, c.capacity)) as usize
+}
+
+/// One query of each head that shares `kv_head`, over the first `visible` keys of sequence `b`. `row` gives the row of
+/// a query head in q and in y.
+pub(super) fn attend(
+    c: &KvCache,
+    b: usize,
+    kv_head: usize,
+    visible: usize,
+    q: &View,
+    y: &View,
+    row: impl Fn(&View, i64) -> *mut u8,
+) {
+    let (group, dim, v_dim) = (c.group as usize, c.dim as usize, c.v_dim as usize);
+    let heads = || (0..group).map(|i| (kv_head * group + i) as i64);
+    let key_row = |view: &View, key: usize| view.row(&[b as i64, key as i64, kv_head as i64]);
+
+    let mut queries = vec![0.0f32; group * dim];
+    for (query, head) in queries.chunks_exact_mut(dim).zip(heads()) {
+        // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+        unsafe { load_row(row(q, head), q.dtype, query) };
+    }
+
+    let mut weights = vec![0.0f32; group * visible];
+    let mut key = vec![0.0f32; dim];
+    for j in 0..visible {
+        // SAFETY: as above; `visible` is at most the capacity.
+        unsafe { load_row(key_row(&c.k, j), c.k.dtype, &mut key) };
+        for (i, query) in queries.chunks_exact(dim).enumerate() {
+            weights[i * visible + j] = dot(query, &key) * c.scale;
+        }
+    }
+    let mut sums = vec![0.0f64; group];
+    if visible > 0 {
+        for (weights, sum) in weights.chunks_exact_mut(visible).zip(&mut sums) {
+            *sum = exponentials(weights);
+        }
+    }
+
+    // Products are summed in f32 over a stretch of keys, stretches in f64.
+    const STRETCH: usize = 128;
+    let mut totals = vec![0.0f64; group * v_dim];
+    let mut value = vec![0.0f32; v_dim];
+    for first in (0..visible).step_by(STRETCH) {
+        let mut partial = vec![0.0f32; group * v_dim];
+        for j in first..visible.min(first + STRETCH) {
+            // SAFETY: as above.
+            unsafe { load_row(key_row(&c.v, j), c.v.dtype, &mut value) };
+            for (i, partial) in partial.chunks_exact_mut(v_dim).enumerate() {
+                let weight = weights[i * visible + j];
+                for (sum, &value) in partial.iter_mut().zip(&value) {
+                    *sum += weight * value;
+                }
+            }
+        }
+        for (total, partial) in totals.iter_mut().zip(partial) {
+            *total += f64::from(partial);
+        }
+    }
+    for ((totals, sum), head) in totals.chunks_exact(v_dim).zip(sums).zip(heads()) {
+        let to = row(y, head);
+        for (d, &total) in totals.iter().enumerate() {
+            // No key, or none with a weight: zeros.
+            let result = if sum == 0.0 { 0.0 } else { total / sum };
+            // SAFETY: as above.
+            unsafe { store(to, y.dtype, d, result as f32) };
+        }
+    }
+}
+
+/// Turns scores into e^(score - max), and gives their sum. A NaN makes the sum NaN.
+fn exponentials(scores: &mut [f32]) -> f64 {
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = if max == f32::NEG_INFINITY { 0.0 } else { max };
+    scores
+        .iter_mut()
+        .map(|score| {
+            *score = (*score - max).exp();
+            f64::from(*score)
+        })
+        .sum()
+}
+
+/// In eight chains, so that the compiler can use vector instructions without reordering sums; the chains in f64.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 8;
+    let mut lanes = [0.0f32; LANES];
+    // Head sizes are multiples of 8.
+    for (a, b) in a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0) {
+        for i in 0..LANES {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    lanes.iter().map(|&v| f64::from(v)).sum::<f64>() as f32
+}

@@ -33,12 +33,19 @@ pub(crate) unsafe fn store(row: *mut u8, dtype: Dtype, index: usize, value: f32)
     }
 }
 
-/// A whole row as f32.
+/// A whole row as f32, with the host's conversion instructions where it has them.
 ///
 /// # Safety
 /// As `load`, for `out.len()` elements.
 pub(crate) unsafe fn load_row(row: *const u8, dtype: Dtype, out: &mut [f32]) {
-    for (index, value) in out.iter_mut().enumerate() {
-        *value = unsafe { load(row, dtype, index) };
+    use half::slice::HalfFloatSliceExt;
+    use std::slice::from_raw_parts;
+    unsafe {
+        match dtype {
+            Dtype::F32 => out.copy_from_slice(from_raw_parts(row.cast(), out.len())),
+            Dtype::F16 => from_raw_parts(row.cast::<f16>(), out.len()).convert_to_f32_slice(out),
+            Dtype::BF16 => from_raw_parts(row.cast::<bf16>(), out.len()).convert_to_f32_slice(out),
+            other => unreachable!("{} is no float type", other.name()),
+        }
     }
 }

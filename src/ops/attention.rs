@@ -1,4 +1,9 @@
-use crate::abi::{Params, reflex_tensor};
+use super::op::{self, ANY_SM, Op, Variant};
+use super::rows::Rows;
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
+use crate::cpu::{self, CpuBackend};
+use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use std::ffi::c_char;
 
 /// Which keys a query sees.
 #[repr(transparent)]
@@ -17,19 +22,20 @@ pub struct reflex_attention_params {
     pub struct_size: u32,
     /// `REFLEX_ATTENTION_*`.
     pub mask: reflex_attention_mask,
-    /// Multiplies q k^T; 0 selects 1 / sqrt(head_dim).
+    /// Multiplies q k^T; finite and not negative; 0 selects 1 / sqrt(head_dim).
     pub scale: f32,
+    /// 0.
     pub reserved: u32,
-    /// `[batch, tokens, q_heads, head_dim]`, F32, F16 or BF16.
+    /// `[batch, tokens, q_heads, head_dim]`, F32, F16 or BF16; head_dim is a multiple of 8, up to 256.
     pub q: reflex_tensor,
     /// `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads.
     pub k: reflex_tensor,
-    /// `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`.
+    /// `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
     pub v: reflex_tensor,
     /// Optional, `[batch]`, I32, read on the device: keys of each sequence, the new tokens' included; a value outside
     /// 0..=capacity is clamped. Absent: capacity.
     pub kv_lengths: reflex_tensor,
-    /// `[batch, tokens, q_heads, v_head_dim]`, F32, F16 or BF16. A query that sees no key gives zeros.
+    /// `[batch, tokens, q_heads, v_head_dim]`, F32, F16 or BF16. A query that sees no key gives zeros. May be `q` itself.
     pub y: reflex_tensor,
 }
 
@@ -37,4 +43,322 @@ pub struct reflex_attention_params {
 unsafe impl Params for reflex_attention_params {
     const NAME: &'static str = "reflex_attention_params";
     const MIN_SIZE: usize = 416;
+}
+
+/// Largest size of a dimension, so that the kernels' 32-bit counters have room.
+const LARGEST: i64 = 1 << 30;
+
+/// Keys and values of a batch, checked: what both attention ops read.
+#[derive(Clone, Copy)]
+pub(crate) struct KvCache {
+    pub k: View,
+    pub v: View,
+    pub lengths: Option<View>,
+    pub batch: i64,
+    pub capacity: i64,
+    pub kv_heads: i64,
+    /// Query heads of a kv head.
+    pub group: i64,
+    pub dim: i64,
+    pub v_dim: i64,
+    /// Multiplies q k^T.
+    pub scale: f32,
+}
+
+impl KvCache {
+    /// `q` is `[batch, .., q_heads, head_dim]`.
+    pub fn new(op: &'static str, q: &View, [k, v, kv_lengths]: [&reflex_tensor; 3], scale: f32) -> Result<KvCache> {
+        if !(scale.is_finite() && scale >= 0.0) {
+            return Err(Error::invalid(format!(
+                "{op}: scale is {scale}, expected a finite number, 0 or more"
+            )));
+        }
+        let (batch, q_heads, dim) = (q.dim(0), q.dim(q.rank() - 2), q.dim(q.rank() - 1));
+        let cache = |view: View| {
+            (0..3).try_fold(
+                view.expect_dtype(Dtype::FLOATS)?
+                    .expect_rank(4..=4)?
+                    .expect_dense_rows()?,
+                |view, i| view.expect_dim(i, 0..=LARGEST),
+            )
+        };
+        let k = cache(View::required(op, "k", k)?)?;
+        let (capacity, kv_heads) = (k.dim(1), k.dim(2));
+        let k = k.expect_shape(
+            &[batch, capacity, kv_heads, dim],
+            "[batch] of q, [capacity, kv_heads], [head_dim] of q",
+        )?;
+        let v = cache(View::required(op, "v", v)?)?.expect_dtype(&[k.dtype])?;
+        let v_dim = v.dim(3);
+        let v = v.expect_shape(
+            &[batch, capacity, kv_heads, v_dim],
+            "[batch, capacity, kv_heads] of k, [v_head_dim]",
+        )?;
+        if kv_heads == 0 && q_heads > 0 || kv_heads > 0 && q_heads % kv_heads != 0 {
+            return Err(Error::invalid(format!(
+                "{op}: q.shape[{}] is {q_heads}, expected a multiple of {kv_heads} (kv_heads of k)",
+                q.rank() - 2
+            )));
+        }
+        for (field, value) in [("q", dim), ("v", v_dim)] {
+            if value % 8 != 0 || !(8..=256).contains(&value) {
+                return Err(Error::unsupported(format!(
+                    "{op}: the last dimension of {field} is {value}, expected a multiple of 8, 8 to 256"
+                )));
+            }
+        }
+        let lengths = View::optional(op, "kv_lengths", kv_lengths)?
+            .map(|lengths| {
+                lengths
+                    .expect_dtype(&[Dtype::I32])?
+                    .expect_shape(&[batch], "[batch] of q")?
+                    .expect_dense_rows()
+            })
+            .transpose()?;
+        Ok(KvCache {
+            k,
+            v,
+            lengths,
+            batch,
+            capacity,
+            kv_heads,
+            group: if kv_heads == 0 { 0 } else { q_heads / kv_heads },
+            dim,
+            v_dim,
+            scale: if scale == 0.0 { 1.0 / (dim as f32).sqrt() } else { scale },
+        })
+    }
+
+    /// The output: `[.. of q, v_head_dim]`, apart from all that is read but q.
+    pub fn output(&self, op: &'static str, q: &View, y: &reflex_tensor) -> Result<View> {
+        let mut shape = q.dims().to_vec();
+        shape[q.rank() - 1] = self.v_dim;
+        let y = View::required(op, "y", y)?
+            .expect_dtype(Dtype::FLOATS)?
+            .expect_shape(&shape, "q's, but for v_head_dim")?
+            .expect_dense_rows()?
+            .expect_writable()?
+            .expect_in_place_or_apart(q)?
+            .expect_apart(&self.k)?
+            .expect_apart(&self.v)?;
+        match &self.lengths {
+            Some(lengths) => y.expect_apart(lengths),
+            None => Ok(y),
+        }
+    }
+
+    /// Heads of at most `dim` elements whose rows of K and V are 16-byte aligned.
+    pub fn aligned(&self, dim: i64) -> bool {
+        self.fits(dim) && self.k.rows_aligned(16) && self.v.rows_aligned(16)
+    }
+
+    pub fn fits(&self, dim: i64) -> bool {
+        self.dim.max(self.v_dim) <= dim
+    }
+
+    /// The same, of a type that tensor cores multiply.
+    pub fn mma(&self, dtype: Dtype, dim: i64) -> bool {
+        self.k.dtype == dtype && self.aligned(dim)
+    }
+
+    /// Takes the place of e^x by 2^x.
+    pub fn scale_log2(&self) -> f32 {
+        self.scale * std::f32::consts::LOG2_E
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct AttentionPlan {
+    pub cache: KvCache,
+    pub tokens: i64,
+    pub causal: bool,
+    pub q: View,
+    pub y: View,
+}
+
+struct Attention;
+
+impl Op for Attention {
+    const NAME: &'static str = "attention";
+    type Params = reflex_attention_params;
+    type Plan = AttentionPlan;
+
+    fn plan(p: &reflex_attention_params) -> Result<AttentionPlan> {
+        let op = Self::NAME;
+        if ![REFLEX_ATTENTION_CAUSAL, REFLEX_ATTENTION_FULL].contains(&p.mask) {
+            return Err(Error::invalid(format!(
+                "{op}: mask is {}, expected REFLEX_ATTENTION_CAUSAL (0) or REFLEX_ATTENTION_FULL (1)",
+                p.mask.0
+            )));
+        }
+        if p.reserved != 0 {
+            return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
+        }
+        let q = View::required(op, "q", &p.q)?
+            .expect_dtype(Dtype::FLOATS)?
+            .expect_rank(4..=4)?
+            .expect_dense_rows()?
+            .expect_dim(1, 0..=LARGEST)?
+            .expect_dim(2, 0..=LARGEST)?;
+        let cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
+        let tokens = q.dim(1);
+        if tokens * cache.group > LARGEST {
+            return Err(Error::unsupported(format!(
+                "{op}: q.shape[1] is {tokens}, expected at most {} with {} query heads to a kv head",
+                LARGEST / cache.group,
+                cache.group
+            )));
+        }
+        Ok(AttentionPlan {
+            cache,
+            tokens,
+            causal: p.mask == REFLEX_ATTENTION_CAUSAL,
+            q,
+            y: cache.output(op, &q, &p.y)?,
+        })
+    }
+
+    fn is_empty(plan: &AttentionPlan) -> bool {
+        plan.y.is_empty()
+    }
+
+    fn variants() -> &'static [Variant<AttentionPlan>] {
+        &VARIANTS
+    }
+
+    fn cpu(plan: &AttentionPlan, cpu: &CpuBackend) {
+        cpu::attention::attention(plan, cpu);
+    }
+}
+
+/// `$rows` is what a block takes: a row is a query head of a token.
+macro_rules! variant {
+    ($symbol:literal, $min_sm:literal, $rows:literal, $matches:expr) => {{
+        static KERNEL: Kernel = Kernel::new("attention", $symbol);
+        const MATCHES: fn(&KvCache) -> bool = $matches;
+        Variant {
+            kernel: &KERNEL,
+            min_sm: $min_sm,
+            max_sm: ANY_SM,
+            matches: |p, _| MATCHES(&p.cache),
+            launch: |p, cuda, _| launch(p, cuda, &KERNEL, $rows),
+        }
+    }};
+}
+
+static VARIANTS: [Variant<AttentionPlan>; 10] = [
+    variant!(c"reflex_attention_f16_mma_64", 75, 64, |c| c.mma(Dtype::F16, 64)),
+    variant!(c"reflex_attention_f16_mma_128", 75, 64, |c| c.mma(Dtype::F16, 128)),
+    variant!(c"reflex_attention_f16_mma_256", 75, 64, |c| c.mma(Dtype::F16, 256)),
+    variant!(c"reflex_attention_bf16_mma_64", 80, 64, |c| c.mma(Dtype::BF16, 64)),
+    variant!(c"reflex_attention_bf16_mma_128", 80, 64, |c| c.mma(Dtype::BF16, 128)),
+    variant!(c"reflex_attention_bf16_mma_256", 80, 64, |c| c.mma(Dtype::BF16, 256)),
+    variant!(c"reflex_attention_fma_aligned_128", 75, 32, |c| c.aligned(128)),
+    variant!(c"reflex_attention_fma_aligned_256", 75, 16, |c| c.aligned(256)),
+    variant!(c"reflex_attention_fma_128", 75, 32, |c| c.fits(128)),
+    variant!(c"reflex_attention_fma_256", 75, 16, |c| c.fits(256)),
+];
+
+kernel_args! {
+    struct AttentionArgs {
+        q: *const u8,
+        k: *const u8,
+        v: *const u8,
+        kv_lengths: *const u8,
+        y: *mut u8,
+        q_stride: [i64; 3],
+        k_stride: [i64; 3],
+        v_stride: [i64; 3],
+        y_stride: [i64; 3],
+        tokens: i32,
+        capacity: i32,
+        kv_heads: i32,
+        group: i32,
+        dim: i32,
+        v_dim: i32,
+        q_type: u32,
+        kv_type: u32,
+        y_type: u32,
+        causal: i32,
+        q_vec8: i32,
+        scale_log2: f32,
+    } size 184, scale_log2 at 180
+}
+
+fn launch(p: &AttentionPlan, cuda: &Cuda, kernel: &'static Kernel, rows: i64) -> Result<()> {
+    let c = &p.cache;
+    let args = AttentionArgs {
+        q: p.q.data,
+        k: c.k.data,
+        v: c.v.data,
+        kv_lengths: c.lengths.map_or(std::ptr::null(), |v| v.data.cast_const()),
+        y: p.y.data,
+        q_stride: Rows::strides(&p.q),
+        k_stride: Rows::strides(&c.k),
+        v_stride: Rows::strides(&c.v),
+        y_stride: Rows::strides(&p.y),
+        tokens: p.tokens as i32,
+        capacity: c.capacity as i32,
+        kv_heads: c.kv_heads as i32,
+        group: c.group as i32,
+        dim: c.dim as i32,
+        v_dim: c.v_dim as i32,
+        q_type: p.q.dtype.abi().0,
+        kv_type: c.k.dtype.abi().0,
+        y_type: p.y.dtype.abi().0,
+        causal: i32::from(p.causal),
+        q_vec8: i32::from(p.q.rows_aligned(16)),
+        scale_log2: c.scale_log2(),
+    };
+    let blocks = ceil_div(p.tokens * c.group, rows) * c.batch * c.kv_heads;
+    cuda.launch(kernel, Grid::new([blocks, 1, 1], 128)?, &args)
+}
+
+/// Attention of many queries over a contiguous cache: prefill, and appending to what is there.
+///
+/// `y[b][i][h] = softmax(scale * q[b][i][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` that query `i` of `T`
+/// sees, with `h' = h / (q_heads / kv_heads)`. `REFLEX_ATTENTION_CAUSAL`: keys `0 ..= length - T + i`, aligned to the end
+/// of the sequence, so that the new tokens' keys are its last ones. `REFLEX_ATTENTION_FULL`: every key of the sequence.
+///
+/// Shapes and types: see `reflex_attention_params`. Strides of the outer dimensions are free, rows are dense. Sums are
+/// f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16 from
+/// SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16 cache.
+/// Other types and alignments are computed in f32, more slowly.
+///
+/// A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
+/// other; memory beyond a sequence's length is not read.
+///
+/// Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
+/// (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes that
+/// are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein, "Online
+/// normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_attention(
+    context: *const reflex_context,
+    params: *const reflex_attention_params,
+    stream: reflex_stream,
+) -> reflex_status {
+    op::launch::<Attention>(context, params, stream)
+}
+
+/// Whether `reflex_attention` would take these params on this context: its own validation and selection, without a launch.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_attention_supported(
+    context: *const reflex_context,
+    params: *const reflex_attention_params,
+) -> reflex_status {
+    op::supported::<Attention>(context, params)
+}
+
+/// Name of the kernel that `reflex_attention` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
+/// empty.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_attention_selected_kernel(
+    context: *const reflex_context,
+    params: *const reflex_attention_params,
+    name: *mut *const c_char,
+) -> reflex_status {
+    op::selected_kernel::<Attention>(context, params, name)
 }

@@ -1,1 +1,198 @@
+use crate::attention::{Sizes, oracle};
+use crate::support::*;
+use reflex_infer::*;
 
+const F32: reflex_dtype = REFLEX_DTYPE_F32;
+
+fn params(io: &Io, s: Sizes, [q, k, v]: [&[f32]; 3], lengths: Option<&[i32]>) -> reflex_attention_decode_params {
+    let [b, h, g, cap, d, dv] = [s.b, s.h, s.g, s.cap, s.d, s.dv].map(|n| n as i64);
+    reflex_attention_decode_params {
+        struct_size: size_of::<reflex_attention_decode_params>() as u32,
+        q: io.input(Spec::new(F32, &[b, h, d]), q),
+        k: io.input(Spec::new(F32, &[b, cap, g, d]), k),
+        v: io.input(Spec::new(F32, &[b, cap, g, dv]), v),
+        kv_lengths: lengths.map_or(reflex_tensor::default(), |l| io.ints(l)),
+        y: io.output(Spec::new(F32, &[b, h, dv])),
+        ..Default::default()
+    }
+}
+
+fn values(s: Sizes) -> [Vec<f32>; 3] {
+    let mut random = Random::new((s.d * s.cap) as u64);
+    [s.b * s.h * s.d, s.b * s.cap * s.g * s.d, s.b * s.cap * s.g * s.dv].map(|n| random.normals(n))
+}
+
+#[test]
+fn equals_the_formula() {
+    let env = Env::cpu();
+    let cases = [
+        (
+            Sizes {
+                b: 1,
+                t: 1,
+                h: 8,
+                g: 2,
+                cap: 500,
+                d: 64,
+                dv: 64,
+            },
+            vec![387],
+        ),
+        (
+            Sizes {
+                b: 3,
+                t: 1,
+                h: 7,
+                g: 1,
+                cap: 33,
+                d: 80,
+                dv: 96,
+            },
+            vec![33, 0, 1],
+        ),
+        (
+            Sizes {
+                b: 2,
+                t: 1,
+                h: 4,
+                g: 4,
+                cap: 10,
+                d: 256,
+                dv: 8,
+            },
+            vec![-1, 11],
+        ),
+    ];
+    for (s, lengths) in cases {
+        let [q, k, v] = values(s);
+        let clamped: Vec<usize> = lengths
+            .iter()
+            .map(|&n: &i32| n.clamp(0, s.cap as i32) as usize)
+            .collect();
+        for scale in [0.0f32, 0.05] {
+            let f64_scale = if scale == 0.0 {
+                1.0 / (s.d as f64).sqrt()
+            } else {
+                f64::from(scale)
+            };
+            let want = oracle(s, &q, &k, &v, &clamped, false, f64_scale);
+            let outputs = run_once(&env, |io| {
+                let mut p = params(io, s, [&q, &k, &v], Some(&lengths));
+                p.scale = scale;
+                Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+            });
+            for (i, (&got, want)) in outputs[0].iter().zip(want).enumerate() {
+                assert!((f64::from(got) - want).abs() <= 1e-5, "{i}: {got} {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_recorded_call_reads_the_lengths_anew() {
+    let env = Env::cpu();
+    let s = Sizes {
+        b: 1,
+        t: 1,
+        h: 2,
+        g: 1,
+        cap: 20,
+        d: 8,
+        dv: 8,
+    };
+    let [q, k, v] = values(s);
+    let fresh = |length: i32| {
+        run_once(&env, |io| {
+            let p = params(io, s, [&q, &k, &v], Some(&[length]));
+            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+        })
+        .remove(0)
+    };
+    let io = Io::new(&env);
+    let p = params(&io, s, [&q, &k, &v], Some(&[1]));
+    let mut graph = std::ptr::null_mut();
+    ok(reflex_graph_capture_begin(env.context, env.stream));
+    ok(reflex_attention_decode(env.context, &p, env.stream));
+    ok(reflex_graph_capture_end(env.context, env.stream, &mut graph));
+    for length in [5, 20, 0] {
+        env.upload(p.kv_lengths.data, &encode_ints(&[length]));
+        ok(reflex_graph_launch(env.context, graph, env.stream));
+        let mut bytes = vec![0; s.h * s.dv * 4];
+        env.download(p.y.data, &mut bytes);
+        assert_eq!(decode(F32, &bytes), fresh(length));
+    }
+    reflex_graph_destroy(graph);
+}
+
+#[test]
+fn bad_input_is_refused() {
+    type Change = fn(&Io, &mut reflex_attention_decode_params);
+    let env = Env::cpu();
+    let invalid = REFLEX_INVALID_ARGUMENT;
+    let cases: [(reflex_status, &str, Change); 16] = [
+        (invalid, "scale is NaN", |_, p| p.scale = f32::NAN),
+        (invalid, "scale is -2", |_, p| p.scale = -2.0),
+        (invalid, "q.data is NULL", |_, p| p.q.data = std::ptr::null_mut()),
+        (invalid, "y.data is NULL", |_, p| p.y.data = std::ptr::null_mut()),
+        (invalid, "q.rank is 2", |_, p| p.q.rank = 2),
+        (invalid, "k.rank is 3", |_, p| p.k.rank = 3),
+        (invalid, "q.dtype is I32", |_, p| p.q.dtype = REFLEX_DTYPE_I32),
+        (invalid, "v.dtype is BF16", |_, p| p.v.dtype = REFLEX_DTYPE_BF16),
+        (invalid, "k.shape is [1", |_, p| p.k.shape[0] = 1),
+        (invalid, "y.shape is [2, 4, 32]", |_, p| p.y.shape[2] = 32),
+        (invalid, "q.shape[1] is 3, expected a multiple of 2", |_, p| {
+            (p.q.shape[1], p.y.shape[1]) = (3, 3)
+        }),
+        (invalid, "kv_lengths.shape is [1]", |io, p| p.kv_lengths = io.ints(&[4])),
+        (invalid, "overlaps kv_lengths", |_, p| p.y.data = p.kv_lengths.data),
+        (invalid, "overlaps k", |_, p| p.y.data = p.k.data),
+        (REFLEX_UNSUPPORTED, "dimension of v is 4", |_, p| {
+            (p.v.shape[3], p.y.shape[2]) = (4, 4)
+        }),
+        (REFLEX_UNSUPPORTED, "dimension of q is 320", |_, p| {
+            (p.q.shape[2], p.k.shape[3]) = (320, 320)
+        }),
+    ];
+    let s = Sizes {
+        b: 2,
+        t: 1,
+        h: 4,
+        g: 2,
+        cap: 6,
+        d: 16,
+        dv: 16,
+    };
+    let [q, k, v] = values(s);
+    for (status, words, change) in cases {
+        let (got, message) = refused(&env, |io| {
+            let mut p = params(io, s, [&q, &k, &v], Some(&[6, 6]));
+            change(io, &mut p);
+            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+        });
+        assert_eq!(status_name(got), status_name(status), "{message}");
+        assert!(
+            message.starts_with("attention_decode: ") && message.contains(words),
+            "`{message}` does not say `{words}`"
+        );
+    }
+}
+
+#[test]
+fn the_cpu_needs_no_workspace() {
+    let env = Env::cpu();
+    let s = Sizes {
+        b: 1,
+        t: 1,
+        h: 2,
+        g: 1,
+        cap: 1000,
+        d: 8,
+        dv: 8,
+    };
+    let [q, k, v] = values(s);
+    let io = Io::new(&env);
+    let p = params(&io, s, [&q, &k, &v], None);
+    let mut bytes = 1;
+    ok(reflex_attention_decode_workspace_size(env.context, &p, &mut bytes));
+    assert_eq!(bytes, 0);
+}

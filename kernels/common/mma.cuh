@@ -1,7 +1,8 @@
-// Instructions that C++ has no name for: tensor cores and what feeds them, streaming loads, exp2.
+// Tensor cores for f16 and bf16, and what feeds them.
 #pragma once
 
-#include "common/element.cuh"
+#include "common/tf32.cuh"
+#include "common/types.cuh"
 
 namespace reflex {
 
@@ -32,20 +33,12 @@ template <u32 T> __device__ __forceinline__ void mma_16x8x16(float (&c)[4], cons
 #endif
 }
 
-// Four 8x8 matrices of 16-bit elements: lane l gives the address of row l % 8 of matrix l / 8, and receives of each
-// matrix columns 2t, 2t+1 of row g.
-__device__ __forceinline__ void ldmatrix_x4(u32 (&r)[4], const void *shared) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"((u32)__cvta_generic_to_shared(shared))
-                 : "memory");
-}
-
-// The same of the transposed matrices: rows 2t, 2t+1 of column g.
-__device__ __forceinline__ void ldmatrix_x4_trans(u32 (&r)[4], const void *shared) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"((u32)__cvta_generic_to_shared(shared))
+// Four 8 x 8 matrices of 16-bit elements, as load_matrices (common/tf32.cuh) takes them, but transposed on the way: lane
+// 4 g + t receives rows 2t, 2t+1 of column g of each.
+__device__ __forceinline__ void load_matrices_transposed(const void *shared_row, u32 &m0, u32 &m1, u32 &m2, u32 &m3) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(m0), "=r"(m1), "=r"(m2), "=r"(m3)
+                 : "r"((u32)__cvta_generic_to_shared(shared_row))
                  : "memory");
 }
 
@@ -65,20 +58,6 @@ __device__ __forceinline__ void cp_async_wait_all() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
-}
-
-// 16 bytes that this grid never writes and that this SM will not want again.
-__device__ __forceinline__ uint4 load16_streaming(const void *p) {
-    uint4 v;
-    asm("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
-    return v;
-}
-
-// 2^x with a relative error of 2^-22; results below 2^-126 are 0.
-__device__ __forceinline__ float exp2_approx(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
 }
 
 }  // namespace reflex
