@@ -167,11 +167,16 @@ macro_rules! variant {
 
 static VARIANTS: [Variant<AttentionDecodePlan>; 10] = [
     variant!(c"reflex_attention_decode_f16_mma_64", 75, 16, |c| c.mma(Dtype::F16, 64)),
-    variant!(c"reflex_attention_decode_f16_mma_128", 75, 16, |c| c.mma(Dtype::F16, 128)),
-    variant!(c"reflex_attention_decode_f16_mma_256", 75, 16, |c| c.mma(Dtype::F16, 256)),
-    variant!(c"reflex_attention_decode_bf16_mma_64", 80, 16, |c| c.mma(Dtype::BF16, 64)),
-    variant!(c"reflex_attention_decode_bf16_mma_128", 80, 16, |c| c.mma(Dtype::BF16, 128)),
-    variant!(c"reflex_attention_decode_bf16_mma_256", 80, 16, |c| c.mma(Dtype::BF16, 256)),
+    variant!(c"reflex_attention_decode_f16_mma_128", 75, 16, |c| c
+        .mma(Dtype::F16, 128)),
+    variant!(c"reflex_attention_decode_f16_mma_256", 75, 16, |c| c
+        .mma(Dtype::F16, 256)),
+    variant!(c"reflex_attention_decode_bf16_mma_64", 80, 16, |c| c
+        .mma(Dtype::BF16, 64)),
+    variant!(c"reflex_attention_decode_bf16_mma_128", 80, 16, |c| c
+        .mma(Dtype::BF16, 128)),
+    variant!(c"reflex_attention_decode_bf16_mma_256", 80, 16, |c| c
+        .mma(Dtype::BF16, 256)),
     variant!(c"reflex_attention_decode_fma_aligned_64", 75, 8, |c| c.aligned(64)),
     variant!(c"reflex_attention_decode_fma_aligned_128", 75, 8, |c| c.aligned(128)),
     variant!(c"reflex_attention_decode_fma_aligned_256", 75, 8, |c| c.aligned(256)),
@@ -328,7 +333,10 @@ mod tests {
             let slots = sms * 3;
             let splits = splits(8, capacity, slots);
             let used = 8 * splits;
-            assert!(used * 10 >= slots.min(8 * capacity / BLOCK_KEYS) * 8, "{used} blocks for {slots} slots");
+            assert!(
+                used * 10 >= slots.min(8 * capacity / BLOCK_KEYS) * 8,
+                "{used} blocks for {slots} slots"
+            );
         }
     }
 
