@@ -73,6 +73,7 @@ impl KvCache {
                 "{op}: scale is {scale}, expected a finite number, 0 or more"
             )));
         }
+        q.expect_dim(q.rank() - 2, 0..=LARGEST)?;
         let (batch, q_heads, dim) = (q.dim(0), q.dim(q.rank() - 2), q.dim(q.rank() - 1));
         let cache = |view: View| {
             (0..3).try_fold(
@@ -198,8 +199,7 @@ impl Op for Attention {
             .expect_dtype(Dtype::FLOATS)?
             .expect_rank(4..=4)?
             .expect_dense_rows()?
-            .expect_dim(1, 0..=LARGEST)?
-            .expect_dim(2, 0..=LARGEST)?;
+            .expect_dim(1, 0..=LARGEST)?;
         let cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
         let tokens = q.dim(1);
         if tokens * cache.group > LARGEST {
