@@ -31,7 +31,6 @@ pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Re
     let supported: Vec<u32> = worker.ask("archs")?.split(' ').filter_map(|s| s.parse().ok()).collect();
     println!("cargo:rustc-env=REFLEX_NVRTC_VERSION={release}");
 
-    let header_hash = cache::hash(headers.iter().map(|(_, text)| text.as_bytes()));
     let mut images = Vec::new();
     let mut jobs = Vec::new();
     for arch in archs {
@@ -42,7 +41,8 @@ pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Re
         for (path, text) in &sources {
             let file = path.file_stem().unwrap().to_string_lossy().into_owned();
             let flags = flags(arch);
-            let mut parts: Vec<&[u8]> = vec![release.as_bytes(), header_hash.as_bytes(), text.as_bytes()];
+            let mut parts: Vec<&[u8]> = vec![release.as_bytes(), text.as_bytes()];
+            parts.extend(included(path, text, &headers, &root.join("kernels")).iter().map(|t| t.as_bytes()));
             parts.extend(flags.iter().map(|f| f.as_bytes()));
             let key = cache::hash(parts);
             let extension = if arch.ptx { "ptx" } else { "cubin" };
@@ -143,6 +143,28 @@ fn kernel_files(dir: &Path) -> Result<(Vec<(PathBuf, String)>, Vec<(PathBuf, Str
     sources.sort();
     headers.sort();
     Ok((sources, headers))
+}
+
+/// Texts of the project's headers that a source includes, directly or not, in the order of their paths.
+fn included<'a>(source: &Path, text: &str, headers: &'a [(PathBuf, String)], kernels: &Path) -> Vec<&'a str> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut open = vec![(source.to_path_buf(), text.to_string())];
+    while let Some((from, text)) = open.pop() {
+        let names = text
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix("#include \"")?.split('"').next());
+        for name in names {
+            // As the compiler looks for it: beside the file, then in kernels/.
+            let places = [from.with_file_name(name), kernels.join(name)];
+            let header = headers.iter().find(|(path, _)| places.contains(path));
+            if let Some((path, text)) = header
+                && found.insert(path, text.as_str()).is_none()
+            {
+                open.push((path.clone(), text.clone()));
+            }
+        }
+    }
+    found.into_values().collect()
 }
 
 /// cudarc opens `libnvrtc.so`; a wheel has `libnvrtc.so.13` alone. A private folder of links, put on

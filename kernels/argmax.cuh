@@ -5,7 +5,7 @@
 #pragma once
 
 #include "common/element.cuh"
-#include "common/order.cuh"
+#include "common/select.cuh"
 
 namespace reflex {
 
@@ -21,7 +21,8 @@ REFLEX_ARGS_LAYOUT(argmax_args, 56, x_type, 52);
 
 // This thread's part of a row. The type is a constant here, so that the loads of several rounds are under way at once.
 template <int N, u32 TYPE> __device__ __forceinline__ u64 argmax_scan(const char *x, i32 n) {
-    u32 best = 0, at = 0;
+    u32 best = 0;
+    i32 at = 0;
 #pragma unroll 4
     for (i32 i = threadIdx.x * N; i < n; i += blockDim.x * N) {
         float v[N];
@@ -29,11 +30,10 @@ template <int N, u32 TYPE> __device__ __forceinline__ u64 argmax_scan(const char
 #pragma unroll
         for (int k = 0; k < N; k++) {
             const u32 key = order_key(v[k]);
-            if (key > best) best = key, at = (u32)(i + k);  // i grows: the first of equals stays
+            if (key > best) best = key, at = i + k;  // i grows: the first of equals stays
         }
     }
-    // Key above, complemented index below: the greatest is the lowest index of the greatest key.
-    return (u64)best << 32 | ~at;
+    return order_of(best, at);
 }
 
 template <int N> __device__ __forceinline__ void argmax(const argmax_args &a) {
@@ -46,7 +46,7 @@ template <int N> __device__ __forceinline__ void argmax(const argmax_args &a) {
         else if (a.x_type == F16) best = argmax_scan<N, F16>(x, a.n);
         else best = argmax_scan<N, BF16>(x, a.n);
         best = block_max(best, scratch);
-        if (threadIdx.x == 0) a.ids[row] = (i32)~(u32)best;
+        if (threadIdx.x == 0) a.ids[row] = order_index(best);
     }
     advance_counters(a.counters, a.counter_count);
 }

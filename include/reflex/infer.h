@@ -68,6 +68,9 @@ typedef uint32_t reflex_dtype;
 // On the CPU backend every call runs at once and the value only tells captures apart.
 typedef struct CUstream_st *reflex_stream;
 
+// The function `reflex_activation` applies.
+typedef uint32_t reflex_activation_kind;
+
 // A view of an operand: the caller's memory, never owned by the library.
 //
 // `data == NULL` means the operand is absent. `shape` and `stride` are outermost first; entries from `rank` on are
@@ -80,6 +83,128 @@ typedef struct reflex_tensor {
     int64_t shape[4];
     int64_t stride[4];
 } reflex_tensor;
+
+// Operands of `reflex_activation`.
+typedef struct reflex_activation_params {
+    uint32_t struct_size;
+    // `REFLEX_ACTIVATION_*`.
+    reflex_activation_kind kind;
+    // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free (halves of a merged buffer).
+    struct reflex_tensor gate;
+    // Optional, the shape of `gate`: multiplies the activated gate.
+    struct reflex_tensor up;
+    // The shape of `gate`. May be `gate` or `up` itself.
+    struct reflex_tensor y;
+} reflex_activation_params;
+
+// Operands of `reflex_add`.
+typedef struct reflex_add_params {
+    uint32_t struct_size;
+    // Multiplies `b`; finite, may be negative; 0 selects 1.
+    float scale;
+    // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
+    struct reflex_tensor a;
+    // The shape of `a`, or `[n]`: added to every row.
+    struct reflex_tensor b;
+    // The shape of `a`. May be `a` or `b` itself (`b` only when it has the shape of `a`).
+    struct reflex_tensor y;
+} reflex_add_params;
+
+// Operands of `reflex_argmax`.
+typedef struct reflex_argmax_params {
+    uint32_t struct_size;
+    // 0.
+    uint32_t reserved;
+    // `[rows, n]`, F32, F16 or BF16, n at least 1.
+    struct reflex_tensor x;
+    // `[rows]`, I32: index of the greatest element of each row; the lowest index on a tie; NaN counts as less than
+    // everything; 0 when a row is NaN throughout.
+    struct reflex_tensor ids;
+    // Optional, `[m]`, I32: every element is increased by one, after nothing else of this launch reads it. Lets a
+    // captured decode step advance its own positions and lengths.
+    struct reflex_tensor counters;
+} reflex_argmax_params;
+
+// Which keys a query sees.
+typedef uint32_t reflex_attention_mask;
+
+// Operands of `reflex_attention`.
+typedef struct reflex_attention_params {
+    uint32_t struct_size;
+    // `REFLEX_ATTENTION_*`.
+    reflex_attention_mask mask;
+    // Multiplies q k^T; finite and not negative; 0 selects 1 / sqrt(head_dim).
+    float scale;
+    // 0.
+    uint32_t reserved;
+    // `[batch, tokens, q_heads, head_dim]`, F32, F16 or BF16; head_dim is a multiple of 8, up to 256.
+    struct reflex_tensor q;
+    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads.
+    struct reflex_tensor k;
+    // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
+    struct reflex_tensor v;
+    // Optional, `[batch]`, I32, read on the device: keys of each sequence, the new tokens' included; a value outside
+    // 0..=capacity is clamped. Absent: capacity.
+    struct reflex_tensor kv_lengths;
+    // `[batch, tokens, q_heads, v_head_dim]`, F32, F16 or BF16. A query that sees no key gives zeros. May be `q` itself.
+    struct reflex_tensor y;
+} reflex_attention_params;
+
+// Operands of `reflex_attention_decode`.
+typedef struct reflex_attention_decode_params {
+    uint32_t struct_size;
+    // Multiplies q k^T; finite and not negative; 0 selects 1 / sqrt(head_dim).
+    float scale;
+    // `[batch, q_heads, head_dim]`, F32, F16 or BF16: one query a sequence, which sees every key of it; head_dim is a
+    // multiple of 8, up to 256.
+    struct reflex_tensor q;
+    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads.
+    struct reflex_tensor k;
+    // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
+    struct reflex_tensor v;
+    // Optional, `[batch]`, I32, read on the device: keys of each sequence, the new token's included; a value outside
+    // 0..=capacity is clamped. Absent: capacity.
+    struct reflex_tensor kv_lengths;
+    // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16. A sequence without keys gives zeros. May be `q` itself.
+    struct reflex_tensor y;
+    // Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    // The size depends on shapes alone, never on `kv_lengths`.
+    void *workspace;
+    size_t workspace_size;
+} reflex_attention_decode_params;
+
+// Operands of `reflex_embedding`.
+typedef struct reflex_embedding_params {
+    uint32_t struct_size;
+    // Multiplies every element; 0 selects 1. Finite.
+    float scale;
+    // `[vocab, dim]`, any weight type; data 16-byte aligned for block formats, row strides too for Q4_K and Q5_K.
+    struct reflex_tensor table;
+    // `[tokens]`, I32, read on the device. An id outside the table gives a row of NaN.
+    struct reflex_tensor ids;
+    // `[tokens, dim]`, F32, F16 or BF16.
+    struct reflex_tensor y;
+} reflex_embedding_params;
+
+// Operands of `reflex_matmul`.
+typedef struct reflex_matmul_params {
+    uint32_t struct_size;
+    // `REFLEX_MATMUL_*` bits.
+    uint32_t flags;
+    // `[rows, k]`, F32, F16 or BF16.
+    struct reflex_tensor x;
+    // `[n, k]`, any weight type; data 16-byte aligned for block formats, row strides too for Q4_K and Q5_K.
+    struct reflex_tensor weight;
+    // Optional, `[n]`, F32, F16 or BF16.
+    struct reflex_tensor bias;
+    // Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
+    struct reflex_tensor residual;
+    // `[rows, n]`, F32, F16 or BF16.
+    struct reflex_tensor y;
+    // Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    void *workspace;
+    size_t workspace_size;
+} reflex_matmul_params;
 
 // Operands of `reflex_norm`.
 typedef struct reflex_norm_params {
@@ -97,6 +222,75 @@ typedef struct reflex_norm_params {
     // The shape of `x`. May be `x` or `residual` itself.
     struct reflex_tensor y;
 } reflex_norm_params;
+
+// How `reflex_rope` pairs the elements of a head.
+typedef uint32_t reflex_rope_mode;
+
+// Operands of `reflex_rope`.
+typedef struct reflex_rope_params {
+    uint32_t struct_size;
+    // `REFLEX_ROPE_*`.
+    reflex_rope_mode mode;
+    // Base of the frequencies, 1 or more; 0 selects 10000.
+    float theta_base;
+    // Multiplies the position (1 / factor of linear scaling); 0 selects 1.
+    float freq_scale;
+    // Multiplies cosine and sine (YaRN's magnitude); 0 selects 1.
+    float magnitude;
+    // Leading elements of a head that are rotated, even, at most 1024; 0 selects all of them. The others pass through.
+    uint32_t rotary_dim;
+    // `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional where only K and V are wanted.
+    struct reflex_tensor q;
+    // `[tokens, kv_heads, head_dim]`. Optional.
+    struct reflex_tensor k;
+    // `[tokens, kv_heads, v_head_dim]`: copied to `v_cache`, not rotated. Present exactly when `v_cache` is.
+    struct reflex_tensor v;
+    // The shape of `q`; absent: q is rotated in place.
+    struct reflex_tensor q_out;
+    // The shape of `k`; absent: k is rotated in place, or with `k_cache` written there alone.
+    struct reflex_tensor k_out;
+    // `[tokens]`, I32, read on the device.
+    struct reflex_tensor positions;
+    // Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`). One that is 0 or not
+    // finite makes its pair NaN.
+    struct reflex_tensor freq_factors;
+    // Optional, `[slots, kv_heads, head_dim]`, F16 or F32: receives the rotated K at each token's slot.
+    struct reflex_tensor k_cache;
+    // Optional, `[slots, kv_heads, v_head_dim]`, F16 or F32: receives V at each token's slot.
+    struct reflex_tensor v_cache;
+    // Optional, `[tokens]`, I32, read on the device: row of the caches for each token; absent: its position.
+    // A slot outside the cache is skipped (give -1 to padding tokens).
+    struct reflex_tensor slots;
+} reflex_rope_params;
+
+// Operands of `reflex_sample`.
+typedef struct reflex_sample_params {
+    uint32_t struct_size;
+    // Divides the logits that survive the filters; 0 takes the greatest logit and draws nothing.
+    float temperature;
+    // Keeps this many greatest logits; 0 keeps all. On a tie the lower index is kept.
+    uint32_t top_k;
+    // Keeps the smallest set of most probable tokens whose probability reaches this; 0 or 1 keeps all.
+    float top_p;
+    // Keeps tokens with at least this fraction of the greatest probability; 0 keeps all.
+    float min_p;
+    // 0.
+    uint32_t reserved;
+    // Key of the random numbers.
+    uint64_t seed;
+    // `[rows, n]`, F32, F16 or BF16, n at least 1. NaN counts as minus infinity.
+    struct reflex_tensor logits;
+    // `[rows]`, I32, read on the device: the random number of a row depends on seed, row and this (give the
+    // position, so that every step of a replayed graph draws anew). Absent: 0.
+    struct reflex_tensor steps;
+    // `[rows]`, I32: the drawn token of each row.
+    struct reflex_tensor ids;
+    // Optional, `[m]`, I32: every element is increased by one once the draw is done. May be `steps` itself.
+    struct reflex_tensor counters;
+    // Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    void *workspace;
+    size_t workspace_size;
+} reflex_sample_params;
 
 // The device of a context. Set `struct_size` to `sizeof(reflex_device_info)` before the call; fields that do not
 // apply, as the SM of a CPU, are 0.
@@ -125,195 +319,6 @@ typedef struct reflex_device_info {
     uint32_t memory_bus_bits;
     uint32_t reserved;
 } reflex_device_info;
-
-// The function `reflex_activation` applies.
-typedef uint32_t reflex_activation_kind;
-
-// Which keys a query sees.
-typedef uint32_t reflex_attention_mask;
-
-// How `reflex_rope` pairs the elements of a head.
-typedef uint32_t reflex_rope_mode;
-
-// Operands of `reflex_activation`.
-typedef struct reflex_activation_params {
-    uint32_t struct_size;
-    // `REFLEX_ACTIVATION_*`.
-    reflex_activation_kind kind;
-    // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free (halves of a merged buffer).
-    struct reflex_tensor gate;
-    // Optional, the shape of `gate`: multiplies the activated gate.
-    struct reflex_tensor up;
-    // The shape of `gate`. May be `gate` or `up` itself.
-    struct reflex_tensor y;
-} reflex_activation_params;
-
-// Operands of `reflex_add`.
-typedef struct reflex_add_params {
-    uint32_t struct_size;
-    // Multiplies `b`; 0 selects 1.
-    float scale;
-    // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
-    struct reflex_tensor a;
-    // The shape of `a`, or `[n]`: added to every row.
-    struct reflex_tensor b;
-    // The shape of `a`. May be `a` or `b` itself (`b` only when it has the shape of `a`).
-    struct reflex_tensor y;
-} reflex_add_params;
-
-// Operands of `reflex_argmax`.
-typedef struct reflex_argmax_params {
-    uint32_t struct_size;
-    uint32_t reserved;
-    // `[rows, n]`, F32, F16 or BF16, n at least 1.
-    struct reflex_tensor x;
-    // `[rows]`, I32: index of the greatest element of each row; the lowest index on a tie; NaN counts as less than
-    // everything; 0 when a row is NaN throughout.
-    struct reflex_tensor ids;
-    // Optional, `[m]`, I32: every element is increased by one, after nothing else of this launch reads it. Lets a
-    // captured decode step advance its own positions and lengths.
-    struct reflex_tensor counters;
-} reflex_argmax_params;
-
-// Operands of `reflex_attention`.
-typedef struct reflex_attention_params {
-    uint32_t struct_size;
-    // `REFLEX_ATTENTION_*`.
-    reflex_attention_mask mask;
-    // Multiplies q k^T; 0 selects 1 / sqrt(head_dim).
-    float scale;
-    uint32_t reserved;
-    // `[batch, tokens, q_heads, head_dim]`, F32, F16 or BF16.
-    struct reflex_tensor q;
-    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads.
-    struct reflex_tensor k;
-    // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`.
-    struct reflex_tensor v;
-    // Optional, `[batch]`, I32, read on the device: keys of each sequence, the new tokens' included; a value outside
-    // 0..=capacity is clamped. Absent: capacity.
-    struct reflex_tensor kv_lengths;
-    // `[batch, tokens, q_heads, v_head_dim]`, F32, F16 or BF16. A query that sees no key gives zeros.
-    struct reflex_tensor y;
-} reflex_attention_params;
-
-// Operands of `reflex_attention_decode`.
-typedef struct reflex_attention_decode_params {
-    uint32_t struct_size;
-    // Multiplies q k^T; 0 selects 1 / sqrt(head_dim).
-    float scale;
-    // `[batch, q_heads, head_dim]`, F32, F16 or BF16: one query a sequence, which sees every key of it.
-    struct reflex_tensor q;
-    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads.
-    struct reflex_tensor k;
-    // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`.
-    struct reflex_tensor v;
-    // Optional, `[batch]`, I32, read on the device: keys of each sequence, the new token's included; a value outside
-    // 0..=capacity is clamped. Absent: capacity.
-    struct reflex_tensor kv_lengths;
-    // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16. A sequence without keys gives zeros.
-    struct reflex_tensor y;
-    // Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    // The size depends on shapes alone, never on `kv_lengths`.
-    void *workspace;
-    size_t workspace_size;
-} reflex_attention_decode_params;
-
-// Operands of `reflex_embedding`.
-typedef struct reflex_embedding_params {
-    uint32_t struct_size;
-    // Multiplies every element; 0 selects 1.
-    float scale;
-    // `[vocab, dim]`, any weight type.
-    struct reflex_tensor table;
-    // `[tokens]`, I32, read on the device. An id outside the table gives a row of NaN.
-    struct reflex_tensor ids;
-    // `[tokens, dim]`, F32, F16 or BF16.
-    struct reflex_tensor y;
-} reflex_embedding_params;
-
-// Operands of `reflex_matmul`.
-typedef struct reflex_matmul_params {
-    uint32_t struct_size;
-    // `REFLEX_MATMUL_*` bits.
-    uint32_t flags;
-    // `[rows, k]`, F32, F16 or BF16.
-    struct reflex_tensor x;
-    // `[n, k]`, any weight type; data 16-byte aligned for block formats.
-    struct reflex_tensor weight;
-    // Optional, `[n]`, F32, F16 or BF16.
-    struct reflex_tensor bias;
-    // Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
-    struct reflex_tensor residual;
-    // `[rows, n]`, F32, F16 or BF16.
-    struct reflex_tensor y;
-    // Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    void *workspace;
-    size_t workspace_size;
-} reflex_matmul_params;
-
-// Operands of `reflex_rope`.
-typedef struct reflex_rope_params {
-    uint32_t struct_size;
-    // `REFLEX_ROPE_*`.
-    reflex_rope_mode mode;
-    // Base of the frequencies; 0 selects 10000.
-    float theta_base;
-    // Multiplies the position (1 / factor of linear scaling); 0 selects 1.
-    float freq_scale;
-    // Multiplies cosine and sine (YaRN's magnitude); 0 selects 1.
-    float magnitude;
-    // Leading elements of a head that are rotated, even; 0 selects all of them. The others pass through.
-    uint32_t rotary_dim;
-    // `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional where only K and V are wanted.
-    struct reflex_tensor q;
-    // `[tokens, kv_heads, head_dim]`. Optional.
-    struct reflex_tensor k;
-    // `[tokens, kv_heads, v_head_dim]`: copied to `v_cache`, not rotated. Present exactly when `v_cache` is.
-    struct reflex_tensor v;
-    // The shape of `q`; absent: q is rotated in place.
-    struct reflex_tensor q_out;
-    // The shape of `k`; absent: k is rotated in place, or with `k_cache` written there alone.
-    struct reflex_tensor k_out;
-    // `[tokens]`, I32, read on the device.
-    struct reflex_tensor positions;
-    // Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`).
-    struct reflex_tensor freq_factors;
-    // Optional, `[slots, kv_heads, head_dim]`, F16 or F32: receives the rotated K at each token's slot.
-    struct reflex_tensor k_cache;
-    // Optional, `[slots, kv_heads, v_head_dim]`, F16 or F32: receives V at each token's slot.
-    struct reflex_tensor v_cache;
-    // Optional, `[tokens]`, I32, read on the device: row of the caches for each token; absent: its position.
-    // A slot outside the cache is skipped (give -1 to padding tokens).
-    struct reflex_tensor slots;
-} reflex_rope_params;
-
-// Operands of `reflex_sample`.
-typedef struct reflex_sample_params {
-    uint32_t struct_size;
-    // Divides the logits that survive the filters; 0 takes the greatest logit, as `reflex_argmax` does.
-    float temperature;
-    // Keeps this many greatest logits; 0 keeps all. On a tie the lower index is kept.
-    uint32_t top_k;
-    // Keeps the smallest set of most probable tokens whose probability reaches this; 0 or 1 keeps all.
-    float top_p;
-    // Keeps tokens with at least this fraction of the greatest probability; 0 keeps all.
-    float min_p;
-    uint32_t reserved;
-    // Key of the random numbers.
-    uint64_t seed;
-    // `[rows, n]`, F32, F16 or BF16, n at least 1. NaN counts as minus infinity.
-    struct reflex_tensor logits;
-    // `[rows]`, I32, read on the device: the random number of a row depends on seed, row and this (give the
-    // position, so that every step of a replayed graph draws anew). Absent: 0.
-    struct reflex_tensor steps;
-    // `[rows]`, I32: the drawn token of each row.
-    struct reflex_tensor ids;
-    // Optional, `[m]`, I32: every element is increased by one once the draw is done. May be `steps` itself.
-    struct reflex_tensor counters;
-    // Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    void *workspace;
-    size_t workspace_size;
-} reflex_sample_params;
 
 // CUDA where a device and a matching kernel image exist, else CPU.
 #define REFLEX_BACKEND_AUTO 0
@@ -416,8 +421,6 @@ typedef struct reflex_sample_params {
 #ifndef __cplusplus
 /* Initialisers for C: `reflex_norm_params p = REFLEX_NORM_PARAMS_INIT;`. C++ has reflex/infer.hpp. */
 #define REFLEX_CONTEXT_PARAMS_INIT { .struct_size = sizeof(reflex_context_params) }
-#define REFLEX_NORM_PARAMS_INIT { .struct_size = sizeof(reflex_norm_params) }
-#define REFLEX_DEVICE_INFO_INIT { .struct_size = sizeof(reflex_device_info) }
 #define REFLEX_ACTIVATION_PARAMS_INIT { .struct_size = sizeof(reflex_activation_params) }
 #define REFLEX_ADD_PARAMS_INIT { .struct_size = sizeof(reflex_add_params) }
 #define REFLEX_ARGMAX_PARAMS_INIT { .struct_size = sizeof(reflex_argmax_params) }
@@ -425,8 +428,10 @@ typedef struct reflex_sample_params {
 #define REFLEX_ATTENTION_DECODE_PARAMS_INIT { .struct_size = sizeof(reflex_attention_decode_params) }
 #define REFLEX_EMBEDDING_PARAMS_INIT { .struct_size = sizeof(reflex_embedding_params) }
 #define REFLEX_MATMUL_PARAMS_INIT { .struct_size = sizeof(reflex_matmul_params) }
+#define REFLEX_NORM_PARAMS_INIT { .struct_size = sizeof(reflex_norm_params) }
 #define REFLEX_ROPE_PARAMS_INIT { .struct_size = sizeof(reflex_rope_params) }
 #define REFLEX_SAMPLE_PARAMS_INIT { .struct_size = sizeof(reflex_sample_params) }
+#define REFLEX_DEVICE_INFO_INIT { .struct_size = sizeof(reflex_device_info) }
 #endif
 
 #ifdef __cplusplus
@@ -560,177 +565,6 @@ reflex_status reflex_memset(const struct reflex_context *context,
 // GPUs, where host and device share it. Either pointer may be NULL.
 reflex_status reflex_memory_info(const struct reflex_context *context, uint64_t *free_bytes, uint64_t *total_bytes);
 
-// The constant's name for a status, `"REFLEX_UNKNOWN_STATUS"` for any other number. Never null;
-// the string lives as long as the program.
-const char *reflex_status_string(reflex_status status);
-
-// Makes a stream that does not wait for the default stream. Destroy it with `reflex_stream_destroy`.
-reflex_status reflex_stream_create(const struct reflex_context *context, reflex_stream *out);
-
-// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored.
-reflex_status reflex_stream_destroy(const struct reflex_context *context, reflex_stream stream);
-
-// Waits until everything put on the stream has finished. Errors of earlier work appear here.
-reflex_status reflex_stream_synchronize(const struct reflex_context *context, reflex_stream stream);
-
-// RMS norm of rows, with an optional residual sum before it.
-//
-// `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
-//
-// Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
-// scale are f32, from h before it is rounded to `residual_out`. Per-head q/k norm: give `x` as
-// `[tokens, heads, head_dim]` with the buffer's strides.
-//
-// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
-// capturable, thread-safe. A NaN in a row makes that row NaN.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
-// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
-reflex_status reflex_norm(const struct reflex_context *context,
-                          const struct reflex_norm_params *params,
-                          reflex_stream stream);
-
-// Whether `reflex_norm` would take these params on this context: its own validation and selection, without a launch.
-reflex_status reflex_norm_supported(const struct reflex_context *context, const struct reflex_norm_params *params);
-
-// Name of the kernel that `reflex_norm` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
-reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
-                                          const struct reflex_norm_params *params,
-                                          const char **name);
-
-// Fills `*out` with what the context's device is. The caller sets `out->struct_size`; no more than that is written.
-reflex_status reflex_get_device_info(const struct reflex_context *context, struct reflex_device_info *out);
-
-// Number of CUDA devices this process can see; 0 without a driver. Never fails.
-int32_t reflex_device_count(void);
-
-// How this library was built.
-struct reflex_build_info reflex_get_build_info(void);
-
-// Creates a context for one device.
-//
-// `params` may be NULL for the defaults. `*out` is set only on success and belongs to the caller, who gives it to
-// `reflex_context_destroy`. The caller's current CUDA context is not changed.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_ABI_MISMATCH`; with backend CUDA also `REFLEX_NO_DRIVER`,
-// `REFLEX_NOT_BUILT`, `REFLEX_UNSUPPORTED_DEVICE`, `REFLEX_CUDA_ERROR`. Since 0.1.
-reflex_status reflex_context_create(const struct reflex_context_params *params, struct reflex_context **out);
-
-// Destroys a context. NULL is ignored. Work on its streams must have finished, and its graphs must be destroyed first;
-// memory, streams and events made through it are the caller's to free before.
-void reflex_context_destroy(struct reflex_context *context);
-
-// Loads every kernel image now instead of on first use (about 0.1 s each). Useful before latencies matter;
-// launches inside a graph capture work without it. Does nothing on the CPU backend.
-reflex_status reflex_context_preload(const struct reflex_context *context);
-
-// The backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
-reflex_status reflex_context_backend(const struct reflex_context *context, reflex_backend *out);
-
-// The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.
-reflex_dtype reflex_dtype_from_ggml(uint32_t ggml_type);
-
-// The type's name, `"Q4_K"` for example; `"unknown"` for a number that is none. Never null.
-const char *reflex_dtype_name(reflex_dtype dtype);
-
-// Elements in one block: 1 for plain types, 32 or 256 for block formats, 0 for a number that is no type.
-uint32_t reflex_dtype_block_elements(reflex_dtype dtype);
-
-// Bytes of one block (of one element, for plain types), 0 for a number that is no type.
-uint32_t reflex_dtype_block_bytes(reflex_dtype dtype);
-
-// The message of the last call on this thread that did not return `REFLEX_SUCCESS`; empty when there was none.
-// It names op, field, value and requirement. Never null; valid until the next failing call on this thread.
-const char *reflex_last_error_message(void);
-
-// Makes an event. Destroy it with `reflex_event_destroy`, before its context.
-reflex_status reflex_event_create(const struct reflex_context *context, struct reflex_event **out);
-
-// Destroys an event. NULL is ignored.
-void reflex_event_destroy(struct reflex_event *event);
-
-// Records the event after what is on the stream so far.
-reflex_status reflex_event_record(const struct reflex_context *context,
-                                  struct reflex_event *event,
-                                  reflex_stream stream);
-
-// Waits until the event's point has been reached. An event never recorded is reached.
-reflex_status reflex_event_synchronize(struct reflex_event *event);
-
-// Milliseconds from `start` to `end`, both recorded and reached.
-reflex_status reflex_event_elapsed(struct reflex_event *start, struct reflex_event *end, float *milliseconds);
-
-// Starts recording what is launched on `stream` instead of running it, until `reflex_graph_capture_end`.
-//
-// Works on any stream but NULL; captures begun with `cudaStreamBeginCapture` work as well. On the CPU backend calls on
-// this stream are recorded in the same way; they use the same pointers at every replay.
-reflex_status reflex_graph_capture_begin(const struct reflex_context *context, reflex_stream stream);
-
-// Ends the capture and makes a graph of it, ready to launch. On an error the capture is over too and `*out` is not set.
-// Destroy the graph with `reflex_graph_destroy`, before its context.
-reflex_status reflex_graph_capture_end(const struct reflex_context *context,
-                                       reflex_stream stream,
-                                       struct reflex_graph **out);
-
-// Puts a replay of the graph on the stream. A graph may be launched again before an earlier launch has finished;
-// launches of one graph run one after another.
-reflex_status reflex_graph_launch(const struct reflex_context *context,
-                                  struct reflex_graph *graph,
-                                  reflex_stream stream);
-
-// Number of nodes (launches, copies) in the graph.
-reflex_status reflex_graph_node_count(const struct reflex_graph *graph, size_t *out);
-
-// Destroys a graph whose launches have finished. NULL is ignored.
-void reflex_graph_destroy(struct reflex_graph *graph);
-
-// Allocates device memory, aligned to 256 bytes, uninitialised. Free it with `reflex_device_free`.
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_OUT_OF_MEMORY`, `REFLEX_CUDA_ERROR`.
-reflex_status reflex_device_malloc(const struct reflex_context *context, size_t bytes, void **out);
-
-// Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
-reflex_status reflex_device_free(const struct reflex_context *context, void *pointer);
-
-// Allocates page-locked host memory that the device can read and write at the same address.
-// Free it with `reflex_host_free`.
-reflex_status reflex_host_malloc(const struct reflex_context *context, size_t bytes, void **out);
-
-// Frees memory of `reflex_host_malloc`. NULL is allowed.
-reflex_status reflex_host_free(const struct reflex_context *context, void *pointer);
-
-// Page-locks host memory the caller owns (a file mapped with mmap, for example) and gives the address under which
-// kernels read it. Reading it so is the right thing on integrated GPUs, where host and device share the memory;
-// on a discrete GPU every read crosses the bus.
-//
-// The range is rounded out to pages by the driver, which may refuse read-only mappings on some systems
-// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`.
-reflex_status reflex_host_register(const struct reflex_context *context,
-                                   void *host,
-                                   size_t bytes,
-                                   void **device_pointer);
-
-// Undoes `reflex_host_register`; `host` is the address given there.
-reflex_status reflex_host_unregister(const struct reflex_context *context, void *host);
-
-// Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make
-// the call wait; memory of `reflex_host_malloc` does not. Ranges must not overlap. Can be captured.
-reflex_status reflex_memcpy(const struct reflex_context *context,
-                            void *destination,
-                            const void *source,
-                            size_t bytes,
-                            reflex_stream stream);
-
-// Sets `bytes` bytes to `value` in the order of `stream`. Can be captured.
-reflex_status reflex_memset(const struct reflex_context *context,
-                            void *destination,
-                            uint8_t value,
-                            size_t bytes,
-                            reflex_stream stream);
-
-// Free and total memory of the device in bytes: of the GPU, or of the system on the CPU backend and on integrated
-// GPUs, where host and device share it. Either pointer may be NULL.
-reflex_status reflex_memory_info(const struct reflex_context *context, uint64_t *free_bytes, uint64_t *total_bytes);
-
 // How this library was built.
 struct reflex_build_info reflex_get_build_info(void);
 
@@ -884,6 +718,446 @@ reflex_status reflex_stream_destroy(const struct reflex_context *context, reflex
 // Waits until everything put on the stream has finished. Errors of earlier work appear here.
 reflex_status reflex_stream_synchronize(const struct reflex_context *context, reflex_stream stream);
 
+// Activation function of a gate, times an optional second operand.
+//
+// `y = f(gate) * up`, or `f(gate)` without `up`. SiLU: `f(x) = x / (1 + e^-x)`. GELU tanh:
+// `f(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`. GELU erf: `f(x) = x (1 + erf(x / sqrt 2)) / 2`.
+//
+// Shapes and types: see `reflex_activation_params`; every operand may have its own float type. Computed in f32, by forms
+// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN.
+//
+// Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
+// capturable, thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Shazeer, "GLU Variants Improve Transformer", 2020; Hendrycks and
+// Gimpel, "Gaussian Error Linear Units", 2016.
+reflex_status reflex_activation(const struct reflex_context *context,
+                                const struct reflex_activation_params *params,
+                                reflex_stream stream);
+
+// Whether `reflex_activation` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_activation_supported(const struct reflex_context *context,
+                                          const struct reflex_activation_params *params);
+
+// Name of the kernel that `reflex_activation` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_activation_selected_kernel(const struct reflex_context *context,
+                                                const struct reflex_activation_params *params,
+                                                const char **name);
+
+// Scaled sum: a residual, or a bias on every row.
+//
+// `y = a + scale * b`, rounded once in f32 (fused multiply-add), then to the type of `y`.
+//
+// Shapes and types: see `reflex_add_params`; every operand may have its own float type.
+//
+// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); no other overlap. No
+// workspace. Asynchronous on `stream`, capturable, thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
+reflex_status reflex_add(const struct reflex_context *context,
+                         const struct reflex_add_params *params,
+                         reflex_stream stream);
+
+// Whether `reflex_add` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_add_supported(const struct reflex_context *context, const struct reflex_add_params *params);
+
+// Name of the kernel that `reflex_add` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_add_selected_kernel(const struct reflex_context *context,
+                                         const struct reflex_add_params *params,
+                                         const char **name);
+
+// Index of the greatest element of each row.
+//
+// `ids[r] = min { i : x[r, i] = max_j x[r, j] }`; -0 equals 0; NaN counts as less than everything; 0 when a row is NaN
+// throughout. Then `counters[i] += 1` for every i, wrapping at 2^31.
+//
+// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
+// rows. What other launches read of them is ordered by the stream.
+//
+// Aliasing: none of `x`, `ids` and `counters` may overlap. No workspace. Asynchronous on `stream`, capturable,
+// thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
+reflex_status reflex_argmax(const struct reflex_context *context,
+                            const struct reflex_argmax_params *params,
+                            reflex_stream stream);
+
+// Whether `reflex_argmax` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_argmax_supported(const struct reflex_context *context, const struct reflex_argmax_params *params);
+
+// Name of the kernel that `reflex_argmax` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_argmax_selected_kernel(const struct reflex_context *context,
+                                            const struct reflex_argmax_params *params,
+                                            const char **name);
+
+// Attention of many queries over a contiguous cache: prefill, and appending to what is there.
+//
+// `y[b][i][h] = softmax(scale * q[b][i][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` that query `i` of `T`
+// sees, with `h' = h / (q_heads / kv_heads)`. `REFLEX_ATTENTION_CAUSAL`: keys `0 ..= length - T + i`, aligned to the end
+// of the sequence, so that the new tokens' keys are its last ones. `REFLEX_ATTENTION_FULL`: every key of the sequence.
+//
+// Shapes and types: see `reflex_attention_params`. Strides of the outer dimensions are free, rows are dense. Sums are
+// f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16 from
+// SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16 cache.
+// Other types and alignments are computed in f32, more slowly.
+//
+// A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
+// other; memory beyond a sequence's length is not read.
+//
+// Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
+// (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes that
+// are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein, "Online
+// normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
+reflex_status reflex_attention(const struct reflex_context *context,
+                               const struct reflex_attention_params *params,
+                               reflex_stream stream);
+
+// Whether `reflex_attention` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_attention_supported(const struct reflex_context *context,
+                                         const struct reflex_attention_params *params);
+
+// Name of the kernel that `reflex_attention` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
+// empty.
+reflex_status reflex_attention_selected_kernel(const struct reflex_context *context,
+                                               const struct reflex_attention_params *params,
+                                               const char **name);
+
+// Attention of one query per sequence over a contiguous cache: a decode step.
+//
+// `y[b][h] = softmax(scale * q[b][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` of the sequence, with
+// `h' = h / (q_heads / kv_heads)`.
+//
+// The query heads of a kv head are computed together, so that each key and value is read once for all of them (for up
+// to 16 of them; 8 outside the tensor core kernels). The keys of a sequence are shared among several blocks, whose
+// results a second launch puts together; how many depends on shapes and the device alone, so that a captured graph
+// stays right as `kv_lengths` grows, and each takes its part of the length that it finds there.
+//
+// Shapes and types: see `reflex_attention_decode_params`. Strides of the outer dimensions are free, rows are dense. Sums
+// are f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16
+// from SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16
+// cache. Other types and alignments are computed in f32.
+//
+// A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
+//
+// Aliasing: `y` may be exactly `q`; it overlaps nothing else. Workspace: see `reflex_attention_decode_workspace_size`;
+// its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
+// capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+// `REFLEX_UNSUPPORTED` (head sizes that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since
+// 0.1. Dao et al., "Flash-Decoding for long-context inference", 2023.
+reflex_status reflex_attention_decode(const struct reflex_context *context,
+                                      const struct reflex_attention_decode_params *params,
+                                      reflex_stream stream);
+
+// Bytes of scratch that `reflex_attention_decode` needs for these params on this context, from their shapes alone; the
+// workspace fields are not looked at. 0 where the keys are not split, and on the CPU backend.
+reflex_status reflex_attention_decode_workspace_size(const struct reflex_context *context,
+                                                     const struct reflex_attention_decode_params *params,
+                                                     size_t *bytes);
+
+// Whether `reflex_attention_decode` would take these params on this context: its own validation and selection, without
+// a launch.
+reflex_status reflex_attention_decode_supported(const struct reflex_context *context,
+                                                const struct reflex_attention_decode_params *params);
+
+// Name of the kernel that `reflex_attention_decode` would launch first: a static string, `"cpu"` on the CPU backend,
+// `"none"` when empty.
+reflex_status reflex_attention_decode_selected_kernel(const struct reflex_context *context,
+                                                      const struct reflex_attention_decode_params *params,
+                                                      const char **name);
+
+// Rows of a table, chosen by ids.
+//
+// `y[t] = scale * table[ids[t]]`; an id below 0 or not below `vocab` gives a row of NaN.
+//
+// Shapes and types: see `reflex_embedding_params`. Block formats are expanded bit for bit as the GGUF reference does,
+// multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are free.
+//
+// Alignment: elements; for block formats the table's data is 16-byte aligned, and for Q4_K and Q5_K its row stride.
+// `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`, capturable (the ids are read when
+// the kernel runs), thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
+reflex_status reflex_embedding(const struct reflex_context *context,
+                               const struct reflex_embedding_params *params,
+                               reflex_stream stream);
+
+// Whether `reflex_embedding` would take these params on this context: its own validation and selection, without a
+// launch.
+reflex_status reflex_embedding_supported(const struct reflex_context *context,
+                                         const struct reflex_embedding_params *params);
+
+// Name of the kernel that `reflex_embedding` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
+// empty.
+reflex_status reflex_embedding_selected_kernel(const struct reflex_context *context,
+                                               const struct reflex_embedding_params *params,
+                                               const char **name);
+
+// Rows of x times the transpose of a weight matrix: a linear layer.
+//
+// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`
+//
+// Shapes and types: see `reflex_matmul_params`. Sums are f32. Up to 8 rows, and any number with
+// `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32 too, of weights expanded to f32. More rows are multiplied on tensor
+// cores where there are any for it (SM 8.0): both factors are rounded to TF32 first, each by at most 2^-11 of itself.
+// `k = 0` gives bias + residual, or zeros.
+//
+// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many. It costs
+// the tensor cores: the weights are read again for every 8 rows.
+//
+// Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
+// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
+// free.
+//
+// Aliasing: `y` may be exactly `residual`; it overlaps nothing else. Workspace: see `reflex_matmul_workspace_size`.
+// Asynchronous on `stream`, capturable, thread-safe. A NaN in a row of x makes that row of y NaN.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
+reflex_status reflex_matmul(const struct reflex_context *context,
+                            const struct reflex_matmul_params *params,
+                            reflex_stream stream);
+
+// Bytes of scratch that `reflex_matmul` needs for these params on this context; the workspace fields are not looked at.
+reflex_status reflex_matmul_workspace_size(const struct reflex_context *context,
+                                           const struct reflex_matmul_params *params,
+                                           size_t *bytes);
+
+// Whether `reflex_matmul` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_matmul_supported(const struct reflex_context *context, const struct reflex_matmul_params *params);
+
+// Name of the kernel that `reflex_matmul` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context,
+                                            const struct reflex_matmul_params *params,
+                                            const char **name);
+
+// Activation function of a gate, times an optional second operand.
+//
+// `y = f(gate) * up`, or `f(gate)` without `up`. SiLU: `f(x) = x / (1 + e^-x)`. GELU tanh:
+// `f(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`. GELU erf: `f(x) = x (1 + erf(x / sqrt 2)) / 2`.
+//
+// Shapes and types: see `reflex_activation_params`; every operand may have its own float type. Computed in f32, by forms
+// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN.
+//
+// Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
+// capturable, thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Shazeer, "GLU Variants Improve Transformer", 2020; Hendrycks and
+// Gimpel, "Gaussian Error Linear Units", 2016.
+reflex_status reflex_activation(const struct reflex_context *context,
+                                const struct reflex_activation_params *params,
+                                reflex_stream stream);
+
+// Whether `reflex_activation` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_activation_supported(const struct reflex_context *context,
+                                          const struct reflex_activation_params *params);
+
+// Name of the kernel that `reflex_activation` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_activation_selected_kernel(const struct reflex_context *context,
+                                                const struct reflex_activation_params *params,
+                                                const char **name);
+
+// Scaled sum: a residual, or a bias on every row.
+//
+// `y = a + scale * b`, rounded once in f32 (fused multiply-add), then to the type of `y`.
+//
+// Shapes and types: see `reflex_add_params`; every operand may have its own float type.
+//
+// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); no other overlap. No
+// workspace. Asynchronous on `stream`, capturable, thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
+reflex_status reflex_add(const struct reflex_context *context,
+                         const struct reflex_add_params *params,
+                         reflex_stream stream);
+
+// Whether `reflex_add` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_add_supported(const struct reflex_context *context, const struct reflex_add_params *params);
+
+// Name of the kernel that `reflex_add` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_add_selected_kernel(const struct reflex_context *context,
+                                         const struct reflex_add_params *params,
+                                         const char **name);
+
+// Index of the greatest element of each row.
+//
+// `ids[r] = min { i : x[r, i] = max_j x[r, j] }`; -0 equals 0; NaN counts as less than everything; 0 when a row is NaN
+// throughout. Then `counters[i] += 1` for every i, wrapping at 2^31.
+//
+// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
+// rows. What other launches read of them is ordered by the stream.
+//
+// Aliasing: none of `x`, `ids` and `counters` may overlap. No workspace. Asynchronous on `stream`, capturable,
+// thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
+reflex_status reflex_argmax(const struct reflex_context *context,
+                            const struct reflex_argmax_params *params,
+                            reflex_stream stream);
+
+// Whether `reflex_argmax` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_argmax_supported(const struct reflex_context *context, const struct reflex_argmax_params *params);
+
+// Name of the kernel that `reflex_argmax` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_argmax_selected_kernel(const struct reflex_context *context,
+                                            const struct reflex_argmax_params *params,
+                                            const char **name);
+
+// Attention of many queries over a contiguous cache: prefill, and appending to what is there.
+//
+// `y[b][i][h] = softmax(scale * q[b][i][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` that query `i` of `T`
+// sees, with `h' = h / (q_heads / kv_heads)`. `REFLEX_ATTENTION_CAUSAL`: keys `0 ..= length - T + i`, aligned to the end
+// of the sequence, so that the new tokens' keys are its last ones. `REFLEX_ATTENTION_FULL`: every key of the sequence.
+//
+// Shapes and types: see `reflex_attention_params`. Strides of the outer dimensions are free, rows are dense. Sums are
+// f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16 from
+// SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16 cache.
+// Other types and alignments are computed in f32, more slowly.
+//
+// A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
+// other; memory beyond a sequence's length is not read.
+//
+// Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
+// (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes that
+// are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein, "Online
+// normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
+reflex_status reflex_attention(const struct reflex_context *context,
+                               const struct reflex_attention_params *params,
+                               reflex_stream stream);
+
+// Whether `reflex_attention` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_attention_supported(const struct reflex_context *context,
+                                         const struct reflex_attention_params *params);
+
+// Name of the kernel that `reflex_attention` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
+// empty.
+reflex_status reflex_attention_selected_kernel(const struct reflex_context *context,
+                                               const struct reflex_attention_params *params,
+                                               const char **name);
+
+// Attention of one query per sequence over a contiguous cache: a decode step.
+//
+// `y[b][h] = softmax(scale * q[b][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` of the sequence, with
+// `h' = h / (q_heads / kv_heads)`.
+//
+// The query heads of a kv head are computed together, so that each key and value is read once for all of them (for up
+// to 16 of them; 8 outside the tensor core kernels). The keys of a sequence are shared among several blocks, whose
+// results a second launch puts together; how many depends on shapes and the device alone, so that a captured graph
+// stays right as `kv_lengths` grows, and each takes its part of the length that it finds there.
+//
+// Shapes and types: see `reflex_attention_decode_params`. Strides of the outer dimensions are free, rows are dense. Sums
+// are f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16
+// from SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16
+// cache. Other types and alignments are computed in f32.
+//
+// A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
+//
+// Aliasing: `y` may be exactly `q`; it overlaps nothing else. Workspace: see `reflex_attention_decode_workspace_size`;
+// its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
+// capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+// `REFLEX_UNSUPPORTED` (head sizes that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since
+// 0.1. Dao et al., "Flash-Decoding for long-context inference", 2023.
+reflex_status reflex_attention_decode(const struct reflex_context *context,
+                                      const struct reflex_attention_decode_params *params,
+                                      reflex_stream stream);
+
+// Bytes of scratch that `reflex_attention_decode` needs for these params on this context, from their shapes alone; the
+// workspace fields are not looked at. 0 where the keys are not split, and on the CPU backend.
+reflex_status reflex_attention_decode_workspace_size(const struct reflex_context *context,
+                                                     const struct reflex_attention_decode_params *params,
+                                                     size_t *bytes);
+
+// Whether `reflex_attention_decode` would take these params on this context: its own validation and selection, without
+// a launch.
+reflex_status reflex_attention_decode_supported(const struct reflex_context *context,
+                                                const struct reflex_attention_decode_params *params);
+
+// Name of the kernel that `reflex_attention_decode` would launch first: a static string, `"cpu"` on the CPU backend,
+// `"none"` when empty.
+reflex_status reflex_attention_decode_selected_kernel(const struct reflex_context *context,
+                                                      const struct reflex_attention_decode_params *params,
+                                                      const char **name);
+
+// Rows of a table, chosen by ids.
+//
+// `y[t] = scale * table[ids[t]]`; an id below 0 or not below `vocab` gives a row of NaN.
+//
+// Shapes and types: see `reflex_embedding_params`. Block formats are expanded bit for bit as the GGUF reference does,
+// multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are free.
+//
+// Alignment: elements; for block formats the table's data is 16-byte aligned, and for Q4_K and Q5_K its row stride.
+// `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`, capturable (the ids are read when
+// the kernel runs), thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
+reflex_status reflex_embedding(const struct reflex_context *context,
+                               const struct reflex_embedding_params *params,
+                               reflex_stream stream);
+
+// Whether `reflex_embedding` would take these params on this context: its own validation and selection, without a
+// launch.
+reflex_status reflex_embedding_supported(const struct reflex_context *context,
+                                         const struct reflex_embedding_params *params);
+
+// Name of the kernel that `reflex_embedding` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
+// empty.
+reflex_status reflex_embedding_selected_kernel(const struct reflex_context *context,
+                                               const struct reflex_embedding_params *params,
+                                               const char **name);
+
+// Rows of x times the transpose of a weight matrix: a linear layer.
+//
+// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`
+//
+// Shapes and types: see `reflex_matmul_params`. Sums are f32. Up to 8 rows, and any number with
+// `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32 too, of weights expanded to f32. More rows are multiplied on tensor
+// cores where there are any for it (SM 8.0): both factors are rounded to TF32 first, each by at most 2^-11 of itself.
+// `k = 0` gives bias + residual, or zeros.
+//
+// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many. It costs
+// the tensor cores: the weights are read again for every 8 rows.
+//
+// Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
+// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
+// free.
+//
+// Aliasing: `y` may be exactly `residual`; it overlaps nothing else. Workspace: see `reflex_matmul_workspace_size`.
+// Asynchronous on `stream`, capturable, thread-safe. A NaN in a row of x makes that row of y NaN.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
+reflex_status reflex_matmul(const struct reflex_context *context,
+                            const struct reflex_matmul_params *params,
+                            reflex_stream stream);
+
+// Bytes of scratch that `reflex_matmul` needs for these params on this context; the workspace fields are not looked at.
+reflex_status reflex_matmul_workspace_size(const struct reflex_context *context,
+                                           const struct reflex_matmul_params *params,
+                                           size_t *bytes);
+
+// Whether `reflex_matmul` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_matmul_supported(const struct reflex_context *context, const struct reflex_matmul_params *params);
+
+// Name of the kernel that `reflex_matmul` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context,
+                                            const struct reflex_matmul_params *params,
+                                            const char **name);
+
 // RMS norm of rows, with an optional residual sum before it.
 //
 // `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
@@ -909,6 +1183,78 @@ reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
                                           const struct reflex_norm_params *params,
                                           const char **name);
 
+// Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch.
+//
+// `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`; each pair (u, v) of a
+// head becomes `(u cos - v sin, v cos + u sin) * magnitude`. Pairs: see `REFLEX_ROPE_*`. Elements of a head from
+// `rotary_dim` on pass through. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
+// `positions[t]` without `slots`; a slot outside the cache is skipped. Of two tokens with one slot either may remain.
+//
+// Shapes and types: see `reflex_rope_params`; at least one of `q`, `k` and `v`; every operand may have its own type.
+// Operands may be views into one merged QKV buffer. The angle is reduced exactly: its error does not grow with the
+// position up to a million. Cosine, sine and rotation are f32; the cache gets the f32 value, rounded once.
+//
+// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
+// place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on
+// `stream`, capturable, thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Su et al., "RoFormer: Enhanced Transformer with Rotary Position
+// Embedding", 2021; Peng et al., "YaRN: Efficient Context Window Extension of Large Language Models", 2023.
+reflex_status reflex_rope(const struct reflex_context *context,
+                          const struct reflex_rope_params *params,
+                          reflex_stream stream);
+
+// Whether `reflex_rope` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_rope_supported(const struct reflex_context *context, const struct reflex_rope_params *params);
+
+// Name of the kernel that `reflex_rope` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
+                                          const struct reflex_rope_params *params,
+                                          const char **name);
+
+// Draws a token from each row of logits.
+//
+// In this order: NaN becomes minus infinity; `top_k` keeps that many greatest logits; `top_p` keeps the smallest set of
+// most probable tokens whose probability, under the softmax of what is left, reaches it; `min_p` keeps tokens with at
+// least that fraction of the greatest probability; the logits left are divided by `temperature`, and one token is drawn
+// from their softmax. Of equal logits the one of lower index counts as greater. Every filter keeps at least one token.
+// Temperature 0 takes the greatest logit. With infinite logits these alone are candidates, all equally probable; a row
+// without any logit above minus infinity gives 0.
+//
+// Exactly: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), sums are exact, and the
+// draw is `floor(r * sum / 2^64)` against the running sum in index order, with r the first 64 bits of Philox4x32-10 under
+// key `seed` and counter (row, step). The same params give the same tokens on every run, device and backend.
+//
+// Then `counters[i] += 1` for every i, wrapping at 2^31.
+//
+// Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
+// are no rows.
+//
+// Aliasing: `counters` may be exactly `steps`, of which this launch sees the old values; no other overlap. Workspace:
+// none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Holtzman et al., "The Curious Case of
+// Neural Text Degeneration", 2019; Nguyen et al., "Turning Up the Heat: Min-p Sampling", 2024; Salmon et al., "Parallel
+// Random Numbers: As Easy as 1, 2, 3", 2011.
+reflex_status reflex_sample(const struct reflex_context *context,
+                            const struct reflex_sample_params *params,
+                            reflex_stream stream);
+
+// Whether `reflex_sample` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_sample_supported(const struct reflex_context *context, const struct reflex_sample_params *params);
+
+// Bytes of scratch that `reflex_sample` needs for these params on this context; their `workspace` is not looked at.
+reflex_status reflex_sample_workspace_size(const struct reflex_context *context,
+                                           const struct reflex_sample_params *params,
+                                           size_t *bytes);
+
+// Name of the kernel that `reflex_sample` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_sample_selected_kernel(const struct reflex_context *context,
+                                            const struct reflex_sample_params *params,
+                                            const char **name);
+
 // RMS norm of rows, with an optional residual sum before it.
 //
 // `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
@@ -933,6 +1279,78 @@ reflex_status reflex_norm_supported(const struct reflex_context *context, const 
 reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
                                           const struct reflex_norm_params *params,
                                           const char **name);
+
+// Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch.
+//
+// `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`; each pair (u, v) of a
+// head becomes `(u cos - v sin, v cos + u sin) * magnitude`. Pairs: see `REFLEX_ROPE_*`. Elements of a head from
+// `rotary_dim` on pass through. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
+// `positions[t]` without `slots`; a slot outside the cache is skipped. Of two tokens with one slot either may remain.
+//
+// Shapes and types: see `reflex_rope_params`; at least one of `q`, `k` and `v`; every operand may have its own type.
+// Operands may be views into one merged QKV buffer. The angle is reduced exactly: its error does not grow with the
+// position up to a million. Cosine, sine and rotation are f32; the cache gets the f32 value, rounded once.
+//
+// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
+// place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on
+// `stream`, capturable, thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Su et al., "RoFormer: Enhanced Transformer with Rotary Position
+// Embedding", 2021; Peng et al., "YaRN: Efficient Context Window Extension of Large Language Models", 2023.
+reflex_status reflex_rope(const struct reflex_context *context,
+                          const struct reflex_rope_params *params,
+                          reflex_stream stream);
+
+// Whether `reflex_rope` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_rope_supported(const struct reflex_context *context, const struct reflex_rope_params *params);
+
+// Name of the kernel that `reflex_rope` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
+                                          const struct reflex_rope_params *params,
+                                          const char **name);
+
+// Draws a token from each row of logits.
+//
+// In this order: NaN becomes minus infinity; `top_k` keeps that many greatest logits; `top_p` keeps the smallest set of
+// most probable tokens whose probability, under the softmax of what is left, reaches it; `min_p` keeps tokens with at
+// least that fraction of the greatest probability; the logits left are divided by `temperature`, and one token is drawn
+// from their softmax. Of equal logits the one of lower index counts as greater. Every filter keeps at least one token.
+// Temperature 0 takes the greatest logit. With infinite logits these alone are candidates, all equally probable; a row
+// without any logit above minus infinity gives 0.
+//
+// Exactly: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), sums are exact, and the
+// draw is `floor(r * sum / 2^64)` against the running sum in index order, with r the first 64 bits of Philox4x32-10 under
+// key `seed` and counter (row, step). The same params give the same tokens on every run, device and backend.
+//
+// Then `counters[i] += 1` for every i, wrapping at 2^31.
+//
+// Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
+// are no rows.
+//
+// Aliasing: `counters` may be exactly `steps`, of which this launch sees the old values; no other overlap. Workspace:
+// none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Holtzman et al., "The Curious Case of
+// Neural Text Degeneration", 2019; Nguyen et al., "Turning Up the Heat: Min-p Sampling", 2024; Salmon et al., "Parallel
+// Random Numbers: As Easy as 1, 2, 3", 2011.
+reflex_status reflex_sample(const struct reflex_context *context,
+                            const struct reflex_sample_params *params,
+                            reflex_stream stream);
+
+// Whether `reflex_sample` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_sample_supported(const struct reflex_context *context, const struct reflex_sample_params *params);
+
+// Bytes of scratch that `reflex_sample` needs for these params on this context; their `workspace` is not looked at.
+reflex_status reflex_sample_workspace_size(const struct reflex_context *context,
+                                           const struct reflex_sample_params *params,
+                                           size_t *bytes);
+
+// Name of the kernel that `reflex_sample` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_sample_selected_kernel(const struct reflex_context *context,
+                                            const struct reflex_sample_params *params,
+                                            const char **name);
 
 // Fills `*out` with what the context's device is. The caller sets `out->struct_size`; no more than that is written.
 reflex_status reflex_get_device_info(const struct reflex_context *context, struct reflex_device_info *out);

@@ -20,7 +20,7 @@ template <class F, int WARPS_M, int MT> struct matmul_tile {
     static constexpr i32 BM = WARPS_M * MT * 16, THREADS = WARPS_M * 2 * WARP;
     static constexpr i32 X_PIECES = BM * TILE_K / 8 / THREADS, W_PIECES = TILE_N * TILE_K / 8 / THREADS;
 
-    struct shared {
+    struct alignas(16) shared {
         u32 x[2][BM * TILE_K];
         u32 w[2][TILE_N * TILE_K];
     };
@@ -160,7 +160,7 @@ template <class F, int WARPS_M, int MT> struct matmul_tile {
     }
 
     static __device__ __forceinline__ void run(const matmul_args &a) {
-        __shared__ __align__(16) shared tiles;
+        __shared__ shared tiles;
         // Blocks that read the same weights are neighbours: the second finds them in L2.
         matmul_tile tile{a, (i32)(blockIdx.x % (u32)a.row_groups) * BM, (i32)(blockIdx.x / (u32)a.row_groups) * TILE_N};
         float sum[MT][4][4] = {};

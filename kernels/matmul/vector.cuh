@@ -27,9 +27,28 @@ template <class F, int R, bool VEC> struct matmul_vector_sums {
         for (int o = 0; o < OUTPUTS; o++) v[o] = F::load(weight[o], c, a.k, VEC || a.weight_vec);
     }
 
-    __device__ __forceinline__ void add(const typename F::chunk (&v)[OUTPUTS], i32 c) {
+    // WIDE: x is F32. Two copies of the sums rather than a branch at each load, which would keep the loads apart.
+    template <bool WIDE> __device__ __forceinline__ void load_x(int r, i32 i, float (&xs)[8]) const {
+        if constexpr (!VEC) {
+            // Only a plain weight type can end inside a run.
 #pragma unroll
-        for (int p = 0; p < F::PIECES; p++) {
+            for (int e = 0; e < 8; e++) xs[e] = F::BLOCKS || i + e < a.k ? load1(x[r], WIDE ? (u32)F32 : a.x_type, i + e) : 0.0f;
+        } else if constexpr (WIDE) {
+            load8(x[r], F32, i, xs);
+        } else {
+            const uint4 v = *reinterpret_cast<const uint4 *>(x[r] + (i64)i * 2);
+            const u32 bits[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const float2 f = unpack2(bits[e], a.x_type);
+                xs[2 * e] = f.x, xs[2 * e + 1] = f.y;
+            }
+        }
+    }
+
+    template <bool WIDE> __device__ __forceinline__ void add_pieces(const typename F::chunk (&v)[OUTPUTS], i32 c, int first, int end) {
+#pragma unroll
+        for (int p = first; p < end; p++) {
             const i32 i = F::element(c, p);
             float w[OUTPUTS][8];
 #pragma unroll
@@ -37,18 +56,22 @@ template <class F, int R, bool VEC> struct matmul_vector_sums {
 #pragma unroll
             for (int r = 0; r < R; r++) {
                 float xs[8];
-                if constexpr (VEC) {
-                    load8(x[r], a.x_type, i, xs);
-                } else {
-                    // Only a plain weight type can end inside a run.
-#pragma unroll
-                    for (int e = 0; e < 8; e++) xs[e] = F::BLOCKS || i + e < a.k ? load1(x[r], a.x_type, i + e) : 0.0f;
-                }
+                load_x<WIDE>(r, i, xs);
 #pragma unroll
                 for (int o = 0; o < OUTPUTS; o++)
 #pragma unroll
                     for (int e = 0; e < 8; e++) sum[o][r] = fmaf(w[o][e], xs[e], sum[o][r]);
             }
+        }
+    }
+
+    __device__ __forceinline__ void add(const typename F::chunk (&v)[OUTPUTS], i32 c) {
+        // One row: all of its loads go out together. Several rows: those of one piece do, more would spill.
+        constexpr int TOGETHER = R == 1 && VEC ? F::PIECES : 1;
+#pragma unroll
+        for (int p = 0; p < F::PIECES; p += TOGETHER) {
+            if (a.x_type == F32) add_pieces<true>(v, c, p, p + TOGETHER);
+            else add_pieces<false>(v, c, p, p + TOGETHER);
         }
     }
 };

@@ -3,6 +3,7 @@
 
 use super::element::load_row;
 use crate::abi::Dtype;
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 /// Elements `first..first + out.len()` of a weight row. For block formats both ends are multiples of the block.
@@ -14,8 +15,8 @@ pub(crate) unsafe fn dequantize(row: *const u8, dtype: Dtype, first: usize, out:
     unsafe {
         match dtype {
             Dtype::F32 => out.copy_from_slice(std::slice::from_raw_parts(start.cast::<f32>(), out.len())),
-            Dtype::F16 => widen(start.cast::<f16>(), out, f16::to_f32),
-            Dtype::BF16 => widen(start.cast::<bf16>(), out, bf16::to_f32),
+            Dtype::F16 => std::slice::from_raw_parts(start.cast::<f16>(), out.len()).convert_to_f32_slice(out),
+            Dtype::BF16 => std::slice::from_raw_parts(start.cast::<bf16>(), out.len()).convert_to_f32_slice(out),
             Dtype::Q4_0 => blocks(start, out, q4_0),
             Dtype::Q8_0 => blocks(start, out, q8_0),
             Dtype::Q4_K => blocks(start, out, q4_k),
@@ -23,13 +24,6 @@ pub(crate) unsafe fn dequantize(row: *const u8, dtype: Dtype, first: usize, out:
             Dtype::Q6_K => blocks(start, out, q6_k),
             Dtype::I32 => load_row(start, dtype, out),
         }
-    }
-}
-
-unsafe fn widen<T: Copy>(from: *const T, out: &mut [f32], to_f32: impl Fn(T) -> f32) {
-    let from = unsafe { std::slice::from_raw_parts(from, out.len()) };
-    for (value, &bits) in out.iter_mut().zip(from) {
-        *value = to_f32(bits);
     }
 }
 

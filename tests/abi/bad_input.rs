@@ -111,7 +111,7 @@ fn every_export_survives_null_and_nonsense() {
     refuses(reflex_sample_workspace_size(null(), &p, &mut bytes), INVALID, &["context is NULL"]);
 
     see("reflex_context_create");
-    let mut context = null_mut();
+    let mut context: *mut reflex_context = null_mut();
     refuses(reflex_context_create(null(), null_mut()), INVALID, &["out is NULL"]);
     let create = |change: &dyn Fn(&mut reflex_context_params)| {
         let mut p = reflex_context_params {

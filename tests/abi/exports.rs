@@ -36,6 +36,8 @@ fn library_header_and_list_agree() {
     if std::env::var_os("REFLEX_UPDATE_HEADER").is_some() {
         let text: String = exported.iter().map(|name| format!("{name}\n")).collect();
         std::fs::write(&path, text).expect("write");
+        // The header is being written by another test just now.
+        return;
     }
     let listed: BTreeSet<String> = std::fs::read_to_string(&path)
         .expect("tests/abi/exports.txt")

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 fn generate() -> String {
     let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
     let bindings = cbindgen::Builder::new()
-        .with_src(root().join("src/lib.rs"))
         .with_config(config);
     let bindings = sources(&root().join("src"))
         .into_iter()

@@ -1,5 +1,5 @@
 //! What the test suites share: contexts, guarded buffers, and the parity run that every op goes through.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod blocks;
 mod buffer;

@@ -1,0 +1,20 @@
+// How fast the weights can be read at best, to compare the decode speed with.
+#pragma once
+
+#include <string>
+
+#include "device.h"
+#include "model_file.h"
+
+namespace llm {
+
+struct bandwidth {
+    double bytes_per_second;  // 0 when unknown
+    std::string origin;       // "nominal", or how it was measured
+};
+
+// CPU backend: measured, by reading the weights with one thread per core. CUDA: what the driver's memory clock and bus width give, or
+// measured by copying within the device where the driver does not tell them.
+bandwidth find_bandwidth(const device &owner, const model_tensors &tensors);
+
+}  // namespace llm

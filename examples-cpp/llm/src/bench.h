@@ -1,0 +1,29 @@
+// Speed of prefill and decode, as medians of repetitions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bandwidth.h"
+#include "engine.h"
+#include "model_file.h"
+
+namespace llm {
+
+struct bench_result {
+    std::string test;          // "prefill" or "decode"
+    uint32_t tokens;           // processed in one repetition
+    uint32_t depth;            // tokens in the cache before
+    double tokens_per_second;  // median
+    double slowest, fastest;   // of the repetitions
+    size_t repetitions;
+    double floor_fraction;  // decode: share of the time that reading the weights alone would take; otherwise 0
+};
+
+// Prefill of 512 and 2048 tokens and decode behind several lengths of context, as far as the model's context reaches. `done` is told each
+// result as it comes.
+std::vector<bench_result> run_bench(engine &model, const model_config &config, uint64_t bytes_per_token,
+                                    const bandwidth &memory, void (*done)(const bench_result &));
+
+}  // namespace llm

@@ -1,0 +1,80 @@
+// The decoder of llama, qwen2 and qwen3 as a sequence of launches.
+#pragma once
+
+#include <cstdint>
+
+#include "device.h"
+#include "memory_plan.h"
+#include "model_file.h"
+#include "weights.h"
+
+namespace llm {
+
+struct sampling {
+    float temperature = 0.0f;  // 0: greedy
+    uint32_t top_k = 0;
+    float top_p = 1.0f, min_p = 0.0f;
+    uint64_t seed = 0;
+};
+
+class decoder {
+public:
+    // The arguments have to outlive this object.
+    decoder(const device &owner, const model_config &config, const model_tensors &tensors, const weights &stored,
+            const sampling &how)
+        : owner_(owner), config_(config), tensors_(tensors), weights_(stored), sampling_(how) {}
+
+    // The scratch that the largest launch of a run of this shape needs. Asks the library about every launch, so that what it does
+    // not support is known before anything is allocated; throws reflex::error then.
+    uint64_t measure_workspace(const run_shape &shape);
+
+    // The block of device memory that the launches work in, laid out by `layout`.
+    void use(uint8_t *base, const run_shape &shape, const run_layout &layout);
+
+    // `rows` tokens from ids and positions into `hidden`, their keys and values into the cache. `counters` holds the last
+    // position and the length of the cache with these rows.
+    void prefill(uint32_t rows);
+    // The logits of `count` rows of `hidden` from `first` on.
+    void head(uint32_t first, uint32_t count);
+    // Picks `token` by the first row of logits and advances the counters.
+    void draw();
+    // One step of decoding: `token` at its counters' position, through to the next `token`.
+    void step();
+
+private:
+    enum class attention_path { prefill, decode };
+
+    void layers(uint32_t rows, const reflex_tensor &positions, attention_path path);
+    void attend(const layer_tensors &layer, uint32_t index, uint32_t rows, const reflex_tensor &positions,
+                attention_path path);
+    void feed_forward(const layer_tensors &layer, uint32_t rows);
+
+    void embed(const reflex_tensor &ids, uint32_t rows);
+    void norm(const reflex_tensor &x, const gguf_tensor *weight, const reflex_tensor &y);
+    void matmul(const reflex_tensor &x, const gguf_tensor *weight, const gguf_tensor *bias,
+                const reflex_tensor &residual, const reflex_tensor &y);
+
+    // Launches, or in a measuring pass asks for support and scratch.
+    template <typename Params, typename Run, typename Supported>
+    void launch(const Params &params, Run run, Supported supported);
+    template <typename Params, typename Run, typename Supported, typename WorkspaceSize>
+    void launch(Params &params, Run run, Supported supported, WorkspaceSize workspace_size);
+
+    reflex_tensor activation(uint64_t offset, uint32_t rows, uint64_t width) const;
+    reflex_tensor heads(uint64_t offset, uint32_t rows, uint32_t count) const;
+    reflex_tensor integers(uint64_t offset, uint32_t count) const;
+    reflex_tensor cache(uint32_t layer, bool values, uint32_t rank) const;
+
+    const device &owner_;
+    const model_config &config_;
+    const model_tensors &tensors_;
+    const weights &weights_;
+    const sampling sampling_;
+    uint8_t *base_ = nullptr;
+    run_shape shape_{};
+    run_layout layout_{};
+    bool measuring_ = false;
+    uint64_t workspace_ = 0;
+};
+
+}  // namespace llm

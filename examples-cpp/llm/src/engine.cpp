@@ -1,0 +1,131 @@
+#include "engine.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+namespace llm {
+
+engine::engine(const device &owner, const mapped_file &file, const model_config &config, const model_tensors &tensors,
+               const run_shape &shape, const sampling &how, bool use_graph)
+    : owner_(owner), config_(config), weights_(owner, file, tensors), decoder_(owner, config, tensors, weights_, how) {
+    const uint64_t workspace = decoder_.measure_workspace(shape);
+    plan_ = plan_memory(config, tensors, shape, workspace);
+    const memory_state memory = owner.memory();
+    const std::string problem = why_not(plan_, memory.free, memory.total);
+    if (!problem.empty()) throw does_not_fit("the run " + problem);
+
+    reflex::check(reflex_context_preload(owner.context()));
+    weights_.load();
+    block_ = reflex::device_buffer(owner.owner(), plan_.layout.end);
+    staging_ = reflex::host_buffer(owner.owner(), slots * plan_.layout.inputs);
+    tokens_ = reflex::host_buffer(owner.owner(), slots * sizeof(token_id));
+    for (uint32_t i = 0; i < slots; ++i) {
+        staged_.emplace_back(owner.owner());
+        fetched_.emplace_back(owner.owner());
+    }
+    decoder_.use(at(0), shape, plan_.layout);
+    if (use_graph) graph_ = reflex::capture(owner.owner(), owner.stream(), [this] { decoder_.step(); });
+}
+
+engine::~engine() {
+    // Nothing may be in flight when the buffers go, whatever brought us here.
+    reflex_stream_synchronize(owner_.context(), owner_.stream());
+}
+
+void engine::rewind(uint32_t length) {
+    if (length > length_)
+        throw std::logic_error("rewind to " + std::to_string(length) + ", the sequence has " + std::to_string(length_) +
+                               " tokens");
+    length_ = length;
+}
+
+void engine::append(const token_id *tokens, size_t count) {
+    if (count > context() - length_)
+        throw std::length_error(std::to_string(count) + " tokens do not fit behind " + std::to_string(length_) +
+                                " in a context of " + std::to_string(context()));
+    while (count > 0) {
+        const auto rows = static_cast<uint32_t>(std::min<size_t>(count, plan_.shape.batch));
+        append_batch(tokens, rows);
+        tokens += rows;
+        count -= rows;
+    }
+}
+
+uint8_t *engine::stage() {
+    const uint32_t index = uploads_++ % slots;
+    staged_[index].synchronize();
+    return static_cast<uint8_t *>(staging_.get()) + index * plan_.layout.inputs;
+}
+
+void engine::upload(uint64_t from) {
+    const uint32_t index = (uploads_ - 1) % slots;
+    const uint8_t *host = static_cast<const uint8_t *>(staging_.get()) + index * plan_.layout.inputs;
+    owner_.copy(at(from), host + from, plan_.layout.inputs - from);
+    staged_[index].record(owner_.stream());
+}
+
+void engine::stage_counters(uint8_t *slot, uint32_t position) {
+    auto *counters = reinterpret_cast<int32_t *>(slot + plan_.layout.counters);
+    counters[0] = static_cast<int32_t>(position);
+    counters[1] = static_cast<int32_t>(position) + 1;
+}
+
+void engine::append_batch(const token_id *tokens, uint32_t count) {
+    uint8_t *slot = stage();
+    std::copy_n(tokens, count, reinterpret_cast<token_id *>(slot + plan_.layout.ids));
+    auto *positions = reinterpret_cast<int32_t *>(slot + plan_.layout.positions);
+    std::iota(positions, positions + count, static_cast<int32_t>(length_));
+    length_ += count;
+    last_batch_ = count;
+    stage_counters(slot, length_ - 1);
+    upload(plan_.layout.ids);
+    decoder_.prefill(count);
+}
+
+const float *engine::logits(uint32_t first, uint32_t count) {
+    host_logits_.resize(uint64_t{count} * config_.vocab);
+    decoder_.head(first, count);
+    owner_.copy(host_logits_.data(), at(plan_.layout.logits), host_logits_.size() * sizeof(float));
+    owner_.synchronize();
+    return host_logits_.data();
+}
+
+void engine::draw_first() {
+    decoder_.head(last_batch_ - 1, 1);
+    decoder_.draw();
+}
+
+void engine::set_next(token_id token) {
+    uint8_t *slot = stage();
+    *reinterpret_cast<token_id *>(slot + plan_.layout.token) = token;
+    stage_counters(slot, length_);
+    upload(plan_.layout.token);
+}
+
+void engine::step() {
+    if (length_ >= context())
+        throw std::length_error("the context of " + std::to_string(context()) + " tokens is full");
+    ++length_;
+    if (graph_) {
+        graph_.launch(owner_.stream());
+    } else {
+        decoder_.step();
+    }
+}
+
+void engine::request_token() {
+    if (requested_ - waited_ >= slots) throw std::logic_error("more tokens requested than slots");
+    const uint32_t index = requested_++ % slots;
+    owner_.copy(token_slot(index), at(plan_.layout.token), sizeof(token_id));
+    fetched_[index].record(owner_.stream());
+}
+
+token_id engine::wait_token() {
+    if (waited_ == requested_) throw std::logic_error("no token requested");
+    const uint32_t index = waited_++ % slots;
+    fetched_[index].synchronize();
+    return *token_slot(index);
+}
+
+}  // namespace llm

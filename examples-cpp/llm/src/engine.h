@@ -1,0 +1,89 @@
+// One sequence of tokens on one device: its cache, prefill in batches, and a decode step that is recorded once and replayed.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+#include "decoder.h"
+#include "device.h"
+#include "mapped_file.h"
+#include "memory_plan.h"
+#include "model_file.h"
+#include "tokenizer.h"
+#include "weights.h"
+
+namespace llm {
+
+// The device cannot hold the run; the message has the figures.
+class does_not_fit : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+class engine {
+public:
+    // Plans the memory, throws does_not_fit or reflex::error before any of it is allocated, then loads the weights. The arguments have
+    // to outlive this object.
+    engine(const device &owner, const mapped_file &file, const model_config &config, const model_tensors &tensors,
+           const run_shape &shape, const sampling &how, bool use_graph);
+    ~engine();
+
+    const memory_plan &plan() const { return plan_; }
+    bool weights_mapped() const { return weights_.mapped(); }
+    size_t graph_nodes() const { return graph_ ? graph_.nodes() : 0; }
+    // Device memory that this object holds, mapped weights not counted.
+    uint64_t allocated() const { return plan_.layout.end + (weights_.mapped() ? 0 : plan_.weights); }
+
+    uint32_t length() const { return length_; }
+    uint32_t context() const { return plan_.shape.context; }
+
+    // Forgets the tokens from `length` on.
+    void rewind(uint32_t length);
+    // Appends tokens to the sequence, as many batches as it takes.
+    void append(const token_id *tokens, size_t count);
+    // Logits of `count` rows of the last batch from `first` on, in host memory; valid until the next call.
+    const float *logits(uint32_t first, uint32_t count);
+
+    // Queues the choice of a token after the last one appended. It becomes the next to decode.
+    void draw_first();
+    // Sets the next token to decode from the host.
+    void set_next(token_id token);
+    // Queues a decode step: the next token goes into the sequence, and a new next token is drawn, all on the device.
+    void step();
+
+    // A step may be queued before the token of the one before it has been looked at: two tokens are kept.
+    void request_token();
+    token_id wait_token();
+    void synchronize() const { owner_.synchronize(); }
+    // How many steps it is worth to be ahead of the host: none on the CPU backend, where calls run at once.
+    uint32_t steps_ahead() const { return owner_.is_cpu() ? 0 : 1; }
+
+private:
+    void append_batch(const token_id *tokens, uint32_t count);
+    // A slot of page-locked memory laid out like the inputs on the device, once an earlier copy from it has ended.
+    uint8_t *stage();
+    // Queues the copy of [from, inputs) out of the slot of the last `stage`.
+    void upload(uint64_t from);
+    void stage_counters(uint8_t *slot, uint32_t position);
+    uint8_t *at(uint64_t offset) const { return static_cast<uint8_t *>(block_.get()) + offset; }
+    token_id *token_slot(uint32_t index) const { return static_cast<token_id *>(tokens_.get()) + index; }
+
+    static constexpr uint32_t slots = 2;
+
+    const device &owner_;
+    const model_config &config_;
+    weights weights_;
+    decoder decoder_;
+    memory_plan plan_;
+    reflex::device_buffer block_;
+    // Page-locked, `slots` of each: inputs on their way to the device, tokens on their way back. The events say when a copy has ended.
+    reflex::host_buffer staging_, tokens_;
+    std::vector<reflex::event> staged_, fetched_;
+    uint32_t uploads_ = 0, requested_ = 0, waited_ = 0;
+    reflex::graph graph_;
+    uint32_t length_ = 0, last_batch_ = 0;
+    std::vector<float> host_logits_;
+};
+
+}  // namespace llm

@@ -1,0 +1,23 @@
+// The tensor types a GGUF file can name, with the size of their blocks, so that a tensor's extent is checked whether or not
+// this engine can compute with its type.
+#pragma once
+
+#include <cstdint>
+
+namespace llm {
+
+struct ggml_type {
+    uint32_t id;
+    const char *name;
+    uint32_t block_elements;
+    uint32_t block_bytes;
+};
+
+// nullptr for ids that no GGUF version assigns or that were withdrawn (4, 5, 31 to 33, 36 to 38).
+const ggml_type *find_ggml_type(uint32_t id);
+
+namespace ggml_id {
+constexpr uint32_t f32 = 0, f16 = 1, q4_0 = 2, q8_0 = 8, q4_k = 12, q5_k = 13, q6_k = 14, bf16 = 30;
+}
+
+}  // namespace llm

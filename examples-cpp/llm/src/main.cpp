@@ -1,0 +1,186 @@
+// reflex-llm: a small language-model engine on reflex::infer.
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <system_error>
+
+#include <unistd.h>
+
+#include "bandwidth.h"
+#include "bench.h"
+#include "device.h"
+#include "engine.h"
+#include "generate.h"
+#include "gguf.h"
+#include "mapped_file.h"
+#include "model_file.h"
+#include "options.h"
+#include "perplexity.h"
+#include "report.h"
+#include "tokenizer.h"
+
+namespace {
+
+using namespace llm;
+
+constexpr uint32_t default_context = 4096;
+constexpr uint32_t perplexity_chunk = 512;
+
+reflex_backend backend_of(backend_choice choice) {
+    switch (choice) {
+        case backend_choice::cuda:
+            return REFLEX_BACKEND_CUDA;
+        case backend_choice::cpu:
+            return REFLEX_BACKEND_CPU;
+        case backend_choice::automatic:
+            break;
+    }
+    return REFLEX_BACKEND_AUTO;
+}
+
+void print(const std::string &text) {
+    if (text.empty()) return;
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+        throw std::system_error(errno, std::generic_category(), "cannot write to standard output");
+}
+
+// A line of progress that the next one replaces; nothing when nobody watches.
+void progress(const std::string &text) {
+    if (::isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\033[K%s", text.c_str());
+}
+
+uint32_t choose_context(const options &wanted, const model_config &config) {
+    if (wanted.context > config.context_length) {
+        throw std::invalid_argument("--ctx " + std::to_string(wanted.context) +
+                                    " is more than the model's context of " + std::to_string(config.context_length) +
+                                    " tokens");
+    }
+    const uint32_t context = wanted.context != 0 ? wanted.context : std::min(config.context_length, default_context);
+    return wanted.mode == run_mode::perplexity ? std::min(context, perplexity_chunk) : context;
+}
+
+class run {
+public:
+    explicit run(const options &wanted)
+        : options_(wanted),
+          file_(wanted.model),
+          gguf_(file_.data(), file_.size()),
+          config_(read_config(gguf_)),
+          tensors_(find_tensors(gguf_, config_)),
+          words_(gguf_) {
+        if (words_.size() != config_.vocab)
+            throw gguf_error("model: the vocabulary has " + std::to_string(words_.size()) + " tokens, the embedding " +
+                             std::to_string(config_.vocab) + " rows");
+    }
+
+    void operator()() {
+        switch (options_.mode) {
+            case run_mode::generate:
+                generate_text();
+                break;
+            case run_mode::perplexity:
+                score_text();
+                break;
+            case run_mode::bench:
+                bench();
+                break;
+            case run_mode::help:
+                break;
+        }
+    }
+
+private:
+    run_shape shape() const {
+        const uint32_t context = choose_context(options_, config_);
+        return {context, std::min(options_.batch, context),
+                options_.mode == run_mode::perplexity ? perplexity_logit_rows : 1};
+    }
+
+    // Calls `body` with the device and the engine made for the options.
+    template <typename Body>
+    void with_engine(const Body &body) {
+        progress("loading " + options_.model);
+        const auto start = std::chrono::steady_clock::now();
+        const device owner(backend_of(options_.backend), static_cast<int32_t>(options_.device));
+        const sampling how{options_.temperature, options_.top_k, options_.top_p, options_.min_p, options_.seed};
+        engine model(owner, file_, config_, tensors_, shape(), how,
+                     options_.graph && options_.mode != run_mode::perplexity);
+        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        progress("");
+        body(run_facts{owner, config_, tensors_, model, seconds}, model);
+    }
+
+    void generate_text() {
+        const std::vector<token_id> prompt = words_.encode(options_.prompt, true, options_.parse_control);
+        if (prompt.empty()) throw std::invalid_argument("the prompt has no tokens");
+        const uint32_t context = choose_context(options_, config_);
+        if (prompt.size() > context)
+            throw std::invalid_argument("the prompt has " + std::to_string(prompt.size()) + " tokens, the context " +
+                                        std::to_string(context));
+        with_engine([&](const run_facts &facts, engine &model) {
+            print(options_.prompt);
+            const generation result = llm::generate(model, words_, prompt, options_.predict, print);
+            if (::isatty(STDOUT_FILENO) != 0) print("\n");
+            report_generation(facts, result, find_bandwidth(facts.owner, tensors_));
+        });
+    }
+
+    void score_text() {
+        const std::string text = read_text_file(options_.text_file);
+        const uint32_t chunk = choose_context(options_, config_);
+        if (chunk < 4)
+            throw std::invalid_argument("--ctx " + std::to_string(chunk) +
+                                        " is too small a chunk to score, at least 4 are needed");
+        with_engine([&](const run_facts &facts, engine &model) {
+            const perplexity_result result =
+                measure_perplexity(model, words_, text, chunk, [](size_t done, size_t all) {
+                    progress("chunk " + std::to_string(done) + " of " + std::to_string(all));
+                });
+            progress("");
+            report_perplexity(facts, result);
+            char line[32];
+            std::snprintf(line, sizeof line, "%.4f\n", result.perplexity);
+            print(line);
+        });
+    }
+
+    void bench() {
+        with_engine([&](const run_facts &facts, engine &model) {
+            const bandwidth memory = find_bandwidth(facts.owner, tensors_);
+            report_bench_header(facts, memory);
+            const std::vector<bench_result> results =
+                run_bench(model, config_, tensors_.bytes_per_token(), memory, report_bench_row);
+            if (!options_.bench_json.empty()) write_bench_json(options_.bench_json, facts, memory, results);
+        });
+    }
+
+    const options options_;
+    const mapped_file file_;
+    const gguf gguf_;
+    const model_config config_;
+    const model_tensors tensors_;
+    const tokenizer words_;
+};
+
+}  // namespace
+
+int main(int argc, char **argv) {
+    try {
+        const options wanted = parse_options(argc, argv);
+        if (wanted.mode == run_mode::help) {
+            std::fputs(usage_text(), stdout);
+            return 0;
+        }
+        run{wanted}();
+        return 0;
+    } catch (const usage_error &error) {
+        std::fprintf(stderr, "reflex-llm: %s\n", error.what());
+        return 2;
+    } catch (const std::exception &error) {
+        std::fprintf(stderr, "reflex-llm: %s\n", error.what());
+        return 1;
+    }
+}

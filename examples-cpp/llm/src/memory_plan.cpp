@@ -1,0 +1,78 @@
+#include "memory_plan.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace llm {
+
+run_layout lay_out(const model_config &c, const run_shape &shape, uint64_t workspace) {
+    run_layout l{};
+    uint64_t end = 0;
+    const auto place = [&end](uint64_t elements, uint64_t element_bytes) {
+        const uint64_t start = end;
+        end += align_up(elements * element_bytes);
+        return start;
+    };
+    const auto rows = [&](uint64_t width) { return place(shape.batch * width, sizeof(float)); };
+    l.ids = place(shape.batch, sizeof(int32_t));
+    l.positions = place(shape.batch, sizeof(int32_t));
+    l.token = place(1, sizeof(int32_t));
+    l.counters = place(2, sizeof(int32_t));
+    l.inputs = end;
+    l.hidden = rows(c.hidden);
+    l.normed = rows(c.hidden);
+    l.q = rows(c.q_width());
+    l.attended = rows(c.q_width());
+    l.k = rows(c.kv_width());
+    l.v = rows(c.kv_width());
+    l.gate = rows(c.ffn);
+    l.up = rows(c.ffn);
+    l.activations_end = end;
+    l.logits = place(uint64_t{shape.logit_rows} * c.vocab, sizeof(float));
+    l.cache = end;
+    l.cache_part = align_up(shape.context * c.kv_width() * sizeof(uint16_t));
+    end += uint64_t{c.layers} * 2 * l.cache_part;
+    l.workspace = place(workspace, 1);
+    l.end = end;
+    return l;
+}
+
+memory_plan plan_memory(const model_config &c, const model_tensors &tensors, const run_shape &shape,
+                        uint64_t workspace) {
+    memory_plan plan{shape, lay_out(c, shape, workspace), 0, uint64_t{c.layers} * 2 * c.kv_width() * sizeof(uint16_t)};
+    for (const gguf_tensor *tensor : tensors.all) plan.weights += align_up(tensor->bytes);
+    return plan;
+}
+
+uint64_t memory_reserve(uint64_t total_memory) {
+    constexpr uint64_t least = 128ull << 20, most = 1ull << 30;
+    return std::clamp(total_memory / 32, least, most);
+}
+
+std::string bytes_text(uint64_t bytes) {
+    constexpr const char *units[] = {"B", "kB", "MB", "GB", "TB"};
+    auto value = static_cast<double>(bytes);
+    size_t unit = 0;
+    for (; value >= 1000.0 && unit + 1 < sizeof units / sizeof *units; ++unit) value /= 1000.0;
+    char text[32];
+    std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.2f %s", value, units[unit]);
+    return text;
+}
+
+std::string why_not(const memory_plan &plan, uint64_t free, uint64_t total) {
+    const uint64_t reserve = memory_reserve(total);
+    const uint64_t usable = free > reserve ? free - reserve : 0;
+    if (plan.total() <= usable) return {};
+    std::string out = "does not fit: " + bytes_text(plan.total()) + " needed (weights " + bytes_text(plan.weights) +
+                      ", KV cache " + bytes_text(plan.kv_cache()) + " for " + std::to_string(plan.shape.context) +
+                      " tokens, activations " + bytes_text(plan.activations()) + ", logits " +
+                      bytes_text(plan.logits()) + ", workspace " + bytes_text(plan.workspace()) + "), " +
+                      bytes_text(usable) + " usable (" + bytes_text(free) + " free of " + bytes_text(total) + ", " +
+                      bytes_text(reserve) + " kept in reserve)";
+    const uint64_t rest = plan.total() - plan.kv_cache();
+    const uint64_t tokens = rest < usable ? (usable - rest) / plan.cache_per_token / 64 * 64 : 0;
+    if (tokens >= 64) return out + "; --ctx " + std::to_string(tokens) + " would fit";
+    return out + (plan.weights > usable ? "; the weights alone are too large" : "; a smaller --batch may help");
+}
+
+}  // namespace llm

@@ -1,0 +1,222 @@
+#include "model_file.h"
+
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <unordered_set>
+
+namespace llm {
+namespace {
+
+[[noreturn]] void fail(const std::string &message) { throw gguf_error("model: " + message); }
+
+class key_reader {
+public:
+    key_reader(const gguf &file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
+
+    const gguf_value *find(const char *name) const { return file_.find(prefix_ + "." + name); }
+
+    uint32_t count(const char *name, uint32_t most) const {
+        file_.require(prefix_ + "." + name);
+        return count_or(name, 0, most);
+    }
+
+    uint32_t count_or(const char *name, uint32_t fallback, uint32_t most) const {
+        const gguf_value *value = find(name);
+        if (value == nullptr) return fallback;
+        const uint64_t number = value->as_unsigned();
+        if (number < 1 || number > most)
+            fail(prefix_ + "." + name + " is " + std::to_string(number) + ", must be 1 to " + std::to_string(most));
+        return static_cast<uint32_t>(number);
+    }
+
+    float positive_or(const char *name, float fallback) const {
+        const gguf_value *value = find(name);
+        if (value == nullptr) return fallback;
+        const auto number = static_cast<float>(value->as_float());
+        if (!std::isfinite(number) || number <= 0.0f)
+            fail(prefix_ + "." + name + " is " + std::to_string(number) + ", must be a positive number");
+        return number;
+    }
+
+private:
+    const gguf &file_;
+    std::string prefix_;
+};
+
+architecture read_architecture(const std::string &name) {
+    if (name == "llama") return architecture::llama;
+    if (name == "qwen2") return architecture::qwen2;
+    if (name == "qwen3") return architecture::qwen3;
+    fail("general.architecture is \"" + printable(name) + "\", only llama, qwen2 and qwen3 are supported");
+}
+
+void read_rope(const key_reader &keys, model_config &config) {
+    config.rope_neox = config.arch != architecture::llama;
+    config.rope_base = keys.positive_or("rope.freq_base", 10000.0f);
+    config.rope_dims = keys.count_or("rope.dimension_count", config.head_dim, config.head_dim);
+    if (config.rope_dims % 2 != 0)
+        fail(config.arch_name + ".rope.dimension_count is " + std::to_string(config.rope_dims) + ", must be even");
+    config.rope_scale = 1.0f;
+    if (const gguf_value *type = keys.find("rope.scaling.type")) {
+        const std::string_view scaling = type->as_string();
+        if (scaling == "linear") {
+            config.rope_scale = keys.positive_or("rope.scaling.factor", 1.0f);
+        } else if (scaling != "none") {
+            fail(config.arch_name + ".rope.scaling.type is \"" + printable(scaling) +
+                 "\", only none and linear are supported");
+        }
+    }
+}
+
+std::string shape_text(std::initializer_list<uint64_t> shape) {
+    std::string out = "[";
+    for (const uint64_t dimension : shape) out += (out.size() > 1 ? ", " : "") + std::to_string(dimension);
+    return out + "]";
+}
+
+// Looks tensors up by name, checks each, and keeps count so that a tensor nobody asked for is noticed.
+class tensor_finder {
+public:
+    tensor_finder(const gguf &file, model_tensors &out) : file_(file), out_(out) {}
+
+    // A matrix that is multiplied with: any type that reflex_matmul reads.
+    const gguf_tensor *matrix(const std::string &name, uint64_t columns, uint64_t rows) {
+        constexpr uint32_t types[] = {ggml_id::f32,  ggml_id::f16,  ggml_id::bf16, ggml_id::q4_0,
+                                      ggml_id::q8_0, ggml_id::q4_k, ggml_id::q5_k, ggml_id::q6_k};
+        const gguf_tensor *tensor = require(name, {columns, rows});
+        if (std::find(std::begin(types), std::end(types), tensor->type->id) == std::end(types)) {
+            fail("tensor " + tensor->describe() +
+                 " has a type that is not supported; supported are F32, F16, BF16, Q4_0, Q8_0, Q4_K, Q5_K and Q6_K");
+        }
+        return tensor;
+    }
+    const gguf_tensor *matrix_or_null(const std::string &name, uint64_t columns, uint64_t rows) {
+        return file_.find_tensor(name) == nullptr ? nullptr : matrix(name, columns, rows);
+    }
+
+    // A norm weight, a bias or frequency factors: always F32 in GGUF.
+    const gguf_tensor *vector(const std::string &name, uint64_t length) {
+        const gguf_tensor *tensor = require(name, {length});
+        if (tensor->type->id != ggml_id::f32) fail("tensor " + tensor->describe() + " must be F32");
+        return tensor;
+    }
+    const gguf_tensor *vector_or_null(const std::string &name, uint64_t length) {
+        return file_.find_tensor(name) == nullptr ? nullptr : vector(name, length);
+    }
+
+    void refuse_unused() const {
+        for (const gguf_tensor &tensor : file_.tensors()) {
+            if (used_.count(&tensor) == 0)
+                fail("tensor " + tensor.describe() +
+                     " is none that this architecture has; the model needs an engine that knows it");
+        }
+    }
+
+private:
+    const gguf_tensor *require(const std::string &name, std::initializer_list<uint64_t> shape) {
+        const gguf_tensor *tensor = file_.find_tensor(name);
+        if (tensor == nullptr) fail("tensor " + name + " is missing");
+        // Trailing ones add nothing: some writers keep vectors as matrices of one row.
+        const bool ranks_agree = std::all_of(tensor->shape + shape.size(), tensor->shape + 4,
+                                             [](uint64_t dimension) { return dimension == 1; });
+        if (!ranks_agree || !std::equal(shape.begin(), shape.end(), tensor->shape))
+            fail("tensor " + tensor->describe() + " must have shape " + shape_text(shape));
+        if (used_.insert(tensor).second) out_.all.push_back(tensor);
+        return tensor;
+    }
+
+    const gguf &file_;
+    model_tensors &out_;
+    std::unordered_set<const gguf_tensor *> used_;
+};
+
+layer_tensors find_layer(tensor_finder &find, const model_config &c, uint32_t index) {
+    const std::string prefix = "blk." + std::to_string(index) + ".";
+    const bool head_norms = c.arch == architecture::qwen3;
+    layer_tensors t{};
+    t.attn_norm = find.vector(prefix + "attn_norm.weight", c.hidden);
+    t.q = find.matrix(prefix + "attn_q.weight", c.hidden, c.q_width());
+    t.k = find.matrix(prefix + "attn_k.weight", c.hidden, c.kv_width());
+    t.v = find.matrix(prefix + "attn_v.weight", c.hidden, c.kv_width());
+    t.q_bias = find.vector_or_null(prefix + "attn_q.bias", c.q_width());
+    t.k_bias = find.vector_or_null(prefix + "attn_k.bias", c.kv_width());
+    t.v_bias = find.vector_or_null(prefix + "attn_v.bias", c.kv_width());
+    t.q_norm = head_norms ? find.vector(prefix + "attn_q_norm.weight", c.head_dim) : nullptr;
+    t.k_norm = head_norms ? find.vector(prefix + "attn_k_norm.weight", c.head_dim) : nullptr;
+    t.output = find.matrix(prefix + "attn_output.weight", c.q_width(), c.hidden);
+    t.output_bias = find.vector_or_null(prefix + "attn_output.bias", c.hidden);
+    t.ffn_norm = find.vector(prefix + "ffn_norm.weight", c.hidden);
+    t.gate = find.matrix(prefix + "ffn_gate.weight", c.hidden, c.ffn);
+    t.up = find.matrix(prefix + "ffn_up.weight", c.hidden, c.ffn);
+    t.down = find.matrix(prefix + "ffn_down.weight", c.ffn, c.hidden);
+    return t;
+}
+
+}  // namespace
+
+model_config read_config(const gguf &file) {
+    model_config c{};
+    c.arch_name = std::string(file.require("general.architecture").as_string());
+    c.arch = read_architecture(c.arch_name);
+    if (const gguf_value *name = file.find("general.name")) c.name = std::string(name->as_string());
+
+    // Far above any real model, low enough that products of two stay far from overflow.
+    constexpr uint32_t most = 1u << 24;
+    const key_reader keys(file, c.arch_name);
+    c.layers = keys.count("block_count", 4096);
+    c.hidden = keys.count("embedding_length", most);
+    c.ffn = keys.count("feed_forward_length", most);
+    c.heads = keys.count("attention.head_count", 65536);
+    c.kv_heads = keys.count_or("attention.head_count_kv", c.heads, 65536);
+    if (c.heads % c.kv_heads != 0)
+        fail(c.arch_name + ".attention.head_count " + std::to_string(c.heads) + " is not a multiple of head_count_kv " +
+             std::to_string(c.kv_heads));
+    if (keys.find("attention.key_length") == nullptr && c.hidden % c.heads != 0)
+        fail(c.arch_name + ".embedding_length " + std::to_string(c.hidden) + " is not a multiple of head_count " +
+             std::to_string(c.heads));
+    c.head_dim = keys.count_or("attention.key_length", std::max(c.hidden / c.heads, 1u), 65536);
+    if (keys.count_or("attention.value_length", c.head_dim, 65536) != c.head_dim)
+        fail(c.arch_name + ".attention.value_length differs from key_length " + std::to_string(c.head_dim) +
+             ", which is not supported");
+    c.context_length = keys.count("context_length", 1u << 26);
+    c.rms_epsilon = keys.positive_or("attention.layer_norm_rms_epsilon", 1e-5f);
+    if (const gguf_value *experts = keys.find("expert_count")) {
+        if (experts->as_unsigned() != 0)
+            fail(c.arch_name + ".expert_count is " + std::to_string(experts->as_unsigned()) +
+                 ", mixtures of experts are not supported");
+    }
+    read_rope(keys, c);
+
+    const gguf_tensor *embedding = file.find_tensor("token_embd.weight");
+    if (embedding == nullptr) fail("tensor token_embd.weight is missing");
+    if (embedding->shape[1] > most)
+        fail("tensor " + embedding->describe() + " has more than " + std::to_string(most) + " rows");
+    c.vocab = static_cast<uint32_t>(embedding->shape[1]);
+    if (keys.count_or("vocab_size", c.vocab, most) != c.vocab)
+        fail("tensor " + embedding->describe() + " disagrees with " + c.arch_name + ".vocab_size");
+    return c;
+}
+
+model_tensors find_tensors(const gguf &file, const model_config &c) {
+    model_tensors out{};
+    tensor_finder find(file, out);
+    out.embedding = find.matrix("token_embd.weight", c.hidden, c.vocab);
+    out.rope_factors = find.vector_or_null("rope_freqs.weight", c.rope_dims / 2);
+    for (uint32_t i = 0; i < c.layers; ++i) out.layers.push_back(find_layer(find, c, i));
+    out.output_norm = find.vector("output_norm.weight", c.hidden);
+    const gguf_tensor *output = find.matrix_or_null("output.weight", c.hidden, c.vocab);
+    out.output = output != nullptr ? output : out.embedding;
+    find.refuse_unused();
+    return out;
+}
+
+uint64_t model_tensors::bytes() const {
+    uint64_t sum = 0;
+    for (const gguf_tensor *tensor : all) sum += tensor->bytes;
+    return sum;
+}
+
+uint64_t model_tensors::bytes_per_token() const { return bytes() - (output == embedding ? 0 : embedding->bytes); }
+
+}  // namespace llm

@@ -1,0 +1,177 @@
+#include "options.h"
+
+#include <cctype>
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <string_view>
+
+#include "mapped_file.h"
+
+namespace llm {
+namespace {
+
+[[noreturn]] void refuse(const std::string &message) { throw usage_error(message); }
+
+uint64_t parse_count(const std::string &name, const std::string &text, uint64_t least, uint64_t most) {
+    const std::string range = name + " takes a whole number from " + std::to_string(least) + " to " +
+                              std::to_string(most) + ", not \"" + text + "\"";
+    // strtoull would take a sign, white space and nothing at all.
+    if (text.empty() || !std::isdigit(static_cast<unsigned char>(text[0]))) refuse(range);
+    errno = 0;
+    char *end = nullptr;
+    const unsigned long long value = std::strtoull(text.c_str(), &end, 10);
+    if (errno != 0 || *end != '\0' || end != text.c_str() + text.size() || value < least || value > most) refuse(range);
+    return value;
+}
+
+float parse_real(const std::string &name, const std::string &text, float least, bool least_allowed, float most) {
+    char *end = nullptr;
+    const float value = std::strtof(text.c_str(), &end);
+    const bool plain = !text.empty() && text.find_first_not_of("0123456789.eE+-") == std::string::npos &&
+                       end == text.c_str() + text.size();
+    if (!plain || !std::isfinite(value) || value > most || value < least || (value == least && !least_allowed)) {
+        char range[96];
+        std::snprintf(range, sizeof range, " takes a number %s %g and at most %g, not \"",
+                      least_allowed ? "of at least" : "above", static_cast<double>(least), static_cast<double>(most));
+        refuse(name + range + text + "\"");
+    }
+    return value;
+}
+
+backend_choice parse_backend(const std::string &text) {
+    if (text == "auto") return backend_choice::automatic;
+    if (text == "cuda") return backend_choice::cuda;
+    if (text == "cpu") return backend_choice::cpu;
+    refuse("--backend takes auto, cuda or cpu, not \"" + text + "\"");
+}
+
+class parser {
+public:
+    parser(int argc, const char *const *argv) : argc_(argc), argv_(argv) {}
+
+    options run() {
+        while (at_ < argc_) take(argv_[at_++]);
+        if (out_.mode == run_mode::help) return out_;
+        if (out_.model.empty()) refuse("--model FILE is needed");
+        if (out_.mode != run_mode::generate && has_prompt_)
+            refuse("--prompt and --file go with neither --perplexity nor --bench");
+        if (out_.mode == run_mode::generate && !has_prompt_)
+            refuse("one of --prompt, --file, --perplexity and --bench is needed");
+        if (!out_.bench_json.empty() && out_.mode != run_mode::bench) refuse("--bench-json goes with --bench");
+        return out_;
+    }
+
+private:
+    void take(const std::string &name) {
+        if (name == "-m" || name == "--model") {
+            out_.model = value(name);
+            if (out_.model.empty()) refuse(name + " takes the name of a file");
+        } else if (name == "-p" || name == "--prompt") {
+            set_prompt(value(name));
+        } else if (name == "-f" || name == "--file") {
+            set_prompt(read_text_file(value(name)));
+        } else if (name == "-n" || name == "--n-predict") {
+            const std::string text = value(name);
+            out_.predict = text == "-1" ? -1 : static_cast<int32_t>(parse_count(name, text, 0, 1u << 30));
+        } else if (name == "-c" || name == "--ctx") {
+            out_.context = static_cast<uint32_t>(parse_count(name, value(name), 1, 1u << 26));
+        } else if (name == "--batch") {
+            out_.batch = static_cast<uint32_t>(parse_count(name, value(name), 1, 4096));
+        } else if (name == "--temp") {
+            out_.temperature = parse_real(name, value(name), 0.0f, true, 100.0f);
+        } else if (name == "--top-k") {
+            out_.top_k = static_cast<uint32_t>(parse_count(name, value(name), 0, std::numeric_limits<int32_t>::max()));
+        } else if (name == "--top-p") {
+            out_.top_p = parse_real(name, value(name), 0.0f, false, 1.0f);
+        } else if (name == "--min-p") {
+            out_.min_p = parse_real(name, value(name), 0.0f, true, 1.0f);
+        } else if (name == "-s" || name == "--seed") {
+            out_.seed = parse_count(name, value(name), 0, std::numeric_limits<uint64_t>::max());
+        } else if (name == "--backend") {
+            out_.backend = parse_backend(value(name));
+        } else if (name == "--device") {
+            out_.device = static_cast<uint32_t>(parse_count(name, value(name), 0, 1023));
+        } else if (name == "--no-graph") {
+            out_.graph = false;
+        } else if (name == "--special") {
+            out_.parse_control = true;
+        } else if (name == "--perplexity") {
+            out_.text_file = value(name);
+            set_mode(run_mode::perplexity);
+        } else if (name == "--bench") {
+            set_mode(run_mode::bench);
+        } else if (name == "--bench-json") {
+            out_.bench_json = value(name);
+            if (out_.bench_json.empty()) refuse(name + " takes the name of a file");
+        } else if (name == "-h" || name == "--help") {
+            out_.mode = run_mode::help;
+        } else {
+            refuse("unknown option \"" + name + "\"; --help lists them");
+        }
+    }
+
+    std::string value(const std::string &name) {
+        if (at_ >= argc_) refuse(name + " needs a value");
+        return argv_[at_++];
+    }
+
+    void set_prompt(std::string text) {
+        if (has_prompt_) refuse("--prompt and --file are given more than once");
+        has_prompt_ = true;
+        out_.prompt = std::move(text);
+    }
+
+    void set_mode(run_mode mode) {
+        if (out_.mode == run_mode::help) return;
+        if (out_.mode != run_mode::generate) refuse("--perplexity and --bench are given more than once");
+        out_.mode = mode;
+    }
+
+    int argc_;
+    const char *const *argv_;
+    int at_ = 1;
+    bool has_prompt_ = false;
+    options out_;
+};
+
+}  // namespace
+
+options parse_options(int argc, const char *const *argv) { return parser(argc, argv).run(); }
+
+const char *usage_text() {
+    return "usage: reflex-llm -m FILE (-p TEXT | -f FILE | --perplexity FILE | --bench) [options]\n"
+           "\n"
+           "  -m, --model FILE       GGUF v3 model: llama, qwen2 or qwen3\n"
+           "  -p, --prompt TEXT      text to continue\n"
+           "  -f, --file FILE        the same, from a file\n"
+           "  -n, --n-predict N      tokens to generate at most; -1: until the model ends or the context is full "
+           "(128)\n"
+           "  -c, --ctx N            context in tokens (what the model was made for, at most 4096)\n"
+           "      --batch N          rows per prefill step, 1 to 4096 (512)\n"
+           "      --special          read control tokens such as <|im_start|> in the prompt\n"
+           "      --temp T           0: always the likeliest token; above: sample at this temperature (0)\n"
+           "      --top-k K          sample among the K likeliest; 0: off (40)\n"
+           "      --top-p P          sample within this probability mass; 1: off (0.95)\n"
+           "      --min-p P          drop tokens below P times the likeliest; 0: off (0.05)\n"
+           "  -s, --seed N           seed of the sampler (0)\n"
+           "      --backend NAME     auto, cuda or cpu (auto)\n"
+           "      --device N         CUDA device (0)\n"
+           "      --no-graph         launch every kernel of a decode step instead of replaying a CUDA graph\n"
+           "      --perplexity FILE  score a text in chunks of the context, at most 512 tokens\n"
+           "      --bench            measure prefill and decode speed\n"
+           "      --bench-json FILE  also write the measurements as JSON\n"
+           "  -h, --help             this text\n"
+           "\n"
+           "Standard output receives the text alone; progress and figures go to standard error.\n"
+           "Exit status: 0 done, 1 failed, 2 wrong command line.\n";
+}
+
+std::string read_text_file(const std::string &path) {
+    const mapped_file file(path);
+    return {reinterpret_cast<const char *>(file.data()), file.size()};
+}
+
+}  // namespace llm

@@ -1,0 +1,31 @@
+// The little of Unicode that byte-level BPE needs: UTF-8 and three character classes (Unicode 16.0.0).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace llm {
+
+enum class char_class : uint8_t { other, letter, number, space };
+
+// \p{L}, \p{N}, and \s as the property White_Space.
+char_class classify(uint32_t code_point);
+
+struct utf8_char {
+    uint32_t code_point;  // `invalid` for a byte that starts no well-formed sequence
+    uint32_t bytes;       // at least 1
+
+    static constexpr uint32_t invalid = 0xFFFFFFFF;
+};
+
+// The character at text[at], at < text.size(). Overlong forms, surrogates and values above U+10FFFF are not well formed; an ill-formed
+// byte is one character of its own, so that every byte string splits into characters and no byte is lost.
+utf8_char decode_utf8(std::string_view text, size_t at);
+
+void append_utf8(std::string &out, uint32_t code_point);
+
+// How many bytes at the end of `text` begin a sequence that more bytes could complete (0 to 3).
+size_t incomplete_utf8_tail(std::string_view text);
+
+}  // namespace llm

@@ -1,0 +1,215 @@
+// The GGUF reader on well-formed files, and on files that lie: every one of them has to give gguf_error and nothing else.
+#include <memory>
+
+#include "check.h"
+#include "gguf_builder.h"
+
+using llm::gguf;
+using llm::gguf_error;
+using llm::gguf_type;
+using test::bytes;
+using test::gguf_builder;
+
+namespace {
+
+constexpr uint64_t huge = 0xFFFFFFFFFFFFFFFFull;
+
+// Parses a copy of exactly the right size on the heap, so that a sanitizer sees any read beyond the end.
+void parse(const std::vector<uint8_t> &file, size_t size) {
+    const std::unique_ptr<uint8_t[]> copy(new uint8_t[size]);
+    if (size != 0) std::memcpy(copy.get(), file.data(), size);
+    const gguf parsed(copy.get(), size);
+}
+
+void parse(const gguf_builder &builder) {
+    const std::vector<uint8_t> file = builder.build();
+    parse(file, file.size());
+}
+
+gguf_builder small() {
+    gguf_builder b;
+    b.string("general.architecture", "qwen3")
+        .u32("n", 7)
+        .f32("eps", 1e-6f)
+        .boolean("flag", 1)
+        .strings("tokens", {"a", "", "bc"})
+        .i32s("types", {1, -3});
+    bytes nested;
+    nested.put<uint32_t>(4).put<uint64_t>(2).put<uint32_t>(5).put<uint32_t>(6).put<uint32_t>(8).put<uint64_t>(1).string(
+        "x");
+    b.array("nested", gguf_type::array, 2, nested);
+    b.tensor("norm", {8}, 0, 0).tensor("w", {32, 4}, 8, 32).data(32 + 4 * 34);
+    return b;
+}
+
+void reads_what_was_written() {
+    const std::vector<uint8_t> file = small().build();
+    const gguf parsed(file.data(), file.size());
+    CHECK(parsed.require("general.architecture").as_string() == "qwen3");
+    CHECK(parsed.require("n").as_unsigned() == 7);
+    CHECK(parsed.require("eps").as_float() == static_cast<double>(1e-6f));
+    CHECK(parsed.require("flag").as_bool());
+    CHECK((parsed.require("tokens").as_strings() == std::vector<std::string_view>{"a", "", "bc"}));
+    CHECK((parsed.require("types").as_integers() == std::vector<int64_t>{1, -3}));
+    CHECK(parsed.require("nested").count == 2);
+    CHECK(parsed.find("absent") == nullptr);
+    CHECK(parsed.tensors().size() == 2);
+    const llm::gguf_tensor *w = parsed.find_tensor("w");
+    CHECK(w != nullptr && w->rank == 2 && w->shape[0] == 32 && w->shape[1] == 4 && w->shape[2] == 1 &&
+          w->bytes == 4 * 34);
+    CHECK(w != nullptr && w->data == file.data() + parsed.data_offset() + 32);
+    CHECK(w != nullptr && w->describe() == "w Q8_0 [32, 4]");
+    CHECK(parsed.data_offset() % 32 == 0);
+
+    CHECK_ERROR(gguf_error, parsed.require("absent"), "missing");
+    CHECK_ERROR(gguf_error, parsed.require("eps").as_unsigned(), "has type f32, must be an integer");
+    CHECK_ERROR(gguf_error, parsed.require("n").as_string(), "must be string");
+    CHECK_ERROR(gguf_error, parsed.require("n").as_bool(), "must be bool");
+    CHECK_ERROR(gguf_error, parsed.require("n").as_float(), "must be f32 or f64");
+    CHECK_ERROR(gguf_error, parsed.require("types").as_strings(), "has type array of i32");
+    CHECK_ERROR(gguf_error, parsed.require("tokens").as_integers(), "must be array of integers");
+    CHECK_ERROR(gguf_error, parsed.require("types").as_floats(), "must be array of f32");
+}
+
+void prints_nothing_but_text() {
+    CHECK(llm::printable("a\x1b[2J\n\xC3\xA9") == "a\\x1b[2J\\x0a\\xc3\\xa9");
+    CHECK(llm::printable(std::string(500, 'x')).size() == 83);
+}
+
+void refuses_every_truncation() {
+    const std::vector<uint8_t> file = small().build();
+    for (size_t size = 0; size < file.size(); ++size) {
+        bool refused = false;
+        try {
+            parse(file, size);
+        } catch (const gguf_error &) {
+            refused = true;
+        }
+        CHECK_MESSAGE(refused,
+                      "accepted when cut to " + std::to_string(size) + " of " + std::to_string(file.size()) + " bytes");
+    }
+    parse(file, file.size());
+}
+
+void refuses_headers() {
+    const gguf_builder b = small();
+    const auto parse_bytes = [](const std::vector<uint8_t> &file) { parse(file, file.size()); };
+    CHECK_ERROR(gguf_error, parse_bytes(b.build(3, "GGML")), "does not start with \"GGUF\"");
+    CHECK_ERROR(gguf_error, parse_bytes(b.build(1)), "version 1 is not read");
+    CHECK_ERROR(gguf_error, parse_bytes(b.build(2)), "version 2 is not read");
+    CHECK_ERROR(gguf_error, parse_bytes(b.build(4)), "version 4 is not read");
+    CHECK_ERROR(gguf_error, parse_bytes(b.build(0x03000000u)), "big-endian");
+    CHECK_ERROR(gguf_error, parse(small().claim(huge, 1)), "tensor count");
+    CHECK_ERROR(gguf_error, parse(small().claim(1, huge)), "metadata count");
+    CHECK_ERROR(gguf_error, parse(small().claim(1000000, 7)), "tensor count");
+    CHECK_ERROR(gguf_error, parse(small().claim(2, 9)), "GGUF:");  // the first tensor read as a pair
+    CHECK_ERROR(gguf_error, parse(small().claim(3, 7)), "GGUF:");  // a tensor read from padding and data
+}
+
+void refuses_values() {
+    const auto with = [](uint32_t type, const bytes &payload) { parse(gguf_builder().field("k", type, payload)); };
+    CHECK_ERROR(gguf_error, with(13, bytes().put<uint64_t>(0)), "unknown value type 13");
+    CHECK_ERROR(gguf_error, with(7, bytes().put<uint8_t>(2)), "must be 0 or 1");
+    CHECK_ERROR(gguf_error, with(8, bytes().put<uint64_t>(huge).raw("text")), "needs 18446744073709551615 bytes");
+    CHECK_ERROR(gguf_error, with(8, bytes().put<uint64_t>(100).raw("text without end")), "needs 100 bytes");
+    CHECK_ERROR(gguf_error, with(9, bytes().put<uint32_t>(99).put<uint64_t>(1).put<uint64_t>(0)),
+                "unknown value type 99");
+    for (const uint32_t element : {0u, 1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u, 9u, 10u, 11u, 12u}) {
+        for (const uint64_t count : {huge, huge / 8 + 1, huge / 12 + 1, uint64_t{1} << 61, uint64_t{1000}}) {
+            CHECK_ERROR(gguf_error, with(9, bytes().put(element).put(count).put<uint64_t>(0)), "claims");
+        }
+    }
+    CHECK_ERROR(gguf_error,
+                with(9, bytes().put<uint32_t>(7).put<uint64_t>(3).put<uint8_t>(1).put<uint8_t>(0).put<uint8_t>(9)),
+                "must be 0 or 1");
+    bytes deep;
+    for (int i = 0; i < 5000; ++i) deep.put<uint32_t>(9).put<uint64_t>(1);
+    CHECK_ERROR(gguf_error, with(9, deep.put<uint32_t>(0).put<uint64_t>(0)), "deep");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().u32("", 1)), "length 0");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().u32(std::string(65536, 'k'), 1)), "length 65536");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().u32("k\n", 1)), "printable");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().u32("k\xC3\xA9", 1)), "printable");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().u32("k", 1).u32("k", 2)), "occurs twice");
+
+    const std::vector<uint8_t> file = gguf_builder()
+                                          .field("big", gguf_type::u64, bytes().put<uint64_t>(huge))
+                                          .field("minus", gguf_type::i32, bytes().put<int32_t>(-1))
+                                          .build();
+    const gguf parsed(file.data(), file.size());
+    CHECK_ERROR(gguf_error, parsed.require("big").as_unsigned(), "out of range");
+    CHECK_ERROR(gguf_error, parsed.require("minus").as_unsigned(), "must not be negative");
+    CHECK(parsed.require("minus").as_integer() == -1);
+}
+
+void refuses_tensors() {
+    const auto with = [](const std::vector<uint64_t> &shape, uint32_t type, uint64_t offset) {
+        parse(gguf_builder().tensor("t", shape, type, offset).data(4096));
+    };
+    with({32, 2, 2, 2}, 0, 0);
+    CHECK_ERROR(gguf_error, with({}, 0, 0), "rank 0");
+    CHECK_ERROR(gguf_error, with({1, 1, 1, 1, 1}, 0, 0), "rank 5");
+    CHECK_ERROR(gguf_error, with({8, 0}, 0, 0), "equal to zero");
+    CHECK_ERROR(gguf_error, with({huge}, 0, 0), "more elements");
+    CHECK_ERROR(gguf_error, with({uint64_t{1} << 32, uint64_t{1} << 32}, 0, 0), "more elements");
+    CHECK_ERROR(gguf_error, with({uint64_t{1} << 62, 2}, 0, 0), "more elements");
+    CHECK_ERROR(gguf_error, with({uint64_t{1} << 62}, 0, 0), "overflows");
+    CHECK_ERROR(gguf_error, with({uint64_t{1} << 61}, 0, 0), "needs 9223372036854775808 bytes");
+    for (const uint32_t type : {4u, 5u, 31u, 33u, 38u, 42u, 0xFFFFFFFFu})
+        CHECK_ERROR(gguf_error, with({256}, type, 0), "unknown tensor type");
+    CHECK_ERROR(gguf_error, with({31}, 8, 0), "needs a multiple of 32");
+    CHECK_ERROR(gguf_error, with({128}, 12, 0), "needs a multiple of 256");
+    CHECK_ERROR(gguf_error, with({8}, 0, 16), "multiple of 32");
+    CHECK_ERROR(gguf_error, with({8}, 0, huge - 31), "the data section has 4096");
+    CHECK_ERROR(gguf_error, with({8}, 0, 4096), "the data section has 4096");
+    CHECK_ERROR(gguf_error, with({1025}, 0, 0), "needs 4100 bytes");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().tensor("", {8}, 0, 0).data(64)), "name of 0 bytes");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().tensor(std::string(65, 't'), {8}, 0, 0).data(64)), "name of 65 bytes");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().tensor("t", {8}, 0, 0).tensor("t", {8}, 0, 32).data(64)),
+                "occurs twice");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().tensor("a", {9}, 0, 0).tensor("b", {8}, 0, 32).data(64)), "overlap");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().tensor("b", {8}, 0, 32).tensor("a", {8}, 0, 32).data(64)), "overlap");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().tensor("a", {8}, 0, 0)), "the data section has 0");
+}
+
+void checks_alignment() {
+    for (const uint32_t bad : {0u, 1u, 4u, 24u, 0x80000001u})
+        CHECK_ERROR(gguf_error, parse(gguf_builder().u32("general.alignment", bad)), "power of two");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().string("general.alignment", "32")), "must be u32");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().u32("general.alignment", 0x80000000u).tensor("t", {8}, 0, 0).data(64)),
+                "the data section has 0");
+    const std::vector<uint8_t> file =
+        gguf_builder().u32("general.alignment", 256).tensor("t", {8}, 0, 0).data(32).build(3, "GGUF", 256);
+    const gguf parsed(file.data(), file.size());
+    CHECK(parsed.data_offset() == 256 && parsed.tensors()[0].data == file.data() + 256);
+    CHECK_ERROR(gguf_error, parse(gguf_builder().u32("general.alignment", 256).tensor("t", {8}, 0, 32).data(1024)),
+                "multiple of 256");
+}
+
+void knows_block_sizes() {
+    struct {
+        uint32_t id;
+        const char *name;
+        uint32_t elements, size;
+    } const expected[] = {{0, "F32", 1, 4},       {1, "F16", 1, 2},       {2, "Q4_0", 32, 18},
+                          {8, "Q8_0", 32, 34},    {12, "Q4_K", 256, 144}, {13, "Q5_K", 256, 176},
+                          {14, "Q6_K", 256, 210}, {30, "BF16", 1, 2},     {39, "MXFP4", 32, 17}};
+    for (const auto &e : expected) {
+        const llm::ggml_type *type = llm::find_ggml_type(e.id);
+        CHECK(type != nullptr && std::string(type->name) == e.name && type->block_elements == e.elements &&
+              type->block_bytes == e.size);
+    }
+}
+
+}  // namespace
+
+int main() {
+    reads_what_was_written();
+    prints_nothing_but_text();
+    refuses_every_truncation();
+    refuses_headers();
+    refuses_values();
+    refuses_tensors();
+    checks_alignment();
+    knows_block_sizes();
+    return test::summary();
+}

@@ -1,0 +1,83 @@
+// The command line: what is accepted, and the message for everything that is not. Usage: options_test EXISTING_FILE
+#include <system_error>
+#include <vector>
+#include "check.h"
+
+#include "options.h"
+
+using llm::options;
+using llm::usage_error;
+
+namespace {
+
+options parse(const std::vector<const char *> &arguments) {
+    std::vector<const char *> argv = {"reflex-llm"};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    return llm::parse_options(static_cast<int>(argv.size()), argv.data());
+}
+
+void accepts(const char *file) {
+    const options defaults = parse({"-m", "x", "-p", "hi"});
+    CHECK(defaults.model == "x" && defaults.prompt == "hi" && defaults.predict == 128 && defaults.temperature == 0.0f &&
+          defaults.graph && defaults.backend == llm::backend_choice::automatic);
+    const options all = parse({"--model",   "x",       "--prompt", "",        "--n-predict",
+                               "-1",        "--ctx",   "2048",     "--batch", "64",
+                               "--temp",    "0.8",     "--top-k",  "0",       "--top-p",
+                               "1",         "--min-p", "0",        "--seed",  "18446744073709551615",
+                               "--backend", "cpu",     "--device", "3",       "--no-graph",
+                               "--special"});
+    CHECK(all.predict == -1 && all.context == 2048 && all.batch == 64 && all.temperature == 0.8f && all.top_k == 0 &&
+          all.top_p == 1.0f && all.min_p == 0.0f && all.seed == 18446744073709551615u);
+    CHECK(all.backend == llm::backend_choice::cpu && all.device == 3 && !all.graph && all.parse_control &&
+          all.prompt.empty());
+    CHECK(parse({"-m", "x", "-f", file}).prompt.size() > 100);
+    CHECK(parse({"-m", "x", "--perplexity", "t"}).mode == llm::run_mode::perplexity);
+    CHECK(parse({"-m", "x", "--bench", "--bench-json", "o"}).mode == llm::run_mode::bench);
+    CHECK(parse({"--help"}).mode == llm::run_mode::help);
+    CHECK(parse({"--bench", "-h"}).mode == llm::run_mode::help);
+}
+
+void refuses() {
+    const auto with = [](std::vector<const char *> extra) {
+        extra.insert(extra.begin(), {"-m", "x", "-p", "hi"});
+        return parse(extra);
+    };
+    CHECK_ERROR(usage_error, parse({}), "--model FILE is needed");
+    CHECK_ERROR(usage_error, parse({"-m", ""}), "takes the name of a file");
+    CHECK_ERROR(usage_error, parse({"-m", "x"}), "one of --prompt");
+    CHECK_ERROR(usage_error, with({"--frobnicate"}), "unknown option \"--frobnicate\"");
+    CHECK_ERROR(usage_error, with({"stray"}), "unknown option \"stray\"");
+    CHECK_ERROR(usage_error, with({"-p", "again"}), "more than once");
+    CHECK_ERROR(usage_error, with({"--bench"}), "go with neither");
+    CHECK_ERROR(usage_error, with({"--perplexity", "t"}), "go with neither");
+    CHECK_ERROR(usage_error, with({"--bench-json", "o"}), "goes with --bench");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--bench", "--perplexity", "t"}), "more than once");
+    CHECK_ERROR(usage_error, with({"--backend", "gpu"}), "auto, cuda or cpu");
+    CHECK_ERROR(std::system_error, parse({"-m", "x", "-f", "/nonexistent/file"}), "/nonexistent/file");
+    for (const char *name : {"-m", "-p", "-f", "-n", "-c", "--batch", "--temp", "--top-k", "--top-p", "--min-p", "-s",
+                             "--backend", "--device", "--perplexity", "--bench-json"}) {
+        CHECK_ERROR(usage_error, parse({name}), "needs a value");
+    }
+    for (const char *name : {"-n", "-c", "--batch", "--top-k", "-s", "--device"}) {
+        for (const char *text : {"", "x", "1x", " 1", "+1", "-2", "1.5", "99999999999999999999999", "0x10"})
+            CHECK_ERROR(usage_error, with({name, text}), "takes a whole number");
+    }
+    for (const char *name : {"--temp", "--top-p", "--min-p"}) {
+        for (const char *text : {"", "x", "1x", " 1", "-0.5", "nan", "inf", "1e99", "0x1p2", "1.5.5"})
+            CHECK_ERROR(usage_error, with({name, text}), "takes a number");
+    }
+    CHECK_ERROR(usage_error, with({"-c", "0"}), "from 1");
+    CHECK_ERROR(usage_error, with({"--batch", "4097"}), "to 4096");
+    CHECK_ERROR(usage_error, with({"--top-p", "0"}), "above 0");
+    CHECK_ERROR(usage_error, with({"--min-p", "1.01"}), "at most 1");
+    CHECK_ERROR(usage_error, with({"--temp", "101"}), "at most 100");
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+    if (argc != 2) return 2;
+    accepts(argv[1]);
+    refuses();
+    return test::summary();
+}

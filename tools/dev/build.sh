@@ -1,0 +1,147 @@
+# shellcheck shell=bash disable=SC2154
+# Building, and the commands that build and run.
+
+cmake_build=$target/dev/cmake
+examples_build=$target/dev/examples
+prefix=$target/demo
+linker_flags=''
+demo_model=$root/examples-cpp/llm/models/tiny-qwen3-q4_k_m.gguf
+demo_prompt='If we have a string slice, we can pass'
+
+cargo_here() { "$root/cmake/cargo.sh" "$@"; }
+
+# configure SOURCE BUILD OPTION...: once for each set of options; CMake itself notices changed lists files.
+configure() {
+  local source=$1 build=$2
+  shift 2
+  local options=(-G Ninja -DCMAKE_MAKE_PROGRAM="$venv/bin/ninja" -DCMAKE_BUILD_TYPE=Release
+    -DCMAKE_EXE_LINKER_FLAGS="$linker_flags" "$@")
+  [ -f "$build/build.ninja" ] || rm -f "$build/.configured"
+  unless_done "$build/.configured" "$(printf '%s\n' "$source" "${CC-}" "${CXX-}" "${options[@]}" | sha256)" \
+    cmake --fresh -S "$source" -B "$build" "${options[@]}"
+}
+
+configure_library() {
+  configure "$root" "$cmake_build" -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib \
+    -DREFLEX_CARGO_TARGET_DIR="$CARGO_TARGET_DIR" -DREFLEX_CUDA="${REFLEX_CUDA-AUTO}" -DREFLEX_CUDA_ROOT="${REFLEX_CUDA_ROOT-}" \
+    -DREFLEX_CUDA_ARCHS="${REFLEX_CUDA_ARCHS-default}"
+}
+
+build_library() {
+  step "configuring the library" library-configure configure_library \
+    && step "building the library" library-build cmake --build "$cmake_build" --target reflex_infer_cargo \
+    && step "installing it into ${prefix#"$root/"}" library-install cmake --install "$cmake_build"
+}
+
+# build_example NAME: against the installed package, as a user of the library would.
+build_example() {
+  local name=$1 build=$examples_build/$1
+  # shellcheck disable=SC2016 # $ORIGIN is for the dynamic linker
+  configure "$root/examples-cpp/$name" "$build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_INSTALL_PREFIX="$prefix" \
+    '-DCMAKE_INSTALL_RPATH=$ORIGIN/../lib' && cmake --build "$build" && cmake --install "$build"
+}
+
+build_examples() {
+  local name
+  for name in quickstart llm; do
+    step "building examples-cpp/$name with find_package" "example-$name" build_example "$name" || return
+  done
+}
+
+build_demo() {
+  build_library && build_examples
+}
+
+build_cpp_tests() {
+  step "building the C++ tests" cpp-tests cmake --build "$cmake_build"
+}
+
+# arguments_after_dashes ARGS...: sets `arguments`; anything before `--` is a mistake.
+arguments_after_dashes() {
+  arguments=()
+  [ $# -gt 0 ] || return 0
+  [ "$1" = -- ] || die "unexpected argument \`$1\`; arguments for reflex-llm go after --"
+  shift
+  arguments=("$@")
+}
+
+run_llm() { "$prefix/bin/reflex-llm" --model "$demo_model" "$@"; }
+
+cmd_demo() {
+  arguments_after_dashes "$@"
+  setup
+  build_demo
+  printf '[%4d s] reflex-quickstart\n' "$SECONDS" >&2
+  "$prefix/bin/reflex-quickstart"
+  [ ${#arguments[@]} -gt 0 ] || arguments=(--prompt "$demo_prompt" --n-predict 96)
+  printf '[%4d s] reflex-llm --model %s %s\n' "$SECONDS" "${demo_model#"$root/"}" "${arguments[*]@Q}" >&2
+  run_llm "${arguments[@]}"
+}
+
+cmd_bench() {
+  arguments_after_dashes "$@"
+  setup
+  build_demo
+  run_llm --bench ${arguments[@]+"${arguments[@]}"}
+}
+
+# The test that compares the header writes it instead. That no test of this name ran would go unnoticed.
+write_header() {
+  local output
+  output=$(REFLEX_UPDATE_HEADER=1 cargo_here test --release --locked --test abi header_matches_the_sources)
+  printf '%s\n' "$output"
+  [[ $output == *' 1 passed;'* ]]
+}
+
+cmd_header() {
+  no_arguments "$@"
+  setup
+  step "writing include/reflex/infer.h" header write_header
+}
+
+c_sources() {
+  find "$root/kernels" "$root/include" "$root/tests" "$root/examples-cpp" -type f \
+    \( -name '*.cu' -o -name '*.cuh' -o -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp' \) \
+    ! -path '*/include/reflex/infer.h' -print0
+}
+
+shell_sources() {
+  printf '%s\0' "$root/dev" "$root/.ci/run"
+  find "$root/tools" "$root/cmake" "$root/tests" -name '*.sh' -print0
+}
+
+cmd_fmt() {
+  no_arguments "$@"
+  setup
+  need_wheels lint "fetching clang-format and shellcheck"
+  step "formatting Rust" fmt-rust cargo fmt
+  step "formatting C, C++ and CUDA" fmt-c format_c
+}
+
+cmd_lint() {
+  no_arguments "$@"
+  local failed=0
+  setup
+  need_wheels lint "fetching clang-format and shellcheck"
+  if cargo fmt --version >/dev/null 2>&1; then
+    step "Rust formatting" lint-fmt cargo fmt --check || failed=1
+  else
+    echo "         skipped: Rust formatting (rustup component add rustfmt)" >&2
+  fi
+  if cargo clippy --version >/dev/null 2>&1; then
+    step "clippy" lint-clippy cargo_here clippy --release --locked --all-targets -- -D warnings || failed=1
+  else
+    echo "         skipped: clippy (rustup component add clippy)" >&2
+  fi
+  step "C, C++ and CUDA formatting" lint-c check_c_format || failed=1
+  if have shellcheck; then
+    step "shell scripts" lint-shell check_shell || failed=1
+  else
+    echo "         skipped: shellcheck (not available for this machine)" >&2
+  fi
+  [ $failed -eq 0 ] || die "lint found something; ./dev fmt mends formatting"
+}
+
+check_c_format() { c_sources | xargs -0 clang-format --dry-run --Werror; }
+format_c() { c_sources | xargs -0 clang-format -i; }
+check_shell() { shell_sources | xargs -0 shellcheck; }

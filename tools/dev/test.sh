@@ -1,0 +1,107 @@
+# shellcheck shell=bash disable=SC2154
+# ./dev test: every runner, then one line that sums them up.
+
+passed=0 failed=0 skipped=0
+
+# count NAME PASSED FAILED SKIPPED STATUS: adds a runner's figures. One that fails and names no failure has crashed.
+count() {
+  local f=$3
+  if [ "$5" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
+  printf '         %-24s %4d passed, %d failed, %d skipped\n' "$1" "$2" "$f" "$4" >&2
+  passed=$((passed + $2)) failed=$((failed + f)) skipped=$((skipped + $4))
+}
+
+# One cargo call for all suites: a narrower one asks for other code generation and compiles the crates again.
+run_cargo_tests() {
+  local rc=0 suite p f s log=$logs/test-rust.log
+  step "cargo test" test-rust cargo_here test --release --locked --no-fail-fast || rc=$?
+  cargo_figures "$log" >"$log.figures"
+  while read -r p f s suite; do
+    count "$suite" "$p" "$f" "$s" 0
+  done <"$log.figures"
+  sed -n 's/^test \(.*[^ ]\) *\.\.\. FAILED$/         failed: \1/p' "$log" >&2
+  # For instance a test that does not compile.
+  if [ $rc -ne 0 ] && ! awk '$2 > 0 { found = 1 } END { exit !found }' "$log.figures"; then count cargo 0 1 0 $rc; fi
+}
+
+# One line for each suite: passed, failed, skipped, name. A suite that ends without a result has crashed.
+cargo_figures() {
+  awk '
+    function finish() { if (suite != "") print p, f + (results == 0), s, suite; p = f = s = results = 0 }
+    /^ +Running / { finish(); suite = $2 == "unittests" ? "units" : $2; sub(/^tests\//, "", suite); sub(/\/main\.rs$/, "", suite) }
+    /^ +Doc-tests / { finish(); suite = "documentation" }
+    /^test result: / { p += $4; f += $6; s += $8; results++ }
+    END { finish() }' "$1"
+}
+
+# run_ctest NAME BUILD
+run_ctest() {
+  local name=$1 build=$2 rc=0 report=$target/dev/junit/$1.xml
+  mkdir -p "${report%/*}"
+  rm -f "$report"
+  step "ctest: $name" "ctest-$name" ctest --test-dir "$build" --output-on-failure --no-tests=error -j 2 --output-junit "$report" || rc=$?
+  # shellcheck disable=SC2046
+  count "ctest $name" $(junit_figures "$report") $rc
+}
+
+junit_figures() {
+  [ -f "$1" ] || { echo 0 0 0 && return; }
+  python3 - "$1" <<'EOF'
+import sys, xml.etree.ElementTree as tree
+suite = tree.parse(sys.argv[1]).getroot().attrib
+total, failed = int(suite["tests"]), int(suite["failures"])
+skipped = int(suite["skipped"]) + int(suite["disabled"])
+print(total - failed - skipped, failed, skipped)
+EOF
+}
+
+# The kernels must also compile with JetPack 6's compiler. Images are cached by content, so a second run compiles none.
+compile_for_jetpack6() {
+  env -u REFLEX_CUDA_ROOT CARGO_TARGET_DIR="$target/cu126" REFLEX_CUDA=ON REFLEX_CUDA_ROOT="$cuda12" REFLEX_CUDA_ARCHS=87 \
+    "$root/cmake/cargo.sh" check --release --locked --lib
+}
+
+# The GPU does not run here: say so when the latest report from one is not about these sources.
+compare_gpu_reports() {
+  local report hash any=0
+  hash=$("$root/tools/tree-hash.sh" "$root")
+  for report in "$root"/benches/results/*/parity*.json; do
+    [ -f "$report" ] || continue
+    any=1
+    if [ "$(sed -n 's/^ *"tree": "\([0-9a-f]*\)".*/\1/p' "$report")" = "$hash" ]; then
+      printf '         %s is about these sources\n' "${report#"$root/"}" >&2
+    else
+      printf '\n*** %s IS NOT ABOUT THESE SOURCES: run ./dev gpu-bundle on that GPU ***\n\n' "${report#"$root/"}" >&2
+    fi
+  done
+  [ $any -eq 1 ] || printf '\n*** NO GPU PARITY REPORT UNDER benches/results/: run ./dev gpu-bundle on a GPU ***\n\n' >&2
+}
+
+run_all_tests() {
+  local rc=0 name
+  export REFLEX_PYTHON=$venv/bin/python
+  if ! build_demo || ! build_cpp_tests; then
+    count build 0 1 0 1
+    return
+  fi
+  if step "compiling the Rust tests" test-compile cargo_here test --release --locked --no-run; then
+    run_cargo_tests
+  else
+    count 'Rust tests' 0 1 0 1
+  fi
+  run_ctest package "$cmake_build"
+  for name in quickstart llm; do
+    run_ctest "$name" "$examples_build/$name"
+  done
+  step "compiling the kernels with NVRTC 12.6 for sm_87" jetpack6 compile_for_jetpack6 || rc=$?
+  count 'NVRTC 12.6, sm_87' $((rc == 0)) $((rc != 0)) 0 0
+}
+
+cmd_test() {
+  no_arguments "$@"
+  setup_tests
+  run_all_tests
+  compare_gpu_reports
+  printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+  [ "$failed" -eq 0 ]
+}
