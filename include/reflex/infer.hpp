@@ -40,6 +40,9 @@ template <typename P> struct params : P {
 
 using context_params = params<reflex_context_params>;
 using device_info = params<reflex_device_info>;
+using hardware_profile = params<reflex_hardware_profile>;
+using telemetry = params<reflex_telemetry>;
+using energy = params<reflex_energy>;
 using activation_params = params<reflex_activation_params>;
 using add_params = params<reflex_add_params>;
 using argmax_params = params<reflex_argmax_params>;
@@ -104,6 +107,9 @@ struct destroy_event {
 struct destroy_graph {
     void operator()(reflex_graph *g) const noexcept { reflex_graph_destroy(g); }
 };
+struct destroy_sampler {
+    void operator()(reflex_telemetry_sampler *s) const noexcept { reflex_telemetry_sampler_destroy(s); }
+};
 struct destroy_stream {
     const reflex_context *context = nullptr;
     void operator()(reflex_stream s) const noexcept { reflex_stream_destroy(context, s); }
@@ -128,6 +134,16 @@ public:
         device_info i;
         check(reflex_get_device_info(value_, &i));
         return i;
+    }
+    hardware_profile profile() const {
+        hardware_profile p;
+        check(reflex_get_hardware_profile(value_, &p));
+        return p;
+    }
+    reflex::telemetry telemetry() const {
+        reflex::telemetry t;
+        check(reflex_telemetry_read(value_, &t));
+        return t;
     }
     bool is_cuda() const {
         reflex_backend backend = REFLEX_BACKEND_CPU;
@@ -162,6 +178,20 @@ public:
 
 private:
     const reflex_context *context_;
+};
+
+/// Energy of an interval: `start`, the work, wait for the work, `stop`.
+class telemetry_sampler : public handle<reflex_telemetry_sampler *, detail::destroy_sampler> {
+  public:
+    explicit telemetry_sampler(const context &c, uint32_t period_ms = 50) {
+        check(reflex_telemetry_sampler_create(c.get(), period_ms, &value_));
+    }
+    void start() { check(reflex_telemetry_sampler_start(value_)); }
+    energy stop() {
+        energy e;
+        check(reflex_telemetry_sampler_stop(value_, &e));
+        return e;
+    }
 };
 
 /// A captured sequence of launches: `reflex::graph g = reflex::capture(ctx, stream, [&] { ... });`.

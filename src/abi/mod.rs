@@ -29,5 +29,5 @@ pub(crate) use context::Backend;
 pub(crate) use dtype::Dtype;
 pub(crate) use error::{Error, Result};
 pub(crate) use guard::guard;
-pub(crate) use params::{Params, out_pointer, read_params};
+pub(crate) use params::{Params, out_pointer, out_struct, read_params};
 pub(crate) use view::View;

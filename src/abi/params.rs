@@ -77,3 +77,40 @@ pub(crate) fn out_pointer<T>(function: &str, field: &str, pointer: *mut T) -> Re
     }
     Ok(())
 }
+
+/// A struct of the caller that the library fills: as much of it as the caller has room for.
+#[derive(Debug)]
+pub(crate) struct OutStruct<T> {
+    pointer: *mut T,
+    size: usize,
+}
+
+/// Checks the struct that `pointer` leads to, whose first field the caller has set to its size.
+pub(crate) fn out_struct<T: Params>(function: &str, field: &str, pointer: *mut T) -> Result<OutStruct<T>> {
+    out_pointer(function, field, pointer)?;
+    // SAFETY: the caller's struct starts with its own size.
+    let size = unsafe { pointer.cast::<u32>().read() } as usize;
+    if !(T::MIN_SIZE..=MAX_SIZE).contains(&size) {
+        return Err(Error::new(
+            REFLEX_ABI_MISMATCH,
+            format!(
+                "{function}: {field}->struct_size is {size}, expected {} to {MAX_SIZE}",
+                T::MIN_SIZE
+            ),
+        ));
+    }
+    Ok(OutStruct { pointer, size })
+}
+
+impl<T: Params> OutStruct<T> {
+    /// `value` but for its struct_size, which stays the caller's.
+    pub fn write(self, value: T) {
+        let head = size_of::<u32>();
+        let bytes = self.size.min(size_of::<T>()) - head;
+        // SAFETY: the caller's struct has `size` bytes, of which the first four are its size.
+        unsafe {
+            let from = (&raw const value).cast::<u8>().add(head);
+            std::ptr::copy_nonoverlapping(from, self.pointer.cast::<u8>().add(head), bytes);
+        }
+    }
+}

@@ -10,6 +10,7 @@ use crate::abi::{
 use crate::system::DeviceLimits;
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUfunction, CUlibrary};
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::sync::{Mutex, RwLock};
 
 /// Turing: the oldest generation the kernels are written for.
@@ -100,6 +101,29 @@ impl CudaBackend {
             libraries: Mutex::default(),
             kernels: RwLock::default(),
         })
+    }
+
+    /// `0000:65:00.0` for example: what tells the device to NVML.
+    pub fn pci_bus_id(&self) -> Option<String> {
+        let mut bytes = [0u8; 32];
+        check("cuDeviceGetPCIBusId", unsafe {
+            sys::cuDeviceGetPCIBusId(bytes.as_mut_ptr().cast(), bytes.len() as i32, self.device)
+        })
+        .ok()?;
+        let text = CStr::from_bytes_until_nul(&bytes).ok()?.to_str().ok()?;
+        (!text.is_empty()).then(|| text.to_string())
+    }
+
+    /// `GPU-` and 32 hexadecimal digits in five groups, as NVML writes it.
+    pub fn uuid(&self) -> Option<String> {
+        let mut uuid = sys::CUuuid { bytes: [0; 16] };
+        check("cuDeviceGetUuid", unsafe {
+            sys::cuDeviceGetUuid(&mut uuid, self.device)
+        })
+        .ok()?;
+        let hex: String = uuid.bytes.iter().map(|&byte| format!("{:02x}", byte as u8)).collect();
+        let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+        Some(format!("GPU-{}", groups.join("-")))
     }
 
     pub fn preload(&self) -> Result<()> {

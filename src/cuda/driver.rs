@@ -24,6 +24,14 @@ pub(super) fn open() -> Result<()> {
     .map_err(|message| Error::new(REFLEX_NO_DRIVER, message))
 }
 
+/// CUDA version of the driver: 1000 * major + 10 * minor.
+pub(crate) fn driver_version() -> Option<i32> {
+    open().ok()?;
+    let mut version = 0;
+    check("cuDriverGetVersion", unsafe { sys::cuDriverGetVersion(&mut version) }).ok()?;
+    Some(version)
+}
+
 fn code_name(code: CUresult) -> String {
     let mut text = std::ptr::null();
     // SAFETY: writes a pointer to a static string, or null for an unknown code.

@@ -1,8 +1,8 @@
+use super::telemetry::set_text;
 use crate::abi::{
-    Backend, Params, REFLEX_ABI_MISMATCH, REFLEX_BACKEND_CPU, REFLEX_BACKEND_CUDA, reflex_backend, reflex_context,
+    Backend, Params, REFLEX_BACKEND_CPU, REFLEX_BACKEND_CUDA, guard, out_struct, reflex_backend, reflex_context,
     reflex_status,
 };
-use crate::abi::{Error, guard, out_pointer};
 use std::ffi::c_char;
 
 /// What a kernel's launch depends on.
@@ -64,20 +64,9 @@ pub extern "C" fn reflex_get_device_info(
 ) -> reflex_status {
     const NAME: &str = "reflex_get_device_info";
     guard(|| {
-        out_pointer(NAME, "out", out)?;
+        let out = out_struct(NAME, "out", out)?;
         let context = reflex_context::get(NAME, context)?;
-        // SAFETY: the caller's struct starts with its own size.
-        let size = unsafe { out.cast::<u32>().read() } as usize;
-        if size < reflex_device_info::MIN_SIZE {
-            return Err(Error::new(
-                REFLEX_ABI_MISMATCH,
-                format!(
-                    "{NAME}: struct_size is {size}, expected {} or more",
-                    reflex_device_info::MIN_SIZE
-                ),
-            ));
-        }
-        let mut info = match &context.backend {
+        let info = match &context.backend {
             Backend::Cpu(cpu) => {
                 let limits = DeviceLimits {
                     sm_count: cpu.threads() as u32,
@@ -89,24 +78,14 @@ pub extern "C" fn reflex_get_device_info(
             }
             Backend::Cuda(cuda) => describe(REFLEX_BACKEND_CUDA, &cuda.name, &cuda.limits, cuda.total_memory),
         };
-        info.struct_size = size as u32;
-        let bytes = size.min(size_of::<reflex_device_info>());
-        // SAFETY: the caller's struct has `size` bytes.
-        unsafe { std::ptr::copy_nonoverlapping((&raw const info).cast::<u8>(), out.cast::<u8>(), bytes) };
+        out.write(info);
         Ok(())
     })
 }
 
 fn describe(backend: reflex_backend, name: &str, limits: &DeviceLimits, total_memory: u64) -> reflex_device_info {
-    let mut text = [0 as c_char; 128];
-    // Cut at a character's boundary, so that what is left is valid UTF-8.
-    let end = (0..text.len())
-        .rev()
-        .find(|&i| name.is_char_boundary(i.min(name.len())))
-        .unwrap_or(0);
-    for (to, &from) in text[..end].iter_mut().zip(name.as_bytes()) {
-        *to = from as c_char;
-    }
+    let mut text = [0; 128];
+    set_text(&mut text, name);
     reflex_device_info {
         struct_size: 0,
         backend,

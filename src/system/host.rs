@@ -1,24 +1,16 @@
 //! Facts about the host from procfs.
 
+use super::root::Root;
 use crate::abi::{Error, REFLEX_INTERNAL, Result};
 
 /// Available and total memory in bytes.
 pub(crate) fn host_memory() -> Result<(u64, u64)> {
-    let text = std::fs::read_to_string("/proc/meminfo")
-        .map_err(|e| Error::new(REFLEX_INTERNAL, format!("/proc/meminfo: {e}")))?;
-    let field = |name: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name))
-            .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
-            .map(|kib| kib * 1024)
-    };
-    match (field("MemAvailable:"), field("MemTotal:")) {
-        (Some(available), Some(total)) => Ok((available, total)),
-        _ => Err(Error::new(
+    Root::system().memory().ok_or_else(|| {
+        Error::new(
             REFLEX_INTERNAL,
-            "/proc/meminfo has no MemAvailable and MemTotal",
-        )),
-    }
+            "/proc/meminfo could not be read or has no MemAvailable and MemTotal",
+        )
+    })
 }
 
 /// The processor's name, `"CPU"` where the system does not tell.

@@ -5,7 +5,7 @@ use crate::support::*;
 use crate::{exports, paths};
 use reflex_infer::*;
 use std::ffi::{c_char, c_void};
-use std::ptr::{dangling_mut, null, null_mut};
+use std::ptr::{dangling_mut, null, null_mut, without_provenance, without_provenance_mut};
 
 #[track_caller]
 fn refuses(status: reflex_status, want: reflex_status, words: &[&str]) {
@@ -48,7 +48,7 @@ fn mistakes<P: Default>(
         &[op, "not a live"],
     );
     refuses(
-        launch(std::ptr::dangling(), &params, null_mut()),
+        launch(without_provenance(1), &params, null_mut()),
         INVALID,
         &[op, "not a live"],
     );
@@ -326,7 +326,7 @@ fn every_export_survives_null_and_nonsense() {
         &["context is NULL"],
     );
     refuses(
-        reflex_memory_info(c, std::ptr::dangling_mut::<u64>(), null_mut()),
+        reflex_memory_info(c, without_provenance_mut(3), null_mut()),
         REFLEX_MISALIGNED,
         &["free_bytes"],
     );
@@ -401,6 +401,112 @@ fn every_export_survives_null_and_nonsense() {
         REFLEX_ABI_MISMATCH,
         &["struct_size is 0"],
     );
+
+    // A struct that the library fills: no size, a size before the first release's, an absurd one, and unaligned.
+    fn out<T>(call: impl Fn(*mut T) -> reflex_status) {
+        refuses(call(null_mut()), INVALID, &["out is NULL"]);
+        refuses(call(without_provenance_mut(2)), REFLEX_MISALIGNED, &["out"]);
+        let mut room = vec![0u64; size_of::<T>() / 8];
+        let (size, pointer) = (size_of::<T>() as u32, room.as_mut_ptr());
+        for bad in [0, 4, size - 8, 1 << 20] {
+            unsafe { pointer.cast::<u32>().write(bad) };
+            refuses(
+                call(pointer.cast()),
+                REFLEX_ABI_MISMATCH,
+                &["struct_size is", &bad.to_string()],
+            );
+        }
+        assert!(room[1..].iter().all(|&word| word == 0), "a refused call wrote");
+    }
+    fn sized<T>() -> T {
+        let mut value: T = unsafe { std::mem::zeroed() };
+        unsafe { (&raw mut value).cast::<u32>().write(size_of::<T>() as u32) };
+        value
+    }
+    see("reflex_get_hardware_profile");
+    out(|p| reflex_get_hardware_profile(c, p));
+    refuses(
+        reflex_get_hardware_profile(fake, &mut sized()),
+        INVALID,
+        &["not a live"],
+    );
+    refuses(
+        reflex_get_hardware_profile(null(), &mut sized()),
+        INVALID,
+        &["context is NULL"],
+    );
+    see("reflex_get_hardware_profile_of_class");
+    out(|p| reflex_get_hardware_profile_of_class(REFLEX_DEVICE_CLASS_SPARK, p));
+    let class = reflex_device_class(999);
+    refuses(
+        reflex_get_hardware_profile_of_class(class, &mut sized()),
+        INVALID,
+        &["device_class is 999"],
+    );
+    let class = REFLEX_DEVICE_CLASS_RTX;
+    refuses(
+        reflex_get_hardware_profile_of_class(class, &mut sized()),
+        REFLEX_UNSUPPORTED,
+        &["device_class is 2"],
+    );
+    see("reflex_telemetry_read");
+    out(|p| reflex_telemetry_read(c, p));
+    refuses(
+        reflex_telemetry_read(null(), &mut sized()),
+        INVALID,
+        &["context is NULL"],
+    );
+    refuses(reflex_telemetry_read(fake, &mut sized()), INVALID, &["not a live"]);
+    see("reflex_telemetry_sampler_create");
+    let mut sampler = null_mut();
+    refuses(
+        reflex_telemetry_sampler_create(c, 10, null_mut()),
+        INVALID,
+        &["out is NULL"],
+    );
+    refuses(
+        reflex_telemetry_sampler_create(null(), 10, &mut sampler),
+        INVALID,
+        &["context is NULL"],
+    );
+    refuses(
+        reflex_telemetry_sampler_create(c, 0, &mut sampler),
+        INVALID,
+        &["period_ms is 0"],
+    );
+    refuses(
+        reflex_telemetry_sampler_create(c, 60_001, &mut sampler),
+        INVALID,
+        &["period_ms is 60001"],
+    );
+    assert!(sampler.is_null(), "out was set by a failing call");
+    ok(reflex_telemetry_sampler_create(c, 10, &mut sampler));
+    see("reflex_telemetry_sampler_start");
+    refuses(
+        reflex_telemetry_sampler_start(null_mut()),
+        INVALID,
+        &["sampler is NULL"],
+    );
+    see("reflex_telemetry_sampler_stop");
+    refuses(
+        reflex_telemetry_sampler_stop(null_mut(), &mut sized()),
+        INVALID,
+        &["sampler is NULL"],
+    );
+    refuses(
+        reflex_telemetry_sampler_stop(sampler, &mut sized()),
+        INVALID,
+        &["does not run"],
+    );
+    ok(reflex_telemetry_sampler_start(sampler));
+    refuses(reflex_telemetry_sampler_start(sampler), INVALID, &["runs already"]);
+    out(|p| reflex_telemetry_sampler_stop(sampler, p));
+    // None of these has ended the interval.
+    ok(reflex_telemetry_sampler_stop(sampler, &mut sized()));
+    see("reflex_telemetry_sampler_destroy");
+    reflex_telemetry_sampler_destroy(null_mut());
+    reflex_telemetry_sampler_destroy(sampler);
+
     see("reflex_get_build_info");
     see("reflex_device_count");
     assert!(reflex_device_count() >= 0);

@@ -31,6 +31,20 @@ fn assertions() -> String {
             struct_size, backend, name, sm, sm_count, integrated, shared_memory_per_block, l2_bytes, total_memory,
             core_clock_khz, memory_clock_khz, memory_bus_bits, reserved,
         }
+        reflex_hardware_profile {
+            struct_size, device_class, name, sm, sm_count, integrated, memory_bus_bits, memory_bytes, memory_bandwidth,
+            memory_bandwidth_super,
+        }
+        reflex_telemetry {
+            struct_size, throttle, power_mode, cuda_driver, power_w, gpu_power_w, power_limit_w, gpu_clock_mhz,
+            gpu_clock_limit_mhz, cpu_clock_mhz, cpu_clock_limit_mhz, memory_clock_mhz, memory_clock_limit_mhz,
+            gpu_temperature_c, cpu_temperature_c, memory_temperature_c, hottest_c, gpu_utilization, memory_utilization,
+            reserved, memory_total, memory_used, memory_free, over_current_events, energy_counter_j, power_rail, gpu_rail,
+            power_mode_name, l4t_version, jetpack_version, driver_version,
+        }
+        reflex_energy {
+            struct_size, source, joules, gpu_joules, seconds, mean_power_w, max_power_w, samples, throttle, hottest_c,
+        }
         reflex_activation_params { struct_size, kind, gate, up, y }
         reflex_add_params { struct_size, scale, a, b, y }
         reflex_argmax_params { struct_size, reserved, x, ids, counters }

@@ -56,19 +56,144 @@ fn threads_are_as_many_as_asked_for() {
     reflex_context_destroy(context);
 }
 
+/// A struct with its size set, as C's initialisers leave it.
+fn sized<T>() -> T {
+    let mut value: T = unsafe { std::mem::zeroed() };
+    unsafe { (&raw mut value).cast::<u32>().write(size_of::<T>() as u32) };
+    value
+}
+
+/// A caller with a newer header passes a larger struct; what this library does not know stays as it was.
+fn fills_no_more_than_it_knows<T>(call: impl Fn(*mut T) -> reflex_status) {
+    let mut room = vec![u64::MAX; size_of::<T>() / 8 + 16];
+    let size = size_of::<T>() + 64;
+    let pointer = room.as_mut_ptr().cast::<T>();
+    unsafe { pointer.cast::<u32>().write(size as u32) };
+    ok(call(pointer));
+    assert_eq!(room[0] as u32 as usize, size, "struct_size is the caller's");
+    assert!(room[size_of::<T>() / 8..].iter().all(|&word| word == u64::MAX));
+    assert!(room[1..size_of::<T>() / 8].iter().any(|&word| word != u64::MAX));
+}
+
 #[test]
-fn device_info_writes_no_more_than_the_caller_has_room_for() {
+fn filled_structs_end_where_the_caller_says() {
     let env = Env::cpu();
-    let mut room = [0xABu8; 512];
-    let size = size_of::<reflex_device_info>() as u32 + 64;
-    let pointer = room.as_mut_ptr();
-    let pointer = pointer
-        .wrapping_add(pointer.align_offset(8))
-        .cast::<reflex_device_info>();
-    unsafe { pointer.cast::<u32>().write(size) };
-    ok(reflex_get_device_info(env.context, pointer));
-    let written = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>(), 300) };
-    assert!(written[size_of::<reflex_device_info>()..].iter().all(|&b| b == 0xAB));
+    fills_no_more_than_it_knows(|p| reflex_get_device_info(env.context, p));
+    fills_no_more_than_it_knows(|p| reflex_get_hardware_profile(env.context, p));
+    fills_no_more_than_it_knows(|p| reflex_get_hardware_profile_of_class(REFLEX_DEVICE_CLASS_SPARK, p));
+    fills_no_more_than_it_knows(|p| reflex_telemetry_read(env.context, p));
+    let mut sampler = null_mut();
+    ok(reflex_telemetry_sampler_create(env.context, 10, &mut sampler));
+    ok(reflex_telemetry_sampler_start(sampler));
+    fills_no_more_than_it_knows(|p| reflex_telemetry_sampler_stop(sampler, p));
+    reflex_telemetry_sampler_destroy(sampler);
+}
+
+#[test]
+fn engines_can_plan_for_boards_that_are_not_here() {
+    for (class, sm, sm_count, gib, gbs, gbs_super) in [
+        (REFLEX_DEVICE_CLASS_ORIN_NANO_4GB, 87, 4, 4, 34.0, 51.0),
+        (REFLEX_DEVICE_CLASS_ORIN_NANO_8GB, 87, 8, 8, 68.0, 102.0),
+        (REFLEX_DEVICE_CLASS_ORIN_NX_8GB, 87, 8, 8, 102.4, 0.0),
+        (REFLEX_DEVICE_CLASS_ORIN_NX_16GB, 87, 8, 16, 102.4, 0.0),
+        (REFLEX_DEVICE_CLASS_AGX_ORIN_32GB, 87, 14, 32, 204.8, 0.0),
+        (REFLEX_DEVICE_CLASS_AGX_ORIN_64GB, 87, 16, 64, 204.8, 0.0),
+        (REFLEX_DEVICE_CLASS_THOR_T4000, 110, 12, 64, 273.0, 0.0),
+        (REFLEX_DEVICE_CLASS_THOR_T5000, 110, 20, 128, 273.0, 0.0),
+        (REFLEX_DEVICE_CLASS_SPARK, 121, 48, 128, 273.0, 0.0),
+    ] {
+        let mut profile: reflex_hardware_profile = sized();
+        ok(reflex_get_hardware_profile_of_class(class, &mut profile));
+        assert_eq!((profile.device_class, profile.integrated), (class, 1));
+        assert_eq!(
+            (profile.sm, profile.sm_count, profile.memory_bytes),
+            (sm, sm_count, gib << 30)
+        );
+        assert_eq!(
+            (profile.memory_bandwidth, profile.memory_bandwidth_super),
+            (gbs * 1e9, gbs_super * 1e9)
+        );
+        assert!(!unsafe { CStr::from_ptr(profile.name.as_ptr()) }.is_empty());
+    }
+}
+
+#[test]
+fn telemetry_of_the_cpu_backend() {
+    let env = Env::cpu();
+    let mut profile: reflex_hardware_profile = sized();
+    ok(reflex_get_hardware_profile(env.context, &mut profile));
+    let info = env.device_info();
+    assert_eq!((profile.device_class, profile.sm), (REFLEX_DEVICE_CLASS_CPU, 0));
+    assert_eq!(
+        (profile.sm_count, profile.memory_bytes),
+        (info.sm_count, info.total_memory)
+    );
+
+    let mut telemetry: reflex_telemetry = sized();
+    ok(reflex_telemetry_read(env.context, &mut telemetry));
+    assert_eq!(telemetry.memory_total as u64, info.total_memory);
+    assert_eq!(telemetry.memory_used + telemetry.memory_free, telemetry.memory_total);
+    assert!(telemetry.cuda_driver == -1 && telemetry.power_limit_w.is_nan() && telemetry.energy_counter_j.is_nan());
+    for value in [
+        telemetry.cpu_clock_mhz,
+        telemetry.cpu_temperature_c,
+        telemetry.hottest_c,
+        telemetry.power_w,
+    ] {
+        assert!(value.is_nan() || (-55.0..10_000.0).contains(&value), "{value}");
+    }
+    let texts = [
+        &telemetry.l4t_version[..],
+        &telemetry.power_rail,
+        &telemetry.driver_version,
+    ];
+    assert!(texts.iter().all(|text| text.contains(&0)));
+}
+
+#[test]
+fn a_sampler_runs_and_ends_on_the_cpu_backend() {
+    let env = Env::cpu();
+    let mut sampler = null_mut();
+    ok(reflex_telemetry_sampler_create(env.context, 2, &mut sampler));
+    for _ in 0..3 {
+        ok(reflex_telemetry_sampler_start(sampler));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let mut energy: reflex_energy = sized();
+        ok(reflex_telemetry_sampler_stop(sampler, &mut energy));
+        assert!(energy.seconds >= 0.02);
+        // A Jetson measures its power on the CPU backend too.
+        if energy.source == REFLEX_ENERGY_SOURCE_NONE {
+            assert!(energy.joules.is_nan() && energy.mean_power_w.is_nan());
+        } else {
+            assert!(energy.joules > 0.0 && energy.samples >= 2);
+        }
+    }
+    ok(reflex_telemetry_sampler_start(sampler));
+    reflex_telemetry_sampler_destroy(sampler);
+}
+
+#[test]
+fn many_threads_read_telemetry() {
+    let env = Env::cpu();
+    std::thread::scope(|scope| {
+        let env = &env;
+        for _ in 0..4 {
+            scope.spawn(move || {
+                // A closure captures fields: the context's bare pointer is no Sync, the Env is.
+                let env: &Env = env;
+                let mut sampler = null_mut();
+                ok(reflex_telemetry_sampler_create(env.context, 1, &mut sampler));
+                ok(reflex_telemetry_sampler_start(sampler));
+                for _ in 0..20 {
+                    let mut telemetry: reflex_telemetry = sized();
+                    ok(reflex_telemetry_read(env.context, &mut telemetry));
+                    assert!(telemetry.memory_total > 0);
+                }
+                ok(reflex_telemetry_sampler_stop(sampler, &mut sized()));
+                reflex_telemetry_sampler_destroy(sampler);
+            });
+        }
+    });
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod matmul;
 mod norm;
 mod rope;
 mod sample;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -28,5 +29,6 @@ fn main() -> ExitCode {
     norm::tests(&mut suite);
     rope::tests(&mut suite);
     sample::tests(&mut suite);
+    telemetry::tests(&mut suite);
     suite.run()
 }

@@ -1,0 +1,161 @@
+//! NVIDIA's management library: telemetry of discrete GPUs, and of integrated ones where it knows more than sysfs.
+//! libnvidia-ml is opened on first use; without it everything is unknown.
+
+use super::telemetry::*;
+use nvml_wrapper::bitmasks::device::ThrottleReasons;
+use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
+use nvml_wrapper::enums::device::SampleValue;
+use nvml_wrapper::structs::device::FieldId;
+use nvml_wrapper::sys_exports::field_id::NVML_FI_DEV_MEMORY_TEMP;
+use nvml_wrapper::{Device, Nvml};
+use std::sync::OnceLock;
+
+/// How CUDA names a device, in the forms NVML understands. Ordinals of the two differ.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeviceNames {
+    pub pci_bus_id: Option<String>,
+    pub uuid: Option<String>,
+}
+
+/// Initialised once and kept: shutting it down would also cost the next reading tens of milliseconds.
+fn library() -> Option<&'static Nvml> {
+    static LIBRARY: OnceLock<Option<Nvml>> = OnceLock::new();
+    LIBRARY.get_or_init(|| Nvml::init().ok()).as_ref()
+}
+
+pub(crate) struct NvmlDevice {
+    device: Device<'static>,
+}
+
+impl NvmlDevice {
+    pub fn find(names: &DeviceNames) -> Option<NvmlDevice> {
+        let nvml = library()?;
+        let by_bus = names
+            .pci_bus_id
+            .as_ref()
+            .and_then(|id| nvml.device_by_pci_bus_id(id.as_str()).ok());
+        let device = by_bus.or_else(|| nvml.device_by_uuid(names.uuid.as_ref()?.as_str()).ok())?;
+        Some(NvmlDevice { device })
+    }
+
+    pub fn power(&self) -> Option<f64> {
+        Some(f64::from(self.device.power_usage().ok()?) * 1e-3)
+    }
+
+    /// Joules since the driver was loaded.
+    pub fn energy(&self) -> Option<f64> {
+        Some(self.device.total_energy_consumption().ok()? as f64 * 1e-3)
+    }
+
+    pub fn temperature(&self) -> Option<f64> {
+        Some(f64::from(self.device.temperature(TemperatureSensor::Gpu).ok()?))
+    }
+
+    pub fn memory_temperature(&self) -> Option<f64> {
+        let values = self.device.field_values_for(&[FieldId(NVML_FI_DEV_MEMORY_TEMP)]).ok()?;
+        let degrees = match values.into_iter().next()?.ok()?.value.ok()? {
+            SampleValue::F64(v) => v,
+            SampleValue::U32(v) => f64::from(v),
+            SampleValue::U64(v) => v as f64,
+            SampleValue::I64(v) => v as f64,
+        };
+        // 0 on boards whose memory has no sensor.
+        (0.0 < degrees && degrees < 200.0).then_some(degrees)
+    }
+
+    pub fn throttle(&self) -> Option<u32> {
+        let reasons = self.device.current_throttle_reasons().ok()?;
+        let pairs = [
+            (ThrottleReasons::GPU_IDLE, REFLEX_THROTTLE_IDLE),
+            (
+                ThrottleReasons::APPLICATIONS_CLOCKS_SETTING,
+                REFLEX_THROTTLE_CLOCK_SETTING,
+            ),
+            (ThrottleReasons::DISPLAY_CLOCK_SETTING, REFLEX_THROTTLE_CLOCK_SETTING),
+            (ThrottleReasons::SW_POWER_CAP, REFLEX_THROTTLE_POWER_CAP),
+            (ThrottleReasons::HW_SLOWDOWN, REFLEX_THROTTLE_HARDWARE),
+            (ThrottleReasons::SYNC_BOOST, REFLEX_THROTTLE_SYNC_BOOST),
+            (ThrottleReasons::SW_THERMAL_SLOWDOWN, REFLEX_THROTTLE_THERMAL),
+            (ThrottleReasons::HW_THERMAL_SLOWDOWN, REFLEX_THROTTLE_HARDWARE_THERMAL),
+            (ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN, REFLEX_THROTTLE_POWER_BRAKE),
+        ];
+        Some(
+            pairs
+                .into_iter()
+                .filter(|(theirs, _)| reasons.contains(*theirs))
+                .fold(0, |bits, (_, ours)| bits | ours),
+        )
+    }
+
+    /// Fills what NVML knows. `own`: the GPU has its own memory and board, so NVML's word goes before the host's files;
+    /// else it only fills what those left unknown.
+    pub fn fill(&self, out: &mut reflex_telemetry, own: bool) {
+        let device = &self.device;
+        let mhz = |clock: Clock| device.clock_info(clock).ok().map(f64::from);
+        let limit = |clock: Clock| device.max_clock_info(clock).ok().map(f64::from);
+        let set = |field: &mut f32, value: Option<f64>| {
+            if let Some(value) = value.filter(|_| own || field.is_nan()) {
+                *field = value as f32;
+            }
+        };
+        if let Some(power) = self.power().filter(|_| own || out.power_w.is_nan()) {
+            out.power_w = power as f32;
+            set_text(&mut out.power_rail, "NVML");
+        }
+        let power_limit = device.enforced_power_limit().ok().map(|mw| f64::from(mw) * 1e-3);
+        set(&mut out.power_limit_w, power_limit);
+        set(&mut out.gpu_clock_mhz, mhz(Clock::SM));
+        set(&mut out.gpu_clock_limit_mhz, limit(Clock::SM));
+        set(&mut out.memory_clock_mhz, mhz(Clock::Memory));
+        set(&mut out.memory_clock_limit_mhz, limit(Clock::Memory));
+        set(&mut out.gpu_temperature_c, self.temperature());
+        set(&mut out.memory_temperature_c, self.memory_temperature());
+        let busy = device.utilization_rates().ok();
+        set(&mut out.gpu_utilization, busy.as_ref().map(|busy| f64::from(busy.gpu)));
+        set(
+            &mut out.memory_utilization,
+            busy.as_ref().map(|busy| f64::from(busy.memory)),
+        );
+        for degrees in [out.gpu_temperature_c, out.memory_temperature_c] {
+            // `max` keeps the number where the other is NaN.
+            out.hottest_c = out.hottest_c.max(degrees);
+        }
+        if let Some(reasons) = self
+            .throttle()
+            .filter(|_| own || out.throttle == REFLEX_THROTTLE_UNKNOWN)
+        {
+            out.throttle = reasons;
+        }
+        if let Some(memory) = device.memory_info().ok().filter(|_| own) {
+            out.memory_total = clamp(memory.total);
+            out.memory_free = clamp(memory.free);
+            // What the driver keeps for itself is used as well.
+            out.memory_used = clamp(memory.total.saturating_sub(memory.free));
+        }
+        if let Some(energy) = self.energy() {
+            out.energy_counter_j = energy;
+        }
+        if let Some(version) = library().and_then(|nvml| nvml.sys_driver_version().ok()) {
+            set_text(&mut out.driver_version, &version);
+        }
+    }
+}
+
+fn clamp(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there_is_not_found() {
+        let names = DeviceNames {
+            pci_bus_id: Some("FFFF:FF:1F.0".into()),
+            uuid: Some("GPU-00000000-0000-0000-0000-000000000000".into()),
+        };
+        assert!(NvmlDevice::find(&names).is_none());
+        assert!(NvmlDevice::find(&DeviceNames::default()).is_none());
+    }
+}

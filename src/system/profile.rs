@@ -1,0 +1,350 @@
+use super::device_info::DeviceLimits;
+use super::jetson;
+use super::root::Root;
+use super::telemetry::set_text;
+use crate::abi::{Backend, Error, Params, guard, out_struct, reflex_context, reflex_status};
+use std::ffi::c_char;
+
+/// What kind of device: a board where boards differ only by their memory and clocks, a family otherwise.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct reflex_device_class(pub u32);
+
+/// A device this library cannot place.
+pub const REFLEX_DEVICE_CLASS_UNKNOWN: reflex_device_class = reflex_device_class(0);
+/// The CPU backend.
+pub const REFLEX_DEVICE_CLASS_CPU: reflex_device_class = reflex_device_class(1);
+/// A family: GeForce, RTX and Quadro boards.
+pub const REFLEX_DEVICE_CLASS_RTX: reflex_device_class = reflex_device_class(2);
+/// A family: A100, H100, H200, B200, L4, L40S, T4 and the like.
+pub const REFLEX_DEVICE_CLASS_DATA_CENTER: reflex_device_class = reflex_device_class(3);
+/// Jetson Orin Nano 4 GB.
+pub const REFLEX_DEVICE_CLASS_ORIN_NANO_4GB: reflex_device_class = reflex_device_class(16);
+/// Jetson Orin Nano 8 GB, also the developer kit.
+pub const REFLEX_DEVICE_CLASS_ORIN_NANO_8GB: reflex_device_class = reflex_device_class(17);
+/// Jetson Orin NX 8 GB.
+pub const REFLEX_DEVICE_CLASS_ORIN_NX_8GB: reflex_device_class = reflex_device_class(18);
+/// Jetson Orin NX 16 GB.
+pub const REFLEX_DEVICE_CLASS_ORIN_NX_16GB: reflex_device_class = reflex_device_class(19);
+/// Jetson AGX Orin 32 GB.
+pub const REFLEX_DEVICE_CLASS_AGX_ORIN_32GB: reflex_device_class = reflex_device_class(20);
+/// Jetson AGX Orin 64 GB, also the developer kit and the industrial module.
+pub const REFLEX_DEVICE_CLASS_AGX_ORIN_64GB: reflex_device_class = reflex_device_class(21);
+/// Jetson T4000.
+pub const REFLEX_DEVICE_CLASS_THOR_T4000: reflex_device_class = reflex_device_class(32);
+/// Jetson T5000, also the AGX Thor developer kit.
+pub const REFLEX_DEVICE_CLASS_THOR_T5000: reflex_device_class = reflex_device_class(33);
+/// DGX Spark and other GB10 machines.
+pub const REFLEX_DEVICE_CLASS_SPARK: reflex_device_class = reflex_device_class(48);
+
+/// What an engine plans with: the device, and its memory's nominal bandwidth. 0 and "" where unknown.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct reflex_hardware_profile {
+    pub struct_size: u32,
+    /// `REFLEX_DEVICE_CLASS_*`.
+    pub device_class: reflex_device_class,
+    /// Board, GPU or processor. Zero-terminated, UTF-8.
+    pub name: [c_char; 64],
+    /// Compute capability as major * 10 + minor.
+    pub sm: u32,
+    /// Streaming multiprocessors. A Jetson's power mode can switch some off; a class has them all.
+    pub sm_count: u32,
+    /// 1 when the GPU shares the host's memory.
+    pub integrated: u32,
+    pub memory_bus_bits: u32,
+    /// Bytes: of a class what its data sheet says, of a device what the driver sees.
+    pub memory_bytes: u64,
+    /// Nominal bandwidth of the memory in bytes per second, both directions together. Measured reads reach less.
+    pub memory_bandwidth: f64,
+    /// The same in Super mode (JetPack 6.2 and later), on boards where it differs; else 0.
+    pub memory_bandwidth_super: f64,
+}
+
+// SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
+unsafe impl Params for reflex_hardware_profile {
+    const NAME: &'static str = "reflex_hardware_profile";
+    const MIN_SIZE: usize = 112;
+}
+const _: () = assert!(size_of::<reflex_hardware_profile>() == 112);
+
+impl reflex_hardware_profile {
+    fn new(class: reflex_device_class, name: &str) -> reflex_hardware_profile {
+        let mut profile = reflex_hardware_profile {
+            struct_size: 0,
+            device_class: class,
+            name: [0; 64],
+            sm: 0,
+            sm_count: 0,
+            integrated: 0,
+            memory_bus_bits: 0,
+            memory_bytes: 0,
+            memory_bandwidth: 0.0,
+            memory_bandwidth_super: 0.0,
+        };
+        set_text(&mut profile.name, name);
+        profile
+    }
+}
+
+/// One board's data sheet.
+struct Board {
+    class: reflex_device_class,
+    name: &'static str,
+    sm: u32,
+    sm_count: u32,
+    bus_bits: u32,
+    memory_gib: u64,
+    /// GB/s.
+    bandwidth: f64,
+    bandwidth_super: f64,
+}
+
+const fn board(
+    class: reflex_device_class,
+    name: &'static str,
+    (sm, sm_count): (u32, u32),
+    (memory_gib, bus_bits): (u64, u32),
+    (bandwidth, bandwidth_super): (f64, f64),
+) -> Board {
+    Board {
+        class,
+        name,
+        sm,
+        sm_count,
+        bus_bits,
+        memory_gib,
+        bandwidth,
+        bandwidth_super,
+    }
+}
+
+/// Sources: Jetson Orin Nano, Orin NX and AGX Orin Series Data Sheets (128 CUDA cores an SM; Super figures from the
+/// data sheets' JetPack 6.2 revisions), Jetson T5000/T4000 Modules Data Sheet, DGX Spark Hardware Overview.
+/// Orin NX has its full memory clock in every revision: Super mode raises only its GPU clock.
+const BOARDS: &[Board] = &[
+    board(
+        REFLEX_DEVICE_CLASS_ORIN_NANO_4GB,
+        "Jetson Orin Nano 4GB",
+        (87, 4),
+        (4, 64),
+        (34.0, 51.0),
+    ),
+    board(
+        REFLEX_DEVICE_CLASS_ORIN_NANO_8GB,
+        "Jetson Orin Nano 8GB",
+        (87, 8),
+        (8, 128),
+        (68.0, 102.0),
+    ),
+    board(
+        REFLEX_DEVICE_CLASS_ORIN_NX_8GB,
+        "Jetson Orin NX 8GB",
+        (87, 8),
+        (8, 128),
+        (102.4, 0.0),
+    ),
+    board(
+        REFLEX_DEVICE_CLASS_ORIN_NX_16GB,
+        "Jetson Orin NX 16GB",
+        (87, 8),
+        (16, 128),
+        (102.4, 0.0),
+    ),
+    board(
+        REFLEX_DEVICE_CLASS_AGX_ORIN_32GB,
+        "Jetson AGX Orin 32GB",
+        (87, 14),
+        (32, 256),
+        (204.8, 0.0),
+    ),
+    board(
+        REFLEX_DEVICE_CLASS_AGX_ORIN_64GB,
+        "Jetson AGX Orin 64GB",
+        (87, 16),
+        (64, 256),
+        (204.8, 0.0),
+    ),
+    board(
+        REFLEX_DEVICE_CLASS_THOR_T4000,
+        "Jetson T4000",
+        (110, 12),
+        (64, 256),
+        (273.0, 0.0),
+    ),
+    board(
+        REFLEX_DEVICE_CLASS_THOR_T5000,
+        "Jetson T5000",
+        (110, 20),
+        (128, 256),
+        (273.0, 0.0),
+    ),
+    board(
+        REFLEX_DEVICE_CLASS_SPARK,
+        "DGX Spark",
+        (121, 48),
+        (128, 256),
+        (273.0, 0.0),
+    ),
+];
+
+impl Board {
+    fn of(class: reflex_device_class) -> Option<&'static Board> {
+        BOARDS.iter().find(|board| board.class == class)
+    }
+
+    fn profile(&self) -> reflex_hardware_profile {
+        reflex_hardware_profile {
+            sm: self.sm,
+            sm_count: self.sm_count,
+            integrated: 1,
+            memory_bus_bits: self.bus_bits,
+            memory_bytes: self.memory_gib << 30,
+            memory_bandwidth: self.bandwidth * 1e9,
+            memory_bandwidth_super: self.bandwidth_super * 1e9,
+            ..reflex_hardware_profile::new(self.class, self.name)
+        }
+    }
+}
+
+/// The module's part number in the device tree, where it is there; else the model's name and the size of the memory.
+fn orin(root: &Root, sm_count: u32, memory: u64) -> reflex_device_class {
+    const MODULES: &[(&str, reflex_device_class)] = &[
+        ("p3767-0000", REFLEX_DEVICE_CLASS_ORIN_NX_16GB),
+        ("p3767-0001", REFLEX_DEVICE_CLASS_ORIN_NX_8GB),
+        ("p3767-0003", REFLEX_DEVICE_CLASS_ORIN_NANO_8GB),
+        ("p3767-0004", REFLEX_DEVICE_CLASS_ORIN_NANO_4GB),
+        ("p3767-0005", REFLEX_DEVICE_CLASS_ORIN_NANO_8GB),
+        ("p3701-0004", REFLEX_DEVICE_CLASS_AGX_ORIN_32GB),
+        ("p3701-0005", REFLEX_DEVICE_CLASS_AGX_ORIN_64GB),
+        ("p3701-0008", REFLEX_DEVICE_CLASS_AGX_ORIN_64GB),
+    ];
+    let compatible = root.text("proc/device-tree/compatible").unwrap_or_default();
+    if let Some((_, class)) = MODULES.iter().find(|(part, _)| compatible.contains(part)) {
+        return *class;
+    }
+    // The firmware keeps some of the memory: 8 GB show as 7.4 GiB.
+    let by_memory = |limit_gib: u64, small, large| if memory < limit_gib << 30 { small } else { large };
+    let model = jetson::model(root).unwrap_or_default();
+    if model.contains("AGX Orin") || sm_count > 8 {
+        by_memory(48, REFLEX_DEVICE_CLASS_AGX_ORIN_32GB, REFLEX_DEVICE_CLASS_AGX_ORIN_64GB)
+    } else if model.contains("Orin NX") {
+        by_memory(12, REFLEX_DEVICE_CLASS_ORIN_NX_8GB, REFLEX_DEVICE_CLASS_ORIN_NX_16GB)
+    } else if model.contains("Orin Nano") {
+        by_memory(6, REFLEX_DEVICE_CLASS_ORIN_NANO_4GB, REFLEX_DEVICE_CLASS_ORIN_NANO_8GB)
+    } else {
+        REFLEX_DEVICE_CLASS_UNKNOWN
+    }
+}
+
+fn classify(root: &Root, name: &str, limits: &DeviceLimits, memory: u64) -> reflex_device_class {
+    let is_rtx = || {
+        ["GeForce", "RTX", "GTX", "Quadro", "TITAN"]
+            .iter()
+            .any(|word| name.contains(word))
+    };
+    match (limits.integrated, limits.sm) {
+        (true, 87) => orin(root, limits.sm_count, memory),
+        // CUDA 12 drivers call Thor 10.1.
+        (true, 101 | 110) if memory < 96 << 30 => REFLEX_DEVICE_CLASS_THOR_T4000,
+        (true, 101 | 110) => REFLEX_DEVICE_CLASS_THOR_T5000,
+        (true, 121) => REFLEX_DEVICE_CLASS_SPARK,
+        (true, _) => REFLEX_DEVICE_CLASS_UNKNOWN,
+        (false, _) if is_rtx() => REFLEX_DEVICE_CLASS_RTX,
+        (false, _) => REFLEX_DEVICE_CLASS_DATA_CENTER,
+    }
+}
+
+/// Whether an Orin Nano's memory runs at Super clocks: 3199 MHz against 2133. Without the clock, by the power mode:
+/// the modes 25W and MAXN_SUPER of JetPack 6.2 raise it, 7W and 15W do not.
+fn super_mode(root: &Root) -> bool {
+    match jetson::memory_clock(root).limit {
+        Some(mhz) => mhz > 2500.0,
+        None => matches!(jetson::power_mode(root), Some((_, Some(name))) if name.contains("SUPER") || name == "25W"),
+    }
+}
+
+pub(crate) fn profile_of(root: &Root, name: &str, limits: &DeviceLimits, memory: u64) -> reflex_hardware_profile {
+    let class = classify(root, name, limits, memory);
+    let board = Board::of(class).map(Board::profile);
+    let model = jetson::model(root).filter(|_| limits.integrated);
+    let mut profile = reflex_hardware_profile {
+        sm: limits.sm,
+        sm_count: limits.sm_count,
+        integrated: u32::from(limits.integrated),
+        memory_bytes: memory,
+        ..reflex_hardware_profile::new(class, model.as_deref().unwrap_or(name))
+    };
+    if let Some(board) = board {
+        profile.memory_bus_bits = board.memory_bus_bits;
+        profile.memory_bandwidth_super = board.memory_bandwidth_super;
+        profile.memory_bandwidth = board.memory_bandwidth;
+        if board.memory_bandwidth_super > 0.0 && super_mode(root) {
+            profile.memory_bandwidth = board.memory_bandwidth_super;
+        }
+    } else if !limits.integrated {
+        // Two transfers a clock, as the driver counts the clock of every kind of memory. An integrated GPU's driver
+        // reports clocks that are not its memory's.
+        profile.memory_bus_bits = limits.memory_bus_bits;
+        profile.memory_bandwidth = 2e3 * f64::from(limits.memory_clock_khz) * f64::from(limits.memory_bus_bits) / 8.0;
+    }
+    profile
+}
+
+/// Fills `*out` with the profile of the context's device: class, SMs, memory and nominal bandwidth.
+///
+/// Bandwidth of a known board (Jetson, Spark) is its data sheet's, for Orin Nano that of the power mode in force; of
+/// other GPUs 2 * memory clock * bus width / 8, by what the driver reports. On the CPU backend it is unknown (0).
+///
+/// The caller sets `out->struct_size`; no more than that is written. Thread-safe.
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_get_hardware_profile(
+    context: *const reflex_context,
+    out: *mut reflex_hardware_profile,
+) -> reflex_status {
+    const NAME: &str = "reflex_get_hardware_profile";
+    guard(|| {
+        let out = out_struct(NAME, "out", out)?;
+        let profile = match &reflex_context::get(NAME, context)?.backend {
+            Backend::Cpu(cpu) => reflex_hardware_profile {
+                sm_count: cpu.threads() as u32,
+                integrated: 1,
+                memory_bytes: crate::system::host_memory()?.1,
+                ..reflex_hardware_profile::new(REFLEX_DEVICE_CLASS_CPU, &crate::system::cpu_name())
+            },
+            Backend::Cuda(cuda) => profile_of(&Root::system(), &cuda.name, &cuda.limits, cuda.total_memory),
+        };
+        out.write(profile);
+        Ok(())
+    })
+}
+
+/// Fills `*out` with what the data sheet of a board says, so that an engine can plan for one that is not here.
+///
+/// `REFLEX_DEVICE_CLASS_CPU`, `_RTX`, `_DATA_CENTER` and `_UNKNOWN` are no boards: `REFLEX_UNSUPPORTED`.
+/// The caller sets `out->struct_size`; no more than that is written. Thread-safe.
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`. Since 0.1.
+/// Source: NVIDIA's module data sheets.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_get_hardware_profile_of_class(
+    device_class: reflex_device_class,
+    out: *mut reflex_hardware_profile,
+) -> reflex_status {
+    const NAME: &str = "reflex_get_hardware_profile_of_class";
+    guard(|| {
+        let out = out_struct(NAME, "out", out)?;
+        match (device_class, Board::of(device_class)) {
+            (_, Some(board)) => {
+                out.write(board.profile());
+                Ok(())
+            }
+            (reflex_device_class(class @ 0..=3), None) => Err(Error::unsupported(format!(
+                "{NAME}: device_class is {class}, a family and no board: it has no profile of its own"
+            ))),
+            (reflex_device_class(class), None) => Err(Error::invalid(format!(
+                "{NAME}: device_class is {class}, which is no REFLEX_DEVICE_CLASS"
+            ))),
+        }
+    })
+}

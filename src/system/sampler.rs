@@ -1,0 +1,477 @@
+use super::telemetry::{Probe, REFLEX_THROTTLE_OVER_CURRENT, REFLEX_THROTTLE_UNKNOWN, Sample};
+use crate::abi::{
+    Error, Params, REFLEX_INTERNAL, Result, guard, out_pointer, out_struct, reflex_context, reflex_status,
+};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How the joules of a `reflex_energy` came about.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct reflex_energy_source(pub u32);
+
+/// Nothing here measures power.
+pub const REFLEX_ENERGY_SOURCE_NONE: reflex_energy_source = reflex_energy_source(0);
+/// Integral of power samples (trapezoid rule).
+pub const REFLEX_ENERGY_SOURCE_SAMPLES: reflex_energy_source = reflex_energy_source(1);
+/// Difference of the GPU's own energy counter (NVML), which is updated some ten times a second.
+pub const REFLEX_ENERGY_SOURCE_COUNTER: reflex_energy_source = reflex_energy_source(2);
+
+/// What a sampler saw between start and stop. Unknown is NaN, and `REFLEX_THROTTLE_UNKNOWN` in `throttle`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct reflex_energy {
+    pub struct_size: u32,
+    /// `REFLEX_ENERGY_SOURCE_*` of `joules`.
+    pub source: reflex_energy_source,
+    /// Energy of what `power_w` of `reflex_telemetry` measures.
+    pub joules: f64,
+    /// Energy of the rail that `gpu_power_w` measures, from samples.
+    pub gpu_joules: f64,
+    /// From the first reading to the last.
+    pub seconds: f64,
+    /// joules / seconds.
+    pub mean_power_w: f64,
+    /// Highest power sample.
+    pub max_power_w: f64,
+    /// Readings with a known power.
+    pub samples: u64,
+    /// `REFLEX_THROTTLE_*` bits of all readings together.
+    pub throttle: u32,
+    /// Highest temperature of all readings.
+    pub hottest_c: f32,
+}
+
+// SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
+unsafe impl Params for reflex_energy {
+    const NAME: &'static str = "reflex_energy";
+    const MIN_SIZE: usize = 64;
+}
+const _: () = assert!(size_of::<reflex_energy>() == 64);
+
+/// The integral of a power over time by the trapezoid rule. Readings without a value are bridged.
+#[derive(Clone, Copy, Default)]
+struct Integral {
+    last: Option<(Instant, f64)>,
+    joules: f64,
+    seconds: f64,
+    most: f64,
+    count: u64,
+}
+
+impl Integral {
+    fn add(&mut self, at: Instant, watts: Option<f64>) {
+        let Some(watts) = watts else { return };
+        if let Some((before, previous)) = self.last {
+            let seconds = at.saturating_duration_since(before).as_secs_f64();
+            self.joules += 0.5 * (previous + watts) * seconds;
+            self.seconds += seconds;
+        }
+        self.most = if self.count == 0 { watts } else { self.most.max(watts) };
+        self.count += 1;
+        self.last = Some((at, watts));
+    }
+
+    /// Where the first or the last readings had no value, their time counts at the mean of the others.
+    fn joules_over(&self, seconds: f64) -> Option<f64> {
+        (self.count >= 2 && self.seconds > 0.0).then(|| self.joules / self.seconds * seconds)
+    }
+}
+
+/// Everything between start and stop.
+#[derive(Clone, Copy)]
+pub(crate) struct Meter {
+    first: (Instant, Sample),
+    last: (Instant, Sample),
+    power: Integral,
+    gpu_power: Integral,
+    throttle: Option<u32>,
+    hottest: f64,
+}
+
+impl Meter {
+    pub fn new(at: Instant, sample: Sample) -> Meter {
+        let mut meter = Meter {
+            first: (at, sample),
+            last: (at, sample),
+            power: Integral::default(),
+            gpu_power: Integral::default(),
+            throttle: None,
+            hottest: f64::NAN,
+        };
+        meter.add(at, sample);
+        meter
+    }
+
+    pub fn add(&mut self, at: Instant, sample: Sample) {
+        if at < self.last.0 {
+            // Two threads read at the same time; the later reading counts.
+            return;
+        }
+        self.last = (at, sample);
+        self.power.add(at, sample.power);
+        self.gpu_power.add(at, sample.gpu_power);
+        self.hottest = self.hottest.max(sample.hottest.unwrap_or(f64::NAN));
+        if let Some(reasons) = sample.throttle {
+            self.throttle = Some(self.throttle.unwrap_or(0) | reasons);
+        }
+    }
+
+    pub fn energy(&self) -> reflex_energy {
+        let seconds = self.last.0.duration_since(self.first.0).as_secs_f64();
+        let grown = |field: fn(&Sample) -> Option<f64>| Some(field(&self.last.1)? - field(&self.first.1)?);
+        let counted = grown(|sample| sample.energy_counter).filter(|&joules| joules > 0.0);
+        let sampled = self.power.joules_over(seconds);
+        let (source, joules) = match (counted, sampled) {
+            (Some(joules), _) => (REFLEX_ENERGY_SOURCE_COUNTER, joules),
+            (None, Some(joules)) => (REFLEX_ENERGY_SOURCE_SAMPLES, joules),
+            (None, None) => (REFLEX_ENERGY_SOURCE_NONE, f64::NAN),
+        };
+        let events = grown(|sample| sample.over_current_events.map(|events| events as f64));
+        let over_current = events.map(|events| if events > 0.0 { REFLEX_THROTTLE_OVER_CURRENT } else { 0 });
+        reflex_energy {
+            struct_size: 0,
+            source,
+            joules,
+            gpu_joules: self.gpu_power.joules_over(seconds).unwrap_or(f64::NAN),
+            seconds,
+            mean_power_w: joules / seconds,
+            max_power_w: if self.power.count > 0 {
+                self.power.most
+            } else {
+                f64::NAN
+            },
+            samples: self.power.count,
+            throttle: match (self.throttle, over_current) {
+                (None, None) => REFLEX_THROTTLE_UNKNOWN,
+                (throttle, events) => throttle.unwrap_or(0) | events.unwrap_or(0),
+            },
+            hottest_c: self.hottest as f32,
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    meter: Option<Meter>,
+    quit: bool,
+}
+
+struct Shared {
+    probe: Probe,
+    period: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    /// A panic while the lock was held cannot have left a half-written state worth refusing.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread: asleep until a start, then one reading each period.
+    fn run(&self) {
+        let mut state = self.lock();
+        while !state.quit {
+            if state.meter.is_none() {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.changed.wait_timeout(state, self.period);
+            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            if timeout.timed_out() && !state.quit {
+                // A reading takes milliseconds on Jetson: stop and destroy do not wait for it.
+                drop(state);
+                let sample = self.probe.sample();
+                let at = Instant::now();
+                state = self.lock();
+                if let Some(meter) = &mut state.meter {
+                    meter.add(at, sample);
+                }
+            }
+        }
+    }
+}
+
+/// Measures energy between two moments with a thread of its own. Opaque.
+pub struct reflex_telemetry_sampler {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl reflex_telemetry_sampler {
+    pub(crate) fn new(probe: Probe, period: Duration) -> Result<reflex_telemetry_sampler> {
+        let shared = Arc::new(Shared {
+            probe,
+            period,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let theirs = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("reflex-sampler".into())
+            .spawn(move || {
+                // The guard keeps a panic silent, as the library never prints.
+                guard(|| {
+                    theirs.run();
+                    Ok(())
+                });
+            })
+            .map_err(|e| Error::new(REFLEX_INTERNAL, format!("reflex_telemetry_sampler_create: thread: {e}")))?;
+        Ok(reflex_telemetry_sampler {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    pub(crate) fn start(&self) -> Result<()> {
+        let sample = self.shared.probe.sample();
+        let at = Instant::now();
+        let mut state = self.shared.lock();
+        if state.meter.is_some() {
+            return Err(Error::invalid(
+                "reflex_telemetry_sampler_start: the sampler runs already, expected reflex_telemetry_sampler_stop first",
+            ));
+        }
+        state.meter = Some(Meter::new(at, sample));
+        drop(state);
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    pub(crate) fn stop(&self) -> Result<reflex_energy> {
+        let sample = self.shared.probe.sample();
+        let at = Instant::now();
+        let meter = self.shared.lock().meter.take();
+        let mut meter = meter.ok_or_else(|| {
+            Error::invalid(
+                "reflex_telemetry_sampler_stop: the sampler does not run, expected reflex_telemetry_sampler_start first",
+            )
+        })?;
+        meter.add(at, sample);
+        self.shared.changed.notify_all();
+        Ok(meter.energy())
+    }
+
+    fn get<'a>(function: &str, sampler: *const reflex_telemetry_sampler) -> Result<&'a reflex_telemetry_sampler> {
+        // SAFETY: made by `reflex_telemetry_sampler_create`, by contract.
+        unsafe { sampler.as_ref() }.ok_or_else(|| Error::invalid(format!("{function}: sampler is NULL")))
+    }
+}
+
+impl Drop for reflex_telemetry_sampler {
+    fn drop(&mut self) {
+        self.shared.lock().quit = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Makes a sampler for the context's device, with a thread that sleeps until `reflex_telemetry_sampler_start`.
+///
+/// `period_ms`, 1 to 60000, is the time between two readings; 20 to 100 suits: a reading of a Jetson's rails takes some
+/// milliseconds, and NVML renews its power some ten times a second. `*out` is set only on success; end it with
+/// `reflex_telemetry_sampler_destroy`. It keeps no reference to the context.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_INTERNAL`. Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_telemetry_sampler_create(
+    context: *const reflex_context,
+    period_ms: u32,
+    out: *mut *mut reflex_telemetry_sampler,
+) -> reflex_status {
+    const NAME: &str = "reflex_telemetry_sampler_create";
+    guard(|| {
+        out_pointer(NAME, "out", out)?;
+        let context = reflex_context::get(NAME, context)?;
+        if !(1..=60_000).contains(&period_ms) {
+            return Err(Error::invalid(format!(
+                "{NAME}: period_ms is {period_ms}, expected 1 to 60000"
+            )));
+        }
+        let sampler = reflex_telemetry_sampler::new(Probe::new(context), Duration::from_millis(period_ms.into()))?;
+        // SAFETY: checked above.
+        unsafe { out.write(Box::into_raw(Box::new(sampler))) };
+        Ok(())
+    })
+}
+
+/// Begins an interval: reads once now, then every period. Finish the work that is not to count first, with
+/// `reflex_stream_synchronize` for example. Thread-safe; a sampler has one interval at a time.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT` when it runs already. Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_telemetry_sampler_start(sampler: *mut reflex_telemetry_sampler) -> reflex_status {
+    guard(|| reflex_telemetry_sampler::get("reflex_telemetry_sampler_start", sampler)?.start())
+}
+
+/// Ends the interval with a last reading and fills `*out`. Wait for the work that is to count first.
+///
+/// joules is the difference of the GPU's energy counter where it has one, else the sum of (p[i] + p[i+1]) / 2 *
+/// (t[i+1] - t[i]) over the power samples; `source` says which. The counter is renewed some ten times a second: measure
+/// for a second or more. Where nothing measures power joules is NaN, and that is no error. Thread-safe; may be started again.
+///
+/// The caller sets `out->struct_size`; no more than that is written.
+/// Statuses: `REFLEX_INVALID_ARGUMENT` also when it does not run, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_telemetry_sampler_stop(
+    sampler: *mut reflex_telemetry_sampler,
+    out: *mut reflex_energy,
+) -> reflex_status {
+    const NAME: &str = "reflex_telemetry_sampler_stop";
+    guard(|| {
+        let out = out_struct(NAME, "out", out)?;
+        out.write(reflex_telemetry_sampler::get(NAME, sampler)?.stop()?);
+        Ok(())
+    })
+}
+
+/// Ends a sampler, also one that runs, and its thread; waits for a reading under way. NULL is ignored.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_telemetry_sampler_destroy(sampler: *mut reflex_telemetry_sampler) {
+    guard(|| {
+        if !sampler.is_null() {
+            // SAFETY: made by `reflex_telemetry_sampler_create`, by contract.
+            drop(unsafe { Box::from_raw(sampler) });
+        }
+        Ok(())
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::root::Root;
+    use super::super::telemetry::REFLEX_THROTTLE_THERMAL;
+    use super::*;
+
+    const NOTHING: Sample = Sample {
+        power: None,
+        gpu_power: None,
+        energy_counter: None,
+        throttle: None,
+        hottest: None,
+        over_current_events: None,
+    };
+
+    fn measure(samples: &[(u64, Sample)]) -> reflex_energy {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut meter = Meter::new(at(samples[0].0), samples[0].1);
+        samples[1..].iter().for_each(|&(ms, sample)| meter.add(at(ms), sample));
+        meter.energy()
+    }
+
+    fn watts(power: f64) -> Sample {
+        Sample {
+            power: Some(power),
+            ..NOTHING
+        }
+    }
+
+    #[test]
+    fn joules_are_the_integral_of_power() {
+        // 0 to 10 W in one second, then 10 W for two.
+        let energy = measure(&[
+            (0, watts(0.0)),
+            (1000, watts(10.0)),
+            (1500, watts(10.0)),
+            (3000, watts(10.0)),
+        ]);
+        assert_eq!(energy.source, REFLEX_ENERGY_SOURCE_SAMPLES);
+        assert!((energy.joules - 25.0).abs() < 1e-9, "{}", energy.joules);
+        assert_eq!((energy.seconds, energy.max_power_w, energy.samples), (3.0, 10.0, 4));
+        assert!((energy.mean_power_w - 25.0 / 3.0).abs() < 1e-9);
+        assert!(energy.gpu_joules.is_nan() && energy.hottest_c.is_nan());
+        assert_eq!(energy.throttle, REFLEX_THROTTLE_UNKNOWN);
+    }
+
+    #[test]
+    fn readings_that_fail_are_bridged() {
+        let energy = measure(&[(0, watts(4.0)), (1000, NOTHING), (2000, watts(8.0))]);
+        assert!((energy.joules - 12.0).abs() < 1e-9);
+        // The unknown last second counts at the mean of the others.
+        let energy = measure(&[(0, watts(4.0)), (1000, watts(4.0)), (2000, NOTHING)]);
+        assert!((energy.joules - 8.0).abs() < 1e-9);
+        assert_eq!(energy.samples, 2);
+        // A reading that comes late counts for nothing.
+        let energy = measure(&[(0, watts(4.0)), (2000, watts(4.0)), (1000, watts(400.0))]);
+        assert!((energy.joules - 8.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn nothing_known_is_unknown() {
+        for samples in [
+            &[(0, NOTHING), (1000, NOTHING)][..],
+            &[(0, watts(5.0)), (1000, NOTHING)],
+        ] {
+            let energy = measure(samples);
+            assert_eq!(energy.source, REFLEX_ENERGY_SOURCE_NONE);
+            assert!(energy.joules.is_nan() && energy.mean_power_w.is_nan());
+            assert_eq!(energy.seconds, 1.0);
+        }
+    }
+
+    #[test]
+    fn the_gpus_own_counter_goes_first() {
+        let counted = |power: f64, joules: f64| Sample {
+            energy_counter: Some(joules),
+            ..watts(power)
+        };
+        let energy = measure(&[(0, counted(100.0, 5000.0)), (1000, counted(300.0, 5250.0))]);
+        assert_eq!((energy.source, energy.joules), (REFLEX_ENERGY_SOURCE_COUNTER, 250.0));
+        assert_eq!((energy.mean_power_w, energy.max_power_w), (250.0, 300.0));
+        // A counter that was not renewed, or began anew with the driver, says nothing.
+        for last in [5000.0, 3.0] {
+            let energy = measure(&[(0, counted(100.0, 5000.0)), (1000, counted(300.0, last))]);
+            assert_eq!((energy.source, energy.joules), (REFLEX_ENERGY_SOURCE_SAMPLES, 200.0));
+        }
+    }
+
+    #[test]
+    fn reasons_add_up_and_events_show() {
+        let seen = |throttle: u32, events: i64, degrees: f64| Sample {
+            throttle: Some(throttle),
+            over_current_events: Some(events),
+            hottest: Some(degrees),
+            gpu_power: Some(3.0),
+            ..NOTHING
+        };
+        let energy = measure(&[
+            (0, seen(0, 7, 50.0)),
+            (500, seen(REFLEX_THROTTLE_THERMAL, 7, 61.5)),
+            (1000, seen(0, 9, 60.0)),
+        ]);
+        assert_eq!(energy.throttle, REFLEX_THROTTLE_THERMAL | REFLEX_THROTTLE_OVER_CURRENT);
+        assert_eq!((energy.hottest_c, energy.gpu_joules), (61.5, 3.0));
+        assert_eq!(measure(&[(0, seen(0, 7, 50.0)), (1000, seen(0, 7, 50.0))]).throttle, 0);
+    }
+
+    #[test]
+    fn a_sampler_measures_a_jetson_and_its_thread_ends() {
+        let tree = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/system/trees/orin-nano-jp5");
+        let sampler = reflex_telemetry_sampler::new(Probe::at(Root::at(tree)), Duration::from_millis(5)).unwrap();
+        let alive = Arc::downgrade(&sampler.shared);
+        for _ in 0..2 {
+            assert!(sampler.stop().is_err());
+            sampler.start().unwrap();
+            assert!(sampler.start().is_err());
+            std::thread::sleep(Duration::from_millis(120));
+            let energy = sampler.stop().unwrap();
+            // Start, stop, and what the thread read between them.
+            assert!(energy.samples >= 4, "{} samples", energy.samples);
+            assert!(energy.seconds >= 0.12);
+            assert!((energy.joules / energy.seconds - 5.080 * 1.320).abs() < 1e-6);
+            assert!((energy.gpu_joules / energy.seconds - 5.072 * 0.480).abs() < 1e-6);
+            assert_eq!(energy.throttle, 0);
+        }
+        // Also while it runs.
+        sampler.start().unwrap();
+        drop(sampler);
+        assert!(alive.upgrade().is_none(), "the thread is still there");
+    }
+}
