@@ -19,6 +19,36 @@ struct CUstream_st;
 // What its address must be a multiple of.
 #define Workspace_ALIGNMENT 256
 
+// Nothing runs on the GPU, so its clocks are low.
+#define REFLEX_THROTTLE_IDLE 1
+
+// The clocks are held by a setting.
+#define REFLEX_THROTTLE_CLOCK_SETTING 2
+
+// Software holds the power limit.
+#define REFLEX_THROTTLE_POWER_CAP 4
+
+// Hardware slowed the clocks down: temperature, power brake or a fast power trigger.
+#define REFLEX_THROTTLE_HARDWARE 8
+
+// Another GPU of the same boost group is slow.
+#define REFLEX_THROTTLE_SYNC_BOOST 16
+
+// Software slows down for a temperature; on Jetson one of the `*-throttle-alert` cooling devices is active.
+#define REFLEX_THROTTLE_THERMAL 32
+
+// Hardware slows down for a temperature.
+#define REFLEX_THROTTLE_HARDWARE_THERMAL 64
+
+// The power supply asks for less.
+#define REFLEX_THROTTLE_POWER_BRAKE 128
+
+// Jetson's over-current or under-voltage events grew while a sampler ran. Never set by `reflex_telemetry_read`.
+#define REFLEX_THROTTLE_OVER_CURRENT 256
+
+// The reasons are not known. Alone: no other bit is set.
+#define REFLEX_THROTTLE_UNKNOWN 2147483648
+
 // A device and what the library keeps for it. Opaque; immutable after creation; usable from many threads at once.
 typedef struct reflex_context reflex_context;
 
@@ -27,6 +57,9 @@ typedef struct reflex_event reflex_event;
 
 // A captured sequence of launches that can be replayed. Opaque.
 typedef struct reflex_graph reflex_graph;
+
+// Measures energy between two moments with a thread of its own. Opaque.
+typedef struct reflex_telemetry_sampler reflex_telemetry_sampler;
 
 // How this library was built. The strings live as long as the program and are never null.
 typedef struct reflex_build_info {
@@ -285,7 +318,7 @@ typedef struct reflex_sample_params {
     struct reflex_tensor steps;
     // `[rows]`, I32: the drawn token of each row.
     struct reflex_tensor ids;
-    // Optional, `[m]`, I32: every element is increased by one once the draw is done. May be `steps` itself.
+    // Optional, `[m]`, I32: every element is increased by one once the draw is done. May begin with `steps`.
     struct reflex_tensor counters;
     // Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     void *workspace;
@@ -319,6 +352,117 @@ typedef struct reflex_device_info {
     uint32_t memory_bus_bits;
     uint32_t reserved;
 } reflex_device_info;
+
+// What kind of device: a board where boards differ only by their memory and clocks, a family otherwise.
+typedef uint32_t reflex_device_class;
+
+// What an engine plans with: the device, and its memory's nominal bandwidth. 0 and "" where unknown.
+typedef struct reflex_hardware_profile {
+    uint32_t struct_size;
+    // `REFLEX_DEVICE_CLASS_*`.
+    reflex_device_class device_class;
+    // Board, GPU or processor. Zero-terminated, UTF-8.
+    char name[64];
+    // Compute capability as major * 10 + minor.
+    uint32_t sm;
+    // Streaming multiprocessors. A Jetson's power mode can switch some off; a class has them all.
+    uint32_t sm_count;
+    // 1 when the GPU shares the host's memory.
+    uint32_t integrated;
+    uint32_t memory_bus_bits;
+    // Bytes: of a class what its data sheet says, of a device what the driver sees.
+    uint64_t memory_bytes;
+    // Nominal bandwidth of the memory in bytes per second, both directions together. Measured reads reach less.
+    double memory_bandwidth;
+    // The same in Super mode (JetPack 6.2 and later), on boards where it differs; else 0.
+    double memory_bandwidth_super;
+} reflex_hardware_profile;
+
+// How the joules of a `reflex_energy` came about.
+typedef uint32_t reflex_energy_source;
+
+// What a sampler saw between start and stop. Unknown is NaN, and `REFLEX_THROTTLE_UNKNOWN` in `throttle`.
+typedef struct reflex_energy {
+    uint32_t struct_size;
+    // `REFLEX_ENERGY_SOURCE_*` of `joules`.
+    reflex_energy_source source;
+    // Energy of what `power_w` of `reflex_telemetry` measures.
+    double joules;
+    // Energy of the rail that `gpu_power_w` measures, from samples.
+    double gpu_joules;
+    // From the first reading to the last.
+    double seconds;
+    // joules / seconds.
+    double mean_power_w;
+    // Highest power sample.
+    double max_power_w;
+    // Readings with a known power.
+    uint64_t samples;
+    // `REFLEX_THROTTLE_*` bits of all readings together.
+    uint32_t throttle;
+    // Highest temperature of all readings.
+    float hottest_c;
+} reflex_energy;
+
+// One reading of `reflex_telemetry_read`. Unknown is NaN in a float, -1 in a signed integer, "" in a text and
+// `REFLEX_THROTTLE_UNKNOWN` in `throttle`. Texts are zero-terminated UTF-8.
+typedef struct reflex_telemetry {
+    uint32_t struct_size;
+    // `REFLEX_THROTTLE_*` bits, 0 for none.
+    uint32_t throttle;
+    // nvpmodel's mode of a Jetson.
+    int32_t power_mode;
+    // CUDA version of the driver as 1000 * major + 10 * minor; -1 on the CPU backend.
+    int32_t cuda_driver;
+    // Watts: the module on Jetson Orin, the whole board on Jetson Thor and discrete GPUs; `power_rail` says which.
+    float power_w;
+    // Watts of the narrowest measured rail that feeds the GPU. `gpu_rail` says what else it feeds.
+    float gpu_power_w;
+    // Power limit in force in watts; unknown on Jetson.
+    float power_limit_w;
+    // Clock of the SMs in MHz; 0 when gated.
+    float gpu_clock_mhz;
+    // Highest clock that the present mode allows.
+    float gpu_clock_limit_mhz;
+    // Clock of the fastest core in MHz.
+    float cpu_clock_mhz;
+    float cpu_clock_limit_mhz;
+    // Clock of the memory in MHz; up to JetPack 6 readable by root only. Two transfers a clock.
+    float memory_clock_mhz;
+    float memory_clock_limit_mhz;
+    // Degrees Celsius.
+    float gpu_temperature_c;
+    float cpu_temperature_c;
+    float memory_temperature_c;
+    // The hottest sensor of the machine or of the GPU.
+    float hottest_c;
+    // Percent of the time the GPU was busy.
+    float gpu_utilization;
+    // Percent of the time the GPU's memory was busy; unknown on Jetson.
+    float memory_utilization;
+    uint32_t reserved;
+    // Bytes: of the whole system on integrated GPUs and on the CPU backend, of the GPU otherwise.
+    int64_t memory_total;
+    int64_t memory_used;
+    // What a program could still get.
+    int64_t memory_free;
+    // Jetson's over-current and under-voltage events since boot.
+    int64_t over_current_events;
+    // Joules since the driver was loaded, where the GPU counts them.
+    double energy_counter_j;
+    // What `power_w` measures: `"VDD_IN"`, `"VIN"`, `"NVML"` or the rails that it sums, with `+` between them.
+    char power_rail[64];
+    // What `gpu_power_w` measures: `"VDD_GPU"`, `"VDD_GPU_SOC"` (GPU and SoC), `"VDD_CPU_GPU_CV"` (CPU, GPU and vision).
+    char gpu_rail[32];
+    // Name of `power_mode`, `"MAXN"` for example.
+    char power_mode_name[64];
+    // Jetson Linux release, `"36.4.3"` for example.
+    char l4t_version[32];
+    // JetPack release, `"6.2"` for example; unknown for an L4T release newer than this library.
+    char jetpack_version[32];
+    // GPU driver, `"580.95.05"` for example.
+    char driver_version[64];
+} reflex_telemetry;
 
 // CUDA where a device and a matching kernel image exist, else CPU.
 #define REFLEX_BACKEND_AUTO 0
@@ -418,6 +562,54 @@ typedef struct reflex_device_info {
 // Pairs (2i, 2i + 1): the original Llama, GGUF files of architecture `llama`.
 #define REFLEX_ROPE_INTERLEAVED 1
 
+// A device this library cannot place.
+#define REFLEX_DEVICE_CLASS_UNKNOWN 0
+
+// The CPU backend.
+#define REFLEX_DEVICE_CLASS_CPU 1
+
+// A family: GeForce, RTX and Quadro boards.
+#define REFLEX_DEVICE_CLASS_RTX 2
+
+// A family: A100, H100, H200, B200, L4, L40S, T4 and the like.
+#define REFLEX_DEVICE_CLASS_DATA_CENTER 3
+
+// Jetson Orin Nano 4 GB.
+#define REFLEX_DEVICE_CLASS_ORIN_NANO_4GB 16
+
+// Jetson Orin Nano 8 GB, also the developer kit.
+#define REFLEX_DEVICE_CLASS_ORIN_NANO_8GB 17
+
+// Jetson Orin NX 8 GB.
+#define REFLEX_DEVICE_CLASS_ORIN_NX_8GB 18
+
+// Jetson Orin NX 16 GB.
+#define REFLEX_DEVICE_CLASS_ORIN_NX_16GB 19
+
+// Jetson AGX Orin 32 GB.
+#define REFLEX_DEVICE_CLASS_AGX_ORIN_32GB 20
+
+// Jetson AGX Orin 64 GB, also the developer kit and the industrial module.
+#define REFLEX_DEVICE_CLASS_AGX_ORIN_64GB 21
+
+// Jetson T4000.
+#define REFLEX_DEVICE_CLASS_THOR_T4000 32
+
+// Jetson T5000, also the AGX Thor developer kit.
+#define REFLEX_DEVICE_CLASS_THOR_T5000 33
+
+// DGX Spark and other GB10 machines.
+#define REFLEX_DEVICE_CLASS_SPARK 48
+
+// Nothing here measures power.
+#define REFLEX_ENERGY_SOURCE_NONE 0
+
+// Integral of power samples (trapezoid rule).
+#define REFLEX_ENERGY_SOURCE_SAMPLES 1
+
+// Difference of the GPU's own energy counter (NVML), which is updated some ten times a second.
+#define REFLEX_ENERGY_SOURCE_COUNTER 2
+
 #ifndef __cplusplus
 /* Initialisers for C: `reflex_norm_params p = REFLEX_NORM_PARAMS_INIT;`. C++ has reflex/infer.hpp. */
 #define REFLEX_CONTEXT_PARAMS_INIT { .struct_size = sizeof(reflex_context_params) }
@@ -432,6 +624,9 @@ typedef struct reflex_device_info {
 #define REFLEX_ROPE_PARAMS_INIT { .struct_size = sizeof(reflex_rope_params) }
 #define REFLEX_SAMPLE_PARAMS_INIT { .struct_size = sizeof(reflex_sample_params) }
 #define REFLEX_DEVICE_INFO_INIT { .struct_size = sizeof(reflex_device_info) }
+#define REFLEX_HARDWARE_PROFILE_INIT { .struct_size = sizeof(reflex_hardware_profile) }
+#define REFLEX_ENERGY_INIT { .struct_size = sizeof(reflex_energy) }
+#define REFLEX_TELEMETRY_INIT { .struct_size = sizeof(reflex_telemetry) }
 #endif
 
 #ifdef __cplusplus
@@ -565,133 +760,6 @@ reflex_status reflex_memset(const struct reflex_context *context,
 // GPUs, where host and device share it. Either pointer may be NULL.
 reflex_status reflex_memory_info(const struct reflex_context *context, uint64_t *free_bytes, uint64_t *total_bytes);
 
-// How this library was built.
-struct reflex_build_info reflex_get_build_info(void);
-
-// Creates a context for one device.
-//
-// `params` may be NULL for the defaults. `*out` is set only on success and belongs to the caller, who gives it to
-// `reflex_context_destroy`. The caller's current CUDA context is not changed.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_ABI_MISMATCH`; with backend CUDA also `REFLEX_NO_DRIVER`,
-// `REFLEX_NOT_BUILT`, `REFLEX_UNSUPPORTED_DEVICE`, `REFLEX_CUDA_ERROR`. Since 0.1.
-reflex_status reflex_context_create(const struct reflex_context_params *params, struct reflex_context **out);
-
-// Destroys a context. NULL is ignored. Work on its streams must have finished, and its graphs must be destroyed first;
-// memory, streams and events made through it are the caller's to free before.
-void reflex_context_destroy(struct reflex_context *context);
-
-// Loads every kernel image now instead of on first use (about 0.1 s each). Useful before latencies matter;
-// launches inside a graph capture work without it. Does nothing on the CPU backend.
-reflex_status reflex_context_preload(const struct reflex_context *context);
-
-// The backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
-reflex_status reflex_context_backend(const struct reflex_context *context, reflex_backend *out);
-
-// The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.
-reflex_dtype reflex_dtype_from_ggml(uint32_t ggml_type);
-
-// The type's name, `"Q4_K"` for example; `"unknown"` for a number that is none. Never null.
-const char *reflex_dtype_name(reflex_dtype dtype);
-
-// Elements in one block: 1 for plain types, 32 or 256 for block formats, 0 for a number that is no type.
-uint32_t reflex_dtype_block_elements(reflex_dtype dtype);
-
-// Bytes of one block (of one element, for plain types), 0 for a number that is no type.
-uint32_t reflex_dtype_block_bytes(reflex_dtype dtype);
-
-// The message of the last call on this thread that did not return `REFLEX_SUCCESS`; empty when there was none.
-// It names op, field, value and requirement. Never null; valid until the next failing call on this thread.
-const char *reflex_last_error_message(void);
-
-// Makes an event. Destroy it with `reflex_event_destroy`, before its context.
-reflex_status reflex_event_create(const struct reflex_context *context, struct reflex_event **out);
-
-// Destroys an event. NULL is ignored.
-void reflex_event_destroy(struct reflex_event *event);
-
-// Records the event after what is on the stream so far.
-reflex_status reflex_event_record(const struct reflex_context *context,
-                                  struct reflex_event *event,
-                                  reflex_stream stream);
-
-// Waits until the event's point has been reached. An event never recorded is reached.
-reflex_status reflex_event_synchronize(struct reflex_event *event);
-
-// Milliseconds from `start` to `end`, both recorded and reached.
-reflex_status reflex_event_elapsed(struct reflex_event *start, struct reflex_event *end, float *milliseconds);
-
-// Starts recording what is launched on `stream` instead of running it, until `reflex_graph_capture_end`.
-//
-// Works on any stream but NULL; captures begun with `cudaStreamBeginCapture` work as well. On the CPU backend calls on
-// this stream are recorded in the same way; they use the same pointers at every replay.
-reflex_status reflex_graph_capture_begin(const struct reflex_context *context, reflex_stream stream);
-
-// Ends the capture and makes a graph of it, ready to launch. On an error the capture is over too and `*out` is not set.
-// Destroy the graph with `reflex_graph_destroy`, before its context.
-reflex_status reflex_graph_capture_end(const struct reflex_context *context,
-                                       reflex_stream stream,
-                                       struct reflex_graph **out);
-
-// Puts a replay of the graph on the stream. A graph may be launched again before an earlier launch has finished;
-// launches of one graph run one after another.
-reflex_status reflex_graph_launch(const struct reflex_context *context,
-                                  struct reflex_graph *graph,
-                                  reflex_stream stream);
-
-// Number of nodes (launches, copies) in the graph.
-reflex_status reflex_graph_node_count(const struct reflex_graph *graph, size_t *out);
-
-// Destroys a graph whose launches have finished. NULL is ignored.
-void reflex_graph_destroy(struct reflex_graph *graph);
-
-// Allocates device memory, aligned to 256 bytes, uninitialised. Free it with `reflex_device_free`.
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_OUT_OF_MEMORY`, `REFLEX_CUDA_ERROR`.
-reflex_status reflex_device_malloc(const struct reflex_context *context, size_t bytes, void **out);
-
-// Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
-reflex_status reflex_device_free(const struct reflex_context *context, void *pointer);
-
-// Allocates page-locked host memory that the device can read and write at the same address.
-// Free it with `reflex_host_free`.
-reflex_status reflex_host_malloc(const struct reflex_context *context, size_t bytes, void **out);
-
-// Frees memory of `reflex_host_malloc`. NULL is allowed.
-reflex_status reflex_host_free(const struct reflex_context *context, void *pointer);
-
-// Page-locks host memory the caller owns (a file mapped with mmap, for example) and gives the address under which
-// kernels read it. Reading it so is the right thing on integrated GPUs, where host and device share the memory;
-// on a discrete GPU every read crosses the bus.
-//
-// The range is rounded out to pages by the driver, which may refuse read-only mappings on some systems
-// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`.
-reflex_status reflex_host_register(const struct reflex_context *context,
-                                   void *host,
-                                   size_t bytes,
-                                   void **device_pointer);
-
-// Undoes `reflex_host_register`; `host` is the address given there.
-reflex_status reflex_host_unregister(const struct reflex_context *context, void *host);
-
-// Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make
-// the call wait; memory of `reflex_host_malloc` does not. Ranges must not overlap. Can be captured.
-reflex_status reflex_memcpy(const struct reflex_context *context,
-                            void *destination,
-                            const void *source,
-                            size_t bytes,
-                            reflex_stream stream);
-
-// Sets `bytes` bytes to `value` in the order of `stream`. Can be captured.
-reflex_status reflex_memset(const struct reflex_context *context,
-                            void *destination,
-                            uint8_t value,
-                            size_t bytes,
-                            reflex_stream stream);
-
-// Free and total memory of the device in bytes: of the GPU, or of the system on the CPU backend and on integrated
-// GPUs, where host and device share it. Either pointer may be NULL.
-reflex_status reflex_memory_info(const struct reflex_context *context, uint64_t *free_bytes, uint64_t *total_bytes);
-
 // The constant's name for a status, `"REFLEX_UNKNOWN_STATUS"` for any other number. Never null;
 // the string lives as long as the program.
 const char *reflex_status_string(reflex_status status);
@@ -704,239 +772,6 @@ reflex_status reflex_stream_destroy(const struct reflex_context *context, reflex
 
 // Waits until everything put on the stream has finished. Errors of earlier work appear here.
 reflex_status reflex_stream_synchronize(const struct reflex_context *context, reflex_stream stream);
-
-// The constant's name for a status, `"REFLEX_UNKNOWN_STATUS"` for any other number. Never null;
-// the string lives as long as the program.
-const char *reflex_status_string(reflex_status status);
-
-// Makes a stream that does not wait for the default stream. Destroy it with `reflex_stream_destroy`.
-reflex_status reflex_stream_create(const struct reflex_context *context, reflex_stream *out);
-
-// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored.
-reflex_status reflex_stream_destroy(const struct reflex_context *context, reflex_stream stream);
-
-// Waits until everything put on the stream has finished. Errors of earlier work appear here.
-reflex_status reflex_stream_synchronize(const struct reflex_context *context, reflex_stream stream);
-
-// Activation function of a gate, times an optional second operand.
-//
-// `y = f(gate) * up`, or `f(gate)` without `up`. SiLU: `f(x) = x / (1 + e^-x)`. GELU tanh:
-// `f(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`. GELU erf: `f(x) = x (1 + erf(x / sqrt 2)) / 2`.
-//
-// Shapes and types: see `reflex_activation_params`; every operand may have its own float type. Computed in f32, by forms
-// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN.
-//
-// Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
-// capturable, thread-safe.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
-// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Shazeer, "GLU Variants Improve Transformer", 2020; Hendrycks and
-// Gimpel, "Gaussian Error Linear Units", 2016.
-reflex_status reflex_activation(const struct reflex_context *context,
-                                const struct reflex_activation_params *params,
-                                reflex_stream stream);
-
-// Whether `reflex_activation` would take these params on this context: its own validation and selection, without a launch.
-reflex_status reflex_activation_supported(const struct reflex_context *context,
-                                          const struct reflex_activation_params *params);
-
-// Name of the kernel that `reflex_activation` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
-reflex_status reflex_activation_selected_kernel(const struct reflex_context *context,
-                                                const struct reflex_activation_params *params,
-                                                const char **name);
-
-// Scaled sum: a residual, or a bias on every row.
-//
-// `y = a + scale * b`, rounded once in f32 (fused multiply-add), then to the type of `y`.
-//
-// Shapes and types: see `reflex_add_params`; every operand may have its own float type.
-//
-// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); no other overlap. No
-// workspace. Asynchronous on `stream`, capturable, thread-safe.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
-// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
-reflex_status reflex_add(const struct reflex_context *context,
-                         const struct reflex_add_params *params,
-                         reflex_stream stream);
-
-// Whether `reflex_add` would take these params on this context: its own validation and selection, without a launch.
-reflex_status reflex_add_supported(const struct reflex_context *context, const struct reflex_add_params *params);
-
-// Name of the kernel that `reflex_add` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
-reflex_status reflex_add_selected_kernel(const struct reflex_context *context,
-                                         const struct reflex_add_params *params,
-                                         const char **name);
-
-// Index of the greatest element of each row.
-//
-// `ids[r] = min { i : x[r, i] = max_j x[r, j] }`; -0 equals 0; NaN counts as less than everything; 0 when a row is NaN
-// throughout. Then `counters[i] += 1` for every i, wrapping at 2^31.
-//
-// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
-// rows. What other launches read of them is ordered by the stream.
-//
-// Aliasing: none of `x`, `ids` and `counters` may overlap. No workspace. Asynchronous on `stream`, capturable,
-// thread-safe.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
-// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
-reflex_status reflex_argmax(const struct reflex_context *context,
-                            const struct reflex_argmax_params *params,
-                            reflex_stream stream);
-
-// Whether `reflex_argmax` would take these params on this context: its own validation and selection, without a launch.
-reflex_status reflex_argmax_supported(const struct reflex_context *context, const struct reflex_argmax_params *params);
-
-// Name of the kernel that `reflex_argmax` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
-reflex_status reflex_argmax_selected_kernel(const struct reflex_context *context,
-                                            const struct reflex_argmax_params *params,
-                                            const char **name);
-
-// Attention of many queries over a contiguous cache: prefill, and appending to what is there.
-//
-// `y[b][i][h] = softmax(scale * q[b][i][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` that query `i` of `T`
-// sees, with `h' = h / (q_heads / kv_heads)`. `REFLEX_ATTENTION_CAUSAL`: keys `0 ..= length - T + i`, aligned to the end
-// of the sequence, so that the new tokens' keys are its last ones. `REFLEX_ATTENTION_FULL`: every key of the sequence.
-//
-// Shapes and types: see `reflex_attention_params`. Strides of the outer dimensions are free, rows are dense. Sums are
-// f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16 from
-// SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16 cache.
-// Other types and alignments are computed in f32, more slowly.
-//
-// A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
-// other; memory beyond a sequence's length is not read.
-//
-// Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
-// (`kv_lengths` is read at each replay), thread-safe. Deterministic.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes that
-// are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein, "Online
-// normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
-reflex_status reflex_attention(const struct reflex_context *context,
-                               const struct reflex_attention_params *params,
-                               reflex_stream stream);
-
-// Whether `reflex_attention` would take these params on this context: its own validation and selection, without a launch.
-reflex_status reflex_attention_supported(const struct reflex_context *context,
-                                         const struct reflex_attention_params *params);
-
-// Name of the kernel that `reflex_attention` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
-// empty.
-reflex_status reflex_attention_selected_kernel(const struct reflex_context *context,
-                                               const struct reflex_attention_params *params,
-                                               const char **name);
-
-// Attention of one query per sequence over a contiguous cache: a decode step.
-//
-// `y[b][h] = softmax(scale * q[b][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` of the sequence, with
-// `h' = h / (q_heads / kv_heads)`.
-//
-// The query heads of a kv head are computed together, so that each key and value is read once for all of them (for up
-// to 16 of them; 8 outside the tensor core kernels). The keys of a sequence are shared among several blocks, whose
-// results a second launch puts together; how many depends on shapes and the device alone, so that a captured graph
-// stays right as `kv_lengths` grows, and each takes its part of the length that it finds there.
-//
-// Shapes and types: see `reflex_attention_decode_params`. Strides of the outer dimensions are free, rows are dense. Sums
-// are f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16
-// from SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16
-// cache. Other types and alignments are computed in f32.
-//
-// A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
-//
-// Aliasing: `y` may be exactly `q`; it overlaps nothing else. Workspace: see `reflex_attention_decode_workspace_size`;
-// its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
-// capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
-// `REFLEX_UNSUPPORTED` (head sizes that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since
-// 0.1. Dao et al., "Flash-Decoding for long-context inference", 2023.
-reflex_status reflex_attention_decode(const struct reflex_context *context,
-                                      const struct reflex_attention_decode_params *params,
-                                      reflex_stream stream);
-
-// Bytes of scratch that `reflex_attention_decode` needs for these params on this context, from their shapes alone; the
-// workspace fields are not looked at. 0 where the keys are not split, and on the CPU backend.
-reflex_status reflex_attention_decode_workspace_size(const struct reflex_context *context,
-                                                     const struct reflex_attention_decode_params *params,
-                                                     size_t *bytes);
-
-// Whether `reflex_attention_decode` would take these params on this context: its own validation and selection, without
-// a launch.
-reflex_status reflex_attention_decode_supported(const struct reflex_context *context,
-                                                const struct reflex_attention_decode_params *params);
-
-// Name of the kernel that `reflex_attention_decode` would launch first: a static string, `"cpu"` on the CPU backend,
-// `"none"` when empty.
-reflex_status reflex_attention_decode_selected_kernel(const struct reflex_context *context,
-                                                      const struct reflex_attention_decode_params *params,
-                                                      const char **name);
-
-// Rows of a table, chosen by ids.
-//
-// `y[t] = scale * table[ids[t]]`; an id below 0 or not below `vocab` gives a row of NaN.
-//
-// Shapes and types: see `reflex_embedding_params`. Block formats are expanded bit for bit as the GGUF reference does,
-// multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are free.
-//
-// Alignment: elements; for block formats the table's data is 16-byte aligned, and for Q4_K and Q5_K its row stride.
-// `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`, capturable (the ids are read when
-// the kernel runs), thread-safe.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
-// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
-reflex_status reflex_embedding(const struct reflex_context *context,
-                               const struct reflex_embedding_params *params,
-                               reflex_stream stream);
-
-// Whether `reflex_embedding` would take these params on this context: its own validation and selection, without a
-// launch.
-reflex_status reflex_embedding_supported(const struct reflex_context *context,
-                                         const struct reflex_embedding_params *params);
-
-// Name of the kernel that `reflex_embedding` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
-// empty.
-reflex_status reflex_embedding_selected_kernel(const struct reflex_context *context,
-                                               const struct reflex_embedding_params *params,
-                                               const char **name);
-
-// Rows of x times the transpose of a weight matrix: a linear layer.
-//
-// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`
-//
-// Shapes and types: see `reflex_matmul_params`. Sums are f32. Up to 8 rows, and any number with
-// `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32 too, of weights expanded to f32. More rows are multiplied on tensor
-// cores where there are any for it (SM 8.0): both factors are rounded to TF32 first, each by at most 2^-11 of itself.
-// `k = 0` gives bias + residual, or zeros.
-//
-// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many. It costs
-// the tensor cores: the weights are read again for every 8 rows.
-//
-// Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
-// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
-// free.
-//
-// Aliasing: `y` may be exactly `residual`; it overlaps nothing else. Workspace: see `reflex_matmul_workspace_size`.
-// Asynchronous on `stream`, capturable, thread-safe. A NaN in a row of x makes that row of y NaN.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
-// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
-reflex_status reflex_matmul(const struct reflex_context *context,
-                            const struct reflex_matmul_params *params,
-                            reflex_stream stream);
-
-// Bytes of scratch that `reflex_matmul` needs for these params on this context; the workspace fields are not looked at.
-reflex_status reflex_matmul_workspace_size(const struct reflex_context *context,
-                                           const struct reflex_matmul_params *params,
-                                           size_t *bytes);
-
-// Whether `reflex_matmul` would take these params on this context: its own validation and selection, without a launch.
-reflex_status reflex_matmul_supported(const struct reflex_context *context, const struct reflex_matmul_params *params);
-
-// Name of the kernel that `reflex_matmul` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
-reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context,
-                                            const struct reflex_matmul_params *params,
-                                            const char **name);
 
 // Activation function of a gate, times an optional second operand.
 //
@@ -1231,104 +1066,7 @@ reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
 // Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
 // are no rows.
 //
-// Aliasing: `counters` may be exactly `steps`, of which this launch sees the old values; no other overlap. Workspace:
-// none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
-// `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Holtzman et al., "The Curious Case of
-// Neural Text Degeneration", 2019; Nguyen et al., "Turning Up the Heat: Min-p Sampling", 2024; Salmon et al., "Parallel
-// Random Numbers: As Easy as 1, 2, 3", 2011.
-reflex_status reflex_sample(const struct reflex_context *context,
-                            const struct reflex_sample_params *params,
-                            reflex_stream stream);
-
-// Whether `reflex_sample` would take these params on this context: its own validation and selection, without a launch.
-reflex_status reflex_sample_supported(const struct reflex_context *context, const struct reflex_sample_params *params);
-
-// Bytes of scratch that `reflex_sample` needs for these params on this context; their `workspace` is not looked at.
-reflex_status reflex_sample_workspace_size(const struct reflex_context *context,
-                                           const struct reflex_sample_params *params,
-                                           size_t *bytes);
-
-// Name of the kernel that `reflex_sample` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
-reflex_status reflex_sample_selected_kernel(const struct reflex_context *context,
-                                            const struct reflex_sample_params *params,
-                                            const char **name);
-
-// RMS norm of rows, with an optional residual sum before it.
-//
-// `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
-//
-// Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
-// scale are f32, from h before it is rounded to `residual_out`. Per-head q/k norm: give `x` as
-// `[tokens, heads, head_dim]` with the buffer's strides.
-//
-// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
-// capturable, thread-safe. A NaN in a row makes that row NaN.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
-// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
-reflex_status reflex_norm(const struct reflex_context *context,
-                          const struct reflex_norm_params *params,
-                          reflex_stream stream);
-
-// Whether `reflex_norm` would take these params on this context: its own validation and selection, without a launch.
-reflex_status reflex_norm_supported(const struct reflex_context *context, const struct reflex_norm_params *params);
-
-// Name of the kernel that `reflex_norm` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
-reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
-                                          const struct reflex_norm_params *params,
-                                          const char **name);
-
-// Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch.
-//
-// `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`; each pair (u, v) of a
-// head becomes `(u cos - v sin, v cos + u sin) * magnitude`. Pairs: see `REFLEX_ROPE_*`. Elements of a head from
-// `rotary_dim` on pass through. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
-// `positions[t]` without `slots`; a slot outside the cache is skipped. Of two tokens with one slot either may remain.
-//
-// Shapes and types: see `reflex_rope_params`; at least one of `q`, `k` and `v`; every operand may have its own type.
-// Operands may be views into one merged QKV buffer. The angle is reduced exactly: its error does not grow with the
-// position up to a million. Cosine, sine and rotation are f32; the cache gets the f32 value, rounded once.
-//
-// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
-// place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on
-// `stream`, capturable, thread-safe.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
-// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Su et al., "RoFormer: Enhanced Transformer with Rotary Position
-// Embedding", 2021; Peng et al., "YaRN: Efficient Context Window Extension of Large Language Models", 2023.
-reflex_status reflex_rope(const struct reflex_context *context,
-                          const struct reflex_rope_params *params,
-                          reflex_stream stream);
-
-// Whether `reflex_rope` would take these params on this context: its own validation and selection, without a launch.
-reflex_status reflex_rope_supported(const struct reflex_context *context, const struct reflex_rope_params *params);
-
-// Name of the kernel that `reflex_rope` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
-reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
-                                          const struct reflex_rope_params *params,
-                                          const char **name);
-
-// Draws a token from each row of logits.
-//
-// In this order: NaN becomes minus infinity; `top_k` keeps that many greatest logits; `top_p` keeps the smallest set of
-// most probable tokens whose probability, under the softmax of what is left, reaches it; `min_p` keeps tokens with at
-// least that fraction of the greatest probability; the logits left are divided by `temperature`, and one token is drawn
-// from their softmax. Of equal logits the one of lower index counts as greater. Every filter keeps at least one token.
-// Temperature 0 takes the greatest logit. With infinite logits these alone are candidates, all equally probable; a row
-// without any logit above minus infinity gives 0.
-//
-// Exactly: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), sums are exact, and the
-// draw is `floor(r * sum / 2^64)` against the running sum in index order, with r the first 64 bits of Philox4x32-10 under
-// key `seed` and counter (row, step). The same params give the same tokens on every run, device and backend.
-//
-// Then `counters[i] += 1` for every i, wrapping at 2^31.
-//
-// Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
-// are no rows.
-//
-// Aliasing: `counters` may be exactly `steps`, of which this launch sees the old values; no other overlap. Workspace:
+// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; no other overlap. Workspace:
 // none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
@@ -1358,11 +1096,68 @@ reflex_status reflex_get_device_info(const struct reflex_context *context, struc
 // Number of CUDA devices this process can see; 0 without a driver. Never fails.
 int32_t reflex_device_count(void);
 
-// Fills `*out` with what the context's device is. The caller sets `out->struct_size`; no more than that is written.
-reflex_status reflex_get_device_info(const struct reflex_context *context, struct reflex_device_info *out);
+// Fills `*out` with the profile of the context's device: class, SMs, memory and nominal bandwidth.
+//
+// Bandwidth of a known board (Jetson, Spark) is its data sheet's, for Orin Nano that of the power mode in force; of
+// other GPUs 2 * memory clock * bus width / 8, by what the driver reports. On the CPU backend it is unknown (0).
+//
+// The caller sets `out->struct_size`; no more than that is written. Thread-safe.
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.
+reflex_status reflex_get_hardware_profile(const struct reflex_context *context, struct reflex_hardware_profile *out);
 
-// Number of CUDA devices this process can see; 0 without a driver. Never fails.
-int32_t reflex_device_count(void);
+// Fills `*out` with what the data sheet of a board says, so that an engine can plan for one that is not here.
+//
+// `REFLEX_DEVICE_CLASS_CPU`, `_RTX`, `_DATA_CENTER` and `_UNKNOWN` are no boards: `REFLEX_UNSUPPORTED`.
+// The caller sets `out->struct_size`; no more than that is written. Thread-safe.
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`. Since 0.1.
+// Source: NVIDIA's module data sheets.
+reflex_status reflex_get_hardware_profile_of_class(reflex_device_class device_class,
+                                                   struct reflex_hardware_profile *out);
+
+// Makes a sampler for the context's device, with a thread that sleeps until `reflex_telemetry_sampler_start`.
+//
+// `period_ms`, 1 to 60000, is the time between two readings; 20 to 100 suits: a reading of a Jetson's rails takes some
+// milliseconds, and NVML renews its power some ten times a second. `*out` is set only on success; end it with
+// `reflex_telemetry_sampler_destroy`. It keeps no reference to the context.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_INTERNAL`. Since 0.1.
+reflex_status reflex_telemetry_sampler_create(const struct reflex_context *context,
+                                              uint32_t period_ms,
+                                              struct reflex_telemetry_sampler **out);
+
+// Begins an interval: reads once now, then every period. Finish the work that is not to count first, with
+// `reflex_stream_synchronize` for example. Thread-safe; a sampler has one interval at a time.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT` when it runs already. Since 0.1.
+reflex_status reflex_telemetry_sampler_start(struct reflex_telemetry_sampler *sampler);
+
+// Ends the interval with a last reading and fills `*out`. Wait for the work that is to count first.
+//
+// joules is the difference of the GPU's energy counter where it has one, else the sum of (p[i] + p[i+1]) / 2 *
+// (t[i+1] - t[i]) over the power samples; `source` says which. The counter is renewed some ten times a second: measure
+// for a second or more. Where nothing measures power joules is NaN, and that is no error. Thread-safe; may be started again.
+//
+// The caller sets `out->struct_size`; no more than that is written.
+// Statuses: `REFLEX_INVALID_ARGUMENT` also when it does not run, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.
+reflex_status reflex_telemetry_sampler_stop(struct reflex_telemetry_sampler *sampler,
+                                            struct reflex_energy *out);
+
+// Ends a sampler, also one that runs, and its thread; waits for a reading under way. NULL is ignored.
+void reflex_telemetry_sampler_destroy(struct reflex_telemetry_sampler *sampler);
+
+// Reads power, clocks, temperatures, throttling, memory, utilisation and versions of the context's device now.
+//
+// The caller sets `out->struct_size`; no more than that is written. A field that this machine does not tell, or tells
+// only to root, is unknown: see `reflex_telemetry`. That is no error, and on a machine that tells nothing all are.
+// Jetson is read from sysfs and procfs, other GPUs through NVML, which is opened on first use; on the CPU backend NVML
+// is not asked. NVML's power is an average over up to a second on most GPUs.
+//
+// Takes from some 100 microseconds to some milliseconds, and tens on first use: not for the inner loop of an engine.
+// No CUDA work is started or waited for. Any thread may call it at any time.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.
+// Source: Jetson Linux Developer Guide, Platform Power and Performance; NVML API Reference.
+reflex_status reflex_telemetry_read(const struct reflex_context *context, struct reflex_telemetry *out);
 
 #ifdef __cplusplus
 }  // extern "C"

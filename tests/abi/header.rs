@@ -45,12 +45,15 @@ fn struct_body<'a>(text: &'a str, name: &str) -> &'a str {
     &text[start..end]
 }
 
+/// Without the files that only list modules: cbindgen follows those, and would see every item twice.
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
         .expect("src")
         .map(|e| e.expect("entry").path())
         .flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] })
-        .filter(|path| path.extension().is_some_and(|e| e == "rs") && !path.ends_with("src/lib.rs"))
+        .filter(|path| {
+            path.extension().is_some_and(|e| e == "rs") && !path.ends_with("src/lib.rs") && !path.ends_with("mod.rs")
+        })
         .collect();
     found.sort();
     found

@@ -4,6 +4,7 @@ use crate::{exports, paths};
 use reflex_infer::*;
 use std::mem::offset_of;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Size and field offsets of a struct, as assertions in C.
 macro_rules! layout {
@@ -75,7 +76,10 @@ fn assertions() -> String {
 }
 
 fn compile(language: &str, standard: &str, header: &str, body: &str) {
-    let dir = std::env::temp_dir().join(format!("reflex-abi-{}-{standard}", std::process::id()));
+    // Tests run at the same time, some with the same standard.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("reflex-abi-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("a folder");
     let file = dir.join(if language == "c" { "layout.c" } else { "layout.cpp" });
     // Twice: the include guard works.
