@@ -24,18 +24,20 @@ fn library() -> Option<&'static Nvml> {
 }
 
 pub(crate) struct NvmlDevice {
+    nvml: &'static Nvml,
     device: Device<'static>,
 }
 
 impl NvmlDevice {
     pub fn find(names: &DeviceNames) -> Option<NvmlDevice> {
-        let nvml = library()?;
-        let by_bus = names
-            .pci_bus_id
-            .as_ref()
-            .and_then(|id| nvml.device_by_pci_bus_id(id.as_str()).ok());
+        NvmlDevice::find_in(library()?, names)
+    }
+
+    fn find_in(nvml: &'static Nvml, names: &DeviceNames) -> Option<NvmlDevice> {
+        let by_bus = names.pci_bus_id.as_ref();
+        let by_bus = by_bus.and_then(|id| nvml.device_by_pci_bus_id(id.as_str()).ok());
         let device = by_bus.or_else(|| nvml.device_by_uuid(names.uuid.as_ref()?.as_str()).ok())?;
-        Some(NvmlDevice { device })
+        Some(NvmlDevice { nvml, device })
     }
 
     pub fn power(&self) -> Option<f64> {
@@ -135,7 +137,7 @@ impl NvmlDevice {
         if let Some(energy) = self.energy() {
             out.energy_counter_j = energy;
         }
-        if let Some(version) = library().and_then(|nvml| nvml.sys_driver_version().ok()) {
+        if let Ok(version) = self.nvml.sys_driver_version() {
             set_text(&mut out.driver_version, &version);
         }
     }
@@ -148,7 +150,113 @@ fn clamp(bytes: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::telemetry::Probe;
+    use std::ffi::{CStr, c_char};
+    use std::process::Command;
 
+    /// tests/system/nvml.c, compiled and opened as the driver's library would be.
+    fn stand_in() -> &'static Nvml {
+        static LIBRARY: OnceLock<Nvml> = OnceLock::new();
+        LIBRARY.get_or_init(|| {
+            let folder = std::env::temp_dir().join(format!("reflex-nvml-{}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            let library = folder.join("libnvidia-ml.so.1");
+            let status = Command::new("cc")
+                .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"])
+                .arg(&library)
+                .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/system/nvml.c"))
+                .status();
+            assert!(status.expect("a C compiler").success());
+            let nvml = Nvml::builder().lib_path(library.as_os_str()).init().unwrap();
+            let _ = std::fs::remove_dir_all(&folder);
+            nvml
+        })
+    }
+
+    fn find(pci_bus_id: &str, uuid: &str) -> Option<NvmlDevice> {
+        let names = DeviceNames {
+            pci_bus_id: Some(pci_bus_id.into()),
+            uuid: Some(uuid.into()),
+        };
+        NvmlDevice::find_in(stand_in(), &names)
+    }
+
+    fn unknown() -> reflex_telemetry {
+        Probe::nothing().read()
+    }
+
+    fn text(field: &[c_char]) -> &str {
+        unsafe { CStr::from_ptr(field.as_ptr()) }.to_str().unwrap()
+    }
+
+    #[test]
+    fn a_discrete_gpu_is_read() {
+        let mut t = unknown();
+        // Zones of the host that NVML knows nothing of.
+        t.hottest_c = 48.0;
+        find("0000:01:00.0", "").expect("by bus").fill(&mut t, true);
+        assert_eq!(
+            (t.power_w, t.power_limit_w, text(&t.power_rail)),
+            (123.456, 700.0, "NVML")
+        );
+        assert_eq!((t.gpu_clock_mhz, t.gpu_clock_limit_mhz), (1755.0, 1980.0));
+        assert_eq!((t.memory_clock_mhz, t.memory_clock_limit_mhz), (3201.0, 3202.0));
+        assert_eq!(
+            (t.gpu_temperature_c, t.memory_temperature_c, t.hottest_c),
+            (41.0, 52.0, 52.0)
+        );
+        assert_eq!((t.gpu_utilization, t.memory_utilization), (97.0, 64.0));
+        assert_eq!(t.throttle, REFLEX_THROTTLE_POWER_CAP | REFLEX_THROTTLE_THERMAL);
+        assert_eq!(
+            (t.memory_total, t.memory_free, t.memory_used),
+            (1_000_000, 700_000, 300_000)
+        );
+        assert_eq!(t.energy_counter_j, 5_000_000.25);
+        assert_eq!(text(&t.driver_version), "580.95.05");
+        assert!(t.gpu_power_w.is_nan() && t.cpu_clock_mhz.is_nan());
+    }
+
+    #[test]
+    fn an_integrated_gpu_keeps_what_its_files_say() {
+        let mut t = unknown();
+        (t.power_w, t.gpu_clock_mhz, t.throttle, t.memory_total) = (23.0, 1575.0, 0, 77);
+        set_text(&mut t.power_rail, "VIN");
+        find("0000:01:00.0", "").expect("by bus").fill(&mut t, false);
+        assert_eq!((t.power_w, text(&t.power_rail), t.gpu_clock_mhz), (23.0, "VIN", 1575.0));
+        assert_eq!((t.throttle, t.memory_total), (0, 77));
+        // What they do not say comes from NVML.
+        assert_eq!((t.gpu_utilization, t.gpu_temperature_c), (97.0, 41.0));
+    }
+
+    #[test]
+    fn a_device_that_supports_nothing_is_unknown() {
+        let mut t = unknown();
+        let device = find("0000:02:00.0", "").expect("by bus");
+        device.fill(&mut t, true);
+        for value in [
+            t.power_w,
+            t.gpu_clock_mhz,
+            t.gpu_temperature_c,
+            t.hottest_c,
+            t.gpu_utilization,
+        ] {
+            assert!(value.is_nan(), "{t:?}");
+        }
+        assert_eq!((t.throttle, t.memory_total), (REFLEX_THROTTLE_UNKNOWN, -1));
+        assert!(t.energy_counter_j.is_nan() && device.energy().is_none() && device.power().is_none());
+        assert_eq!(text(&t.power_rail), "");
+    }
+
+    #[test]
+    fn devices_are_found_by_bus_then_by_uuid() {
+        let uuid = "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f";
+        assert!(find("0000:03:00.0", "").is_none());
+        assert!(find("0000:03:00.0", uuid).is_some_and(|device| device.power().is_some()));
+        assert!(find("0000:02:00.0", uuid).is_some_and(|device| device.power().is_none()));
+        assert!(NvmlDevice::find_in(stand_in(), &DeviceNames::default()).is_none());
+    }
+
+    /// With or without the driver's library.
     #[test]
     fn a_device_that_is_not_there_is_not_found() {
         let names = DeviceNames {

@@ -188,6 +188,12 @@ impl Probe {
         }
     }
 
+    /// A machine that tells nothing.
+    #[cfg(test)]
+    pub fn nothing() -> Probe {
+        Probe::at(Root::at("/nonexistent"))
+    }
+
     pub fn read(&self) -> reflex_telemetry {
         let mut out = reflex_telemetry::unknown();
         out.cuda_driver = self.cuda_driver;
