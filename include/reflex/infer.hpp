@@ -182,7 +182,7 @@ private:
 
 /// Energy of an interval: `start`, the work, wait for the work, `stop`.
 class telemetry_sampler : public handle<reflex_telemetry_sampler *, detail::destroy_sampler> {
-  public:
+public:
     explicit telemetry_sampler(const context &c, uint32_t period_ms = 50) {
         check(reflex_telemetry_sampler_create(c.get(), period_ms, &value_));
     }

@@ -3,15 +3,17 @@
 #include <stdint.h>
 #include <string.h>
 
-typedef struct device { int answers; } *nvmlDevice_t;
+typedef struct device {
+    int answers;
+} *nvmlDevice_t;
 typedef int nvmlReturn_t;
 enum { SUCCESS = 0, NOT_SUPPORTED = 3, NOT_FOUND = 6 };
 
 static struct device full = {1}, empty = {0};
 
-#define ANSWER(device, statement)                  \
-    if (!(device)->answers) return NOT_SUPPORTED;  \
-    statement;                                     \
+#define ANSWER(device, statement)                 \
+    if (!(device)->answers) return NOT_SUPPORTED; \
+    statement;                                    \
     return SUCCESS
 
 nvmlReturn_t nvmlInit_v2(void) { return SUCCESS; }
@@ -50,7 +52,10 @@ nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t d, unsigned percent[2]) 
 nvmlReturn_t nvmlDeviceGetCurrentClocksThrottleReasons(nvmlDevice_t d, unsigned long long *reasons) {
     ANSWER(d, *reasons = 0x24);
 }
-typedef struct { unsigned version; unsigned long long total, reserved, free, used; } memory_v2;
+typedef struct {
+    unsigned version;
+    unsigned long long total, reserved, free, used;
+} memory_v2;
 nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t d, memory_v2 *memory) {
     ANSWER(d, (memory->total = 1000000, memory->reserved = 50000, memory->free = 700000, memory->used = 250000));
 }
@@ -59,7 +64,11 @@ typedef struct {
     long long timestamp, latency;
     unsigned type;
     nvmlReturn_t status;
-    union { unsigned u32; unsigned long long u64; double f64; } value;
+    union {
+        unsigned u32;
+        unsigned long long u64;
+        double f64;
+    } value;
 } field_value;
 /* 82: temperature of the memory; type 1: unsigned int. */
 nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t d, int count, field_value *values) {
