@@ -42,7 +42,11 @@ pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Re
             let file = path.file_stem().unwrap().to_string_lossy().into_owned();
             let flags = flags(arch);
             let mut parts: Vec<&[u8]> = vec![release.as_bytes(), text.as_bytes()];
-            parts.extend(included(path, text, &headers, &root.join("kernels")).iter().map(|t| t.as_bytes()));
+            parts.extend(
+                included(path, text, &headers, &root.join("kernels"))
+                    .iter()
+                    .map(|t| t.as_bytes()),
+            );
             parts.extend(flags.iter().map(|f| f.as_bytes()));
             let key = cache::hash(parts);
             let extension = if arch.ptx { "ptx" } else { "cubin" };

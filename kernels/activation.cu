@@ -3,5 +3,9 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(128) reflex_activation_vec8(const __grid_constant__ activation_args a) { activation<8>(a); }
-extern "C" __global__ void __launch_bounds__(128) reflex_activation_scalar(const __grid_constant__ activation_args a) { activation<1>(a); }
+extern "C" __global__ void __launch_bounds__(128) reflex_activation_vec8(const __grid_constant__ activation_args a) {
+    activation<8>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) reflex_activation_scalar(const __grid_constant__ activation_args a) {
+    activation<1>(a);
+}

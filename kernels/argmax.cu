@@ -3,5 +3,9 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(1024) reflex_argmax_vec8(const __grid_constant__ argmax_args a) { argmax<8>(a); }
-extern "C" __global__ void __launch_bounds__(1024) reflex_argmax_scalar(const __grid_constant__ argmax_args a) { argmax<1>(a); }
+extern "C" __global__ void __launch_bounds__(1024) reflex_argmax_vec8(const __grid_constant__ argmax_args a) {
+    argmax<8>(a);
+}
+extern "C" __global__ void __launch_bounds__(1024) reflex_argmax_scalar(const __grid_constant__ argmax_args a) {
+    argmax<1>(a);
+}

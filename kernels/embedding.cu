@@ -3,5 +3,9 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(128) reflex_embedding_vec8(const __grid_constant__ embedding_args a) { embedding<8>(a); }
-extern "C" __global__ void __launch_bounds__(128) reflex_embedding(const __grid_constant__ embedding_args a) { embedding<1>(a); }
+extern "C" __global__ void __launch_bounds__(128) reflex_embedding_vec8(const __grid_constant__ embedding_args a) {
+    embedding<8>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) reflex_embedding(const __grid_constant__ embedding_args a) {
+    embedding<1>(a);
+}

@@ -23,20 +23,29 @@ struct embedding_args {
 };
 REFLEX_ARGS_LAYOUT(embedding_args, 88, table_vec, 84);
 
-template <class F> __device__ __forceinline__ void embedding_piece(const embedding_args &a, const char *row, i32 i, float (&w)[8]) {
+template <class F> __device__ __forceinline__ void embedding_piece(const embedding_args &a, const char *row, i32 i,
+                                                                   float (&w)[8]) {
     F::exact8(F::load8(row, i, a.dim, a.table_vec), i, w);
 }
 
 __device__ __forceinline__ void embedding_weights(const embedding_args &a, const char *row, i32 i, float (&w)[8]) {
     switch (a.table_type) {
-        case F32: return embedding_piece<weight::f32>(a, row, i, w);
-        case F16: return embedding_piece<weight::f16>(a, row, i, w);
-        case BF16: return embedding_piece<weight::bf16>(a, row, i, w);
-        case Q4_0: return embedding_piece<weight::q4_0>(a, row, i, w);
-        case Q8_0: return embedding_piece<weight::q8_0>(a, row, i, w);
-        case Q4_K: return embedding_piece<weight::q4_k>(a, row, i, w);
-        case Q5_K: return embedding_piece<weight::q5_k>(a, row, i, w);
-        default: return embedding_piece<weight::q6_k>(a, row, i, w);
+        case F32:
+            return embedding_piece<weight::f32>(a, row, i, w);
+        case F16:
+            return embedding_piece<weight::f16>(a, row, i, w);
+        case BF16:
+            return embedding_piece<weight::bf16>(a, row, i, w);
+        case Q4_0:
+            return embedding_piece<weight::q4_0>(a, row, i, w);
+        case Q8_0:
+            return embedding_piece<weight::q8_0>(a, row, i, w);
+        case Q4_K:
+            return embedding_piece<weight::q4_k>(a, row, i, w);
+        case Q5_K:
+            return embedding_piece<weight::q5_k>(a, row, i, w);
+        default:
+            return embedding_piece<weight::q6_k>(a, row, i, w);
     }
 }
 

@@ -3,7 +3,15 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(128) reflex_norm_warp_vec8(const __grid_constant__ norm_args a) { norm_warp<8>(a); }
-extern "C" __global__ void __launch_bounds__(128) reflex_norm_warp(const __grid_constant__ norm_args a) { norm_warp<1>(a); }
-extern "C" __global__ void __launch_bounds__(512) reflex_norm_block_vec8(const __grid_constant__ norm_args a) { norm_block<8>(a); }
-extern "C" __global__ void __launch_bounds__(512) reflex_norm_block(const __grid_constant__ norm_args a) { norm_block<1>(a); }
+extern "C" __global__ void __launch_bounds__(128) reflex_norm_warp_vec8(const __grid_constant__ norm_args a) {
+    norm_warp<8>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) reflex_norm_warp(const __grid_constant__ norm_args a) {
+    norm_warp<1>(a);
+}
+extern "C" __global__ void __launch_bounds__(512) reflex_norm_block_vec8(const __grid_constant__ norm_args a) {
+    norm_block<8>(a);
+}
+extern "C" __global__ void __launch_bounds__(512) reflex_norm_block(const __grid_constant__ norm_args a) {
+    norm_block<1>(a);
+}

@@ -28,7 +28,8 @@ REFLEX_ARGS_LAYOUT(norm_args, 184, epsilon, 180);
 
 // The row's h at i..i+N, and residual_out written, on the first visit.
 template <int N>
-__device__ __forceinline__ void norm_load(const norm_args &a, const char *x, const char *r, char *out, i32 i, float (&h)[N]) {
+__device__ __forceinline__ void norm_load(const norm_args &a, const char *x, const char *r, char *out, i32 i,
+                                          float (&h)[N]) {
     load_n<N>(x, a.x_type, i, h);
     if (r) {
         float add[N];

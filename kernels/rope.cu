@@ -4,7 +4,15 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(128) reflex_rope_neox_vec8(const __grid_constant__ rope_args a) { rope<8, true>(a); }
-extern "C" __global__ void __launch_bounds__(128) reflex_rope_neox(const __grid_constant__ rope_args a) { rope<1, true>(a); }
-extern "C" __global__ void __launch_bounds__(128) reflex_rope_interleaved_vec8(const __grid_constant__ rope_args a) { rope<8, false>(a); }
-extern "C" __global__ void __launch_bounds__(128) reflex_rope_interleaved(const __grid_constant__ rope_args a) { rope<1, false>(a); }
+extern "C" __global__ void __launch_bounds__(128) reflex_rope_neox_vec8(const __grid_constant__ rope_args a) {
+    rope<8, true>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) reflex_rope_neox(const __grid_constant__ rope_args a) {
+    rope<1, true>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) reflex_rope_interleaved_vec8(const __grid_constant__ rope_args a) {
+    rope<8, false>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) reflex_rope_interleaved(const __grid_constant__ rope_args a) {
+    rope<1, false>(a);
+}

@@ -19,14 +19,14 @@ constexpr i32 ROPE_MAX_PAIRS = 512;
 
 struct rope_part {
     const void *x;
-    void *out, *cache;                                   // NULL: not written
+    void *out, *cache;                                                 // NULL: not written
     i64 x_token, x_head, out_token, out_head, cache_slot, cache_head;  // byte strides
     i32 heads;
     u32 x_type, out_type, cache_type;
 };
 
 struct rope_args {
-    rope_part part[3];  // q, k, v
+    rope_part part[3];             // q, k, v
     const i32 *positions, *slots;  // [tokens]; slots may be NULL
     const float *freq_factors;     // [rotary_dim / 2] or NULL
     // Turns per position of pair 16 a + b are coarse[a] * fine[b]; each is the sum of two floats.
@@ -39,7 +39,9 @@ struct rope_args {
 REFLEX_ARGS_LAYOUT(rope_args, 704, magnitude, 700);
 
 // x modulo 1 in units of 2^-64. Whole turns do not matter, also not after a product with an integer position.
-__device__ __forceinline__ u64 rope_fixed(float x) { return (u64)__float2ll_rn((x - rintf(x)) * 18446744073709551616.0f); }
+__device__ __forceinline__ u64 rope_fixed(float x) {
+    return (u64)__float2ll_rn((x - rintf(x)) * 18446744073709551616.0f);
+}
 
 // Cosine and sine of pair i. An f32 angle would be off by 0.03 at position 1e6 and be reduced by slow code; here the
 // frequency has 46 bits or more, and the product with the position wraps exactly at whole turns.
@@ -74,7 +76,8 @@ struct rope_target {
     }
 };
 
-template <int N> __device__ __forceinline__ void rope_neox(const rope_target &to, const char *x, u32 type, const float2 *rotation, i32 half, i32 i) {
+template <int N> __device__ __forceinline__ void rope_neox(const rope_target &to, const char *x, u32 type,
+                                                           const float2 *rotation, i32 half, i32 i) {
     float u[N], v[N];
     load_n<N>(x, type, i, u);
     load_n<N>(x, type, i + half, v);
@@ -89,7 +92,8 @@ template <int N> __device__ __forceinline__ void rope_neox(const rope_target &to
     to.store<N>(i + half, v);
 }
 
-template <int N> __device__ __forceinline__ void rope_interleaved(const rope_target &to, const char *x, u32 type, const float2 *rotation, i32 pair) {
+template <int N> __device__ __forceinline__ void rope_interleaved(const rope_target &to, const char *x, u32 type,
+                                                                  const float2 *rotation, i32 pair) {
     constexpr int PAIRS = N == 8 ? 4 : 1;
     float v[2 * PAIRS];
     if constexpr (N == 8) load8(x, type, 2 * pair, v);
@@ -140,7 +144,9 @@ template <int N, bool NEOX> __device__ __forceinline__ void rope(const rope_args
         const char *x = static_cast<const char *>(part.x) + token * part.x_token + head * part.x_head;
         rope_target to;
         to.out = part.out ? static_cast<char *>(part.out) + token * part.out_token + head * part.out_head : nullptr;
-        to.cache = part.cache && cached ? static_cast<char *>(part.cache) + slot * part.cache_slot + head * part.cache_head : nullptr;
+        to.cache = part.cache && cached
+                       ? static_cast<char *>(part.cache) + slot * part.cache_slot + head * part.cache_head
+                       : nullptr;
         to.out_type = part.out_type, to.cache_type = part.cache_type;
 
         if (!is_v && item < pair_items) {

@@ -3,5 +3,9 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(1024) reflex_sample_vec8(const __grid_constant__ sample_args a) { sample<8>(a); }
-extern "C" __global__ void __launch_bounds__(1024) reflex_sample_scalar(const __grid_constant__ sample_args a) { sample<1>(a); }
+extern "C" __global__ void __launch_bounds__(1024) reflex_sample_vec8(const __grid_constant__ sample_args a) {
+    sample<8>(a);
+}
+extern "C" __global__ void __launch_bounds__(1024) reflex_sample_scalar(const __grid_constant__ sample_args a) {
+    sample<1>(a);
+}

@@ -92,7 +92,8 @@ template <int N, u32 TYPE> struct sample_row {
 
 // The last order such that the measure of the tokens down to it reaches the target, which the measure of all does.
 template <typename Row, typename Measure>
-__device__ __forceinline__ u64 sample_search(const sample_args &a, sample_shared &s, const Row &row, u64 target, Measure measure) {
+__device__ __forceinline__ u64 sample_search(const sample_args &a, sample_shared &s, const Row &row, u64 target,
+                                             Measure measure) {
     u64 found = 0;
     const u32 index_bits = (a.index_bits + 1) / 2 * 2;
     for (i32 shift = 62; shift >= 0; shift -= 2) {
@@ -142,7 +143,8 @@ __device__ __forceinline__ void sample_sort(sample_shared &s, u32 count) {
 
 // Fills the list with candidates: with top-k all tokens down to the bin where their number reaches it, else as many bins
 // as fit. Returns their number, 0 when they do not fit. `weights` gets the weight of the row when there is no top-k.
-template <typename Row> __device__ __forceinline__ u32 sample_gather(const sample_args &a, sample_shared &s, const Row &row, float top, u64 &weights) {
+template <typename Row> __device__ __forceinline__ u32 sample_gather(const sample_args &a, sample_shared &s,
+                                                                     const Row &row, float top, u64 &weights) {
     const u32 t = threadIdx.x;
     s.bins[2 * t] = s.bins[2 * t + 1] = 0;
     if (t == 0) s.count = s.fill = 0;
@@ -181,7 +183,8 @@ template <typename Row> __device__ __forceinline__ u32 sample_gather(const sampl
     row.each([&](i32 i, float l) {
         const float below = l == top ? 0.0f : top - l;
         // Where it lands depends on timing; what it is sorted to does not.
-        if (below < SAMPLE_REACH && (u32)(below * SAMPLE_BINS_PER_UNIT) <= last_bin) s.list[atomicAdd(&s.fill, 1u)] = order_of(order_key(l), i);
+        if (below < SAMPLE_REACH && (u32)(below * SAMPLE_BINS_PER_UNIT) <= last_bin)
+            s.list[atomicAdd(&s.fill, 1u)] = order_of(order_key(l), i);
     });
     __syncthreads();
     sample_sort(s, count);
@@ -190,13 +193,15 @@ template <typename Row> __device__ __forceinline__ u32 sample_gather(const sampl
 
 // Order of the last token that top-p keeps among the first `kept` of the list, 0 when they do not reach it. `weights` is
 // the weight of the tokens to choose from, or 0 when they are those in the list.
-__device__ __forceinline__ u64 sample_top_p_of_list(const sample_args &a, sample_shared &s, float top, u32 kept, u64 weights) {
+__device__ __forceinline__ u64 sample_top_p_of_list(const sample_args &a, sample_shared &s, float top, u32 kept,
+                                                    u64 weights) {
     constexpr u32 EACH = SAMPLE_LIST / SAMPLE_THREADS;
     const u32 first = threadIdx.x * EACH;
     u64 weight[EACH], sum = 0, total;
 #pragma unroll
     for (u32 k = 0; k < EACH; k++) {
-        weight[k] = first + k < kept ? sample_weight(top, order_value((u32)(s.list[first + k] >> 32)), SAMPLE_LOG2E) : 0;
+        weight[k] =
+            first + k < kept ? sample_weight(top, order_value((u32)(s.list[first + k] >> 32)), SAMPLE_LOG2E) : 0;
         sum += weight[k];
     }
     if (threadIdx.x == 0) s.cut = 0;
@@ -216,7 +221,8 @@ __device__ __forceinline__ u64 sample_top_p_of_list(const sample_args &a, sample
 }
 
 // The order of the last token that top-k and top-p keep.
-template <typename Row> __device__ __forceinline__ u64 sample_cut(const sample_args &a, sample_shared &s, const Row &row, float top) {
+template <typename Row> __device__ __forceinline__ u64 sample_cut(const sample_args &a, sample_shared &s,
+                                                                  const Row &row, float top) {
     u64 weights, cut = 0;
     const u32 count = sample_gather(a, s, row, top, weights);
     if (count > 0) {
@@ -240,7 +246,9 @@ template <typename Row> __device__ __forceinline__ u64 sample_cut(const sample_a
 }
 
 // The token that `random` chooses among those that are kept.
-template <typename Row> __device__ __forceinline__ void sample_draw(const sample_args &a, sample_shared &s, const Row &row, float top, u64 cut, u64 random, i32 *id) {
+template <typename Row> __device__ __forceinline__ void sample_draw(const sample_args &a, sample_shared &s,
+                                                                    const Row &row, float top, u64 cut, u64 random,
+                                                                    i32 *id) {
     const u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const auto weight = [&](i32 i, float l) -> u64 {
         if (order_of(order_key(l), i) < cut) return 0;
@@ -283,7 +291,8 @@ template <typename Row> __device__ __forceinline__ void sample_draw(const sample
     }
 }
 
-template <int N, u32 TYPE> __device__ __forceinline__ void sample_one(const sample_args &a, sample_shared &s, i64 index) {
+template <int N, u32 TYPE> __device__ __forceinline__ void sample_one(const sample_args &a, sample_shared &s,
+                                                                      i64 index) {
     const sample_row<N, TYPE> row(static_cast<const char *>(a.logits) + index * a.row_stride, a.n);
     const u32 step = a.steps ? (u32)a.steps[index] : 0u;
     u64 best = 0;

@@ -18,13 +18,13 @@ namespace reflex {
 
 /// A status other than REFLEX_SUCCESS, with the library's message.
 class error : public std::runtime_error {
-  public:
+public:
     explicit error(reflex_status status)
         : std::runtime_error(std::string(reflex_status_string(status)) + ": " + reflex_last_error_message()),
           status_(status) {}
     reflex_status status() const noexcept { return status_; }
 
-  private:
+private:
     reflex_status status_;
 };
 
@@ -73,7 +73,7 @@ inline reflex_tensor tensor(const void *data, reflex_dtype dtype, std::initializ
 
 /// What the handles below share: sole ownership, moved and never copied.
 template <typename T, typename Destroy> class handle {
-  public:
+public:
     handle() = default;
     handle(handle &&other) noexcept : value_(std::exchange(other.value_, nullptr)), destroy_(other.destroy_) {}
     handle &operator=(handle &&other) noexcept {
@@ -89,7 +89,7 @@ template <typename T, typename Destroy> class handle {
     T get() const noexcept { return value_; }
     explicit operator bool() const noexcept { return value_ != nullptr; }
 
-  protected:
+protected:
     T value_ = nullptr;
     Destroy destroy_{};
 };
@@ -116,11 +116,11 @@ struct free_host {
     const reflex_context *context = nullptr;
     void operator()(void *p) const noexcept { reflex_host_free(context, p); }
 };
-} // namespace detail
+}  // namespace detail
 
 /// Owns a context. Everything made from it must go first.
 class context : public handle<reflex_context *, detail::destroy_context> {
-  public:
+public:
     context() { check(reflex_context_create(nullptr, &value_)); }
     explicit context(const reflex_context_params &p) { check(reflex_context_create(&p, &value_)); }
 
@@ -137,19 +137,19 @@ class context : public handle<reflex_context *, detail::destroy_context> {
 };
 
 class stream : public handle<reflex_stream, detail::destroy_stream> {
-  public:
+public:
     explicit stream(const context &c) : context_(c.get()) {
         destroy_.context = context_;
         check(reflex_stream_create(context_, &value_));
     }
     void synchronize() const { check(reflex_stream_synchronize(context_, value_)); }
 
-  private:
+private:
     const reflex_context *context_;
 };
 
 class event : public handle<reflex_event *, detail::destroy_event> {
-  public:
+public:
     explicit event(const context &c) : context_(c.get()) { check(reflex_event_create(context_, &value_)); }
     void record(reflex_stream s) { check(reflex_event_record(context_, value_, s)); }
     void synchronize() const { check(reflex_event_synchronize(value_)); }
@@ -160,13 +160,13 @@ class event : public handle<reflex_event *, detail::destroy_event> {
         return ms;
     }
 
-  private:
+private:
     const reflex_context *context_;
 };
 
 /// A captured sequence of launches: `reflex::graph g = reflex::capture(ctx, stream, [&] { ... });`.
 class graph : public handle<reflex_graph *, detail::destroy_graph> {
-  public:
+public:
     graph() = default;
     graph(const context &c, reflex_graph *g) : context_(c.get()) { value_ = g; }
     void launch(reflex_stream s) const { check(reflex_graph_launch(context_, value_, s)); }
@@ -176,7 +176,7 @@ class graph : public handle<reflex_graph *, detail::destroy_graph> {
         return n;
     }
 
-  private:
+private:
     const reflex_context *context_ = nullptr;
 };
 
@@ -196,7 +196,7 @@ template <typename Body> graph capture(const context &c, reflex_stream s, Body &
 
 /// Device memory of a context.
 class device_buffer : public handle<void *, detail::free_device> {
-  public:
+public:
     device_buffer() = default;
     device_buffer(const context &c, size_t bytes) : bytes_(bytes) {
         destroy_.context = c.get();
@@ -204,13 +204,13 @@ class device_buffer : public handle<void *, detail::free_device> {
     }
     size_t size() const noexcept { return bytes_; }
 
-  private:
+private:
     size_t bytes_ = 0;
 };
 
 /// Page-locked host memory of a context.
 class host_buffer : public handle<void *, detail::free_host> {
-  public:
+public:
     host_buffer() = default;
     host_buffer(const context &c, size_t bytes) : bytes_(bytes) {
         destroy_.context = c.get();
@@ -218,10 +218,10 @@ class host_buffer : public handle<void *, detail::free_host> {
     }
     size_t size() const noexcept { return bytes_; }
 
-  private:
+private:
     size_t bytes_ = 0;
 };
 
-} // namespace reflex
+}  // namespace reflex
 
 #endif /* REFLEX_INFER_HPP */

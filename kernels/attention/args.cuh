@@ -46,7 +46,9 @@ struct attention_block {
     __device__ __forceinline__ i64 offset(const row_stride &s, i32 row) const {
         return batch * s.bytes[0] + row / a.group * s.bytes[1] + (i64)(kv_head * a.group + row % a.group) * s.bytes[2];
     }
-    __device__ __forceinline__ const char *q(i32 row) const { return static_cast<const char *>(a.q) + offset(a.q_stride, row); }
+    __device__ __forceinline__ const char *q(i32 row) const {
+        return static_cast<const char *>(a.q) + offset(a.q_stride, row);
+    }
     __device__ __forceinline__ char *y(i32 row) const { return static_cast<char *>(a.y) + offset(a.y_stride, row); }
     __device__ __forceinline__ const char *k() const {
         return static_cast<const char *>(a.k) + batch * a.k_stride.bytes[0] + kv_head * a.k_stride.bytes[2];

@@ -27,7 +27,8 @@ __device__ __forceinline__ void attention_fma(const attention_args &a, i32 block
     const i32 first = block.visible(block.row0), end = block.visible(min(block.row0 + ROWS, block.rows) - 1);
     i32 visible[R];
 #pragma unroll
-    for (i32 r = 0; r < R; r++) visible[r] = block.row0 + row + r < block.rows ? block.visible(block.row0 + row + r) : end;
+    for (i32 r = 0; r < R; r++)
+        visible[r] = block.row0 + row + r < block.rows ? block.visible(block.row0 + row + r) : end;
 
     for (i32 i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
         const i32 at = i / CHUNKS, d = i % CHUNKS * 8;
@@ -60,7 +61,8 @@ __device__ __forceinline__ void attention_fma(const attention_args &a, i32 block
 #pragma unroll
             for (i32 r = 0; r < R; r++) x[r] = *reinterpret_cast<const float4 *>(q_tile + (row + r) * PITCH + d);
 #pragma unroll
-            for (i32 k = 0; k < K; k++) y[k] = *reinterpret_cast<const float4 *>(kv_tile + (lane + k * LANES) * PITCH + d);
+            for (i32 k = 0; k < K; k++)
+                y[k] = *reinterpret_cast<const float4 *>(kv_tile + (lane + k * LANES) * PITCH + d);
 #pragma unroll
             for (i32 r = 0; r < R; r++)
 #pragma unroll
@@ -85,7 +87,8 @@ __device__ __forceinline__ void attention_fma(const attention_args &a, i32 block
             max[r] = new_max;
             sum[r] *= factor;
 #pragma unroll
-            for (i32 d = 0; d < D; d++) o[r][d].x *= factor, o[r][d].y *= factor, o[r][d].z *= factor, o[r][d].w *= factor;
+            for (i32 d = 0; d < D; d++)
+                o[r][d].x *= factor, o[r][d].y *= factor, o[r][d].z *= factor, o[r][d].w *= factor;
             const float offset = weight_offset(new_max, a.scale_log2);
 #pragma unroll
             for (i32 k = 0; k < K; k++) {
@@ -104,7 +107,8 @@ __device__ __forceinline__ void attention_fma(const attention_args &a, i32 block
         for (i32 key = 0; key < KEYS; key++) {
             float4 x[D];
 #pragma unroll
-            for (i32 d = 0; d < D; d++) x[d] = *reinterpret_cast<const float4 *>(kv_tile + key * PITCH + (lane + d * LANES) * 4);
+            for (i32 d = 0; d < D; d++)
+                x[d] = *reinterpret_cast<const float4 *>(kv_tile + key * PITCH + (lane + d * LANES) * 4);
 #pragma unroll
             for (i32 r = 0; r < R; r++) {
                 if (partial && key0 + key >= visible[r]) continue;

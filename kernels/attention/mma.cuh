@@ -19,7 +19,8 @@ namespace reflex {
 // Some element is infinite or NaN: its exponent is all ones, and adding one to that carries into the sign's place.
 template <u32 T> __device__ __forceinline__ bool not_finite(uint4 w) {
     constexpr u32 exponent = T == F16 ? 0x7C007C00u : 0x7F807F80u, one = T == F16 ? 0x04000400u : 0x00800080u;
-    const u32 carry = ((w.x & exponent) + one) | ((w.y & exponent) + one) | ((w.z & exponent) + one) | ((w.w & exponent) + one);
+    const u32 carry =
+        ((w.x & exponent) + one) | ((w.y & exponent) + one) | ((w.z & exponent) + one) | ((w.w & exponent) + one);
     return carry & 0x80008000u;
 }
 
@@ -53,12 +54,14 @@ template <u32 T, int DMAX, int KEYS> struct attention_mma {
             float x[8] = {};
             if (block.row0 + row < block.rows && c * 8 < a.dim)
                 load8_any(block.q(block.row0 + row), a.q_type, c * 8, a.q_vec8, x);
-            memory[at(row, c)] = make_uint4(pack2(x[0], x[1], T), pack2(x[2], x[3], T), pack2(x[4], x[5], T), pack2(x[6], x[7], T));
+            memory[at(row, c)] =
+                make_uint4(pack2(x[0], x[1], T), pack2(x[2], x[3], T), pack2(x[4], x[5], T), pack2(x[6], x[7], T));
         }
         __syncthreads();
         const i32 lane = threadIdx.x % WARP, row = threadIdx.x / WARP * 16 + lane % 16;
 #pragma unroll
-        for (i32 i = 0; i < DMAX / 16; i++) load_matrices(&memory[at(row, 2 * i + lane / 16)], q[i][0], q[i][1], q[i][2], q[i][3]);
+        for (i32 i = 0; i < DMAX / 16; i++)
+            load_matrices(&memory[at(row, 2 * i + lane / 16)], q[i][0], q[i][1], q[i][2], q[i][3]);
         __syncthreads();
     }
 
@@ -80,8 +83,9 @@ template <u32 T, int DMAX, int KEYS> struct attention_mma {
     }
 
     // The keys marked in `special`, for the rows that see them alone. Slow, and hardly ever run.
-    static __device__ __forceinline__ void add_special(float (&o)[DMAX / 8][4], const u32 (&p)[KEYS / 16][4], const u32 *special,
-                                                       const char *v, i64 stride, i32 v_dim, const i32 (&visible)[2]) {
+    static __device__ __forceinline__ void add_special(float (&o)[DMAX / 8][4], const u32 (&p)[KEYS / 16][4],
+                                                       const u32 *special, const char *v, i64 stride, i32 v_dim,
+                                                       const i32 (&visible)[2]) {
         const i32 lane = threadIdx.x % WARP, t = lane % 4;
         for (i32 word = 0; word < KEYS / 32; word++) {
             for (u32 bits = special[word]; bits; bits &= bits - 1) {
@@ -93,12 +97,14 @@ template <u32 T, int DMAX, int KEYS> struct attention_mma {
                     const u32 mask = i == key / 16 ? ~0u : 0u;
                     lo |= (key & 8 ? p[i][2] : p[i][0]) & mask, hi |= (key & 8 ? p[i][3] : p[i][1]) & mask;
                 }
-                const float2 two_lo = unpack2(__shfl_sync(FULL_MASK, lo, from), T), two_hi = unpack2(__shfl_sync(FULL_MASK, hi, from), T);
+                const float2 two_lo = unpack2(__shfl_sync(FULL_MASK, lo, from), T),
+                             two_hi = unpack2(__shfl_sync(FULL_MASK, hi, from), T);
                 const float p_lo = key & 1 ? two_lo.y : two_lo.x, p_hi = key & 1 ? two_hi.y : two_hi.x;
 #pragma unroll
                 for (i32 j = 0; j < DMAX / 8; j++) {
                     if (j * 8 >= v_dim) continue;
-                    const float x = load1(v + key * stride, T, j * 8 + 2 * t), y = load1(v + key * stride, T, j * 8 + 2 * t + 1);
+                    const float x = load1(v + key * stride, T, j * 8 + 2 * t),
+                                y = load1(v + key * stride, T, j * 8 + 2 * t + 1);
                     if (key < visible[0]) o[j][0] += p_lo * x, o[j][1] += p_lo * y;
                     if (key < visible[1]) o[j][2] += p_hi * x, o[j][3] += p_hi * y;
                 }
@@ -142,7 +148,8 @@ template <u32 T, int DMAX, int KEYS> struct attention_mma {
 #pragma unroll
                 for (i32 j = 0; j < KEYS / 16; j++) {
                     u32 b[4];
-                    load_matrices(&k_tile[at(j * 16 + lane / 16 * 8 + lane % 8, 2 * i + lane / 8 % 2)], b[0], b[1], b[2], b[3]);
+                    load_matrices(&k_tile[at(j * 16 + lane / 16 * 8 + lane % 8, 2 * i + lane / 8 % 2)], b[0], b[1],
+                                  b[2], b[3]);
                     mma_16x8x16<T>(s[2 * j], q[i], b[0], b[1]);
                     mma_16x8x16<T>(s[2 * j + 1], q[i], b[2], b[3]);
                 }
@@ -199,7 +206,8 @@ template <u32 T, int DMAX, int KEYS> struct attention_mma {
                 for (i32 j = 0; j < DMAX / 16; j++) {
                     if (j * 16 >= a.v_dim) continue;
                     u32 b[4];
-                    load_matrices_transposed(&v_tile[at(i * 16 + lane % 16, 2 * j + lane / 16)], b[0], b[1], b[2], b[3]);
+                    load_matrices_transposed(&v_tile[at(i * 16 + lane % 16, 2 * j + lane / 16)], b[0], b[1], b[2],
+                                             b[3]);
                     mma_16x8x16<T>(o[2 * j], p[i], b[0], b[1]);
                     mma_16x8x16<T>(o[2 * j + 1], p[i], b[2], b[3]);
                 }

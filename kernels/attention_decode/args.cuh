@@ -10,8 +10,8 @@ struct attention_decode_args {
     const void *q, *k, *v;
     const i32 *kv_lengths;  // or null
     void *y;
-    float *partial;      // [batch][q_heads][splits][v_dim]: sums of weighted values; unused with one split
-    float2 *partial_ml;  // [batch][q_heads][splits]: maximum and sum of weights
+    float *partial;                 // [batch][q_heads][splits][v_dim]: sums of weighted values; unused with one split
+    float2 *partial_ml;             // [batch][q_heads][splits]: maximum and sum of weights
     row_stride q_stride, y_stride;  // -, batch, head
     row_stride k_stride, v_stride;  // batch, key, head
     i32 capacity, kv_heads, group;  // group: q heads of a kv head
@@ -41,7 +41,8 @@ struct decode_block {
     i32 head0, rows;  // query heads head0 .. head0 + rows
 
     // Rows part_row .. part_row + part_rows of the `block_rows` that the launch gave each block.
-    __device__ __forceinline__ decode_block(const attention_decode_args &a, i32 block_rows, i32 part_row, i32 part_rows) : a(a) {
+    __device__ __forceinline__ decode_block(const attention_decode_args &a, i32 block_rows, i32 part_row, i32 part_rows)
+        : a(a) {
         u32 x = blockIdx.x;
         kv_head = x % a.kv_heads, x /= a.kv_heads;
         const i32 chunk = x % a.chunks;
@@ -96,7 +97,9 @@ template <int ROWS, int DMAX> struct decode_merge {
         return rescale(max[threadIdx.x / WARP][row], total_max(row), scale);
     }
 
-    __device__ __forceinline__ void put(i32 row, i32 dim, float value, bool add) { o[row][dim] = add ? o[row][dim] + value : value; }
+    __device__ __forceinline__ void put(i32 row, i32 dim, float value, bool add) {
+        o[row][dim] = add ? o[row][dim] + value : value;
+    }
 
     // The block's result: y itself where there is one split, else a partial.
     __device__ __forceinline__ void store(const decode_block &block) const {

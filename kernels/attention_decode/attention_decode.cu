@@ -18,8 +18,10 @@ template <int DMAX> __device__ __forceinline__ void attention_decode_bf16_mma(co
 #endif
 }
 
-#define REFLEX_KERNEL(blocks, name, body) \
-    extern "C" __global__ void __launch_bounds__(128, blocks) name(const __grid_constant__ attention_decode_args a) { body; }
+#define REFLEX_KERNEL(blocks, name, body)                                                                             \
+    extern "C" __global__ void __launch_bounds__(128, blocks) name(const __grid_constant__ attention_decode_args a) { \
+        body;                                                                                                         \
+    }
 
 #if __CUDA_ARCH__ >= 800
 #define REFLEX_BF16_BLOCKS(n) n

@@ -16,7 +16,8 @@ constexpr i32 DECODE_FMA_ROWS = 8;
 
 // `block_rows` is more than that where the launch was made for larger blocks: the heads from part_row on are done.
 template <int LANES, bool ALIGNED>
-__device__ __forceinline__ void attention_decode_fma(const attention_decode_args &a, i32 block_rows = DECODE_FMA_ROWS, i32 part_row = 0) {
+__device__ __forceinline__ void attention_decode_fma(const attention_decode_args &a, i32 block_rows = DECODE_FMA_ROWS,
+                                                     i32 part_row = 0) {
     constexpr i32 ROWS = DECODE_FMA_ROWS, STEP = 2 * DECODE_WARPS * WARP / LANES;
     __shared__ decode_merge<ROWS, LANES * 8> merge;
 

@@ -37,8 +37,10 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
         float x[8] = {}, y[8] = {};
         if (g < block.rows && d < a.dim) load8_any(block.q(g), a.q_type, d, a.q_vec8, x);
         if (g + 8 < block.rows && d < a.dim) load8_any(block.q(g + 8), a.q_type, d, a.q_vec8, y);
-        q[2 * c][lane] = make_uint4(pack2(x[0], x[1], T), pack2(y[0], y[1], T), pack2(x[2], x[3], T), pack2(y[2], y[3], T));
-        q[2 * c + 1][lane] = make_uint4(pack2(x[4], x[5], T), pack2(y[4], y[5], T), pack2(x[6], x[7], T), pack2(y[6], y[7], T));
+        q[2 * c][lane] =
+            make_uint4(pack2(x[0], x[1], T), pack2(y[0], y[1], T), pack2(x[2], x[3], T), pack2(y[2], y[3], T));
+        q[2 * c + 1][lane] =
+            make_uint4(pack2(x[4], x[5], T), pack2(y[4], y[5], T), pack2(x[6], x[7], T), pack2(y[6], y[7], T));
     }
     __syncthreads();
 
@@ -53,7 +55,8 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
             const i32 key = key0 + 8 * j + g;
             const char *row = k + key * a.k_stride.bytes[1] + 16 * t;
 #pragma unroll
-            for (i32 c = 0; c < QC; c++) x[c][j] = key < block.end && 32 * c + 8 * t < a.dim ? load_stream(row + 64 * c) : zero;
+            for (i32 c = 0; c < QC; c++)
+                x[c][j] = key < block.end && 32 * c + 8 * t < a.dim ? load_stream(row + 64 * c) : zero;
         }
         // Slots 2t, 2t+1, 2t+8 and 2t+9 of the product's inner dimension. Past the end there may be NaN, which a weight
         // of 0 would not hide.
@@ -63,7 +66,8 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
                 const i32 key = key0 + 2 * t + j % 2 + j / 2 * 8;
                 const char *row = v + key * a.v_stride.bytes[1] + 16 * g;
 #pragma unroll
-                for (i32 c = 0; c < VC; c++) y[c][j] = key < block.end && 64 * c + 8 * g < a.v_dim ? load_stream(row + 128 * c) : zero;
+                for (i32 c = 0; c < VC; c++)
+                    y[c][j] = key < block.end && 64 * c + 8 * g < a.v_dim ? load_stream(row + 128 * c) : zero;
             }
         };
         // Both at once, where there are registers for both.
@@ -117,7 +121,8 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
             const float offset = weight_offset(max[h], a.scale_log2);
 #pragma unroll
             for (i32 j = 0; j < 2; j++) {
-                const float w0 = weight(s[j][2 * h], a.scale_log2, offset), w1 = weight(s[j][2 * h + 1], a.scale_log2, offset);
+                const float w0 = weight(s[j][2 * h], a.scale_log2, offset),
+                            w1 = weight(s[j][2 * h + 1], a.scale_log2, offset);
                 sum[h] += w0 + w1;
                 p[2 * j + h] = pack2(w0, w1, T);
             }

@@ -27,7 +27,9 @@ __device__ __forceinline__ float exp2_approx(float x) {
     return y;
 }
 
-__device__ __forceinline__ float weight(float s, float scale, float offset) { return exp2_approx(fmaf(s, scale, -offset)); }
+__device__ __forceinline__ float weight(float s, float scale, float offset) {
+    return exp2_approx(fmaf(s, scale, -offset));
+}
 
 // Factor of sums made under `max` once the maximum is `new_max`. Sums of nothing stay 0.
 __device__ __forceinline__ float rescale(float max, float new_max, float scale) {

@@ -23,7 +23,7 @@ namespace reflex::weight {
 // N words from an address that is a multiple of 2. Where it is 2 modulo 4 the two bytes before it are read too: they
 // belong to the same tensor, whose data is a multiple of 4.
 template <int N> __device__ __forceinline__ void load_words(const char *p, u32 (&w)[N]) {
-    const u32 odd = (u32)reinterpret_cast<u64>(p) & 2u;
+    const u32 odd = (u32) reinterpret_cast<u64>(p) & 2u;
     const u32 *from = reinterpret_cast<const u32 *>(p - odd);
     u32 t[N + 1];
 #pragma unroll
@@ -70,7 +70,9 @@ __device__ __forceinline__ void exact_scale8(float a, float b, float scale, floa
 template <typename T> struct plain16 {
     static constexpr bool BLOCKS = false;
     static constexpr int CHUNK = 8, PIECES = 1, STAGES = 4;
-    struct piece { u32 q[4]; };
+    struct piece {
+        u32 q[4];
+    };
     using chunk = piece;
 
     static __device__ __forceinline__ piece load8(const char *row, i32 i, i32 k, bool vec) {
@@ -92,7 +94,9 @@ template <typename T> struct plain16 {
 #pragma unroll
         for (int e = 0; e < 4; e++) w[2 * e] = T::low(p.q[e]), w[2 * e + 1] = T::high(p.q[e]);
     }
-    static __device__ __forceinline__ chunk load(const char *row, i32 c, i32 k, bool vec) { return load8(row, c * 8, k, vec); }
+    static __device__ __forceinline__ chunk load(const char *row, i32 c, i32 k, bool vec) {
+        return load8(row, c * 8, k, vec);
+    }
     static __device__ __forceinline__ i32 element(i32 c, int) { return c * 8; }
     static __device__ __forceinline__ void weights(const chunk &p, i32, int, float (&w)[8]) { exact8(p, 0, w); }
 };
@@ -111,7 +115,9 @@ struct bf16 : plain16<bfloat_bits> {};
 struct f32 {
     static constexpr bool BLOCKS = false;
     static constexpr int CHUNK = 8, PIECES = 1, STAGES = 2;
-    struct piece { float q[8]; };
+    struct piece {
+        float q[8];
+    };
     using chunk = piece;
 
     static __device__ __forceinline__ piece load8(const char *row, i32 i, i32 k, bool vec) {
@@ -132,7 +138,9 @@ struct f32 {
 #pragma unroll
         for (int e = 0; e < 8; e++) w[e] = p.q[e];
     }
-    static __device__ __forceinline__ chunk load(const char *row, i32 c, i32 k, bool vec) { return load8(row, c * 8, k, vec); }
+    static __device__ __forceinline__ chunk load(const char *row, i32 c, i32 k, bool vec) {
+        return load8(row, c * 8, k, vec);
+    }
     static __device__ __forceinline__ i32 element(i32 c, int) { return c * 8; }
     static __device__ __forceinline__ void weights(const chunk &p, i32, int, float (&w)[8]) { exact8(p, 0, w); }
 };
@@ -143,7 +151,10 @@ struct f32 {
 struct q4_0 {
     static constexpr bool BLOCKS = true;
     static constexpr int BYTES = 18, CHUNK = 16, PIECES = 2, STAGES = 4;
-    struct piece { u32 q[2]; float d; };
+    struct piece {
+        u32 q[2];
+        float d;
+    };
     using chunk = piece;  // half of a block's bytes, both nibbles of each
 
     static __device__ __forceinline__ piece load_at(const char *block, i32 half) {
@@ -173,7 +184,10 @@ struct q4_0 {
 struct q8_0 {
     static constexpr bool BLOCKS = true;
     static constexpr int BYTES = 34, CHUNK = 8, PIECES = 1, STAGES = 4;
-    struct piece { u32 q[2]; float d; };
+    struct piece {
+        u32 q[2];
+        float d;
+    };
     using chunk = piece;
 
     static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
@@ -192,7 +206,9 @@ struct q8_0 {
             w[4 + e] = __fmul_rn(p.d, __uint_as_float(__byte_perm(t1, 0x4b000000u, 0x7650 + e)) - 8388736.0f);
         }
     }
-    static __device__ __forceinline__ chunk load(const char *row, i32 c, i32 k, bool vec) { return load8(row, c * 8, k, vec); }
+    static __device__ __forceinline__ chunk load(const char *row, i32 c, i32 k, bool vec) {
+        return load8(row, c * 8, k, vec);
+    }
     static __device__ __forceinline__ i32 element(i32 c, int) { return c * 8; }
     static __device__ __forceinline__ void weights(const chunk &p, i32, int, float (&w)[8]) { exact8(p, 0, w); }
 };
@@ -219,8 +235,13 @@ __device__ __forceinline__ void exact_scale_minimum8(float a, float b, float sca
 struct q4_k {
     static constexpr bool BLOCKS = true;
     static constexpr int BYTES = 144, CHUNK = 32, PIECES = 4, STAGES = 2;
-    struct piece { uint4 h; uint2 q; };
-    struct chunk { uint4 h, q; };
+    struct piece {
+        uint4 h;
+        uint2 q;
+    };
+    struct chunk {
+        uint4 h, q;
+    };
 
     static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
         const char *block = row + (i64)(i >> 8) * BYTES;
@@ -254,8 +275,13 @@ struct q4_k {
 struct q5_k {
     static constexpr bool BLOCKS = true;
     static constexpr int BYTES = 176, CHUNK = 32, PIECES = 4, STAGES = 2;
-    struct piece { uint4 h; uint2 q, qh; };
-    struct chunk { uint4 h, q, qh; };
+    struct piece {
+        uint4 h;
+        uint2 q, qh;
+    };
+    struct chunk {
+        uint4 h, q, qh;
+    };
 
     // 1 + q / 32.
     static __device__ __forceinline__ void unpack8(u32 q0, u32 q1, u32 h0, u32 h1, u32 j, float (&u)[8]) {
@@ -297,8 +323,14 @@ struct q5_k {
 struct q6_k {
     static constexpr bool BLOCKS = true;
     static constexpr int BYTES = 210, CHUNK = 32, PIECES = 4, STAGES = 2;
-    struct piece { u32 q[2], qh[2]; float d, scale; };
-    struct chunk { u32 q0[2], q1[2], qh[2], scales[2]; float d; };
+    struct piece {
+        u32 q[2], qh[2];
+        float d, scale;
+    };
+    struct chunk {
+        u32 q0[2], q1[2], qh[2], scales[2];
+        float d;
+    };
 
     // 1 + q / 64.
     static __device__ __forceinline__ void unpack8(const u32 (&q)[2], const u32 (&qh)[2], u32 j, float (&u)[8]) {
@@ -336,7 +368,9 @@ struct q6_k {
         v.d = half_at(block + 208);
         return v;
     }
-    static __device__ __forceinline__ i32 element(i32 c, int p) { return (c >> 3) * 256 + (c >> 2 & 1) * 128 + (c & 3) * 8 + p * 32; }
+    static __device__ __forceinline__ i32 element(i32 c, int p) {
+        return (c >> 3) * 256 + (c >> 2 & 1) * 128 + (c & 3) * 8 + p * 32;
+    }
     static __device__ __forceinline__ void weights(const chunk &v, i32 c, int p, float (&w)[8]) {
         const u32 byte = 2 * (p & 1) + (c >> 1 & 1);
         const float scale = __fmul_rn(v.d, (float)(i8)(v.scales[p >> 1] >> 8 * byte));

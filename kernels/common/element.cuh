@@ -56,7 +56,8 @@ __device__ __forceinline__ void store8(void *row, u32 type, i64 i, const float (
         p[1] = make_float4(v[4], v[5], v[6], v[7]);
     } else {
         uint4 w;
-        w.x = pack2(v[0], v[1], type), w.y = pack2(v[2], v[3], type), w.z = pack2(v[4], v[5], type), w.w = pack2(v[6], v[7], type);
+        w.x = pack2(v[0], v[1], type), w.y = pack2(v[2], v[3], type), w.z = pack2(v[4], v[5], type),
+        w.w = pack2(v[6], v[7], type);
         *reinterpret_cast<uint4 *>(static_cast<u16 *>(row) + i) = w;
     }
 }

@@ -14,12 +14,14 @@ __device__ __forceinline__ u32 order_key(float v) {
 }
 
 // The number that a key other than 0 stands for.
-__device__ __forceinline__ float order_value(u32 key) { return __uint_as_float(key & 0x80000000u ? key ^ 0x80000000u : ~key); }
+__device__ __forceinline__ float order_value(u32 key) {
+    return __uint_as_float(key & 0x80000000u ? key ^ 0x80000000u : ~key);
+}
 
 // One number for value and index: greater for a greater value, and for the lower index of equal values.
 __device__ __forceinline__ u64 order_of(u32 key, i32 index) { return (u64)key << 32 | ~(u32)index; }
 
-__device__ __forceinline__ i32 order_index(u64 order) { return (i32)~(u32)order; }
+__device__ __forceinline__ i32 order_index(u64 order) { return (i32) ~(u32)order; }
 
 // The block functions: every thread gets the result; `scratch` holds 32 numbers and may be used again at once.
 template <typename Combine> __device__ __forceinline__ u64 block_combine(u64 v, u64 *scratch, Combine combine) {

@@ -15,7 +15,17 @@ using u64 = unsigned long long;
 using i64 = long long;
 
 // The numbers of REFLEX_DTYPE_*.
-enum dtype : u32 { F32 = 1, F16 = 2, BF16 = 3, I32 = 4, Q4_0 = 0x102, Q8_0 = 0x108, Q4_K = 0x10C, Q5_K = 0x10D, Q6_K = 0x10E };
+enum dtype : u32 {
+    F32 = 1,
+    F16 = 2,
+    BF16 = 3,
+    I32 = 4,
+    Q4_0 = 0x102,
+    Q8_0 = 0x108,
+    Q4_K = 0x10C,
+    Q5_K = 0x10D,
+    Q6_K = 0x10E
+};
 
 constexpr u32 WARP = 32;
 // The headers' INFINITY is not there under NVRTC.
@@ -25,10 +35,12 @@ constexpr u32 FULL_MASK = 0xffffffffu;
 // A kernel takes one struct, `const __grid_constant__ <op>_args a`. The launch code asserts the same numbers. NVRTC has
 // no offsetof, so there the size alone is checked; nvcc checks both.
 #ifdef __CUDACC_RTC__
-#define REFLEX_ARGS_LAYOUT(type, size, last, offset) static_assert(sizeof(type) == (size), #type " differs from the launch code")
+#define REFLEX_ARGS_LAYOUT(type, size, last, offset) \
+    static_assert(sizeof(type) == (size), #type " differs from the launch code")
 #else
-#define REFLEX_ARGS_LAYOUT(type, size, last, offset)                                                                   \
-    static_assert(sizeof(type) == (size) && __builtin_offsetof(type, last) == (offset), #type " differs from the launch code")
+#define REFLEX_ARGS_LAYOUT(type, size, last, offset)                                    \
+    static_assert(sizeof(type) == (size) && __builtin_offsetof(type, last) == (offset), \
+                  #type " differs from the launch code")
 #endif
 
 // Byte strides of up to three outer dimensions; a row is what lies along the last one.
@@ -55,7 +67,9 @@ struct row_index {
             i0 = row / extent1;
         }
     }
-    __device__ __forceinline__ i64 offset(const row_stride &s) const { return i0 * s.bytes[0] + i1 * s.bytes[1] + i2 * s.bytes[2]; }
+    __device__ __forceinline__ i64 offset(const row_stride &s) const {
+        return i0 * s.bytes[0] + i1 * s.bytes[1] + i2 * s.bytes[2];
+    }
 };
 
 }  // namespace reflex

@@ -26,14 +26,18 @@ template <class F, int WARPS_M, int MT> struct matmul_tile {
     };
 
     // Eight elements of x as they lie in memory: eight words of f32, else four.
-    struct x_piece { u32 q[8]; };
+    struct x_piece {
+        u32 q[8];
+    };
 
     const matmul_args &a;
     const i32 first_row, first_output;
     x_piece x[X_PIECES];
     typename F::piece w[W_PIECES];
 
-    static __device__ __forceinline__ u32 *part(u32 *tile, i32 row, i32 p) { return tile + row * TILE_K + ((p ^ (row & 7)) << 2); }
+    static __device__ __forceinline__ u32 *part(u32 *tile, i32 row, i32 p) {
+        return tile + row * TILE_K + ((p ^ (row & 7)) << 2);
+    }
 
     static __device__ __forceinline__ u32 operand(float v) {
 #if __CUDA_ARCH__ >= 800
@@ -58,7 +62,8 @@ template <class F, int WARPS_M, int MT> struct matmul_tile {
                 x[s] = {v.x, v.y, v.z, v.w, u.x, u.y, u.z, u.w};
             } else if (wide) {
 #pragma unroll
-                for (int e = 0; e < 8; e++) x[s].q[e] = inside && i + e < a.k ? reinterpret_cast<const u32 *>(from)[i + e] : 0;
+                for (int e = 0; e < 8; e++)
+                    x[s].q[e] = inside && i + e < a.k ? reinterpret_cast<const u32 *>(from)[i + e] : 0;
             } else {
                 const u16 *p = reinterpret_cast<const u16 *>(from) + i;
 #pragma unroll
@@ -77,8 +82,10 @@ template <class F, int WARPS_M, int MT> struct matmul_tile {
 
     static __device__ __forceinline__ void put(u32 *tile, i32 at, const float (&v)[8]) {
         const i32 row = at / 4, p = at % 4 * 2;
-        *reinterpret_cast<uint4 *>(part(tile, row, p)) = make_uint4(operand(v[0]), operand(v[1]), operand(v[2]), operand(v[3]));
-        *reinterpret_cast<uint4 *>(part(tile, row, p + 1)) = make_uint4(operand(v[4]), operand(v[5]), operand(v[6]), operand(v[7]));
+        *reinterpret_cast<uint4 *>(part(tile, row, p)) =
+            make_uint4(operand(v[0]), operand(v[1]), operand(v[2]), operand(v[3]));
+        *reinterpret_cast<uint4 *>(part(tile, row, p + 1)) =
+            make_uint4(operand(v[4]), operand(v[5]), operand(v[6]), operand(v[7]));
     }
 
     __device__ __forceinline__ void store(shared &tiles, i32 buffer, i32 k0) const {
@@ -123,11 +130,13 @@ template <class F, int WARPS_M, int MT> struct matmul_tile {
             u32 b[4][2];
 #pragma unroll
             for (int j = 0; j < 4; j += 2)
-                load_matrices(part(ws, output0 + (j + matrix / 2) * 8 + r, kk * 2 + matrix % 2), b[j][0], b[j][1], b[j + 1][0], b[j + 1][1]);
+                load_matrices(part(ws, output0 + (j + matrix / 2) * 8 + r, kk * 2 + matrix % 2), b[j][0], b[j][1],
+                              b[j + 1][0], b[j + 1][1]);
 #pragma unroll
             for (int m = 0; m < MT; m++) {
                 u32 f[4];
-                load_matrices(part(xs, row0 + m * 16 + matrix % 2 * 8 + r, kk * 2 + matrix / 2), f[0], f[1], f[2], f[3]);
+                load_matrices(part(xs, row0 + m * 16 + matrix % 2 * 8 + r, kk * 2 + matrix / 2), f[0], f[1], f[2],
+                              f[3]);
 #pragma unroll
                 for (int j = 0; j < 4; j++) mma_tf32(sum[m][j], f, b[j][0], b[j][1]);
             }
@@ -140,7 +149,8 @@ template <class F, int WARPS_M, int MT> struct matmul_tile {
 #pragma unroll
             for (int j = 0; j < 4; j++)
 #pragma unroll
-                for (int h = 0; h < 2; h++) w[j][h] = *reinterpret_cast<float4 *>(part(ws, output0 + j * 8 + 2 * t + h, p));
+                for (int h = 0; h < 2; h++)
+                    w[j][h] = *reinterpret_cast<float4 *>(part(ws, output0 + j * 8 + 2 * t + h, p));
 #pragma unroll
             for (int m = 0; m < MT; m++)
 #pragma unroll

@@ -32,7 +32,8 @@ template <class F, int R, bool VEC> struct matmul_vector_sums {
         if constexpr (!VEC) {
             // Only a plain weight type can end inside a run.
 #pragma unroll
-            for (int e = 0; e < 8; e++) xs[e] = F::BLOCKS || i + e < a.k ? load1(x[r], WIDE ? (u32)F32 : a.x_type, i + e) : 0.0f;
+            for (int e = 0; e < 8; e++)
+                xs[e] = F::BLOCKS || i + e < a.k ? load1(x[r], WIDE ? (u32)F32 : a.x_type, i + e) : 0.0f;
         } else if constexpr (WIDE) {
             load8(x[r], F32, i, xs);
         } else {
@@ -46,7 +47,8 @@ template <class F, int R, bool VEC> struct matmul_vector_sums {
         }
     }
 
-    template <bool WIDE> __device__ __forceinline__ void add_pieces(const typename F::chunk (&v)[OUTPUTS], i32 c, int first, int end) {
+    template <bool WIDE> __device__ __forceinline__ void add_pieces(const typename F::chunk (&v)[OUTPUTS], i32 c,
+                                                                    int first, int end) {
 #pragma unroll
         for (int p = first; p < end; p++) {
             const i32 i = F::element(c, p);

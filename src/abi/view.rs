@@ -178,15 +178,6 @@ impl View {
         self.stride[..self.rank][i]
     }
 
-    /// Stride of dimension `i` in elements; only for plain types.
-    pub fn element_stride(&self, i: usize) -> i64 {
-        self.stride(i) / self.dtype.block_bytes() as i64
-    }
-
-    pub fn elements(&self) -> i64 {
-        self.dims().iter().product()
-    }
-
     pub fn is_empty(&self) -> bool {
         self.dims().contains(&0)
     }

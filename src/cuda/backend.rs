@@ -119,13 +119,6 @@ impl CudaBackend {
         check(&format!("cuLibraryGetKernel({})", kernel.name()), unsafe {
             sys::cuLibraryGetKernel(&mut handle, library, kernel.symbol.as_ptr())
         })?;
-        if kernel.max_shared > 48 * 1024 {
-            let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            let bytes = kernel.max_shared.min(self.limits.shared_per_block) as i32;
-            check("cuKernelSetAttribute", unsafe {
-                sys::cuKernelSetAttribute(attribute, bytes, handle, self.device)
-            })?;
-        }
         // A CUkernel may be launched as a CUfunction: it runs in the context of the stream.
         let function: CUfunction = handle.cast();
         self.kernels.write().unwrap().insert(key, function);

@@ -13,25 +13,11 @@ use std::ffi::{CStr, c_void};
 pub(crate) struct Kernel {
     pub file: &'static str,
     pub symbol: &'static CStr,
-    /// Most dynamic shared memory a launch asks for.
-    pub max_shared: u32,
 }
 
 impl Kernel {
     pub const fn new(file: &'static str, symbol: &'static CStr) -> Kernel {
-        Kernel {
-            file,
-            symbol,
-            max_shared: 0,
-        }
-    }
-
-    pub const fn with_shared(file: &'static str, symbol: &'static CStr, max_shared: u32) -> Kernel {
-        Kernel {
-            file,
-            symbol,
-            max_shared,
-        }
+        Kernel { file, symbol }
     }
 
     pub fn name(&self) -> &'static str {

@@ -67,30 +67,34 @@ pub(crate) struct KvCache {
 
 impl KvCache {
     /// `q` is `[batch, .., q_heads, head_dim]`.
-    pub fn new(
-        op: &'static str,
-        q: &View,
-        [k, v, kv_lengths]: [&reflex_tensor; 3],
-        scale: f32,
-    ) -> Result<KvCache> {
+    pub fn new(op: &'static str, q: &View, [k, v, kv_lengths]: [&reflex_tensor; 3], scale: f32) -> Result<KvCache> {
         if !(scale.is_finite() && scale >= 0.0) {
             return Err(Error::invalid(format!(
                 "{op}: scale is {scale}, expected a finite number, 0 or more"
             )));
         }
+        q.expect_dim(q.rank() - 2, 0..=LARGEST)?;
         let (batch, q_heads, dim) = (q.dim(0), q.dim(q.rank() - 2), q.dim(q.rank() - 1));
         let cache = |view: View| {
             (0..3).try_fold(
-                view.expect_dtype(Dtype::FLOATS)?.expect_rank(4..=4)?.expect_dense_rows()?,
+                view.expect_dtype(Dtype::FLOATS)?
+                    .expect_rank(4..=4)?
+                    .expect_dense_rows()?,
                 |view, i| view.expect_dim(i, 0..=LARGEST),
             )
         };
         let k = cache(View::required(op, "k", k)?)?;
         let (capacity, kv_heads) = (k.dim(1), k.dim(2));
-        let k = k.expect_shape(&[batch, capacity, kv_heads, dim], "[batch] of q, [capacity, kv_heads], [head_dim] of q")?;
+        let k = k.expect_shape(
+            &[batch, capacity, kv_heads, dim],
+            "[batch] of q, [capacity, kv_heads], [head_dim] of q",
+        )?;
         let v = cache(View::required(op, "v", v)?)?.expect_dtype(&[k.dtype])?;
         let v_dim = v.dim(3);
-        let v = v.expect_shape(&[batch, capacity, kv_heads, v_dim], "[batch, capacity, kv_heads] of k, [v_head_dim]")?;
+        let v = v.expect_shape(
+            &[batch, capacity, kv_heads, v_dim],
+            "[batch, capacity, kv_heads] of k, [v_head_dim]",
+        )?;
         if kv_heads == 0 && q_heads > 0 || kv_heads > 0 && q_heads % kv_heads != 0 {
             return Err(Error::invalid(format!(
                 "{op}: q.shape[{}] is {q_heads}, expected a multiple of {kv_heads} (kv_heads of k)",
@@ -195,8 +199,7 @@ impl Op for Attention {
             .expect_dtype(Dtype::FLOATS)?
             .expect_rank(4..=4)?
             .expect_dense_rows()?
-            .expect_dim(1, 0..=LARGEST)?
-            .expect_dim(2, 0..=LARGEST)?;
+            .expect_dim(1, 0..=LARGEST)?;
         let cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
         let tokens = q.dim(1);
         if tokens * cache.group > LARGEST {

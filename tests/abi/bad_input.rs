@@ -42,25 +42,53 @@ fn mistakes<P: Default>(
     refuses(launch(null(), &params, null_mut()), INVALID, &[op, "context is NULL"]);
     refuses(supported(null(), &params), INVALID, &[op, "context is NULL"]);
     let fake = not_a_context();
-    refuses(launch(fake.as_ptr().cast(), &params, null_mut()), INVALID, &[op, "not a live"]);
-    refuses(launch(1 as *const _, &params, null_mut()), INVALID, &[op, "not a live"]);
-    refuses(launch(env.context, null(), null_mut()), INVALID, &[op, "params is NULL"]);
+    refuses(
+        launch(fake.as_ptr().cast(), &params, null_mut()),
+        INVALID,
+        &[op, "not a live"],
+    );
+    refuses(
+        launch(std::ptr::dangling(), &params, null_mut()),
+        INVALID,
+        &[op, "not a live"],
+    );
+    refuses(
+        launch(env.context, null(), null_mut()),
+        INVALID,
+        &[op, "params is NULL"],
+    );
     refuses(supported(env.context, null()), INVALID, &[op, "params is NULL"]);
-    refuses(launch(env.context, 4 as *const P, null_mut()), REFLEX_MISALIGNED, &[op, "params"]);
+    refuses(
+        launch(env.context, 4 as *const P, null_mut()),
+        REFLEX_MISALIGNED,
+        &[op, "params"],
+    );
 
     // Short, absurd, and larger with a tail that is not zero.
     let mut name = null();
     for bad in [0, 4, size - 8, 1 << 20] {
         let mut p = P::default();
         set_size(&mut p, bad);
-        refuses(launch(env.context, &p, null_mut()), REFLEX_ABI_MISMATCH, &[op, "struct_size"]);
+        refuses(
+            launch(env.context, &p, null_mut()),
+            REFLEX_ABI_MISMATCH,
+            &[op, "struct_size"],
+        );
         refuses(supported(env.context, &p), REFLEX_ABI_MISMATCH, &[op, "struct_size"]);
-        refuses(selected(env.context, &p, &mut name), REFLEX_ABI_MISMATCH, &[op, "struct_size"]);
+        refuses(
+            selected(env.context, &p, &mut name),
+            REFLEX_ABI_MISMATCH,
+            &[op, "struct_size"],
+        );
     }
     let mut larger = vec![0u64; size / 8 + 4];
     larger[0] = size as u64 + 32;
     *larger.last_mut().unwrap() = 1 << 56;
-    refuses(launch(env.context, larger.as_ptr().cast(), null_mut()), REFLEX_ABI_MISMATCH, &[op, "older"]);
+    refuses(
+        launch(env.context, larger.as_ptr().cast(), null_mut()),
+        REFLEX_ABI_MISMATCH,
+        &[op, "older"],
+    );
     // The same with a tail of zeros gets past the size, to the operands that are not there.
     *larger.last_mut().unwrap() = 0;
     refuses(launch(env.context, larger.as_ptr().cast(), null_mut()), INVALID, &[op]);
@@ -70,7 +98,9 @@ fn mistakes<P: Default>(
     refuses(launch(env.context, &p, null_mut()), INVALID, &[op]);
     refuses(supported(env.context, &p), INVALID, &[op]);
     refuses(selected(env.context, &p, null_mut()), INVALID, &[op, "name is NULL"]);
-    ["", "_supported", "_selected_kernel"].map(|suffix| format!("reflex_{op}{suffix}")).to_vec()
+    ["", "_supported", "_selected_kernel"]
+        .map(|suffix| format!("reflex_{op}{suffix}"))
+        .to_vec()
 }
 
 #[test]
@@ -78,16 +108,76 @@ fn every_export_survives_null_and_nonsense() {
     let env = Env::cpu();
     let c = env.context.cast_const();
     let mut done: Vec<String> = [
-        mistakes(&env, "activation", reflex_activation, reflex_activation_supported, reflex_activation_selected_kernel),
-        mistakes(&env, "add", reflex_add, reflex_add_supported, reflex_add_selected_kernel),
-        mistakes(&env, "argmax", reflex_argmax, reflex_argmax_supported, reflex_argmax_selected_kernel),
-        mistakes(&env, "attention", reflex_attention, reflex_attention_supported, reflex_attention_selected_kernel),
-        mistakes(&env, "attention_decode", reflex_attention_decode, reflex_attention_decode_supported, reflex_attention_decode_selected_kernel),
-        mistakes(&env, "embedding", reflex_embedding, reflex_embedding_supported, reflex_embedding_selected_kernel),
-        mistakes(&env, "matmul", reflex_matmul, reflex_matmul_supported, reflex_matmul_selected_kernel),
-        mistakes(&env, "norm", reflex_norm, reflex_norm_supported, reflex_norm_selected_kernel),
-        mistakes(&env, "rope", reflex_rope, reflex_rope_supported, reflex_rope_selected_kernel),
-        mistakes(&env, "sample", reflex_sample, reflex_sample_supported, reflex_sample_selected_kernel),
+        mistakes(
+            &env,
+            "activation",
+            reflex_activation,
+            reflex_activation_supported,
+            reflex_activation_selected_kernel,
+        ),
+        mistakes(
+            &env,
+            "add",
+            reflex_add,
+            reflex_add_supported,
+            reflex_add_selected_kernel,
+        ),
+        mistakes(
+            &env,
+            "argmax",
+            reflex_argmax,
+            reflex_argmax_supported,
+            reflex_argmax_selected_kernel,
+        ),
+        mistakes(
+            &env,
+            "attention",
+            reflex_attention,
+            reflex_attention_supported,
+            reflex_attention_selected_kernel,
+        ),
+        mistakes(
+            &env,
+            "attention_decode",
+            reflex_attention_decode,
+            reflex_attention_decode_supported,
+            reflex_attention_decode_selected_kernel,
+        ),
+        mistakes(
+            &env,
+            "embedding",
+            reflex_embedding,
+            reflex_embedding_supported,
+            reflex_embedding_selected_kernel,
+        ),
+        mistakes(
+            &env,
+            "matmul",
+            reflex_matmul,
+            reflex_matmul_supported,
+            reflex_matmul_selected_kernel,
+        ),
+        mistakes(
+            &env,
+            "norm",
+            reflex_norm,
+            reflex_norm_supported,
+            reflex_norm_selected_kernel,
+        ),
+        mistakes(
+            &env,
+            "rope",
+            reflex_rope,
+            reflex_rope_supported,
+            reflex_rope_selected_kernel,
+        ),
+        mistakes(
+            &env,
+            "sample",
+            reflex_sample,
+            reflex_sample_supported,
+            reflex_sample_selected_kernel,
+        ),
     ]
     .concat();
     let mut see = |name: &str| done.push(name.to_string());
@@ -99,16 +189,40 @@ fn every_export_survives_null_and_nonsense() {
 
     see("reflex_attention_decode_workspace_size");
     let p = reflex_attention_decode_params::default();
-    refuses(reflex_attention_decode_workspace_size(c, &p, null_mut()), INVALID, &["bytes is NULL"]);
-    refuses(reflex_attention_decode_workspace_size(null(), &p, &mut bytes), INVALID, &["context is NULL"]);
+    refuses(
+        reflex_attention_decode_workspace_size(c, &p, null_mut()),
+        INVALID,
+        &["bytes is NULL"],
+    );
+    refuses(
+        reflex_attention_decode_workspace_size(null(), &p, &mut bytes),
+        INVALID,
+        &["context is NULL"],
+    );
     see("reflex_matmul_workspace_size");
     let p = reflex_matmul_params::default();
-    refuses(reflex_matmul_workspace_size(c, &p, null_mut()), INVALID, &["bytes is NULL"]);
-    refuses(reflex_matmul_workspace_size(null(), &p, &mut bytes), INVALID, &["context is NULL"]);
+    refuses(
+        reflex_matmul_workspace_size(c, &p, null_mut()),
+        INVALID,
+        &["bytes is NULL"],
+    );
+    refuses(
+        reflex_matmul_workspace_size(null(), &p, &mut bytes),
+        INVALID,
+        &["context is NULL"],
+    );
     see("reflex_sample_workspace_size");
     let p = reflex_sample_params::default();
-    refuses(reflex_sample_workspace_size(c, &p, null_mut()), INVALID, &["bytes is NULL"]);
-    refuses(reflex_sample_workspace_size(null(), &p, &mut bytes), INVALID, &["context is NULL"]);
+    refuses(
+        reflex_sample_workspace_size(c, &p, null_mut()),
+        INVALID,
+        &["bytes is NULL"],
+    );
+    refuses(
+        reflex_sample_workspace_size(null(), &p, &mut bytes),
+        INVALID,
+        &["context is NULL"],
+    );
 
     see("reflex_context_create");
     let mut context: *mut reflex_context = null_mut();
@@ -125,7 +239,11 @@ fn every_export_survives_null_and_nonsense() {
         assert!(out.is_null(), "out was set by a failing call");
         status
     };
-    refuses(create(&|p| p.struct_size = 3), REFLEX_ABI_MISMATCH, &["struct_size is 3"]);
+    refuses(
+        create(&|p| p.struct_size = 3),
+        REFLEX_ABI_MISMATCH,
+        &["struct_size is 3"],
+    );
     refuses(create(&|p| p.backend = reflex_backend(9)), INVALID, &["backend is 9"]);
     refuses(create(&|p| p.device = -1), INVALID, &["device is -1"]);
     refuses(create(&|p| p.cpu_threads = 5000), INVALID, &["cpu_threads is 5000"]);
@@ -139,7 +257,11 @@ fn every_export_survives_null_and_nonsense() {
         };
         reflex_context_create(&p, &mut context)
     };
-    assert!([INVALID, REFLEX_NO_DRIVER, REFLEX_NOT_BUILT].contains(&status), "{}", status_name(status));
+    assert!(
+        [INVALID, REFLEX_NO_DRIVER, REFLEX_NOT_BUILT].contains(&status),
+        "{}",
+        status_name(status)
+    );
 
     see("reflex_context_destroy");
     reflex_context_destroy(null_mut());
@@ -154,7 +276,11 @@ fn every_export_survives_null_and_nonsense() {
     see("reflex_device_malloc");
     refuses(reflex_device_malloc(c, 0, &mut pointer), INVALID, &["bytes is 0"]);
     refuses(reflex_device_malloc(c, usize::MAX, &mut pointer), INVALID, &["bytes"]);
-    refuses(reflex_device_malloc(c, 1 << 60, &mut pointer), REFLEX_OUT_OF_MEMORY, &["bytes"]);
+    refuses(
+        reflex_device_malloc(c, 1 << 60, &mut pointer),
+        REFLEX_OUT_OF_MEMORY,
+        &["bytes"],
+    );
     refuses(reflex_device_malloc(c, 8, null_mut()), INVALID, &["out is NULL"]);
     see("reflex_device_free");
     refuses(reflex_device_free(null(), junk), INVALID, &["context is NULL"]);
@@ -163,19 +289,47 @@ fn every_export_survives_null_and_nonsense() {
     see("reflex_host_free");
     refuses(reflex_host_free(fake, junk), INVALID, &["not a live"]);
     see("reflex_host_register");
-    refuses(reflex_host_register(c, null_mut(), 8, &mut pointer), INVALID, &["host is NULL"]);
-    refuses(reflex_host_register(c, junk, 8, null_mut()), INVALID, &["device_pointer is NULL"]);
+    refuses(
+        reflex_host_register(c, null_mut(), 8, &mut pointer),
+        INVALID,
+        &["host is NULL"],
+    );
+    refuses(
+        reflex_host_register(c, junk, 8, null_mut()),
+        INVALID,
+        &["device_pointer is NULL"],
+    );
     see("reflex_host_unregister");
     refuses(reflex_host_unregister(c, null_mut()), INVALID, &["host is NULL"]);
     see("reflex_memcpy");
-    refuses(reflex_memcpy(c, null_mut(), junk, 8, null_mut()), INVALID, &["destination is NULL"]);
-    refuses(reflex_memcpy(c, junk, null(), 8, null_mut()), INVALID, &["source is NULL"]);
+    refuses(
+        reflex_memcpy(c, null_mut(), junk, 8, null_mut()),
+        INVALID,
+        &["destination is NULL"],
+    );
+    refuses(
+        reflex_memcpy(c, junk, null(), 8, null_mut()),
+        INVALID,
+        &["source is NULL"],
+    );
     refuses(reflex_memcpy(c, junk, junk, 0, null_mut()), INVALID, &["bytes is 0"]);
     see("reflex_memset");
-    refuses(reflex_memset(c, null_mut(), 0, 8, null_mut()), INVALID, &["destination is NULL"]);
+    refuses(
+        reflex_memset(c, null_mut(), 0, 8, null_mut()),
+        INVALID,
+        &["destination is NULL"],
+    );
     see("reflex_memory_info");
-    refuses(reflex_memory_info(null(), null_mut(), null_mut()), INVALID, &["context is NULL"]);
-    refuses(reflex_memory_info(c, 3 as *mut u64, null_mut()), REFLEX_MISALIGNED, &["free_bytes"]);
+    refuses(
+        reflex_memory_info(null(), null_mut(), null_mut()),
+        INVALID,
+        &["context is NULL"],
+    );
+    refuses(
+        reflex_memory_info(c, std::ptr::dangling_mut::<u64>(), null_mut()),
+        REFLEX_MISALIGNED,
+        &["free_bytes"],
+    );
 
     see("reflex_stream_create");
     refuses(reflex_stream_create(c, null_mut()), INVALID, &["out is NULL"]);
@@ -183,29 +337,57 @@ fn every_export_survives_null_and_nonsense() {
     refuses(reflex_stream_destroy(null(), null_mut()), INVALID, &["context is NULL"]);
     ok(reflex_stream_destroy(c, null_mut()));
     see("reflex_stream_synchronize");
-    refuses(reflex_stream_synchronize(null(), null_mut()), INVALID, &["context is NULL"]);
+    refuses(
+        reflex_stream_synchronize(null(), null_mut()),
+        INVALID,
+        &["context is NULL"],
+    );
 
     see("reflex_event_create");
     refuses(reflex_event_create(c, null_mut()), INVALID, &["out is NULL"]);
     see("reflex_event_destroy");
     reflex_event_destroy(null_mut());
     see("reflex_event_record");
-    refuses(reflex_event_record(c, null_mut(), null_mut()), INVALID, &["event is NULL"]);
+    refuses(
+        reflex_event_record(c, null_mut(), null_mut()),
+        INVALID,
+        &["event is NULL"],
+    );
     see("reflex_event_synchronize");
     refuses(reflex_event_synchronize(null_mut()), INVALID, &["event is NULL"]);
     see("reflex_event_elapsed");
     let mut milliseconds = 0.0;
-    refuses(reflex_event_elapsed(null_mut(), null_mut(), &mut milliseconds), INVALID, &["start is NULL"]);
-    refuses(reflex_event_elapsed(null_mut(), null_mut(), null_mut()), INVALID, &["milliseconds is NULL"]);
+    refuses(
+        reflex_event_elapsed(null_mut(), null_mut(), &mut milliseconds),
+        INVALID,
+        &["start is NULL"],
+    );
+    refuses(
+        reflex_event_elapsed(null_mut(), null_mut(), null_mut()),
+        INVALID,
+        &["milliseconds is NULL"],
+    );
 
     see("reflex_graph_capture_begin");
     refuses(reflex_graph_capture_begin(c, null_mut()), INVALID, &["stream is NULL"]);
     see("reflex_graph_capture_end");
-    refuses(reflex_graph_capture_end(c, env.stream, null_mut()), INVALID, &["out is NULL"]);
+    refuses(
+        reflex_graph_capture_end(c, env.stream, null_mut()),
+        INVALID,
+        &["out is NULL"],
+    );
     let mut graph = null_mut();
-    refuses(reflex_graph_capture_end(c, env.stream, &mut graph), INVALID, &["not being captured"]);
+    refuses(
+        reflex_graph_capture_end(c, env.stream, &mut graph),
+        INVALID,
+        &["not being captured"],
+    );
     see("reflex_graph_launch");
-    refuses(reflex_graph_launch(c, null_mut(), env.stream), INVALID, &["graph is NULL"]);
+    refuses(
+        reflex_graph_launch(c, null_mut(), env.stream),
+        INVALID,
+        &["graph is NULL"],
+    );
     see("reflex_graph_node_count");
     refuses(reflex_graph_node_count(null(), &mut bytes), INVALID, &["graph is NULL"]);
     see("reflex_graph_destroy");
@@ -214,7 +396,11 @@ fn every_export_survives_null_and_nonsense() {
     see("reflex_get_device_info");
     refuses(reflex_get_device_info(c, null_mut()), INVALID, &["out is NULL"]);
     let mut info: reflex_device_info = unsafe { std::mem::zeroed() };
-    refuses(reflex_get_device_info(c, &mut info), REFLEX_ABI_MISMATCH, &["struct_size is 0"]);
+    refuses(
+        reflex_get_device_info(c, &mut info),
+        REFLEX_ABI_MISMATCH,
+        &["struct_size is 0"],
+    );
     see("reflex_get_build_info");
     see("reflex_device_count");
     assert!(reflex_device_count() >= 0);
@@ -227,7 +413,12 @@ fn every_export_survives_null_and_nonsense() {
 
     done.sort();
     let declared: Vec<String> = exports::declared().into_iter().collect();
-    assert_eq!(done, declared, "exports tested here (left) and declared in {}", paths::header().display());
+    assert_eq!(
+        done,
+        declared,
+        "exports tested here (left) and declared in {}",
+        paths::header().display()
+    );
 }
 
 /// Tensors that no op may accept, through one op.
@@ -272,17 +463,27 @@ fn tensors_are_checked() {
     check(INVALID, "x.stride[0] is -256", &|p| p.x.stride = [-256, 4, 0, 0]);
     check(INVALID, "overflows", &|p| p.x.stride = [i64::MAX - 3, 4, 0, 0]);
     check(INVALID, "x.stride[1] is 8", &|p| p.x.stride = [512, 8, 0, 0]);
-    check(REFLEX_MISALIGNED, "x.stride[0] is 258", &|p| p.x.stride = [258, 4, 0, 0]);
+    check(REFLEX_MISALIGNED, "x.stride[0] is 258", &|p| {
+        p.x.stride = [258, 4, 0, 0]
+    });
     check(REFLEX_MISALIGNED, "x.data", &|p| p.x.data = data.wrapping_byte_add(2));
     check(INVALID, "y.shape is [4, 63]", &|p| p.y.shape[1] = 63);
     check(INVALID, "y.shape", &|p| p.y.rank = 1);
     check(INVALID, "y.stride[0] is 0", &|p| p.y.stride = [0, 4, 0, 0]);
     check(INVALID, "overlaps x", &|p| p.y.data = data.wrapping_byte_add(64));
     check(INVALID, "weight.shape is [63]", &|p| {
-        p.weight = reflex_tensor { rank: 1, shape: [63, 0, 0, 0], ..good };
+        p.weight = reflex_tensor {
+            rank: 1,
+            shape: [63, 0, 0, 0],
+            ..good
+        };
     });
     check(INVALID, "overlaps weight", &|p| {
-        p.weight = reflex_tensor { rank: 1, shape: [64, 0, 0, 0], ..apart };
+        p.weight = reflex_tensor {
+            rank: 1,
+            shape: [64, 0, 0, 0],
+            ..apart
+        };
     });
     check(INVALID, "epsilon is NaN", &|p| p.epsilon = f32::NAN);
     check(INVALID, "epsilon is -1", &|p| p.epsilon = -1.0);

@@ -44,8 +44,15 @@ fn library_header_and_list_agree() {
         .lines()
         .map(str::to_string)
         .collect();
-    assert_eq!(exported, listed, "the library's exports (left) and tests/abi/exports.txt");
-    assert_eq!(declared(), listed, "the header's functions (left) and tests/abi/exports.txt");
+    assert_eq!(
+        exported, listed,
+        "the library's exports (left) and tests/abi/exports.txt"
+    );
+    assert_eq!(
+        declared(),
+        listed,
+        "the header's functions (left) and tests/abi/exports.txt"
+    );
     assert!(listed.iter().all(|name| name.starts_with("reflex_")));
 }
 
@@ -56,7 +63,9 @@ fn no_cuda_library_is_linked_and_the_soname_is_versioned() {
     assert_eq!(elf.soname, Some("libreflex_infer.so.0.1"));
     for library in &elf.libraries {
         assert!(
-            !["cuda", "nvrtc", "nvidia", "cublas"].iter().any(|word| library.contains(word)),
+            !["cuda", "nvrtc", "nvidia", "cublas"]
+                .iter()
+                .any(|word| library.contains(word)),
             "needs {library}"
         );
     }
@@ -78,7 +87,11 @@ fn an_op_is_found_by_its_name() {
         let kernel = root.join(format!("kernels/{op}.cu")).is_file() || root.join(format!("kernels/{op}")).is_dir();
         assert!(kernel, "kernels/{op}");
         for folder in ["src/ops", "src/cpu", "tests/cpu", "tests/gpu"] {
-            assert!(root.join(format!("{folder}/{op}.rs")).is_file() || root.join(format!("{folder}/{op}/mod.rs")).is_file(), "{folder}/{op}.rs");
+            assert!(
+                root.join(format!("{folder}/{op}.rs")).is_file()
+                    || root.join(format!("{folder}/{op}/mod.rs")).is_file(),
+                "{folder}/{op}.rs"
+            );
         }
     }
 }

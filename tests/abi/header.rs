@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 /// cbindgen's output plus an initialiser for every params struct.
 fn generate() -> String {
     let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
-    let bindings = cbindgen::Builder::new()
-        .with_config(config);
+    let bindings = cbindgen::Builder::new().with_config(config);
     let bindings = sources(&root().join("src"))
         .into_iter()
         .fold(bindings, |b, path| b.with_src(path))

@@ -68,20 +68,42 @@ fn compile(language: &str, standard: &str, header: &str, body: &str) {
     let include = format!("#include <reflex/{header}>\n");
     std::fs::write(&file, format!("{include}{include}{body}\n")).expect("write");
     let output = Command::new(if language == "c" { "cc" } else { "c++" })
-        .args([&format!("-std={standard}"), "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"])
+        .args([
+            &format!("-std={standard}"),
+            "-Wall",
+            "-Wextra",
+            "-Wpedantic",
+            "-Werror",
+            "-fsyntax-only",
+            "-I",
+        ])
         .arg(paths::root().join("include"))
         .arg(&file)
         .output()
         .expect("a C compiler");
     let _ = std::fs::remove_dir_all(&dir);
-    assert!(output.status.success(), "{standard}:\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{standard}:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
 fn layouts_are_equal_in_c_and_cpp() {
     let checks = assertions();
-    compile("c", "c11", "infer.h", &format!("#define CHECK _Static_assert\n{checks}"));
-    compile("cpp", "c++17", "infer.h", &format!("#define CHECK static_assert\n{checks}"));
+    compile(
+        "c",
+        "c11",
+        "infer.h",
+        &format!("#define CHECK _Static_assert\n{checks}"),
+    );
+    compile(
+        "cpp",
+        "c++17",
+        "infer.h",
+        &format!("#define CHECK static_assert\n{checks}"),
+    );
 }
 
 #[test]
@@ -111,5 +133,11 @@ fn c_code_can_name_everything() {
         "typedef void (*any_function)(void);\nany_function all[];\n{values}\nany_function all[] = {{\n{addresses}}};"
     );
     // Casting a function's type is what -Wextra's cast-function-type is for; here it is the point.
-    compile("c", "c11", "infer.h", &format!("#pragma GCC diagnostic ignored \"-Wcast-function-type\"\n{body}").replace("any_function all[];\n", ""));
+    compile(
+        "c",
+        "c11",
+        "infer.h",
+        &format!("#pragma GCC diagnostic ignored \"-Wcast-function-type\"\n{body}")
+            .replace("any_function all[];\n", ""),
+    );
 }

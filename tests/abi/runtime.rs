@@ -62,7 +62,9 @@ fn device_info_writes_no_more_than_the_caller_has_room_for() {
     let mut room = [0xABu8; 512];
     let size = size_of::<reflex_device_info>() as u32 + 64;
     let pointer = room.as_mut_ptr();
-    let pointer = pointer.wrapping_add(pointer.align_offset(8)).cast::<reflex_device_info>();
+    let pointer = pointer
+        .wrapping_add(pointer.align_offset(8))
+        .cast::<reflex_device_info>();
     unsafe { pointer.cast::<u32>().write(size) };
     ok(reflex_get_device_info(env.context, pointer));
     let written = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>(), 300) };
@@ -78,7 +80,11 @@ fn memory_can_be_set_and_copied() {
     ok(reflex_host_malloc(env.context, 1000, &mut b));
     ok(reflex_memset(env.context, a, 7, 1000, env.stream));
     ok(reflex_memcpy(env.context, b, a, 1000, env.stream));
-    assert!(unsafe { std::slice::from_raw_parts(b.cast::<u8>(), 1000) }.iter().all(|&v| v == 7));
+    assert!(
+        unsafe { std::slice::from_raw_parts(b.cast::<u8>(), 1000) }
+            .iter()
+            .all(|&v| v == 7)
+    );
     let mut mapped = null_mut();
     ok(reflex_host_register(env.context, b, 1000, &mut mapped));
     assert_eq!(mapped, b);
@@ -95,7 +101,10 @@ fn events_measure_time() {
     ok(reflex_event_create(env.context, &mut start));
     ok(reflex_event_create(env.context, &mut end));
     let mut milliseconds = -1.0;
-    assert_eq!(reflex_event_elapsed(start, end, &mut milliseconds), REFLEX_INVALID_ARGUMENT);
+    assert_eq!(
+        reflex_event_elapsed(start, end, &mut milliseconds),
+        REFLEX_INVALID_ARGUMENT
+    );
     ok(reflex_event_record(env.context, start, env.stream));
     std::thread::sleep(std::time::Duration::from_millis(5));
     ok(reflex_event_record(env.context, end, env.stream));
@@ -151,7 +160,13 @@ fn many_threads_share_a_context() {
                 let data = env.malloc(4096 * 4 * 8);
                 let values = encode(REFLEX_DTYPE_F32, &Random::new(1).normals(4096 * 8));
                 for _ in 0..20 {
-                    ok(reflex_memcpy(env.context, data, values.as_ptr().cast(), values.len(), null_mut()));
+                    ok(reflex_memcpy(
+                        env.context,
+                        data,
+                        values.as_ptr().cast(),
+                        values.len(),
+                        null_mut(),
+                    ));
                     ok(reflex_norm(env.context, &norm_in_place(data, 8, 4096), null_mut()));
                 }
                 let rows = unsafe { std::slice::from_raw_parts(data.cast::<f32>(), 4096 * 8) };
@@ -197,5 +212,8 @@ fn dtypes_know_ggml_numbers_and_blocks() {
     }
     assert_eq!(reflex_dtype_from_ggml(9999), REFLEX_DTYPE_NONE);
     assert_eq!(reflex_dtype_block_bytes(reflex_dtype(77)), 0);
-    assert_eq!(unsafe { CStr::from_ptr(reflex_dtype_name(reflex_dtype(77))) }, c"unknown");
+    assert_eq!(
+        unsafe { CStr::from_ptr(reflex_dtype_name(reflex_dtype(77))) },
+        c"unknown"
+    );
 }

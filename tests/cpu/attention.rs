@@ -46,8 +46,13 @@ pub fn oracle(s: Sizes, q: &[f32], k: &[f32], v: &[f32], lengths: &[usize], caus
 }
 
 fn shapes(s: Sizes) -> [Vec<i64>; 4] {
-    [[s.b, s.t, s.h, s.d], [s.b, s.cap, s.g, s.d], [s.b, s.cap, s.g, s.dv], [s.b, s.t, s.h, s.dv]]
-        .map(|shape| shape.map(|n| n as i64).to_vec())
+    [
+        [s.b, s.t, s.h, s.d],
+        [s.b, s.cap, s.g, s.d],
+        [s.b, s.cap, s.g, s.dv],
+        [s.b, s.t, s.h, s.dv],
+    ]
+    .map(|shape| shape.map(|n| n as i64).to_vec())
 }
 
 fn params(io: &Io, s: Sizes, [q, k, v]: [&[f32]; 3], lengths: Option<&[i32]>) -> reflex_attention_params {
@@ -67,26 +72,88 @@ fn params(io: &Io, s: Sizes, [q, k, v]: [&[f32]; 3], lengths: Option<&[i32]>) ->
 fn equals_the_formula() {
     let env = Env::cpu();
     let cases = [
-        (Sizes { b: 2, t: 5, h: 4, g: 2, cap: 9, d: 64, dv: 64 }, vec![9, 6]),
-        (Sizes { b: 1, t: 1, h: 8, g: 1, cap: 300, d: 16, dv: 8 }, vec![299]),
+        (
+            Sizes {
+                b: 2,
+                t: 5,
+                h: 4,
+                g: 2,
+                cap: 9,
+                d: 64,
+                dv: 64,
+            },
+            vec![9, 6],
+        ),
+        (
+            Sizes {
+                b: 1,
+                t: 1,
+                h: 8,
+                g: 1,
+                cap: 300,
+                d: 16,
+                dv: 8,
+            },
+            vec![299],
+        ),
         // More queries than keys: the first ones see none.
-        (Sizes { b: 2, t: 7, h: 3, g: 3, cap: 8, d: 24, dv: 40 }, vec![3, 0]),
-        (Sizes { b: 1, t: 130, h: 2, g: 1, cap: 140, d: 80, dv: 96 }, vec![140]),
+        (
+            Sizes {
+                b: 2,
+                t: 7,
+                h: 3,
+                g: 3,
+                cap: 8,
+                d: 24,
+                dv: 40,
+            },
+            vec![3, 0],
+        ),
+        (
+            Sizes {
+                b: 1,
+                t: 130,
+                h: 2,
+                g: 1,
+                cap: 140,
+                d: 80,
+                dv: 96,
+            },
+            vec![140],
+        ),
         // Outside 0..=capacity.
-        (Sizes { b: 2, t: 3, h: 2, g: 2, cap: 4, d: 8, dv: 256 }, vec![-7, 1000]),
+        (
+            Sizes {
+                b: 2,
+                t: 3,
+                h: 2,
+                g: 2,
+                cap: 4,
+                d: 8,
+                dv: 256,
+            },
+            vec![-7, 1000],
+        ),
     ];
     for (s, lengths) in cases {
         let mut random = Random::new(s.d as u64);
-        let [q, k, v] = [s.b * s.t * s.h * s.d, s.b * s.cap * s.g * s.d, s.b * s.cap * s.g * s.dv]
-            .map(|n| random.normals(n));
-        let clamped: Vec<usize> = lengths.iter().map(|&n: &i32| n.clamp(0, s.cap as i32) as usize).collect();
+        let [q, k, v] =
+            [s.b * s.t * s.h * s.d, s.b * s.cap * s.g * s.d, s.b * s.cap * s.g * s.dv].map(|n| random.normals(n));
+        let clamped: Vec<usize> = lengths
+            .iter()
+            .map(|&n: &i32| n.clamp(0, s.cap as i32) as usize)
+            .collect();
         for (mask, scale) in [
             (REFLEX_ATTENTION_CAUSAL, 0.0),
             (REFLEX_ATTENTION_FULL, 0.0),
             (REFLEX_ATTENTION_CAUSAL, 0.3),
         ] {
             let causal = mask == REFLEX_ATTENTION_CAUSAL;
-            let f64_scale = if scale == 0.0 { 1.0 / (s.d as f64).sqrt() } else { f64::from(scale) };
+            let f64_scale = if scale == 0.0 {
+                1.0 / (s.d as f64).sqrt()
+            } else {
+                f64::from(scale)
+            };
             let want = oracle(s, &q, &k, &v, &clamped, causal, f64_scale);
             let outputs = run_once(&env, |io| {
                 let p = reflex_attention_params {
@@ -107,7 +174,15 @@ fn equals_the_formula() {
 #[test]
 fn a_missing_length_is_the_capacity() {
     let env = Env::cpu();
-    let s = Sizes { b: 1, t: 2, h: 2, g: 1, cap: 5, d: 8, dv: 8 };
+    let s = Sizes {
+        b: 1,
+        t: 2,
+        h: 2,
+        g: 1,
+        cap: 5,
+        d: 8,
+        dv: 8,
+    };
     let mut random = Random::new(1);
     let [q, k, v] = [32, 40, 40].map(|n| random.normals(n));
     let run = |lengths: Option<&[i32]>| {
@@ -123,7 +198,15 @@ fn a_missing_length_is_the_capacity() {
 #[test]
 fn nan_reaches_only_the_queries_that_see_it() {
     let env = Env::cpu();
-    let s = Sizes { b: 1, t: 3, h: 1, g: 1, cap: 6, d: 8, dv: 8 };
+    let s = Sizes {
+        b: 1,
+        t: 3,
+        h: 1,
+        g: 1,
+        cap: 6,
+        d: 8,
+        dv: 8,
+    };
     let mut random = Random::new(2);
     let [q, mut k, mut v] = [24, 48, 48].map(|n| random.normals(n));
     // Query i of 3 sees keys 0 ..= 1 + i of the 4; those from 4 on are no keys at all.
@@ -148,13 +231,49 @@ fn nan_reaches_only_the_queries_that_see_it() {
 fn nothing_to_do_is_success() {
     let env = Env::cpu();
     for s in [
-        Sizes { b: 0, t: 2, h: 2, g: 1, cap: 5, d: 8, dv: 8 },
-        Sizes { b: 1, t: 0, h: 2, g: 1, cap: 5, d: 8, dv: 8 },
-        Sizes { b: 1, t: 2, h: 0, g: 0, cap: 5, d: 8, dv: 8 },
-        Sizes { b: 1, t: 2, h: 2, g: 1, cap: 0, d: 8, dv: 8 },
+        Sizes {
+            b: 0,
+            t: 2,
+            h: 2,
+            g: 1,
+            cap: 5,
+            d: 8,
+            dv: 8,
+        },
+        Sizes {
+            b: 1,
+            t: 0,
+            h: 2,
+            g: 1,
+            cap: 5,
+            d: 8,
+            dv: 8,
+        },
+        Sizes {
+            b: 1,
+            t: 2,
+            h: 0,
+            g: 0,
+            cap: 5,
+            d: 8,
+            dv: 8,
+        },
+        Sizes {
+            b: 1,
+            t: 2,
+            h: 2,
+            g: 1,
+            cap: 0,
+            d: 8,
+            dv: 8,
+        },
     ] {
         let n = |n: usize| vec![0.0; n];
-        let [q, k, v] = [n(s.b * s.t * s.h * s.d), n(s.b * s.cap * s.g * s.d), n(s.b * s.cap * s.g * s.dv)];
+        let [q, k, v] = [
+            n(s.b * s.t * s.h * s.d),
+            n(s.b * s.cap * s.g * s.d),
+            n(s.b * s.cap * s.g * s.dv),
+        ];
         let outputs = run_once(&env, |io| {
             let p = params(io, s, [&q, &k, &v], None);
             Box::new(move |context, stream| reflex_attention(context, &p, stream))
@@ -175,10 +294,26 @@ fn bad_input_is_refused() {
         (invalid, "scale is NaN", change(|_, p| p.scale = f32::NAN)),
         (invalid, "scale is inf", change(|_, p| p.scale = f32::INFINITY)),
         (invalid, "scale is -1", change(|_, p| p.scale = -1.0)),
-        (invalid, "q.data is NULL", change(|_, p| p.q.data = std::ptr::null_mut())),
-        (invalid, "k.data is NULL", change(|_, p| p.k.data = std::ptr::null_mut())),
-        (invalid, "v.data is NULL", change(|_, p| p.v.data = std::ptr::null_mut())),
-        (invalid, "y.data is NULL", change(|_, p| p.y.data = std::ptr::null_mut())),
+        (
+            invalid,
+            "q.data is NULL",
+            change(|_, p| p.q.data = std::ptr::null_mut()),
+        ),
+        (
+            invalid,
+            "k.data is NULL",
+            change(|_, p| p.k.data = std::ptr::null_mut()),
+        ),
+        (
+            invalid,
+            "v.data is NULL",
+            change(|_, p| p.v.data = std::ptr::null_mut()),
+        ),
+        (
+            invalid,
+            "y.data is NULL",
+            change(|_, p| p.y.data = std::ptr::null_mut()),
+        ),
         (invalid, "q.rank is 3", change(|_, p| p.q.rank = 3)),
         (invalid, "q.dtype is I32", change(|_, p| p.q.dtype = REFLEX_DTYPE_I32)),
         (invalid, "k.dtype is 77", change(|_, p| p.k.dtype = reflex_dtype(77))),
@@ -191,13 +326,33 @@ fn bad_input_is_refused() {
         (invalid, "shape[1] is -1", change(|_, p| p.k.shape[1] = -1)),
         (invalid, "shape[1] is 2147483648", change(|_, p| p.k.shape[1] = 1 << 31)),
         (invalid, "y.shape is [2, 3, 4, 16]", change(|_, p| p.v.shape[3] = 8)),
-        (invalid, "stride[3] is 8", change(|_, p| p.k.stride = [4096, 512, 128, 8])),
+        (
+            invalid,
+            "stride[3] is 8",
+            change(|_, p| p.k.stride = [4096, 512, 128, 8]),
+        ),
         (invalid, "y.stride[0] is 0", change(|_, p| p.y.stride = [0, 256, 64, 4])),
-        (REFLEX_MISALIGNED, "k.stride[1] is 66", change(|_, p| p.k.stride = [4096, 66, 64, 4])),
-        (invalid, "kv_lengths.shape is [3]", change(|io, p| p.kv_lengths = io.ints(&[1, 2, 3]))),
-        (invalid, "kv_lengths.dtype is F32", change(|_, p| p.kv_lengths.dtype = F32)),
+        (
+            REFLEX_MISALIGNED,
+            "k.stride[1] is 66",
+            change(|_, p| p.k.stride = [4096, 66, 64, 4]),
+        ),
+        (
+            invalid,
+            "kv_lengths.shape is [3]",
+            change(|io, p| p.kv_lengths = io.ints(&[1, 2, 3])),
+        ),
+        (
+            invalid,
+            "kv_lengths.dtype is F32",
+            change(|_, p| p.kv_lengths.dtype = F32),
+        ),
         (invalid, "y.data", change(|_, p| p.y.data = p.k.data)),
-        (invalid, "overlaps q", change(|_, p| p.y.data = p.q.data.wrapping_byte_add(64))),
+        (
+            invalid,
+            "overlaps q",
+            change(|_, p| p.y.data = p.q.data.wrapping_byte_add(64)),
+        ),
         (
             invalid,
             "q.shape[2] is 3, expected a multiple of 2",
@@ -219,16 +374,28 @@ fn bad_input_is_refused() {
             change(|_, p| (p.q.shape[3], p.k.shape[3]) = (0, 0)),
         ),
     ];
-    let s = Sizes { b: 2, t: 3, h: 4, g: 2, cap: 6, d: 16, dv: 16 };
+    let s = Sizes {
+        b: 2,
+        t: 3,
+        h: 4,
+        g: 2,
+        cap: 6,
+        d: 16,
+        dv: 16,
+    };
     for (status, words, change) in &cases {
         let case = |io: &Io| -> Launch {
-            let [q, k, v] = [s.b * s.t * s.h * s.d, s.b * s.cap * s.g * s.d, s.b * s.cap * s.g * s.dv].map(|n| vec![0.5; n]);
+            let [q, k, v] =
+                [s.b * s.t * s.h * s.d, s.b * s.cap * s.g * s.d, s.b * s.cap * s.g * s.dv].map(|n| vec![0.5; n]);
             let mut p = params(io, s, [&q, &k, &v], Some(&[6, 6]));
             change(io, &mut p);
             Box::new(move |context, stream| reflex_attention(context, &p, stream))
         };
         let (got, message) = refused(&env, case);
         assert_eq!(status_name(got), status_name(*status), "{message}");
-        assert!(message.starts_with("attention: ") && message.contains(words), "`{message}` does not say `{words}`");
+        assert!(
+            message.starts_with("attention: ") && message.contains(words),
+            "`{message}` does not say `{words}`"
+        );
     }
 }

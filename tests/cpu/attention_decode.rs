@@ -26,15 +26,55 @@ fn values(s: Sizes) -> [Vec<f32>; 3] {
 fn equals_the_formula() {
     let env = Env::cpu();
     let cases = [
-        (Sizes { b: 1, t: 1, h: 8, g: 2, cap: 500, d: 64, dv: 64 }, vec![387]),
-        (Sizes { b: 3, t: 1, h: 7, g: 1, cap: 33, d: 80, dv: 96 }, vec![33, 0, 1]),
-        (Sizes { b: 2, t: 1, h: 4, g: 4, cap: 10, d: 256, dv: 8 }, vec![-1, 11]),
+        (
+            Sizes {
+                b: 1,
+                t: 1,
+                h: 8,
+                g: 2,
+                cap: 500,
+                d: 64,
+                dv: 64,
+            },
+            vec![387],
+        ),
+        (
+            Sizes {
+                b: 3,
+                t: 1,
+                h: 7,
+                g: 1,
+                cap: 33,
+                d: 80,
+                dv: 96,
+            },
+            vec![33, 0, 1],
+        ),
+        (
+            Sizes {
+                b: 2,
+                t: 1,
+                h: 4,
+                g: 4,
+                cap: 10,
+                d: 256,
+                dv: 8,
+            },
+            vec![-1, 11],
+        ),
     ];
     for (s, lengths) in cases {
         let [q, k, v] = values(s);
-        let clamped: Vec<usize> = lengths.iter().map(|&n: &i32| n.clamp(0, s.cap as i32) as usize).collect();
+        let clamped: Vec<usize> = lengths
+            .iter()
+            .map(|&n: &i32| n.clamp(0, s.cap as i32) as usize)
+            .collect();
         for scale in [0.0f32, 0.05] {
-            let f64_scale = if scale == 0.0 { 1.0 / (s.d as f64).sqrt() } else { f64::from(scale) };
+            let f64_scale = if scale == 0.0 {
+                1.0 / (s.d as f64).sqrt()
+            } else {
+                f64::from(scale)
+            };
             let want = oracle(s, &q, &k, &v, &clamped, false, f64_scale);
             let outputs = run_once(&env, |io| {
                 let mut p = params(io, s, [&q, &k, &v], Some(&lengths));
@@ -51,7 +91,15 @@ fn equals_the_formula() {
 #[test]
 fn a_recorded_call_reads_the_lengths_anew() {
     let env = Env::cpu();
-    let s = Sizes { b: 1, t: 1, h: 2, g: 1, cap: 20, d: 8, dv: 8 };
+    let s = Sizes {
+        b: 1,
+        t: 1,
+        h: 2,
+        g: 1,
+        cap: 20,
+        d: 8,
+        dv: 8,
+    };
     let [q, k, v] = values(s);
     let fresh = |length: i32| {
         run_once(&env, |io| {
@@ -88,7 +136,7 @@ fn bad_input_is_refused() {
         (invalid, "y.data is NULL", |_, p| p.y.data = std::ptr::null_mut()),
         (invalid, "q.rank is 2", |_, p| p.q.rank = 2),
         (invalid, "k.rank is 3", |_, p| p.k.rank = 3),
-        (invalid, "q.dtype is Q8_0", |_, p| p.q.dtype = REFLEX_DTYPE_Q8_0),
+        (invalid, "q.dtype is I32", |_, p| p.q.dtype = REFLEX_DTYPE_I32),
         (invalid, "v.dtype is BF16", |_, p| p.v.dtype = REFLEX_DTYPE_BF16),
         (invalid, "k.shape is [1", |_, p| p.k.shape[0] = 1),
         (invalid, "y.shape is [2, 4, 32]", |_, p| p.y.shape[2] = 32),
@@ -105,7 +153,15 @@ fn bad_input_is_refused() {
             (p.q.shape[2], p.k.shape[3]) = (320, 320)
         }),
     ];
-    let s = Sizes { b: 2, t: 1, h: 4, g: 2, cap: 6, d: 16, dv: 16 };
+    let s = Sizes {
+        b: 2,
+        t: 1,
+        h: 4,
+        g: 2,
+        cap: 6,
+        d: 16,
+        dv: 16,
+    };
     let [q, k, v] = values(s);
     for (status, words, change) in cases {
         let (got, message) = refused(&env, |io| {
@@ -124,7 +180,15 @@ fn bad_input_is_refused() {
 #[test]
 fn the_cpu_needs_no_workspace() {
     let env = Env::cpu();
-    let s = Sizes { b: 1, t: 1, h: 2, g: 1, cap: 1000, d: 8, dv: 8 };
+    let s = Sizes {
+        b: 1,
+        t: 1,
+        h: 2,
+        g: 1,
+        cap: 1000,
+        d: 8,
+        dv: 8,
+    };
     let [q, k, v] = values(s);
     let io = Io::new(&env);
     let p = params(&io, s, [&q, &k, &v], None);

@@ -149,7 +149,6 @@ pub fn tests(suite: &mut Suite) {
                     gate: half(0),
                     up: half(n),
                     y: half(n),
-                    ..Default::default()
                 };
                 Box::new(move |context, stream| reflex_activation(context, &p, stream))
             },

@@ -110,7 +110,6 @@ pub fn tests(suite: &mut Suite) {
             a: io.input(Spec::new(F32, &[4]), &[inf, f32::NAN, -inf, f32::MAX]),
             b: io.input(Spec::new(F32, &[4]), &[inf, 1.0, 1.0, f32::MIN]),
             y: io.output(Spec::new(F16, &[4])),
-            ..Default::default()
         };
         Box::new(move |context, stream| reflex_add(context, &p, stream))
     });

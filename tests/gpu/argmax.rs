@@ -51,7 +51,7 @@ pub fn tests(suite: &mut Suite) {
 
     let (nan, inf) = (f32::NAN, f32::INFINITY);
     for n in [5usize, 2048, 5000] {
-        let mut rows = vec![
+        let mut rows = [
             vec![nan; n],
             vec![-inf; n],
             vec![inf; n],

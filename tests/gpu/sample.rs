@@ -110,7 +110,7 @@ pub fn tests(suite: &mut Suite) {
     }
     for (i, setting) in SETTINGS.into_iter().enumerate() {
         for n in [9usize, 5000] {
-            let mut rows = vec![
+            let mut rows = [
                 vec![NAN; n],
                 vec![-INF; n],
                 vec![INF; n],
