@@ -77,6 +77,17 @@ compare_gpu_reports() {
   [ $any -eq 1 ] || printf '\n*** NO GPU PARITY REPORT UNDER benches/results/: run ./dev gpu-bundle on a GPU ***\n\n' >&2
 }
 
+# Published figures say how they were measured; the checker itself is tested too.
+check_result_files() {
+  local rc=0 folder=$root/benches/results
+  step "testing the check of result files" check-results-test python3 "$root/tools/plot/check_results_test.py" || rc=$?
+  count 'check_results' $((rc == 0)) $((rc != 0)) 0 0
+  [ -d "$folder" ] || return 0
+  rc=0
+  step "checking the result files" check-results python3 "$root/tools/plot/check_results.py" "$folder" || rc=$?
+  count 'result files' $((rc == 0)) $((rc != 0)) 0 0
+}
+
 run_all_tests() {
   local rc=0 name
   export REFLEX_PYTHON=$venv/bin/python
@@ -90,9 +101,10 @@ run_all_tests() {
     count 'Rust tests' 0 1 0 1
   fi
   run_ctest package "$cmake_build"
-  for name in quickstart llm; do
+  for name in quickstart llm reflex-bench; do
     run_ctest "$name" "$examples_build/$name"
   done
+  check_result_files
   step "compiling the kernels with NVRTC 12.6 for sm_87" jetpack6 compile_for_jetpack6 || rc=$?
   count 'NVRTC 12.6, sm_87' $((rc == 0)) $((rc != 0)) 0 0
 }

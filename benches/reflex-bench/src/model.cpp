@@ -11,21 +11,14 @@
 
 #include "commands.h"
 #include "energy.h"
+#include "program.h"
 #include "result.h"
 
 namespace bench {
 namespace {
 
-std::string beside_program(const char *name) {
-    char path[4096];
-    const ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);
-    std::string folder(path, length > 0 ? static_cast<size_t>(length) : 0);
-    const size_t slash = folder.rfind('/');
-    return slash == std::string::npos ? name : folder.substr(0, slash + 1) + name;
-}
-
 std::string find_llm(const options &wanted) {
-    const std::string path = wanted.llm.empty() ? beside_program("reflex-llm") : wanted.llm;
+    const std::string path = wanted.llm.empty() ? program_folder() + "/reflex-llm" : wanted.llm;
     if (::access(path.c_str(), X_OK) != 0)
         throw usage_error("model runs reflex-llm, and " + path + " is no program; give it with --llm PATH");
     return path;

@@ -2,9 +2,12 @@
 #include <cstdio>
 #include <optional>
 
+#include <unistd.h>
+
 #include "ceiling.h"
 #include "commands.h"
 #include "measure.h"
+#include "program.h"
 #include "progress.h"
 #include "result.h"
 
@@ -42,6 +45,12 @@ std::string device_line(const target &on) {
     return out;
 }
 
+// The table that lies beside the library in a bundle for GPU machines; empty where there is none.
+std::string bundled_resources() {
+    const std::string path = program_folder() + "/../lib/kernel-resources.tsv";
+    return ::access(path.c_str(), R_OK) == 0 ? path : std::string();
+}
+
 // Some errors of a launch leave nothing to go on with.
 bool still_usable(const target &on) {
     try {
@@ -77,7 +86,8 @@ int run_ops(const options &wanted) {
     if (!wanted.compare.empty()) baseline = read_baseline(wanted.compare);
     target on(wanted);
     std::map<std::string, kernel_resources> resources;
-    if (!wanted.resources.empty()) resources = read_resources(wanted.resources, on.info().sm);
+    const std::string table = wanted.resources.empty() ? bundled_resources() : wanted.resources;
+    if (!table.empty()) resources = read_resources(table, on.info().sm);
 
     progress status;
     std::optional<ceilings> ceiling;

@@ -6,10 +6,9 @@
 #include <ctime>
 #include <fstream>
 
-#include <unistd.h>
-
 #include "commit.h"
 #include "patterns.h"
+#include "program.h"
 
 namespace bench {
 namespace {
@@ -49,10 +48,7 @@ std::unique_ptr<reflex::context> make_context(const options &wanted) {
 
 // The value of KEY=value in the file that a bundle for GPU machines carries, in this program's folder or above.
 std::string from_bundle(const std::string &key) {
-    char path[4096];
-    const ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);
-    if (length <= 0) return {};
-    std::string folder(path, static_cast<size_t>(length));
+    std::string folder = program_folder() + "/";
     for (int up = 0; up < 3; ++up) {
         const size_t slash = folder.rfind('/');
         if (slash == std::string::npos) break;
