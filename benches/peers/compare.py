@@ -127,6 +127,13 @@ def compare_with_torch(wanted, ours, rows):
 
     cold = not rows or not rows[0]["cache"].startswith("warm")
     bench = timing.Bench(cold=cold, seconds=wanted.seconds)
+    ceiling = (ours.get("ceiling") or {}).get("read_gb_s")
+    if count != ours["environment"]["device_sm_count"] and ceiling:
+        # torch may have gone back to the device's own context.
+        read = bench.read_gb_s()
+        if read > 1.3 * ceiling:
+            sys.exit(f"compare.py: torch does not keep to {count} SMs (it reads {read:.0f} GB/s, they can read {ceiling:.0f}); "
+                     "limit both sides by MPS instead")
     out = []
     for number, row in enumerate(rows, 1):
         for peer, note, set_bytes, make in candidates.candidates(row):

@@ -1,32 +1,11 @@
 """Times a torch callable as reflex-bench times an op: replays of a CUDA graph, going round over sets of operands."""
 
-import math
 import statistics
 import time
 
 import torch
 
-ROTATED_L2 = 4  # cold: the sets together are more than this many times L2 ...
-MOST_SETS = 64  # ... or, where they would be more than this, L2 is flushed before every replay
-REPLAY_US = 1500.0
-LONGEST_REPLAY_US = 20e3
-MOST_LAUNCHES = 2048
-LEAST_SAMPLES, MOST_SAMPLES = 5, 400
-
-
-def quantile(ordered, fraction):
-    at = fraction * (len(ordered) - 1)
-    below = math.floor(at)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (at - below) * (ordered[above] - ordered[below])
-
-
-def plan_sets(set_bytes, l2_bytes, cold):
-    """Number of sets, and whether L2 has to be flushed."""
-    if not cold:
-        return 1, False
-    sets = math.floor(ROTATED_L2 * l2_bytes / max(set_bytes, 1)) + 1
-    return (sets, False) if sets <= MOST_SETS else (MOST_SETS, True)
+from method import LEAST_SAMPLES, MOST_SAMPLES, plan_launches, plan_sets, quantile
 
 
 class Bench:
@@ -41,6 +20,12 @@ class Bench:
 
     def flush(self):
         torch.max(self.flush_buffer)
+
+    def read_gb_s(self):
+        """What a plain reduction reads: shows on how many SMs torch's kernels run."""
+        data = torch.ones(16 * self.l2_bytes // 4, dtype=torch.int32, device="cuda")
+        us = self.measure(lambda _: lambda: torch.max(data), 16 * self.l2_bytes)["us"]
+        return 16 * self.l2_bytes / us / 1e3
 
     def measure(self, make_set, set_bytes):
         """`make_set(i)` gives the callable of set i. Microseconds of one call: median and spread."""
@@ -58,13 +43,7 @@ class Bench:
             end.record()
             self.stream.synchronize()
             estimate = max(start.elapsed_time(end) * 1e3 / probes, 0.1)
-            if self.cold and count * estimate > LONGEST_REPLAY_US:
-                launches, flush = max(1, min(count, int(LONGEST_REPLAY_US / estimate))), True
-            elif flush:
-                launches = count
-            else:
-                rounds = min(math.ceil(REPLAY_US / estimate / count), max(1, MOST_LAUNCHES // count))
-                launches = count * max(rounds, 1)
+            launches, flush = plan_launches(count, flush, estimate, self.cold)
             graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self.stream), torch.no_grad():
             for i in range(launches):

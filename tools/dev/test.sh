@@ -77,11 +77,14 @@ compare_gpu_reports() {
   [ $any -eq 1 ] || printf '\n*** NO GPU PARITY REPORT UNDER benches/results/: run ./dev gpu-bundle on a GPU ***\n\n' >&2
 }
 
-# Published figures say how they were measured; the checker itself is tested too.
+# Published figures say how they were measured. What checks and makes them is tested too.
 check_result_files() {
-  local rc=0 folder=$root/benches/results
-  step "testing the check of result files" check-results-test python3 "$root/tools/plot/check_results_test.py" || rc=$?
-  count 'check_results' $((rc == 0)) $((rc != 0)) 0 0
+  local rc folder=$root/benches/results name
+  for name in tools/plot/check_results_test.py benches/peers/peers_test.py; do
+    rc=0
+    step "testing $name" "test-${name##*/}" python3 "$root/$name" || rc=$?
+    count "${name##*/}" $((rc == 0)) $((rc != 0)) 0 0
+  done
   [ -d "$folder" ] || return 0
   rc=0
   step "checking the result files" check-results python3 "$root/tools/plot/check_results.py" "$folder" || rc=$?

@@ -30,6 +30,8 @@ struct ceilings {
         return clocks > 0 ? read_bytes / clocks : 0;
     }
     json to_json(uint32_t sm_count) const;
+    // A graph that runs on more SMs than its stream has makes every figure of a limited run worthless.
+    bool graph_escapes() const { return read > 1.2 * read_without_graph; }
 };
 
 // The read ceiling alone, a second or less.

@@ -163,9 +163,6 @@ cuda_device::cuda_device(int ordinal, uint32_t sm_count) : api_(std::make_unique
         int all = 0;
         api_->check("cuDeviceGetAttribute", api_->device_attribute(&all, attribute_multiprocessors, device_));
         sm_count_ = static_cast<uint32_t>(all);
-        if (sm_count > sm_count_)
-            throw driver_error("--sm-count " + std::to_string(sm_count) + ": the device has " + std::to_string(all) +
-                               " SMs");
         if (sm_count != 0 && sm_count != sm_count_) {
             limit_sms(sm_count);
         } else {

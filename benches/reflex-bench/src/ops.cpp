@@ -61,6 +61,14 @@ bool still_usable(const target &on) {
     }
 }
 
+void warn_of_escape(const ceilings &found) {
+    if (!found.graph_escapes()) return;
+    std::fprintf(stderr,
+                 "reflex-bench: WARNING: graphs do not keep to the SMs of --sm-count here (%.0f GB/s, without a graph "
+                 "%.0f): the times are those of more SMs; limit them by MPS instead\n",
+                 found.read / 1e9, found.read_without_graph / 1e9);
+}
+
 }  // namespace
 
 int run_ceiling(const options &wanted) {
@@ -69,6 +77,7 @@ int run_ceiling(const options &wanted) {
     status.say("measuring the ceilings of " + std::string(on.info().name));
     const ceilings found = measure_ceilings(on);
     status.clear();
+    warn_of_escape(found);
     std::printf("%s\n%s", device_line(on).c_str(), ceiling_text(found, on.sm_count()).c_str());
     if (!wanted.json.empty()) {
         json out = document("ceiling", on, wanted);
@@ -94,6 +103,8 @@ int run_ops(const options &wanted) {
     if (on.is_cuda()) {
         status.say("measuring the read ceiling");
         ceiling = measure_read_ceiling(on);
+        status.clear();
+        warn_of_escape(*ceiling);
     }
     std::vector<result> results;
     bool failed = false;

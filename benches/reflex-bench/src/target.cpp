@@ -82,6 +82,9 @@ json known(const std::optional<double> &value) { return value ? json(*value) : j
 target::target(const options &wanted) : context_(make_context(wanted)), info_(context_->info()) {
     setup_ = std::make_unique<reflex::stream>(*context_);
     if (wanted.cpu) return;
+    if (wanted.sm_count > info_.sm_count)
+        throw usage_error("--sm-count " + std::to_string(wanted.sm_count) + ": the device has " +
+                          std::to_string(info_.sm_count) + " SMs");
     cuda_ = std::make_unique<cuda_device>(wanted.device, wanted.sm_count);
     nvml_ = std::make_unique<nvml>(cuda_->pci_bus_id());
     // More than L2 holds, so that reading it once leaves nothing else there.
