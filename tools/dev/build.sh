@@ -100,7 +100,7 @@ cmd_header() {
 }
 
 c_sources() {
-  find "$root/kernels" "$root/include" "$root/tests" "$root/examples-cpp" -type f \
+  find "$root/kernels" "$root/include" "$root/tests" "$root/examples-cpp" "$root/benches" -type f \
     \( -name '*.cu' -o -name '*.cuh' -o -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp' \) \
     ! -path '*/include/reflex/infer.h' -print0
 }
