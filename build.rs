@@ -44,7 +44,12 @@ fn build() -> Result<(), String> {
     ] {
         println!("cargo:rerun-if-env-changed={name}");
     }
-    for path in ["build.rs", "build", "kernels"] {
+    // The modules one by one: `cmake -B build` puts its own files beside them.
+    let modules = ["archs", "cache", "compile", "embed", "resources", "toolkit"].map(|m| format!("build/{m}.rs"));
+    for path in ["build.rs", "kernels"]
+        .into_iter()
+        .chain(modules.iter().map(String::as_str))
+    {
         println!("cargo:rerun-if-changed={path}");
     }
     let version = std::env::var("CARGO_PKG_VERSION").unwrap();

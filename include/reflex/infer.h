@@ -285,7 +285,7 @@ typedef struct reflex_sample_params {
     struct reflex_tensor steps;
     // `[rows]`, I32: the drawn token of each row.
     struct reflex_tensor ids;
-    // Optional, `[m]`, I32: every element is increased by one once the draw is done. May be `steps` itself.
+    // Optional, `[m]`, I32: every element is increased by one once the draw is done. May begin with `steps`.
     struct reflex_tensor counters;
     // Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     void *workspace;
@@ -1231,7 +1231,7 @@ reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
 // Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
 // are no rows.
 //
-// Aliasing: `counters` may be exactly `steps`, of which this launch sees the old values; no other overlap. Workspace:
+// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; no other overlap. Workspace:
 // none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
@@ -1328,7 +1328,7 @@ reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
 // Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
 // are no rows.
 //
-// Aliasing: `counters` may be exactly `steps`, of which this launch sees the old values; no other overlap. Workspace:
+// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; no other overlap. Workspace:
 // none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,

@@ -48,7 +48,7 @@ fn mistakes<P: Default>(
         &[op, "not a live"],
     );
     refuses(
-        launch(std::ptr::dangling(), &params, null_mut()),
+        launch(std::ptr::without_provenance(1), &params, null_mut()),
         INVALID,
         &[op, "not a live"],
     );
@@ -326,7 +326,7 @@ fn every_export_survives_null_and_nonsense() {
         &["context is NULL"],
     );
     refuses(
-        reflex_memory_info(c, std::ptr::dangling_mut::<u64>(), null_mut()),
+        reflex_memory_info(c, std::ptr::without_provenance_mut(3), null_mut()),
         REFLEX_MISALIGNED,
         &["free_bytes"],
     );

@@ -12,6 +12,7 @@ mod embedding;
 mod matmul;
 mod norm;
 mod rope;
+mod runtime;
 mod sample;
 
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     matmul::tests(&mut suite);
     norm::tests(&mut suite);
     rope::tests(&mut suite);
+    runtime::tests(&mut suite);
     sample::tests(&mut suite);
     suite.run()
 }

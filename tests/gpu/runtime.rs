@@ -1,0 +1,228 @@
+//! Memory, streams, events, graphs and foreign contexts on a GPU.
+
+use crate::support::*;
+use cudarc::driver::sys;
+use reflex_infer::*;
+use std::ffi::{CStr, c_void};
+use std::ptr::null_mut;
+
+fn cuda(code: sys::CUresult) {
+    assert_eq!(code, sys::CUresult::CUDA_SUCCESS);
+}
+
+fn current_context() -> sys::CUcontext {
+    let mut context = null_mut();
+    cuda(unsafe { sys::cuCtxGetCurrent(&mut context) });
+    context
+}
+
+/// Rows of twos that a norm turns into ones.
+struct Rows {
+    data: *mut c_void,
+    params: reflex_norm_params,
+}
+
+const ELEMENTS: usize = 4 * 512;
+
+impl Rows {
+    fn new(env: &Env) -> Rows {
+        let data = env.malloc(ELEMENTS * 4);
+        let x = reflex_tensor {
+            data,
+            dtype: REFLEX_DTYPE_F32,
+            rank: 2,
+            shape: [4, 512, 0, 0],
+            stride: [0; 4],
+        };
+        let params = reflex_norm_params {
+            struct_size: size_of::<reflex_norm_params>() as u32,
+            x,
+            y: x,
+            ..Default::default()
+        };
+        let rows = Rows { data, params };
+        rows.reset(env);
+        rows
+    }
+
+    fn reset(&self, env: &Env) {
+        env.upload(self.data, &encode(REFLEX_DTYPE_F32, &[2.0; ELEMENTS]));
+    }
+
+    fn assert_ones(&self, env: &Env) {
+        let mut bytes = vec![0; ELEMENTS * 4];
+        env.download(self.data, &mut bytes);
+        let values = decode(REFLEX_DTYPE_F32, &bytes);
+        assert!(values.iter().all(|v| (v - 1.0).abs() < 1e-6), "{:?}", &values[..4]);
+    }
+}
+
+pub fn tests(suite: &mut Suite) {
+    suite.test("runtime::auto_is_cuda_and_says_what_it_is", |env| {
+        let mut context = null_mut();
+        ok(reflex_context_create(std::ptr::null(), &mut context));
+        let mut backend = REFLEX_BACKEND_AUTO;
+        ok(reflex_context_backend(context, &mut backend));
+        assert_eq!(backend, REFLEX_BACKEND_CUDA);
+        ok(reflex_context_preload(context));
+        reflex_context_destroy(context);
+        assert!(reflex_device_count() >= 1);
+        let info = env.device_info();
+        assert!(info.sm >= 75 && info.sm_count > 0 && info.total_memory > 0 && info.l2_bytes > 0);
+        assert!(!unsafe { CStr::from_ptr(info.name.as_ptr()) }.to_bytes().is_empty());
+        let (mut free, mut total) = (0, 0);
+        ok(reflex_memory_info(env.context, &mut free, &mut total));
+        assert!(0 < free && free <= total);
+    });
+
+    suite.test("runtime::the_null_stream_needs_no_current_context", |env| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(current_context().is_null());
+                let rows = Rows::new(env);
+                ok(reflex_norm(env.context, &rows.params, null_mut()));
+                ok(reflex_stream_synchronize(env.context, null_mut()));
+                rows.assert_ones(env);
+                assert!(current_context().is_null(), "a call left its context current");
+            });
+        });
+    });
+
+    suite.test(
+        "runtime::streams_of_a_foreign_context_work_and_it_stays_current",
+        |env| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (mut context, mut stream) = (null_mut(), null_mut());
+                    cuda(unsafe { sys::cuCtxCreate_v2(&mut context, 0, 0) });
+                    cuda(unsafe { sys::cuStreamCreate(&mut stream, 1) });
+                    let foreign: reflex_stream = stream.cast();
+                    let mut data = 0;
+                    cuda(unsafe { sys::cuMemAlloc_v2(&mut data, ELEMENTS * 4) });
+                    let mut rows = Rows::new(env);
+                    rows.params.x.data = data as *mut c_void;
+                    rows.params.y.data = data as *mut c_void;
+                    let twos = encode(REFLEX_DTYPE_F32, &[2.0; ELEMENTS]);
+                    let memory = data as *mut c_void;
+                    ok(reflex_memcpy(
+                        env.context,
+                        memory,
+                        twos.as_ptr().cast(),
+                        twos.len(),
+                        foreign,
+                    ));
+                    ok(reflex_norm(env.context, &rows.params, foreign));
+                    let mut bytes = vec![0u8; ELEMENTS * 4];
+                    ok(reflex_memcpy(
+                        env.context,
+                        bytes.as_mut_ptr().cast(),
+                        memory,
+                        bytes.len(),
+                        foreign,
+                    ));
+                    ok(reflex_stream_synchronize(env.context, foreign));
+                    assert!(decode(REFLEX_DTYPE_F32, &bytes).iter().all(|v| (v - 1.0).abs() < 1e-6));
+                    assert_eq!(current_context(), context, "a call changed the current context");
+                    cuda(unsafe { sys::cuMemFree_v2(data) });
+                    cuda(unsafe { sys::cuStreamDestroy_v2(stream) });
+                    cuda(unsafe { sys::cuCtxDestroy_v2(context) });
+                });
+            });
+        },
+    );
+
+    suite.test("runtime::a_first_launch_may_be_inside_the_callers_own_capture", |_| {
+        // A context that has loaded nothing yet, and the strictest capture mode.
+        let env = Env::cuda().expect("a GPU");
+        let rows = Rows::new(&env);
+        let stream: sys::CUstream = env.stream.cast();
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_GLOBAL;
+        cuda(unsafe { sys::cuStreamBeginCapture_v2(stream, mode) });
+        let status = reflex_norm(env.context, &rows.params, env.stream);
+        let mut graph = null_mut();
+        cuda(unsafe { sys::cuStreamEndCapture(stream, &mut graph) });
+        ok(status);
+        let mut nodes = 0;
+        cuda(unsafe { sys::cuGraphGetNodes(graph, null_mut(), &mut nodes) });
+        assert_eq!(nodes, 1);
+        cuda(unsafe { sys::cuGraphDestroy(graph) });
+    });
+
+    suite.test("runtime::a_graph_replays_on_another_stream", |_| {
+        let env = Env::cuda().expect("a GPU");
+        let rows = Rows::new(&env);
+        let mut graph = null_mut();
+        ok(reflex_graph_capture_begin(env.context, env.stream));
+        ok(reflex_norm(env.context, &rows.params, env.stream));
+        ok(reflex_graph_capture_end(env.context, env.stream, &mut graph));
+        let mut nodes = 0;
+        ok(reflex_graph_node_count(graph, &mut nodes));
+        assert_eq!(nodes, 1);
+        let other = env.new_stream();
+        ok(reflex_graph_launch(env.context, graph, other));
+        ok(reflex_stream_synchronize(env.context, other));
+        rows.assert_ones(&env);
+        reflex_graph_destroy(graph);
+        ok(reflex_stream_destroy(env.context, other));
+    });
+
+    suite.test("runtime::registered_host_memory_is_read_in_place", |env| {
+        // As an engine maps a model: whole pages that the process owns.
+        let bytes = 4 << 20;
+        let layout = std::alloc::Layout::from_size_align(bytes, 4096).expect("a layout");
+        let host = unsafe { std::alloc::alloc(layout) };
+        unsafe { std::ptr::write_bytes(host, 0, bytes) };
+        let twos = encode(REFLEX_DTYPE_F32, &[2.0; ELEMENTS]);
+        unsafe { std::ptr::copy_nonoverlapping(twos.as_ptr(), host, twos.len()) };
+        let mut device = null_mut();
+        ok(reflex_host_register(env.context, host.cast(), bytes, &mut device));
+        let mut rows = Rows::new(env);
+        rows.params.x.data = device;
+        ok(reflex_norm(env.context, &rows.params, null_mut()));
+        ok(reflex_stream_synchronize(env.context, null_mut()));
+        rows.assert_ones(env);
+        ok(reflex_host_unregister(env.context, host.cast()));
+        let mut again = null_mut();
+        let status = reflex_host_register(env.context, 8 as *mut c_void, 64, &mut again);
+        assert_eq!(status, REFLEX_CUDA_ERROR, "{}", last_error());
+        unsafe { std::alloc::dealloc(host, layout) };
+    });
+
+    suite.test("runtime::events_measure_device_time", |_| {
+        let env = Env::cuda().expect("a GPU");
+        let (mut start, mut end) = (null_mut(), null_mut());
+        ok(reflex_event_create(env.context, &mut start));
+        ok(reflex_event_create(env.context, &mut end));
+        let data = env.malloc(1 << 28);
+        ok(reflex_event_record(env.context, start, env.stream));
+        ok(reflex_memset(env.context, data, 1, 1 << 28, env.stream));
+        ok(reflex_event_record(env.context, end, env.stream));
+        ok(reflex_event_synchronize(end));
+        let mut milliseconds = 0.0;
+        ok(reflex_event_elapsed(start, end, &mut milliseconds));
+        assert!(milliseconds > 0.001 && milliseconds < 1000.0, "{milliseconds}");
+        reflex_event_destroy(start);
+        reflex_event_destroy(end);
+        ok(reflex_device_free(env.context, data));
+    });
+
+    suite.test("runtime::what_the_driver_refuses_is_told", |env| {
+        let mut pointer = null_mut();
+        let status = reflex_device_malloc(env.context, 1 << 50, &mut pointer);
+        assert_eq!(status, REFLEX_OUT_OF_MEMORY);
+        assert!(
+            pointer.is_null() && last_error().contains("CUDA_ERROR_OUT_OF_MEMORY"),
+            "{}",
+            last_error()
+        );
+        let params = reflex_context_params {
+            struct_size: size_of::<reflex_context_params>() as u32,
+            backend: REFLEX_BACKEND_CUDA,
+            device: 4096,
+            cpu_threads: 0,
+        };
+        let mut context = null_mut();
+        assert_eq!(reflex_context_create(&params, &mut context), REFLEX_INVALID_ARGUMENT);
+        assert!(last_error().contains("device is 4096"), "{}", last_error());
+    });
+}
