@@ -33,18 +33,18 @@ build_library() {
     && step "installing it into ${prefix#"$root/"}" library-install cmake --install "$cmake_build"
 }
 
-# build_example NAME: against the installed package, as a user of the library would.
+# build_example FOLDER: against the installed package, as a user of the library would.
 build_example() {
-  local name=$1 build=$examples_build/$1
+  local build=$examples_build/${1##*/}
   # shellcheck disable=SC2016 # $ORIGIN is for the dynamic linker
-  configure "$root/examples-cpp/$name" "$build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_INSTALL_PREFIX="$prefix" \
+  configure "$root/$1" "$build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_INSTALL_PREFIX="$prefix" \
     '-DCMAKE_INSTALL_RPATH=$ORIGIN/../lib' && cmake --build "$build" && cmake --install "$build"
 }
 
 build_examples() {
   local name
-  for name in quickstart llm; do
-    step "building examples-cpp/$name with find_package" "example-$name" build_example "$name" || return
+  for name in examples-cpp/quickstart examples-cpp/llm benches/reflex-bench; do
+    step "building $name with find_package" "example-${name##*/}" build_example "$name" || return
   done
 }
 
@@ -100,7 +100,7 @@ cmd_header() {
 }
 
 c_sources() {
-  find "$root/kernels" "$root/include" "$root/tests" "$root/examples-cpp" -type f \
+  find "$root/kernels" "$root/include" "$root/tests" "$root/examples-cpp" "$root/benches" -type f \
     \( -name '*.cu' -o -name '*.cuh' -o -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp' \) \
     ! -path '*/include/reflex/infer.h' -print0
 }

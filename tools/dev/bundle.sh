@@ -54,13 +54,16 @@ EOF
 
 # fill_bundle BUNDLE OUT MODELS TESTS. `step` calls this where errexit is off: every command has to say that it may fail.
 fill_bundle() {
-  local bundle=$1 out=$2 models=$3 tests=$4 programs=$target/dev/programs name
+  local bundle=$1 out=$2 models=$3 tests=$4 programs=$target/dev/programs name resources
   rm -rf "$out" "$programs"
   mkdir -p "$out/models" "$programs/bin" "$programs/lib" \
     && cp -P "$prefix"/lib/libreflex_infer.so* "$programs/lib/" \
-    && cp "$prefix/bin/reflex-llm" "$prefix/bin/reflex-quickstart" "$cmake_build/tests/package/reflex-parity" "$programs/bin/" \
+    && cp "$prefix/bin/reflex-llm" "$prefix/bin/reflex-bench" "$prefix/bin/reflex-quickstart" "$cmake_build/tests/package/reflex-parity" "$programs/bin/" \
     && cp "$tests" "$programs/bin/reflex-gpu-tests" || return
   for name in "$programs"/bin/* "$programs"/lib/libreflex_infer.so.*.*.*; do strip --strip-unneeded "$name" || return; done
+  # What reflex-bench says of registers and spills; of several builds the last one.
+  resources=$(find "$CARGO_TARGET_DIR/release/build" -path '*/out/kernel-resources.tsv' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2-)
+  [ -z "$resources" ] || cp "$resources" "$programs/lib/" || return
   # Packed: kernel images, of which library and tests each hold a copy, shrink to a quarter.
   tar -C "$programs" -czf "$out/programs.tar.gz" bin lib \
     && cp "$models"/*.gguf "$root/examples-cpp/llm/models/parity.txt" "$root/tools/gpu-bundle/perplexity.tsv" "$out/models/" \

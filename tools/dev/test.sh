@@ -77,6 +77,20 @@ compare_gpu_reports() {
   [ $any -eq 1 ] || printf '\n*** NO GPU PARITY REPORT UNDER benches/results/: run ./dev gpu-bundle on a GPU ***\n\n' >&2
 }
 
+# Published figures say how they were measured. What checks and makes them is tested too.
+check_result_files() {
+  local rc folder=$root/benches/results name
+  for name in tools/plot/check_results_test.py benches/peers/peers_test.py; do
+    rc=0
+    step "testing $name" "test-${name##*/}" python3 "$root/$name" || rc=$?
+    count "${name##*/}" $((rc == 0)) $((rc != 0)) 0 0
+  done
+  [ -d "$folder" ] || return 0
+  rc=0
+  step "checking the result files" check-results python3 "$root/tools/plot/check_results.py" "$folder" || rc=$?
+  count 'result files' $((rc == 0)) $((rc != 0)) 0 0
+}
+
 run_all_tests() {
   local rc=0 name
   export REFLEX_PYTHON=$venv/bin/python
@@ -90,9 +104,10 @@ run_all_tests() {
     count 'Rust tests' 0 1 0 1
   fi
   run_ctest package "$cmake_build"
-  for name in quickstart llm; do
+  for name in quickstart llm reflex-bench; do
     run_ctest "$name" "$examples_build/$name"
   done
+  check_result_files
   step "compiling the kernels with NVRTC 12.6 for sm_87" jetpack6 compile_for_jetpack6 || rc=$?
   count 'NVRTC 12.6, sm_87' $((rc == 0)) $((rc != 0)) 0 0
 }

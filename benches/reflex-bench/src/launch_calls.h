@@ -1,0 +1,70 @@
+// Params structs of the ABI as launch_call.
+#pragma once
+
+#include <memory>
+
+#include "cases.h"
+
+namespace bench {
+
+// The functions of one op. `workspace_size` is null where the op needs no scratch.
+template <typename P>
+struct op_functions {
+    reflex_status (*run)(const reflex_context *, const P *, reflex_stream);
+    reflex_status (*supported)(const reflex_context *, const P *);
+    reflex_status (*selected_kernel)(const reflex_context *, const P *, const char **);
+    reflex_status (*workspace_size)(const reflex_context *, const P *, size_t *);
+};
+
+template <typename P>
+void set_workspace(P &, void *, size_t) {}
+inline void set_workspace(reflex_matmul_params &p, void *data, size_t bytes) {
+    p.workspace = data;
+    p.workspace_size = bytes;
+}
+inline void set_workspace(reflex_attention_decode_params &p, void *data, size_t bytes) {
+    p.workspace = data;
+    p.workspace_size = bytes;
+}
+inline void set_workspace(reflex_sample_params &p, void *data, size_t bytes) {
+    p.workspace = data;
+    p.workspace_size = bytes;
+}
+
+template <typename P>
+class op_call : public launch_call {
+public:
+    op_call(const P &params, const op_functions<P> &api) : params_(params), api_(api) {}
+
+    void launch(const reflex_context *context, reflex_stream stream) const override {
+        reflex::check(api_.run(context, &params_, stream));
+    }
+    reflex_status supported(const reflex_context *context) const override { return api_.supported(context, &params_); }
+    std::string kernel(const reflex_context *context) const override {
+        const char *name = "";
+        reflex::check(api_.selected_kernel(context, &params_, &name));
+        return name;
+    }
+    size_t workspace_bytes(const reflex_context *context) const override {
+        size_t bytes = 0;
+        if (api_.workspace_size != nullptr) reflex::check(api_.workspace_size(context, &params_, &bytes));
+        return bytes;
+    }
+    void use_workspace(void *data, size_t bytes) override { set_workspace(params_, data, bytes); }
+
+private:
+    P params_;
+    op_functions<P> api_;
+};
+
+template <typename P>
+std::unique_ptr<launch_call> make_call(const P &params, const op_functions<P> &api) {
+    return std::make_unique<op_call<P>>(params, api);
+}
+
+#define REFLEX_BENCH_OP(op, workspace)                                                 \
+    op_functions<reflex_##op##_params> {                                               \
+        reflex_##op, reflex_##op##_supported, reflex_##op##_selected_kernel, workspace \
+    }
+
+}  // namespace bench

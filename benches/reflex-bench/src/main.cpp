@@ -1,0 +1,57 @@
+// reflex-bench: how fast the library is on this machine, and how fast it could be.
+#include <cstdio>
+#include <exception>
+
+#include "commands.h"
+#include "target.h"
+
+namespace {
+
+const char *name_of(bench::command what) {
+    switch (what) {
+        case bench::command::ops:
+            return "ops";
+        case bench::command::ceiling:
+            return "ceiling";
+        case bench::command::model:
+            return "model";
+        case bench::command::help:
+            break;
+    }
+    return "help";
+}
+
+int run(const bench::options &wanted) {
+    switch (wanted.what) {
+        case bench::command::ops:
+            return bench::run_ops(wanted);
+        case bench::command::ceiling:
+            return bench::run_ceiling(wanted);
+        case bench::command::model:
+            return bench::run_model(wanted);
+        case bench::command::help:
+            break;
+    }
+    std::fputs(bench::usage_text(), stdout);
+    return 0;
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+    bench::options wanted;
+    try {
+        wanted = bench::parse_options(argc, argv);
+        return run(wanted);
+    } catch (const bench::usage_error &error) {
+        std::fprintf(stderr, "reflex-bench: %s\n", error.what());
+        return 2;
+    } catch (const bench::no_gpu_error &error) {
+        std::fprintf(stderr, "reflex-bench: cannot measure %s without a usable GPU: %s\n", name_of(wanted.what),
+                     error.what());
+        return 2;
+    } catch (const std::exception &error) {
+        std::fprintf(stderr, "reflex-bench: %s\n", error.what());
+        return 1;
+    }
+}

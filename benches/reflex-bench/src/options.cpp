@@ -1,0 +1,240 @@
+#include "options.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <sstream>
+
+#include "model_shapes.h"
+
+namespace bench {
+namespace {
+
+std::vector<std::string> split(const std::string &text) {
+    std::vector<std::string> out;
+    std::istringstream in(text);
+    for (std::string part; std::getline(in, part, ',');) out.push_back(part);
+    return out;
+}
+
+int64_t whole_number(const std::string &option, const std::string &text, int64_t least, int64_t most) {
+    char *end = nullptr;
+    errno = 0;
+    const long long value = std::strtoll(text.c_str(), &end, 10);
+    if (text.empty() || *end != '\0' || errno != 0 || value < least || value > most)
+        throw usage_error(option + " " + text + ": expected a whole number from " + std::to_string(least) + " to " +
+                          std::to_string(most));
+    return value;
+}
+
+std::vector<int64_t> whole_numbers(const std::string &option, const std::string &text, int64_t most) {
+    std::vector<int64_t> out;
+    for (const std::string &part : split(text)) out.push_back(whole_number(option, part, 1, most));
+    if (out.empty()) throw usage_error(option + ": expected a list of whole numbers");
+    return out;
+}
+
+std::string listed(const std::vector<std::string> &names) {
+    std::string out;
+    for (const std::string &name : names) out += (out.empty() ? "" : ", ") + name;
+    return out;
+}
+
+reflex_dtype dtype_named(const std::string &option, const std::string &text, const std::vector<reflex_dtype> &allowed) {
+    std::vector<std::string> names;
+    for (const reflex_dtype dtype : allowed) {
+        const std::string name = reflex_dtype_name(dtype);
+        names.push_back(name);
+        if (name.size() == text.size() && std::equal(name.begin(), name.end(), text.begin(), [](char a, char b) {
+                return std::toupper(static_cast<unsigned char>(a)) == std::toupper(static_cast<unsigned char>(b));
+            }))
+            return dtype;
+    }
+    throw usage_error(option + " " + text + ": expected one of " + listed(names));
+}
+
+bool is_shape(const std::string &text) { return !text.empty() && std::isdigit(static_cast<unsigned char>(text[0])); }
+
+void add_shapes(options &out, const std::string &text) {
+    if (is_shape(text)) {
+        const std::vector<int64_t> sizes = whole_numbers("--shapes", text, int64_t{1} << 24);
+        if (sizes.size() != 3) throw usage_error("--shapes " + text + ": expected M,N,K");
+        out.shapes.push_back({sizes[0], sizes[1], sizes[2]});
+        return;
+    }
+    for (const std::string &name : split(text)) {
+        if (find_model_shapes(name) == nullptr)
+            throw usage_error("--shapes " + name + ": expected M,N,K or one of " + listed(shape_names()));
+        out.models.push_back(name);
+    }
+}
+
+command command_named(const std::string &name) {
+    if (name == "ops") return command::ops;
+    if (name == "ceiling") return command::ceiling;
+    if (name == "model") return command::model;
+    if (name == "help" || name == "--help" || name == "-h") return command::help;
+    throw usage_error("no command " + name + "; expected ops, ceiling or model (--help tells more)");
+}
+
+class argument_reader {
+public:
+    argument_reader(int argc, const char *const *argv) : argc_(argc), argv_(argv) {}
+    bool done() const { return at_ >= argc_; }
+    std::string next() { return argv_[at_++]; }
+    std::string value_of(const std::string &option) {
+        if (done()) throw usage_error(option + " needs a value");
+        return next();
+    }
+
+private:
+    int argc_, at_ = 1;
+    const char *const *argv_;
+};
+
+// Options of every command. False where `name` is none of them.
+bool common_option(options &out, const std::string &name, argument_reader &in) {
+    if (name == "--json") {
+        out.json = in.value_of(name);
+    } else if (name == "--device") {
+        out.device = static_cast<int32_t>(whole_number(name, in.value_of(name), 0, 1023));
+    } else if (name == "--commit") {
+        out.commit = in.value_of(name);
+    } else if (name == "--backend") {
+        const std::string value = in.value_of(name);
+        if (value != "cuda" && value != "cpu") throw usage_error("--backend " + value + ": expected cuda or cpu");
+        out.cpu = value == "cpu";
+    } else {
+        return false;
+    }
+    return true;
+}
+
+bool ops_option(options &out, const std::string &name, argument_reader &in) {
+    if (name == "--op") {
+        for (const std::string &op : split(in.value_of(name))) {
+            const auto &known = op_names();
+            if (std::find(known.begin(), known.end(), op) == known.end())
+                throw usage_error("--op " + op + ": expected one of " + listed(known));
+            out.ops.push_back(op);
+        }
+    } else if (name == "--shapes") {
+        add_shapes(out, in.value_of(name));
+    } else if (name == "--dtype") {
+        for (const std::string &dtype : split(in.value_of(name)))
+            out.dtypes.push_back(dtype_named(name, dtype, weight_dtypes()));
+    } else if (name == "--activations") {
+        out.activations = dtype_named(name, in.value_of(name), {REFLEX_DTYPE_F32, REFLEX_DTYPE_F16, REFLEX_DTYPE_BF16});
+    } else if (name == "--rows") {
+        out.rows = whole_numbers(name, in.value_of(name), 1 << 20);
+    } else if (name == "--context") {
+        out.contexts = whole_numbers(name, in.value_of(name), 1 << 24);
+    } else if (name == "--cold" || name == "--warm") {
+        out.cold = name == "--cold";
+    } else if (name == "--seconds") {
+        const std::string value = in.value_of(name);
+        char *end = nullptr;
+        out.seconds = std::strtod(value.c_str(), &end);
+        if (end == value.c_str() || *end != '\0' || !(out.seconds > 0 && out.seconds <= 3600))
+            throw usage_error("--seconds " + value + ": expected a number above 0");
+    } else if (name == "--md") {
+        out.markdown = in.value_of(name);
+    } else if (name == "--compare") {
+        out.compare = in.value_of(name);
+    } else if (name == "--resources") {
+        out.resources = in.value_of(name);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+const std::vector<std::string> &op_names() {
+    static const std::vector<std::string> names = {"matmul", "attention_decode", "attention", "embedding", "norm",
+                                                   "rope",   "activation",       "add",       "argmax",    "sample"};
+    return names;
+}
+
+std::vector<std::string> shape_names() {
+    std::vector<std::string> out;
+    for (const model_shapes &shapes : all_model_shapes()) out.push_back(shapes.name);
+    return out;
+}
+
+options parse_options(int argc, const char *const *argv) {
+    argument_reader in(argc, argv);
+    options out;
+    if (in.done()) throw usage_error("no command; expected ops, ceiling or model (--help tells more)");
+    out.what = command_named(in.next());
+    while (!in.done()) {
+        const std::string name = in.next();
+        if (name == "--help" || name == "-h") {
+            out.what = command::help;
+            return out;
+        }
+        if (out.what == command::help) throw usage_error("unexpected argument " + name);
+        if (common_option(out, name, in)) continue;
+        if (out.what != command::model && name == "--sm-count") {
+            out.sm_count = static_cast<uint32_t>(whole_number(name, in.value_of(name), 1, 4096));
+            continue;
+        }
+        if (out.what == command::ops && ops_option(out, name, in)) continue;
+        if (out.what == command::model && name == "--llm") {
+            out.llm = in.value_of(name);
+        } else if (out.what == command::model && name == "--") {
+            while (!in.done()) out.llm_arguments.push_back(in.next());
+        } else if (out.what == command::model && name[0] != '-' && out.model.empty()) {
+            out.model = name;
+        } else {
+            throw usage_error((name[0] == '-' ? "unknown option " : "unexpected argument ") + name);
+        }
+    }
+    if (out.what == command::model && out.model.empty()) throw usage_error("model needs a GGUF file");
+    if (out.what == command::ceiling && out.cpu) throw usage_error("ceiling measures a GPU; --backend cpu has none");
+    if (out.cpu && out.sm_count != 0) throw usage_error("--sm-count needs --backend cuda");
+    if (out.models.empty() && out.shapes.empty()) out.models.push_back("qwen3-4b");
+    return out;
+}
+
+const char *usage_text() {
+    return "usage: reflex-bench ops [OPTION...]         speed of the library's ops\n"
+           "       reflex-bench ceiling [OPTION...]     what this device can read, copy and launch at most\n"
+           "       reflex-bench model FILE.gguf [OPTION...] [-- REFLEX-LLM OPTION...]\n"
+           "                                            prefill and decode of a model, by running reflex-llm\n"
+           "\n"
+           "  --json FILE          write the results, with all that makes them comparable\n"
+           "  --device N           CUDA device ordinal\n"
+           "  --commit TEXT        commit of the library, where this program cannot know it\n"
+           "  --backend cuda|cpu   cpu checks the set-up of every case; its times are not a measurement\n"
+           "\n"
+           "ops and ceiling:\n"
+           "  --sm-count N         use only N SMs, by a green context (CUDA 12.4); the driver may round N up\n"
+           "\n"
+           "ops:\n"
+           "  --op NAME[,NAME]     matmul, attention_decode, attention, embedding, norm, rope, activation, add,\n"
+           "                       argmax, sample; all without this option\n"
+           "  --shapes NAME[,NAME] the shapes of qwen3-4b (used without this option), llama3-8b, gemma3-4b, or tiny\n"
+           "  --shapes M,N,K       a matmul of M rows, N outputs and K inputs; may be given more than once\n"
+           "  --dtype NAME[,NAME]  weight types: F32, F16, BF16, Q4_0, Q8_0, Q4_K, Q5_K, Q6_K; all without this "
+           "option\n"
+           "  --activations NAME   F32 (used without this option), F16 or BF16\n"
+           "  --rows LIST          tokens at once; 1,512 without this option\n"
+           "  --context LIST       keys of attention_decode; 1024,4096,16384 without this option\n"
+           "  --cold | --warm      operands from memory (used without this option) or from L2 where they fit\n"
+           "  --seconds S          how long each case is sampled; 0.15 without this option\n"
+           "  --md FILE            write the table as Markdown\n"
+           "  --compare FILE       compare with an earlier --json file\n"
+           "  --resources FILE     kernel-resources.tsv of the library's build: registers and spills; in a bundle "
+           "found\n"
+           "\n"
+           "model:\n"
+           "  --llm PATH           the reflex-llm to run; without this option the one beside this program\n"
+           "\n"
+           "Exit status: 0 done, 1 something failed, 2 wrong usage or no usable GPU.\n";
+}
+
+}  // namespace bench

@@ -1,0 +1,52 @@
+// The command line.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <reflex/infer.h>
+
+namespace bench {
+
+// Wrong usage: one line and exit status 2.
+class usage_error : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+enum class command { help, ops, ceiling, model };
+
+struct matmul_shape {
+    int64_t rows, n, k;
+};
+
+struct options {
+    command what = command::help;
+    std::vector<std::string> ops;     // empty: all
+    std::vector<std::string> models;  // whose shapes
+    std::vector<matmul_shape> shapes;
+    std::vector<reflex_dtype> dtypes;  // of weights; empty: all
+    std::vector<int64_t> rows;         // empty: 1 and 512
+    std::vector<int64_t> contexts;     // empty: 1024, 4096, 16384
+    reflex_dtype activations = REFLEX_DTYPE_F32;
+    uint32_t sm_count = 0;  // 0: all
+    bool cold = true;
+    bool cpu = false;
+    int32_t device = 0;
+    double seconds = 0.15;  // of samples for each case
+    std::string json, markdown, compare, resources, commit;
+    std::string model, llm;
+    std::vector<std::string> llm_arguments;
+};
+
+// The ops of the library, in the order of reports.
+const std::vector<std::string> &op_names();
+// The models whose shapes --shapes knows.
+std::vector<std::string> shape_names();
+
+options parse_options(int argc, const char *const *argv);
+const char *usage_text();
+
+}  // namespace bench

@@ -1,0 +1,213 @@
+#include "target.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <ctime>
+#include <fstream>
+
+#include "commit.h"
+#include "patterns.h"
+#include "program.h"
+
+namespace bench {
+namespace {
+
+class cuda_recording : public recording {
+public:
+    cuda_recording(std::unique_ptr<cuda_graph> graph, reflex_stream stream)
+        : graph_(std::move(graph)), stream_(stream) {}
+    void replay() const override { graph_->launch(stream_); }
+
+private:
+    std::unique_ptr<cuda_graph> graph_;
+    reflex_stream stream_;
+};
+
+class cpu_recording : public recording {
+public:
+    cpu_recording(reflex::graph graph, reflex_stream stream) : graph_(std::move(graph)), stream_(stream) {}
+    void replay() const override { graph_.launch(stream_); }
+
+private:
+    reflex::graph graph_;
+    reflex_stream stream_;
+};
+
+std::unique_ptr<reflex::context> make_context(const options &wanted) {
+    reflex::context_params params;
+    params.backend = wanted.cpu ? REFLEX_BACKEND_CPU : REFLEX_BACKEND_CUDA;
+    params.device = wanted.device;
+    try {
+        return std::make_unique<reflex::context>(params);
+    } catch (const reflex::error &error) {
+        if (wanted.cpu) throw;
+        throw no_gpu_error(error.what());
+    }
+}
+
+// The value of KEY=value in the file that a bundle for GPU machines carries, in this program's folder or above.
+std::string from_bundle(const std::string &key) {
+    std::string folder = program_folder() + "/";
+    for (int up = 0; up < 3; ++up) {
+        const size_t slash = folder.rfind('/');
+        if (slash == std::string::npos) break;
+        folder.resize(slash);
+        std::ifstream file(folder + "/bundle.txt");
+        for (std::string line; std::getline(file, line);) {
+            if (line.compare(0, key.size() + 1, key + "=") == 0) return line.substr(key.size() + 1);
+        }
+    }
+    return {};
+}
+
+std::string find_commit(const options &wanted) {
+    if (!wanted.commit.empty()) return wanted.commit;
+    const std::string bundled = from_bundle("commit");
+    return !bundled.empty() ? bundled : build_commit;
+}
+
+std::string utc_time() {
+    const std::time_t now = std::time(nullptr);
+    char out[32] = "";
+    std::tm parts{};
+    if (::gmtime_r(&now, &parts) != nullptr) std::strftime(out, sizeof out, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return out;
+}
+
+json known(const std::optional<double> &value) { return value ? json(*value) : json("unknown"); }
+
+}  // namespace
+
+target::target(const options &wanted) : context_(make_context(wanted)), info_(context_->info()) {
+    setup_ = std::make_unique<reflex::stream>(*context_);
+    if (wanted.cpu) return;
+    if (wanted.sm_count > info_.sm_count)
+        throw usage_error("--sm-count " + std::to_string(wanted.sm_count) + ": the device has " +
+                          std::to_string(info_.sm_count) + " SMs");
+    cuda_ = std::make_unique<cuda_device>(wanted.device, wanted.sm_count);
+    nvml_ = std::make_unique<nvml>(cuda_->pci_bus_id());
+    // More than L2 holds, so that reading it once leaves nothing else there.
+    flush_ = reflex::device_buffer(*context_, 2 * l2_bytes() / 16 * 16 + 4096);
+    reflex::check(reflex_memset(context(), flush_.get(), 0, flush_.size(), setup_->get()));
+    wait_for_setup();
+}
+
+target::~target() {
+    // Memory before the contexts it lives in.
+    patterns_.clear();
+    flush_ = {};
+    setup_.reset();
+    context_.reset();
+}
+
+uint64_t target::free_memory() const {
+    uint64_t free = 0;
+    reflex::check(reflex_memory_info(context(), &free, nullptr));
+    return free;
+}
+
+double target::nominal_mhz() const {
+    if (nvml_) {
+        if (const auto top = nvml_->top_sm_mhz()) return *top;
+    }
+    return info_.core_clock_khz / 1e3;
+}
+
+void target::synchronize() const {
+    if (cuda_) cuda_->synchronize();
+}
+
+std::unique_ptr<recording> target::record(const std::function<void()> &body) const {
+    if (cuda_) return std::make_unique<cuda_recording>(cuda_->capture(body), stream());
+    return std::make_unique<cpu_recording>(reflex::capture(*context_, stream(), body), stream());
+}
+
+std::vector<double> target::time(const std::vector<step> &steps) const {
+    std::vector<double> out;
+    if (!cuda_) {
+        for (const step &s : steps) {
+            const auto start = std::chrono::steady_clock::now();
+            s.body();
+            const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - start;
+            if (s.timed) out.push_back(spent.count());
+        }
+        return out;
+    }
+    std::vector<std::unique_ptr<cuda_event>> events;
+    for (size_t i = 0; i <= steps.size(); ++i) events.push_back(cuda_->event());
+    events[0]->record(stream());
+    for (size_t i = 0; i < steps.size(); ++i) {
+        steps[i].body();
+        events[i + 1]->record(stream());
+    }
+    cuda_->synchronize();
+    for (size_t i = 0; i < steps.size(); ++i) {
+        if (steps[i].timed) out.push_back(events[i + 1]->since(*events[i]));
+    }
+    return out;
+}
+
+const reflex::device_buffer &target::pattern(reflex_dtype dtype) {
+    auto found = patterns_.find(dtype);
+    if (found == patterns_.end()) {
+        const std::vector<uint8_t> bytes = make_pattern(dtype);
+        reflex::device_buffer buffer(*context_, bytes.size());
+        upload(buffer.get(), bytes.data(), bytes.size());
+        found = patterns_.emplace(dtype, std::move(buffer)).first;
+    }
+    return found->second;
+}
+
+void target::fill(void *to, size_t bytes, reflex_dtype dtype) {
+    const reflex::device_buffer &from = pattern(dtype);
+    auto *out = static_cast<uint8_t *>(to);
+    size_t done = std::min(bytes, from.size());
+    reflex::check(reflex_memcpy(context(), out, from.get(), done, setup_->get()));
+    // Doubling; what is done is always whole patterns.
+    while (done < bytes) {
+        const size_t more = std::min(done, bytes - done);
+        reflex::check(reflex_memcpy(context(), out + done, out, more, setup_->get()));
+        done += more;
+    }
+    wait_for_setup();
+}
+
+void target::upload(void *to, const void *from, size_t bytes) const {
+    reflex::check(reflex_memcpy(context(), to, from, bytes, setup_->get()));
+    wait_for_setup();
+}
+
+void target::flush_l2() const {
+    if (!cuda_) return;
+    const size_t sink_bytes = 256;
+    cuda_->read(flush_.get(), flush_.size() - sink_bytes,
+                static_cast<uint8_t *>(flush_.get()) + flush_.size() - sink_bytes, 8, 8 * cuda_->sm_count(), 512);
+}
+
+json target::environment(const options &wanted) const {
+    const reflex_build_info build = reflex_get_build_info();
+    json out = json::object();
+    out.set("backend", is_cuda() ? "cuda" : "cpu")
+        .set("gpu", is_cuda() ? info_.name : "none")
+        .set("device", info_.name);
+    const auto driver = nvml_ ? nvml_->driver_version() : std::nullopt;
+    out.set("driver", driver ? *driver : is_cuda() ? "CUDA " + cuda_->cuda_version() : "none");
+    out.set("cuda", is_cuda() ? cuda_->cuda_version() : "none");
+    out.set("toolkit", std::string("NVRTC ") + build.nvrtc_version).set("archs", build.cuda_archs);
+    out.set("arch", "sm_" + std::to_string(info_.sm)).set("library", build.version);
+    out.set("device_sm_count", info_.sm_count).set("sm_count", sm_count()).set("l2_bytes", info_.l2_bytes);
+    const gpu_state state = nvml_ ? nvml_->read() : gpu_state{};
+    json clocks = json::object();
+    clocks.set("sm_mhz", state.sm_mhz ? json(*state.sm_mhz) : json(nominal_mhz()));
+    clocks.set("memory_mhz", state.memory_mhz ? json(*state.memory_mhz) : json(info_.memory_clock_khz / 1e3));
+    clocks.set("top_sm_mhz", nominal_mhz()).set("source", state.sm_mhz ? "nvml" : "nominal");
+    out.set("clocks", std::move(clocks));
+    out.set("power_mode", power_mode(nvml_.get())).set("power_w", known(state.power_w));
+    out.set("temperature_c", known(state.temperature_c));
+    out.set("throttle_reasons", state.throttle ? json(static_cast<double>(*state.throttle)) : json("unknown"));
+    out.set("commit", find_commit(wanted)).set("time", utc_time());
+    return out;
+}
+
+}  // namespace bench

@@ -1,0 +1,272 @@
+// What can be tested without a GPU: statistics, options, byte counts, plans of replays, JSON, comparison.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <set>
+
+#include "cases.h"
+#include "json.h"
+#include "measure.h"
+#include "model_shapes.h"
+#include "options.h"
+#include "patterns.h"
+#include "result.h"
+#include "statistics.h"
+
+namespace {
+
+int failures = 0;
+
+void check(bool right, const char *what, int line) {
+    if (right) return;
+    std::fprintf(stderr, "bench_test.cpp:%d: not so: %s\n", line, what);
+    ++failures;
+}
+#define CHECK(condition) check(condition, #condition, __LINE__)
+
+template <typename Error, typename Body>
+std::string message_of(const Body &body) {
+    try {
+        body();
+    } catch (const Error &error) {
+        return error.what();
+    }
+    return "no error";
+}
+
+bench::options parse(std::vector<const char *> words) {
+    words.insert(words.begin(), "reflex-bench");
+    return bench::parse_options(static_cast<int>(words.size()), words.data());
+}
+
+std::string usage(const std::vector<const char *> &words) {
+    return message_of<bench::usage_error>([&] { parse(words); });
+}
+
+bool has(const std::string &text, const char *part) { return text.find(part) != std::string::npos; }
+
+void test_statistics() {
+    const bench::summary s = bench::summarise({5, 1, 4, 2, 3});
+    CHECK(s.median == 3 && s.min == 1 && s.max == 5 && s.samples == 5);
+    CHECK(std::fabs(s.p10 - 1.4) < 1e-12 && std::fabs(s.p90 - 4.6) < 1e-12);
+    CHECK(bench::summarise({2, 1}).median == 1.5);
+    CHECK(bench::summarise({7}).p10 == 7 && bench::summarise({7}).p90 == 7);
+    CHECK(bench::summarise({}).samples == 0 && bench::summarise({}).median == 0);
+}
+
+void test_options() {
+    const bench::options plain = parse({"ops"});
+    CHECK(plain.what == bench::command::ops && plain.cold && plain.sm_count == 0 && !plain.cpu);
+    CHECK(plain.models == std::vector<std::string>{"qwen3-4b"});
+    const bench::options o =
+        parse({"ops", "--op", "matmul,norm", "--shapes", "1,14336,4096", "--shapes", "llama3-8b", "--dtype", "q4_k,F16",
+               "--rows", "1,8", "--sm-count", "8", "--warm", "--json", "x"});
+    CHECK((o.ops == std::vector<std::string>{"matmul", "norm"}) && o.shapes.size() == 1 && o.shapes[0].n == 14336);
+    CHECK(o.models == std::vector<std::string>{"llama3-8b"} && o.sm_count == 8 && !o.cold && o.json == "x");
+    CHECK((o.dtypes == std::vector<reflex_dtype>{REFLEX_DTYPE_Q4_K, REFLEX_DTYPE_F16}));
+    CHECK((o.rows == std::vector<int64_t>{1, 8}));
+    const bench::options m = parse({"model", "a.gguf", "--llm", "b", "--", "--ctx", "8"});
+    CHECK(m.model == "a.gguf" && m.llm == "b" && m.llm_arguments.size() == 2);
+    CHECK(parse({"ops", "--help"}).what == bench::command::help && parse({"--help"}).what == bench::command::help);
+
+    CHECK(has(usage({}), "no command"));
+    CHECK(has(usage({"speed"}), "no command speed"));
+    CHECK(usage({"ops", "--fast"}) == "unknown option --fast");
+    CHECK(usage({"ceiling", "--op", "norm"}) == "unknown option --op");
+    CHECK(has(usage({"ops", "--json"}), "needs a value"));
+    CHECK(has(usage({"ops", "--op", "gemm"}), "attention_decode"));
+    CHECK(has(usage({"ops", "--shapes", "gpt-2"}), "qwen3-4b"));
+    CHECK(has(usage({"ops", "--shapes", "1,2"}), "M,N,K"));
+    CHECK(has(usage({"ops", "--rows", "0"}), "whole number"));
+    CHECK(has(usage({"ops", "--rows", "1,x"}), "whole number"));
+    CHECK(has(usage({"ops", "--dtype", "I32"}), "Q4_K"));
+    CHECK(has(usage({"ops", "--sm-count", "8", "--backend", "cpu"}), "--sm-count"));
+    CHECK(has(usage({"ceiling", "--backend", "cpu"}), "GPU"));
+    CHECK(has(usage({"model"}), "GGUF"));
+    CHECK(has(usage({"ops", "--seconds", "-1"}), "above 0"));
+}
+
+void test_bytes() {
+    CHECK(bench::tensor_bytes(REFLEX_DTYPE_Q4_K, {14336, 4096}) == size_t{14336} * 16 * 144);
+    CHECK(bench::tensor_bytes(REFLEX_DTYPE_Q6_K, {2, 256}) == 420);
+    CHECK(bench::tensor_bytes(REFLEX_DTYPE_F16, {3, 5}) == 30);
+
+    bench::options wanted = parse({"ops", "--op", "matmul", "--shapes", "1,14336,4096", "--dtype", "Q4_K"});
+    auto cases = bench::list_cases(wanted);
+    CHECK(cases.size() == 1);
+    CHECK(cases[0].bytes() == 14336.0 * 16 * 144 + 4096 * 4 + 14336 * 4);
+    CHECK(cases[0].flops == 2.0 * 14336 * 4096);
+    CHECK(cases[0].shape_text() == "m=1 n=14336 k=4096");
+
+    // K and V once for all query heads; q and y.
+    wanted = parse({"ops", "--op", "attention_decode", "--context", "4096"});
+    cases = bench::list_cases(wanted);
+    CHECK(cases.size() == 1);
+    CHECK(cases[0].bytes() == 2.0 * 4096 * 8 * 128 * 2 + 2.0 * 32 * 128 * 4 + 4);
+    CHECK(cases[0].context == 4096 && cases[0].flops == 4.0 * 32 * 128 * 4096);
+
+    // The causal half alone counts as work.
+    wanted = parse({"ops", "--op", "attention", "--rows", "512"});
+    CHECK(bench::list_cases(wanted)[0].flops == 4.0 * 32 * 128 * (512.0 * 513 / 2));
+
+    // Rows that are looked up, not the table.
+    wanted = parse({"ops", "--op", "embedding", "--dtype", "Q6_K", "--rows", "512"});
+    CHECK(bench::list_cases(wanted)[0].bytes() == 512.0 * 10 * 210 + 512 * 4 + 512.0 * 2560 * 4);
+}
+
+void test_cases() {
+    for (const std::string &model : bench::shape_names()) {
+        std::set<std::string> ops, keys;
+        const bench::options wanted = parse({"ops", "--shapes", model.c_str()});
+        for (const bench::bench_case &c : bench::list_cases(wanted)) {
+            ops.insert(c.op);
+            CHECK(c.bytes() > 0 && !c.operands.empty() && c.make);
+            bench::result r;
+            r.op = c.op;
+            r.name = c.name;
+            r.shape = c.shape;
+            r.dtype = reflex_dtype_name(c.dtype);
+            CHECK(keys.insert(r.key()).second);
+        }
+        CHECK(ops.size() == bench::op_names().size());
+    }
+    // A type whose blocks do not fit is left out, but not when it was asked for.
+    CHECK(bench::list_cases(parse({"ops", "--op", "matmul", "--shapes", "1,8,32"})).size() == 5);
+    CHECK(has(message_of<bench::usage_error>(
+                  [] { bench::list_cases(parse({"ops", "--op", "matmul", "--shapes", "1,8,32", "--dtype", "Q4_K"})); }),
+              "no multiple of the 256"));
+}
+
+void test_plans() {
+    constexpr uint64_t l2 = 50 << 20;
+    // More than four times L2.
+    const bench::rotation large = bench::plan_rotation(33e6, l2, true);
+    CHECK(!large.flush && static_cast<double>(large.sets) * 33e6 > 4.0 * l2 && large.sets < 10);
+    const bench::rotation small = bench::plan_rotation(1e4, l2, true);
+    CHECK(small.flush && small.sets >= 64);
+    CHECK(bench::plan_rotation(1e10, l2, true).sets == 1);
+    CHECK(bench::plan_rotation(1e4, l2, false).sets == 1 && !bench::plan_rotation(1e4, l2, false).flush);
+
+    const bench::replay_plan rounds = bench::plan_replay(large, 20, true);
+    CHECK(rounds.launches % large.sets == 0 && !rounds.flush && static_cast<double>(rounds.launches) * 20 >= 1500);
+    // What is flushed before must not come round a second time.
+    CHECK(bench::plan_replay(small, 2, true).launches == small.sets && bench::plan_replay(small, 2, true).flush);
+    const bench::replay_plan slow = bench::plan_replay(large, 15e3, true);
+    CHECK(slow.launches == 1 && slow.flush);
+    CHECK(bench::plan_replay({1, false}, 0.01, false).launches <= 4096);
+}
+
+void test_patterns() {
+    for (const reflex_dtype dtype : bench::weight_dtypes()) {
+        const auto bytes = bench::make_pattern(dtype);
+        CHECK(bytes.size() % reflex_dtype_block_bytes(dtype) == 0 && bytes.size() >= 1 << 16);
+        CHECK(bytes == bench::make_pattern(dtype));
+    }
+    // No infinity, no NaN: an exponent of all ones.
+    const auto halves = bench::make_pattern(REFLEX_DTYPE_F16);
+    for (size_t i = 1; i < halves.size(); i += 2) CHECK((halves[i] & 0x7C) != 0x7C);
+    const auto blocks = bench::make_pattern(REFLEX_DTYPE_Q6_K);
+    for (size_t i = 209; i < blocks.size(); i += 210) CHECK((blocks[i] & 0xFC) == 0x24);
+}
+
+void test_json() {
+    using bench::json;
+    json inner = json::array();
+    inner.push(1).push(-2.5).push(true).push(json()).push("a \"quoted\" \\ line\n\xC3\xA9");
+    json whole = json::object();
+    whole.set("list", inner).set("empty", json::object()).set("big", 4810637107200.0).set("small", 6.9e-7);
+    const json back = json::parse(whole.dump());
+    CHECK(back.dump() == whole.dump());
+    CHECK(back["list"].items().size() == 5 && back["list"].items()[1].number() == -2.5);
+    CHECK(back["list"].items()[4].text() == "a \"quoted\" \\ line\n\xC3\xA9");
+    CHECK(back["big"].number() == 4810637107200.0 && back["none"].is_null());
+    CHECK(json::parse("\"\\u00e9\\ud83d\\ude00\"").text() == "\xC3\xA9\xF0\x9F\x98\x80");
+    CHECK(json(std::numeric_limits<double>::infinity()).dump() == "null\n");
+    for (const char *wrong : {"", "{", "[1,]", "{\"a\" 1}", "nul", "1 2", "\"open", "{\"a\":1,}", "\"\\q\"", "inf"})
+        CHECK(message_of<bench::json_error>([&] { json::parse(wrong); }) != "no error");
+    CHECK(has(message_of<bench::json_error>([] { json::parse("[\n1,\n!]"); }), "line 3"));
+    CHECK(has(message_of<bench::json_error>([] { json::parse(std::string(100000, '[')); }), "deep"));
+}
+
+bench::result some_result(double us) {
+    bench::result r;
+    r.op = "matmul";
+    r.name = "ffn_up";
+    r.dtype = "Q4_K";
+    r.activations = "F32";
+    r.shape = {{"m", 1}, {"n", 9728}, {"k", 2560}};
+    r.shape_text = "m=1 n=9728 k=2560";
+    r.sm_count = 8;
+    r.measured.us = bench::summarise({us, us, us});
+    r.measured.bytes = 14e6;
+    r.measured.flops = 49.8e6;
+    r.measured.sm_mhz = 1980;
+    r.measured.cache = "cold (rotated)";
+    r.measured.kernel = "reflex_matmul_q4_k_vec";
+    return r;
+}
+
+std::string temporary_path(const char *name) {
+    const char *folder = std::getenv("TMPDIR");
+    return std::string(folder != nullptr ? folder : "/tmp") + "/" + name;
+}
+
+void test_results() {
+    bench::result r = some_result(100);
+    CHECK(std::fabs(r.measured.bytes_per_second() - 140e9) < 1);
+    CHECK(std::fabs(r.measured.bytes_per_clock_sm(8) - 14e6 / (100 * 1980.0 * 8)) < 1e-9);
+
+    const std::string path = temporary_path("reflex-bench-test.json");
+    bench::json rows = bench::json::array(), file = bench::json::object();
+    rows.push(r.to_json());
+    file.set("schema", "reflex-bench/1").set("kind", "ops").set("results", rows);
+    bench::write_text_file(path, file.dump());
+    const auto baseline = bench::read_baseline(path);
+    bench::result faster = some_result(50);
+    // Rotated or flushed, cold is cold.
+    faster.measured.cache = "cold (flushed)";
+    CHECK(baseline.count(faster.key()) == 1);
+    faster.before_us = baseline.at(faster.key());
+    CHECK(has(bench::text_table({faster}), "2.00x") && faster.to_json()["speedup"].number() == 2);
+    bench::result other = some_result(50);
+    other.sm_count = 132;
+    CHECK(baseline.count(other.key()) == 0);
+    other.sm_count = 8;
+    other.measured.cache = "warm";
+    CHECK(baseline.count(other.key()) == 0);
+
+    bench::write_text_file(path, "{\"schema\": \"other\"}");
+    CHECK(has(message_of<bench::json_error>([&] { bench::read_baseline(path); }), "no result file"));
+    CHECK(message_of<std::runtime_error>([] { bench::read_baseline("/nonexistent/file"); }) != "no error");
+
+    bench::write_text_file(path,
+                           "arch\tfile\tkernel\tregisters\tstatic_shared\tstack\tspill_stores\tspill_loads\n"
+                           "sm_80\tm\tk\t50\t0\t0\t0\t0\nsm_87\tm\tk\t40\t16\t0\t4\t8\nsm_90a\tm\tk\t60\t0\t0\t0\t0\n");
+    CHECK(bench::read_resources(path, 90).at("k").registers == 60);
+    CHECK(bench::read_resources(path, 87).at("k").registers == 40 &&
+          bench::read_resources(path, 87).at("k").spills == 12);
+    CHECK(bench::read_resources(path, 86).at("k").registers == 50);
+    CHECK(bench::read_resources(path, 100).empty());
+    std::remove(path.c_str());
+
+    bench::result failed = some_result(1);
+    failed.error = "REFLEX_UNSUPPORTED: no kernel";
+    CHECK(has(bench::text_table({failed}), "no kernel") && failed.to_json()["us"].is_null());
+    CHECK(has(bench::markdown_table({some_result(100)}), "| 140 |"));
+}
+
+}  // namespace
+
+int main() {
+    test_statistics();
+    test_options();
+    test_bytes();
+    test_cases();
+    test_plans();
+    test_patterns();
+    test_json();
+    test_results();
+    if (failures == 0) std::puts("all right");
+    return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,82 @@
+"""The program as a user meets it: cli_test.py REFLEX-BENCH."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "reflex-bench").resolve()
+
+
+def run(*words):
+    # With no GPU visible the tests are the same on every machine.
+    environment = dict(os.environ, CUDA_VISIBLE_DEVICES="")
+    return subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=300, env=environment)
+
+
+class Messages(unittest.TestCase):
+    def one_line(self, status, *words):
+        got = run(*words)
+        self.assertEqual(got.returncode, status, got)
+        self.assertEqual(got.stdout, "")
+        self.assertEqual(got.stderr.count("\n"), 1, got.stderr)
+        self.assertTrue(got.stderr.startswith("reflex-bench: "), got.stderr)
+        return got.stderr
+
+    def test_help(self):
+        got = run("--help")
+        self.assertEqual(got.returncode, 0)
+        self.assertTrue(got.stdout.startswith("usage: reflex-bench"))
+
+    def test_wrong_usage(self):
+        self.assertIn("--fast", self.one_line(2, "ops", "--fast"))
+        self.one_line(2)
+        self.one_line(2, "model")
+
+    def test_without_a_gpu(self):
+        self.assertIn("cannot measure ops", self.one_line(2, "ops"))
+        self.assertIn("cannot measure ceiling", self.one_line(2, "ceiling", "--sm-count", "8"))
+        with tempfile.NamedTemporaryFile() as model:
+            self.assertIn("cannot measure model", self.one_line(2, "model", model.name, "--llm", "/bin/true"))
+
+    def test_model_needs_its_program(self):
+        self.assertIn("--llm", self.one_line(2, "model", "x.gguf", "--llm", "/nonexistent", "--backend", "cpu"))
+
+    def test_wrong_baseline(self):
+        self.one_line(1, "ops", "--backend", "cpu", "--compare", "/nonexistent.json")
+
+
+class EveryCase(unittest.TestCase):
+    def test_set_up_on_the_cpu(self):
+        with tempfile.TemporaryDirectory() as folder:
+            first, second = (pathlib.Path(folder, name) for name in ("first.json", "second.json"))
+            words = ["ops", "--backend", "cpu", "--shapes", "tiny", "--rows", "1,3", "--context", "40"]
+            got = run(*words, "--json", first, "--md", pathlib.Path(folder, "t.md"))
+            self.assertEqual(got.returncode, 0, got)
+            self.assertIn("NO MEASUREMENT", got.stdout)
+            report = json.loads(first.read_text())
+            self.assertEqual(report["schema"], "reflex-bench/1")
+            self.assertEqual(report["environment"]["backend"], "cpu")
+            self.assertEqual({row["op"] for row in report["results"]},
+                             {"matmul", "attention_decode", "attention", "embedding", "norm", "rope", "activation",
+                              "add", "argmax", "sample"})
+            for row in report["results"]:
+                self.assertNotIn("error", row)
+                self.assertEqual(row["kernel"], "cpu")
+                self.assertGreater(row["us"], 0)
+            got = run(*words, "--compare", first, "--json", second)
+            self.assertEqual(got.returncode, 0, got)
+            self.assertIn("vs before", got.stdout)
+            self.assertTrue(all(row["speedup"] > 0 for row in json.loads(second.read_text())["results"]))
+
+    def test_one_shape(self):
+        got = run("ops", "--backend", "cpu", "--op", "matmul", "--shapes", "2,64,256", "--dtype", "Q6_K")
+        self.assertEqual(got.returncode, 0, got)
+        self.assertIn("m=2 n=64 k=256", got.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
