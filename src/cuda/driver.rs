@@ -56,12 +56,12 @@ pub(super) fn check(call: &str, code: CUresult) -> Result<()> {
 }
 
 /// Makes a context current for as long as this lives; the caller's is current again afterwards.
-pub(super) struct Current;
+pub(super) struct Current(CUcontext);
 
 impl Current {
     pub fn push(context: CUcontext) -> Result<Current> {
         check("cuCtxPushCurrent", unsafe { sys::cuCtxPushCurrent_v2(context) })?;
-        Ok(Current)
+        Ok(Current(context))
     }
 
     /// The stream's own context, or `primary` for the NULL stream, which belongs to whatever is current.
@@ -74,6 +74,12 @@ impl Current {
             sys::cuStreamGetCtx(stream.cast(), &mut context)
         })?;
         Current::push(context)
+    }
+}
+
+impl Current {
+    pub fn context(&self) -> CUcontext {
+        self.0
     }
 }
 

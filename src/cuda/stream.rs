@@ -4,14 +4,20 @@ use super::backend::CudaBackend;
 use super::driver::{Current, check};
 use crate::abi::{Result, reflex_stream};
 use cudarc::driver::sys;
+use std::sync::Mutex;
 
+/// An event can only be recorded in its own context, which is known once it meets a stream.
 pub(crate) struct CudaEvent {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
     event: sys::CUevent,
+    context: sys::CUcontext,
 }
 
 // SAFETY: CUDA handles may be used from any thread.
-unsafe impl Send for CudaEvent {}
-unsafe impl Sync for CudaEvent {}
+unsafe impl Send for Inner {}
 
 impl CudaBackend {
     pub fn create_stream(&self) -> Result<reflex_stream> {
@@ -34,36 +40,53 @@ impl CudaBackend {
     }
 
     pub fn create_event(&self) -> Result<CudaEvent> {
-        let _current = Current::push(self.primary)?;
-        let mut event = std::ptr::null_mut();
-        let flags = sys::CUevent_flags::CU_EVENT_DEFAULT as u32;
-        check("cuEventCreate", unsafe { sys::cuEventCreate(&mut event, flags) })?;
-        Ok(CudaEvent { event })
+        let inner = Inner::new(self.primary)?;
+        Ok(CudaEvent {
+            inner: Mutex::new(inner),
+        })
     }
 
     pub fn record_event(&self, event: &CudaEvent, stream: reflex_stream) -> Result<()> {
-        let _current = Current::of_stream(stream, self.primary)?;
+        let current = Current::of_stream(stream, self.primary)?;
+        let mut inner = event.inner.lock().unwrap();
+        if inner.context != current.context() {
+            *inner = Inner::new(current.context())?;
+        }
         check("cuEventRecord", unsafe {
-            sys::cuEventRecord(event.event, stream.cast())
+            sys::cuEventRecord(inner.event, stream.cast())
         })
     }
 }
 
+impl Inner {
+    fn new(context: sys::CUcontext) -> Result<Inner> {
+        let _current = Current::push(context)?;
+        let mut event = std::ptr::null_mut();
+        let flags = sys::CUevent_flags::CU_EVENT_DEFAULT as u32;
+        check("cuEventCreate", unsafe { sys::cuEventCreate(&mut event, flags) })?;
+        Ok(Inner { event, context })
+    }
+}
+
 impl CudaEvent {
+    fn handle(&self) -> sys::CUevent {
+        self.inner.lock().unwrap().event
+    }
+
     pub fn synchronize(&self) -> Result<()> {
-        check("cuEventSynchronize", unsafe { sys::cuEventSynchronize(self.event) })
+        check("cuEventSynchronize", unsafe { sys::cuEventSynchronize(self.handle()) })
     }
 
     pub fn elapsed(start: &CudaEvent, end: &CudaEvent) -> Result<f32> {
         let mut milliseconds = 0.0;
         check("cuEventElapsedTime", unsafe {
-            sys::cuEventElapsedTime(&mut milliseconds, start.event, end.event)
+            sys::cuEventElapsedTime(&mut milliseconds, start.handle(), end.handle())
         })?;
         Ok(milliseconds)
     }
 }
 
-impl Drop for CudaEvent {
+impl Drop for Inner {
     fn drop(&mut self) {
         unsafe { sys::cuEventDestroy_v2(self.event) };
     }
