@@ -111,7 +111,18 @@ pub fn tests(suite: &mut Suite) {
                         twos.len(),
                         foreign,
                     ));
+                    let (mut start, mut end) = (null_mut(), null_mut());
+                    ok(reflex_event_create(env.context, &mut start));
+                    ok(reflex_event_create(env.context, &mut end));
+                    ok(reflex_event_record(env.context, start, foreign));
                     ok(reflex_norm(env.context, &rows.params, foreign));
+                    ok(reflex_event_record(env.context, end, foreign));
+                    ok(reflex_event_synchronize(end));
+                    let mut milliseconds = -1.0;
+                    ok(reflex_event_elapsed(start, end, &mut milliseconds));
+                    assert!(milliseconds > 0.0, "{milliseconds}");
+                    reflex_event_destroy(start);
+                    reflex_event_destroy(end);
                     let mut bytes = vec![0u8; ELEMENTS * 4];
                     ok(reflex_memcpy(
                         env.context,
