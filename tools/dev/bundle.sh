@@ -118,7 +118,7 @@ report = json.load(open(sys.argv[1], encoding="utf-8"))
 for field in ("gpu", "bundle", "tree", "passed", "failed", "skipped", "suites"):
     if field not in report:
         sys.exit(f"{sys.argv[1]}: no field \"{field}\"; is it a report of run.sh?")
-gpu = re.sub("[^a-z0-9]+", "-", report["gpu"].lower()).strip("-")
+gpu = re.sub("[^a-z0-9]+", "-", report["gpu"].lower().removeprefix("nvidia")).strip("-")
 suffix = "" if report["bundle"] == "default" else "-" + re.sub("[^A-Za-z0-9-]", "_", report["bundle"])
 print(f"benches/results/{gpu}/parity{suffix}.json")
 EOF
