@@ -38,7 +38,7 @@ def caption(figure, environment, more=""):
 
 
 def save(figure, folder, *parts):
-    path = folder / ("-".join(map(slug, parts)) + ".png")
+    path = folder / ("-".join(filter(None, map(slug, parts))) + ".png")
     figure.savefig(path, dpi=130)
     plt.close(figure)
     print(path)
