@@ -12,7 +12,9 @@ pub struct Toolkit {
 pub fn find(project: &Path) -> Result<Option<Toolkit>, String> {
     for name in ["REFLEX_CUDA_ROOT", "CUDA_HOME", "CUDA_PATH"] {
         if let Some(root) = std::env::var_os(name).filter(|v| !v.is_empty()) {
+            // Absolute: the links to the library lie in another folder.
             let root = PathBuf::from(root);
+            let root = root.canonicalize().unwrap_or(root);
             return match probe(&root) {
                 Some(toolkit) => Ok(Some(toolkit)),
                 None => Err(format!(
