@@ -81,5 +81,5 @@ fn build() -> Result<(), String> {
     };
     let images = compile::all(&toolkit, &archs, &root, &out_dir)?;
     resources::report(&images, &out_dir, &root)?;
-    embed::write(&images, &toolkit, &out_dir)
+    embed::write(&images, &out_dir)
 }

@@ -31,6 +31,10 @@ pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Re
     let supported: Vec<u32> = worker.ask("archs")?.split(' ').filter_map(|s| s.parse().ok()).collect();
     println!("cargo:rustc-env=REFLEX_NVRTC_VERSION={release}");
 
+    let sources: Vec<_> = sources
+        .iter()
+        .map(|(path, text)| (path, text, included(path, text, &headers, &root.join("kernels"))))
+        .collect();
     let mut images = Vec::new();
     let mut jobs = Vec::new();
     for arch in archs {
@@ -38,25 +42,21 @@ pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Re
             println!("cargo:warning=NVRTC {release} cannot compile {}: left out", arch.flag());
             continue;
         }
-        for (path, text) in &sources {
+        for (path, text, included) in &sources {
             let file = path.file_stem().unwrap().to_string_lossy().into_owned();
             let flags = flags(arch);
             let mut parts: Vec<&[u8]> = vec![release.as_bytes(), text.as_bytes()];
-            parts.extend(
-                included(path, text, &headers, &root.join("kernels"))
-                    .iter()
-                    .map(|t| t.as_bytes()),
-            );
+            parts.extend(included.iter().map(|t| t.as_bytes()));
             parts.extend(flags.iter().map(|f| f.as_bytes()));
             let key = cache::hash(parts);
             let extension = if arch.ptx { "ptx" } else { "cubin" };
             let image = Image {
-                file: file.clone(),
-                arch: arch.clone(),
                 path: cache.path(&format!("{file}-{}-{key}.{extension}", arch.flag())),
+                file,
+                arch: arch.clone(),
             };
             if !image.path.is_file() || !image.path.with_extension("log").is_file() {
-                jobs.push((path.clone(), image.clone()));
+                jobs.push((path.to_path_buf(), image.clone()));
             }
             images.push(image);
         }
@@ -75,20 +75,18 @@ fn flags(arch: &Arch) -> Vec<String> {
         format!("-arch={}", arch.flag()),
         "--std=c++17".into(),
         "--ptxas-options=-v".into(),
-        // A warning in a kernel is a mistake until shown otherwise.
         "--display-error-number".into(),
     ]
 }
 
-/// Long jobs first is not known before they ran once; biggest source first is close enough.
+/// Shares the jobs out among one worker per core.
 fn run(
-    mut jobs: Vec<(PathBuf, Image)>,
+    jobs: Vec<(PathBuf, Image)>,
     toolkit: &Toolkit,
     root: &Path,
     loader_dir: &Path,
     first: Worker,
 ) -> Result<(), String> {
-    jobs.sort_by_key(|(path, _)| std::fs::metadata(path).map(|m| m.len()).unwrap_or(0));
     let parallel = std::thread::available_parallelism().map_or(2, |n| n.get());
     let workers = parallel.min(jobs.len());
     let queue = Mutex::new(jobs);
@@ -121,7 +119,7 @@ fn run(
     }
 }
 
-/// Every `.cu` at most one folder deep, and every header, sorted by path.
+/// Every `.cu` and every header below `dir`, sorted by path.
 #[allow(clippy::type_complexity)]
 fn kernel_files(dir: &Path) -> Result<(Vec<(PathBuf, String)>, Vec<(PathBuf, String)>), String> {
     let mut sources = Vec::new();

@@ -1,11 +1,10 @@
 //! Writes the table of kernel images that `src/cuda/images.rs` includes.
 
 use crate::compile::Image;
-use crate::toolkit::Toolkit;
 use std::fmt::Write;
 use std::path::Path;
 
-pub fn write(images: &[Image], _toolkit: &Toolkit, out_dir: &Path) -> Result<(), String> {
+pub fn write(images: &[Image], out_dir: &Path) -> Result<(), String> {
     let mut text = String::from("pub(crate) static IMAGES: &[KernelImage] = &[\n");
     for (index, image) in images.iter().enumerate() {
         // The driver wants a cubin 8-byte aligned and PTX ended by a zero byte.
