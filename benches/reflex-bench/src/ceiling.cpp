@@ -22,12 +22,6 @@ struct read_shape {
     uint32_t blocks_per_sm, threads;
 };
 
-double clock_now(const target &on, std::string &source) {
-    const auto mhz = on.instruments() != nullptr ? on.instruments()->sm_mhz() : std::nullopt;
-    source = mhz ? "nvml" : "nominal";
-    return mhz.value_or(on.nominal_mhz());
-}
-
 void find_read(target &on, ceilings &out) {
     const size_t bytes = read_buffer_bytes(on);
     const reflex::device_buffer buffer(on.owner(), bytes + 256);
@@ -57,16 +51,10 @@ void find_read(target &on, ceilings &out) {
     out.read_without_graph = out.read_bytes / out.read_us.median * 1e6;
     const auto graph = on.record([&] { read(best); });
     out.read_us = summarise(sample_replays(on, [&] { graph->replay(); }, nullptr, 4 * seconds_each));
-    // The clock under this load: asked for while the device is busy, and apart from the timed replays, which the
-    // question would delay.
-    std::vector<double> mhz;
-    for (int i = 0; i < 20; ++i) {
-        graph->replay();
-        mhz.push_back(clock_now(on, out.clock_source));
-    }
-    on.synchronize();
+    const busy_clock clock = clock_under(on, [&] { graph->replay(); }, out.read_us.median);
     out.read = out.read_bytes / out.read_us.median * 1e6;
-    out.sm_mhz = median(mhz);
+    out.sm_mhz = clock.mhz;
+    out.clock_source = clock.source;
     out.read_kernel = "read" + std::to_string(best.in_flight) + ", " + std::to_string(best.blocks_per_sm) +
                       " blocks of " + std::to_string(best.threads) + " threads per SM";
 }

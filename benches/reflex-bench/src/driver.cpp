@@ -40,7 +40,6 @@ struct driver_functions {
     int (*driver_version)(int *);
     int (*device_get)(int *, int);
     int (*device_attribute)(int *, int, int);
-    int (*device_bus_id)(char *, int, int);
     int (*primary_retain)(void **, int);
     int (*primary_release)(int);
     int (*set_current)(void *);
@@ -79,7 +78,6 @@ struct driver_functions {
         need(driver_version, "cuDriverGetVersion");
         need(device_get, "cuDeviceGet");
         need(device_attribute, "cuDeviceGetAttribute");
-        need(device_bus_id, "cuDeviceGetPCIBusId");
         need(primary_retain, "cuDevicePrimaryCtxRetain");
         need(primary_release, "cuDevicePrimaryCtxRelease_v2");
         need(set_current, "cuCtxSetCurrent");
@@ -210,12 +208,6 @@ void cuda_device::load_probes() {
     api_->check("cuLibraryGetKernel", api_->library_kernel(&read4_, library_, "reflex_bench_read4"));
     api_->check("cuLibraryGetKernel", api_->library_kernel(&read8_, library_, "reflex_bench_read8"));
     api_->check("cuLibraryGetKernel", api_->library_kernel(&empty_, library_, "reflex_bench_empty"));
-}
-
-std::string cuda_device::pci_bus_id() const {
-    char out[32] = "";
-    api_->check("cuDeviceGetPCIBusId", api_->device_bus_id(out, sizeof out, device_));
-    return out;
 }
 
 std::string cuda_device::cuda_version() const {

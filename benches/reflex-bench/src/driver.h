@@ -64,7 +64,6 @@ public:
     reflex_stream stream() const { return stream_; }
     // SMs that the stream's kernels get; the driver rounds the wish up to what the hardware can split off.
     uint32_t sm_count() const { return sm_count_; }
-    std::string pci_bus_id() const;
     // CUDA version of the driver, "13.0".
     std::string cuda_version() const;
 

@@ -1,10 +1,8 @@
 #include "measure.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
-#include <thread>
 
 namespace bench {
 namespace {
@@ -19,39 +17,10 @@ constexpr double replay_us =
     1500;  // a replay lasts about this long, which makes the gap between two of them negligible
 constexpr double longest_replay_us = 20e3;
 constexpr size_t least_samples = 5, most_samples = 400, samples_at_once = 5;
+constexpr double clock_reading_us = 20e3;  // more than a reading of the device's state takes
+constexpr int clock_readings = 3;
 
 size_t aligned(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
-
-// Asks for the SMs' clock while the launches run.
-class clock_sampler {
-public:
-    explicit clock_sampler(const nvml *gpu) : gpu_(gpu) {
-        if (gpu_ != nullptr && gpu_->sm_mhz()) thread_ = std::thread([this] { run(); });
-    }
-    ~clock_sampler() { finish(); }
-    clock_sampler(const clock_sampler &) = delete;
-    clock_sampler &operator=(const clock_sampler &) = delete;
-
-    std::optional<double> finish() {
-        done_ = true;
-        if (thread_.joinable()) thread_.join();
-        if (samples_.empty()) return std::nullopt;
-        return median(samples_);
-    }
-
-private:
-    void run() {
-        while (!done_) {
-            if (const auto mhz = gpu_->sm_mhz()) samples_.push_back(*mhz);
-            std::this_thread::sleep_for(std::chrono::milliseconds(5));
-        }
-    }
-
-    const nvml *gpu_;
-    std::atomic<bool> done_{false};
-    std::vector<double> samples_;
-    std::thread thread_;
-};
 
 // The operands of a case, as often as the rotation wants them.
 class operand_sets {
@@ -162,6 +131,19 @@ replay_plan plan_replay(const rotation &how, double estimate_us, bool cold) {
     return {how.sets * static_cast<size_t>(std::clamp(rounds, 1.0, most)), false};
 }
 
+busy_clock clock_under(const target &on, const std::function<void()> &work, double work_us) {
+    const int times = static_cast<int>(std::clamp(std::ceil(clock_reading_us / std::max(work_us, 1.0)), 1.0, 1000.0));
+    std::vector<double> mhz;
+    for (int i = 0; i < clock_readings; ++i) {
+        for (int j = 0; j < times; ++j) work();
+        // 0 is a gated clock, which a busy device does not have.
+        if (const float now = on.telemetry().gpu_clock_mhz; now > 0) mhz.push_back(static_cast<double>(now));
+        on.synchronize();
+    }
+    if (mhz.empty()) return {on.nominal_mhz(), "nominal"};
+    return {median(mhz), on.clock_source()};
+}
+
 std::vector<double> sample_replays(const target &on, const std::function<void()> &replay,
                                    const std::function<void()> &before, double seconds) {
     std::vector<target::step> steps;
@@ -221,12 +203,17 @@ measurement measure(target &on, const bench_case &what, bool cold, double second
     out.cache = !cold ? "warm" : plan.flush ? "cold (flushed)" : "cold (rotated)";
     const auto replay = on.record([&] { launch_from(0, out.launches); });
 
-    clock_sampler clocks(on.instruments());
     const std::function<void()> flush = plan.flush ? std::function<void()>([&] { on.flush_l2(); }) : nullptr;
     std::vector<double> times = sample_replays(on, [&] { replay->replay(); }, flush, seconds);
-    const auto mhz = clocks.finish();
-    out.sm_mhz = mhz.value_or(on.nominal_mhz());
-    out.clock_source = mhz ? "nvml" : "nominal";
+    const busy_clock clock = clock_under(
+        on,
+        [&] {
+            if (flush) flush();
+            replay->replay();
+        },
+        median(times));
+    out.sm_mhz = clock.mhz;
+    out.clock_source = clock.source;
     for (double &us : times) us /= static_cast<double>(out.launches);
     out.us = summarise(std::move(times));
     return out;

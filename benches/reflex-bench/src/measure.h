@@ -17,7 +17,7 @@ struct measurement {
     // Cold by going round over more than four times L2, or by flushing it before every replay; "warm"; or "host" on the CPU.
     std::string cache;
     double sm_mhz = 0;
-    std::string clock_source;  // "nvml": sampled while the launches ran; "nominal"
+    std::string clock_source;
     std::string kernel;
     double bytes = 0, flops = 0;
 
@@ -43,6 +43,13 @@ struct replay_plan {
     bool flush;
 };
 replay_plan plan_replay(const rotation &how, double estimate_us, bool cold);
+
+// The SMs' clock while `work` runs, which takes `work_us`. Asked for apart from what is timed, which the question would delay.
+struct busy_clock {
+    double mhz;
+    std::string source;  // "nvml", "sysfs", or "nominal": unknown, and the top clock taken
+};
+busy_clock clock_under(const target &on, const std::function<void()> &work, double work_us);
 
 // Samples of `replay` until `seconds` have passed: at least 5 of them, at most 400. `before` runs untimed before each.
 std::vector<double> sample_replays(const target &on, const std::function<void()> &replay,

@@ -99,7 +99,7 @@ int run_model(const options &wanted) {
     words.insert(words.end(), wanted.llm_arguments.begin(), wanted.llm_arguments.end());
 
     std::vector<energy_meter::clock::time_point> finished;
-    const energy_meter meter(on.instruments());
+    const energy_meter meter(on);
     const int status = run_program(words, [&](const std::string &line) {
         if (is_row(line)) finished.push_back(energy_meter::clock::now());
         std::fputs(line.c_str(), stderr);
@@ -133,6 +133,7 @@ int run_model(const options &wanted) {
         out.set("joules_per_token", joules ? json(per_token) : json());
         out.set("tokens_per_joule", joules ? json(1 / per_token) : json());
         out.set("power_w", joules ? json(joules.value_or(0) / seconds) : json());
+        out.set("energy_source", joules ? json(meter.source()) : json());
         rows.push(std::move(out));
         std::printf("%-8s %7.0f %7.0f %12.5g %12.5g %12.5g ", row["test"].text().c_str(), tokens, row["depth"].number(),
                     rate, row["slowest"].number(), row["fastest"].number());

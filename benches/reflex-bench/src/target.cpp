@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
@@ -75,18 +77,31 @@ std::string utc_time() {
     return out;
 }
 
-json known(const std::optional<double> &value) { return value ? json(*value) : json("unknown"); }
+// Neither reason to distrust a measurement: the GPU is idle, or its clocks are held by a setting.
+constexpr uint32_t harmless_throttle = REFLEX_THROTTLE_IDLE | REFLEX_THROTTLE_CLOCK_SETTING;
+
+json known(float value) { return std::isnan(value) ? json("unknown") : json(static_cast<double>(value)); }
+
+// The power mode that the results belong to: nvpmodel's on Jetson, the power limit of a discrete GPU.
+std::string power_mode(const reflex_telemetry &now) {
+    if (now.power_mode >= 0) return "nvpmodel " + std::to_string(now.power_mode) + " " + now.power_mode_name;
+    if (std::isnan(now.power_limit_w)) return "unknown";
+    char out[48];
+    std::snprintf(out, sizeof out, "power limit %g W", static_cast<double>(now.power_limit_w));
+    return out;
+}
 
 }  // namespace
 
 target::target(const options &wanted) : context_(make_context(wanted)), info_(context_->info()) {
     setup_ = std::make_unique<reflex::stream>(*context_);
+    const float top = telemetry().gpu_clock_limit_mhz;
+    nominal_mhz_ = std::isnan(top) ? info_.core_clock_khz / 1e3 : static_cast<double>(top);
     if (wanted.cpu) return;
     if (wanted.sm_count > info_.sm_count)
         throw usage_error("--sm-count " + std::to_string(wanted.sm_count) + ": the device has " +
                           std::to_string(info_.sm_count) + " SMs");
     cuda_ = std::make_unique<cuda_device>(wanted.device, wanted.sm_count);
-    nvml_ = std::make_unique<nvml>(cuda_->pci_bus_id());
     // More than L2 holds, so that reading it once leaves nothing else there.
     flush_ = reflex::device_buffer(*context_, 2 * l2_bytes() / 16 * 16 + 4096);
     reflex::check(reflex_memset(context(), flush_.get(), 0, flush_.size(), setup_->get()));
@@ -105,13 +120,6 @@ uint64_t target::free_memory() const {
     uint64_t free = 0;
     reflex::check(reflex_memory_info(context(), &free, nullptr));
     return free;
-}
-
-double target::nominal_mhz() const {
-    if (nvml_) {
-        if (const auto top = nvml_->top_sm_mhz()) return *top;
-    }
-    return info_.core_clock_khz / 1e3;
 }
 
 void target::synchronize() const {
@@ -191,21 +199,24 @@ json target::environment(const options &wanted) const {
     out.set("backend", is_cuda() ? "cuda" : "cpu")
         .set("gpu", is_cuda() ? info_.name : "none")
         .set("device", info_.name);
-    const auto driver = nvml_ ? nvml_->driver_version() : std::nullopt;
-    out.set("driver", driver ? *driver : is_cuda() ? "CUDA " + cuda_->cuda_version() : "none");
+    const reflex::telemetry now = telemetry();
+    const std::string driver = now.driver_version;
+    out.set("driver", !is_cuda() ? "none" : !driver.empty() ? driver : "CUDA " + cuda_->cuda_version());
     out.set("cuda", is_cuda() ? cuda_->cuda_version() : "none");
     out.set("toolkit", std::string("NVRTC ") + build.nvrtc_version).set("archs", build.cuda_archs);
     out.set("arch", "sm_" + std::to_string(info_.sm)).set("library", build.version);
     out.set("device_sm_count", info_.sm_count).set("sm_count", sm_count()).set("l2_bytes", info_.l2_bytes);
-    const gpu_state state = nvml_ ? nvml_->read() : gpu_state{};
     json clocks = json::object();
-    clocks.set("sm_mhz", state.sm_mhz ? json(*state.sm_mhz) : json(nominal_mhz()));
-    clocks.set("memory_mhz", state.memory_mhz ? json(*state.memory_mhz) : json(info_.memory_clock_khz / 1e3));
-    clocks.set("top_sm_mhz", nominal_mhz()).set("source", state.sm_mhz ? "nvml" : "nominal");
+    const bool clocked = now.gpu_clock_mhz > 0;
+    clocks.set("sm_mhz", clocked ? known(now.gpu_clock_mhz) : json(nominal_mhz()));
+    clocks.set("memory_mhz",
+               now.memory_clock_mhz > 0 ? known(now.memory_clock_mhz) : json(info_.memory_clock_khz / 1e3));
+    clocks.set("top_sm_mhz", nominal_mhz()).set("source", clocked ? clock_source() : "nominal");
     out.set("clocks", std::move(clocks));
-    out.set("power_mode", power_mode(nvml_.get())).set("power_w", known(state.power_w));
-    out.set("temperature_c", known(state.temperature_c));
-    out.set("throttle_reasons", state.throttle ? json(static_cast<double>(*state.throttle)) : json("unknown"));
+    out.set("power_mode", power_mode(now)).set("power_w", known(now.power_w));
+    out.set("temperature_c", known(now.gpu_temperature_c));
+    out.set("throttle_reasons",
+            now.throttle == REFLEX_THROTTLE_UNKNOWN ? json("unknown") : json(now.throttle & ~harmless_throttle));
     out.set("commit", find_commit(wanted)).set("time", utc_time());
     return out;
 }

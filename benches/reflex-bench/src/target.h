@@ -1,4 +1,4 @@
-// What is measured on: the library's context, a stream of all SMs or of some, and the instruments.
+// What is measured on: the library's context, a stream of all SMs or of some, and what the device says of itself.
 #pragma once
 
 #include <functional>
@@ -11,7 +11,6 @@
 
 #include "driver.h"
 #include "json.h"
-#include "nvml.h"
 #include "options.h"
 
 namespace bench {
@@ -41,15 +40,17 @@ public:
     const reflex_context *context() const { return context_->get(); }
     bool is_cuda() const { return cuda_ != nullptr; }
     const cuda_device &cuda() const { return *cuda_; }
-    const nvml *instruments() const { return nvml_.get(); }
+    reflex::telemetry telemetry() const { return context_->telemetry(); }
     const reflex_device_info &info() const { return info_; }
 
     reflex_stream stream() const { return cuda_ ? cuda_->stream() : setup_->get(); }
     uint32_t sm_count() const { return cuda_ ? cuda_->sm_count() : info_.sm_count; }
     uint64_t l2_bytes() const { return info_.l2_bytes != 0 ? info_.l2_bytes : 1 << 20; }
     uint64_t free_memory() const;
-    // The SMs' clock as far as it is known without load: the top one.
-    double nominal_mhz() const;
+    // The top clock of the SMs, where the one under load is not known.
+    double nominal_mhz() const { return nominal_mhz_; }
+    // Where clocks come from: "nvml", or "sysfs" on Jetson.
+    const char *clock_source() const { return info_.integrated != 0 ? "sysfs" : "nvml"; }
 
     void synchronize() const;
     std::unique_ptr<recording> record(const std::function<void()> &body) const;
@@ -74,10 +75,10 @@ private:
     void wait_for_setup() const { setup_->synchronize(); }
 
     std::unique_ptr<cuda_device> cuda_;
-    std::unique_ptr<nvml> nvml_;
     std::unique_ptr<reflex::context> context_;
     std::unique_ptr<reflex::stream> setup_;
     reflex::device_info info_;
+    double nominal_mhz_ = 0;
     std::map<reflex_dtype, reflex::device_buffer> patterns_;
     reflex::device_buffer flush_;
 };
