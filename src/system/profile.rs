@@ -121,6 +121,8 @@ const fn board(
 
 /// Sources: Jetson Orin Nano, Orin NX and AGX Orin Series Data Sheets (128 CUDA cores an SM; Super figures from the
 /// data sheets' JetPack 6.2 revisions), Jetson T5000/T4000 Modules Data Sheet, DGX Spark Hardware Overview.
+/// T4000: 1,536 cores, 64 GB, 273 GB/s; T5000: 2,560 cores, 128 GB, 273 GB/s (also "Accelerate AI Inference for Edge and
+/// Robotics with NVIDIA Jetson T4000 and NVIDIA JetPack 7.1", NVIDIA Technical Blog; the driver of a T5000 counts 20 SMs).
 /// Orin NX has its full memory clock in every revision: Super mode raises only its GPU clock.
 const BOARDS: &[Board] = &[
     board(
