@@ -140,10 +140,10 @@ impl Op for Norm {
     }
 }
 
-static WARP_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_warp_vec8");
-static WARP: Kernel = Kernel::new("norm", c"reflex_norm_warp");
-static BLOCK_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_block_vec8");
-static BLOCK: Kernel = Kernel::new("norm", c"reflex_norm_block");
+static WARP_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_warp_vec8").dependent();
+static WARP: Kernel = Kernel::new("norm", c"reflex_norm_warp").dependent();
+static BLOCK_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_block_vec8").dependent();
+static BLOCK: Kernel = Kernel::new("norm", c"reflex_norm_block").dependent();
 
 static VARIANTS: [Variant<NormPlan>; 4] = [
     Variant {
