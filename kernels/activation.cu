@@ -1,11 +1,14 @@
 // Entry points of reflex_activation. `vec8` wants every row 16-byte aligned and n a multiple of 8.
+#include "common/launch.cuh"
 #include "activation.cuh"
 
 using namespace reflex;
 
 extern "C" __global__ void __launch_bounds__(128) reflex_activation_vec8(const __grid_constant__ activation_args a) {
+    pdl_begin();
     activation<8>(a);
 }
 extern "C" __global__ void __launch_bounds__(128) reflex_activation_scalar(const __grid_constant__ activation_args a) {
+    pdl_begin();
     activation<1>(a);
 }

@@ -1,7 +1,14 @@
 // Entry points of reflex_add. `vec8` wants every row 16-byte aligned and n a multiple of 8.
+#include "common/launch.cuh"
 #include "add.cuh"
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(128) reflex_add_vec8(const __grid_constant__ add_args a) { add<8>(a); }
-extern "C" __global__ void __launch_bounds__(128) reflex_add_scalar(const __grid_constant__ add_args a) { add<1>(a); }
+extern "C" __global__ void __launch_bounds__(128) reflex_add_vec8(const __grid_constant__ add_args a) {
+    pdl_begin();
+    add<8>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) reflex_add_scalar(const __grid_constant__ add_args a) {
+    pdl_begin();
+    add<1>(a);
+}

@@ -1,11 +1,14 @@
 // Entry points of reflex_argmax. `vec8` wants every row 16-byte aligned and n a multiple of 8.
+#include "common/launch.cuh"
 #include "argmax.cuh"
 
 using namespace reflex;
 
 extern "C" __global__ void __launch_bounds__(1024) reflex_argmax_vec8(const __grid_constant__ argmax_args a) {
+    pdl_begin();
     argmax<8>(a);
 }
 extern "C" __global__ void __launch_bounds__(1024) reflex_argmax_scalar(const __grid_constant__ argmax_args a) {
+    pdl_begin();
     argmax<1>(a);
 }

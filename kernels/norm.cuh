@@ -8,7 +8,7 @@
 // read x again). Bound by memory for many rows, by latency for one.
 #pragma once
 
-#include "common/element.cuh"
+#include "common/q8_1.cuh"
 #include "common/reduce.cuh"
 
 namespace reflex {
@@ -51,7 +51,7 @@ __device__ __forceinline__ void norm_store(const norm_args &a, char *y, i32 i, f
 #pragma unroll
         for (int k = 0; k < N; k++) h[k] *= scale;
     }
-    store_n<N>(y, a.y_type, i, h);
+    store_activations<N>(y, a.y_type, a.dim, i, h);
 }
 
 // `threads` threads, of which this is number `t`, share one row; `sum` adds over them. `h` is their cache of `dim` floats.

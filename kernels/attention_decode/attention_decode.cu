@@ -3,6 +3,7 @@
 #include "attention_decode/combine.cuh"
 #include "attention_decode/fma.cuh"
 #include "attention_decode/mma.cuh"
+#include "common/launch.cuh"
 
 using namespace reflex;
 
@@ -20,6 +21,7 @@ template <int DMAX> __device__ __forceinline__ void attention_decode_bf16_mma(co
 
 #define REFLEX_KERNEL(blocks, name, body)                                                                             \
     extern "C" __global__ void __launch_bounds__(128, blocks) name(const __grid_constant__ attention_decode_args a) { \
+        pdl_begin();                                                                                                  \
         body;                                                                                                         \
     }
 

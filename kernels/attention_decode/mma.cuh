@@ -56,7 +56,7 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
             const char *row = k + key * a.k_stride.bytes[1] + 16 * t;
 #pragma unroll
             for (i32 c = 0; c < QC; c++)
-                x[c][j] = key < block.end && 32 * c + 8 * t < a.dim ? load_stream(row + 64 * c) : zero;
+                x[c][j] = key < block.end && 32 * c + 8 * t < a.dim ? load_once(row + 64 * c) : zero;
         }
         // Slots 2t, 2t+1, 2t+8 and 2t+9 of the product's inner dimension. Past the end there may be NaN, which a weight
         // of 0 would not hide.
@@ -67,7 +67,7 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
                 const char *row = v + key * a.v_stride.bytes[1] + 16 * g;
 #pragma unroll
                 for (i32 c = 0; c < VC; c++)
-                    y[c][j] = key < block.end && 64 * c + 8 * g < a.v_dim ? load_stream(row + 128 * c) : zero;
+                    y[c][j] = key < block.end && 64 * c + 8 * g < a.v_dim ? load_once(row + 128 * c) : zero;
             }
         };
         // Both at once, where there are registers for both.

@@ -1,7 +1,8 @@
 use std::ffi::{CStr, c_char};
 
 /// Element type of a tensor. Plain types are 1..255; GGUF block formats are 0x100 + their ggml type number.
-/// A block format counts elements in `shape`; its blocks are contiguous along the last dimension.
+/// A block format counts elements in `shape`; its blocks are contiguous along the last dimension. `REFLEX_DTYPE_Q8_1`
+/// alone has a row layout of its own.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct reflex_dtype(pub u32);
@@ -20,6 +21,15 @@ pub const REFLEX_DTYPE_I32: reflex_dtype = reflex_dtype(4);
 pub const REFLEX_DTYPE_Q4_0: reflex_dtype = reflex_dtype(0x102);
 /// GGUF Q8_0: 32 elements in 34 bytes.
 pub const REFLEX_DTYPE_Q8_0: reflex_dtype = reflex_dtype(0x108);
+/// Quantised activations, written by ops for a matmul to read: 40 bytes for 32 elements, `d * q` each. Not ggml's Q8_1,
+/// which no file holds: a row of k elements (a multiple of 32) is k signed bytes q, then k / 32 records of 8 bytes
+/// `{ float d; int16_t s0, s1; }`, s0 the sum of the block's first 16 q and s1 of its last 16. Data and strides between
+/// rows are multiples of 16, so that contiguous rows, where there are several, have a multiple of 64 elements.
+///
+/// Of 32 elements x with `a = max |x|`: `d = a / 127`, `q = x * (127 / a)` rounded to nearest even, in f32. Where
+/// `127 / a` is infinite (a below 3.8e-37), d and q are 0. A NaN among x makes d NaN and q 0. Where a is infinite, d is
+/// infinity, q 127 or -127 for the infinities and 0 for the rest.
+pub const REFLEX_DTYPE_Q8_1: reflex_dtype = reflex_dtype(0x109);
 /// GGUF Q4_K: 256 elements in 144 bytes.
 pub const REFLEX_DTYPE_Q4_K: reflex_dtype = reflex_dtype(0x10C);
 /// GGUF Q5_K: 256 elements in 176 bytes.
@@ -64,25 +74,29 @@ pub(crate) enum Dtype {
     I32,
     Q4_0,
     Q8_0,
+    Q8_1,
     Q4_K,
     Q5_K,
     Q6_K,
 }
 
 impl Dtype {
-    pub const ALL: [Dtype; 9] = [
+    pub const ALL: [Dtype; 10] = [
         Dtype::F32,
         Dtype::F16,
         Dtype::BF16,
         Dtype::I32,
         Dtype::Q4_0,
         Dtype::Q8_0,
+        Dtype::Q8_1,
         Dtype::Q4_K,
         Dtype::Q5_K,
         Dtype::Q6_K,
     ];
-    /// Activations.
+    /// Activations to compute with.
     pub const FLOATS: &'static [Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16];
+    /// Activations as an op may write them for a matmul.
+    pub const ACTIVATIONS: &'static [Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::Q8_1];
     /// Weights of a matmul or an embedding.
     pub const WEIGHTS: &'static [Dtype] = &[
         Dtype::F32,
@@ -104,6 +118,7 @@ impl Dtype {
             Dtype::I32 => (REFLEX_DTYPE_I32, c"I32", Some(26), 1, 4),
             Dtype::Q4_0 => (REFLEX_DTYPE_Q4_0, c"Q4_0", Some(2), 32, 18),
             Dtype::Q8_0 => (REFLEX_DTYPE_Q8_0, c"Q8_0", Some(8), 32, 34),
+            Dtype::Q8_1 => (REFLEX_DTYPE_Q8_1, c"Q8_1", None, 32, 40),
             Dtype::Q4_K => (REFLEX_DTYPE_Q4_K, c"Q4_K", Some(12), 256, 144),
             Dtype::Q5_K => (REFLEX_DTYPE_Q5_K, c"Q5_K", Some(13), 256, 176),
             Dtype::Q6_K => (REFLEX_DTYPE_Q6_K, c"Q6_K", Some(14), 256, 210),
@@ -142,8 +157,12 @@ impl Dtype {
         self.block_elements() > 1
     }
 
-    /// What a pointer and a stride must be a multiple of. Block formats hold 16-bit scales.
+    /// What a pointer and a stride between rows must be a multiple of. GGUF blocks hold 16-bit scales.
     pub const fn alignment(self) -> usize {
-        if self.is_block() { 2 } else { self.block_bytes() }
+        match self {
+            Dtype::Q8_1 => 16,
+            _ if self.is_block() => 2,
+            _ => self.block_bytes(),
+        }
     }
 }

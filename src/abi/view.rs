@@ -60,6 +60,7 @@ impl View {
         } else {
             view.check_strides()?;
         }
+        view.check_stride_alignment()?;
         let align = dtype.alignment();
         if !(view.data as usize).is_multiple_of(align) {
             return Err(Error::new(
@@ -116,22 +117,32 @@ impl View {
         Ok(())
     }
 
-    fn check_strides(&self) -> Result<()> {
+    fn check_stride_alignment(&self) -> Result<()> {
         let align = self.dtype.alignment() as i64;
+        // Blocks of a row follow one another.
+        let strided = self.rank - usize::from(self.dtype.is_block());
+        for i in (0..strided).filter(|&i| self.shape[i] > 1 && self.stride[i] % align != 0) {
+            let why = match self.dtype {
+                Dtype::Q8_1 => " (Q8_1; contiguous rows have a multiple of 64 elements)",
+                _ => "",
+            };
+            return Err(Error::new(
+                REFLEX_MISALIGNED,
+                format!(
+                    "{}: {}.stride[{i}] is {}, expected a multiple of {align}{why}",
+                    self.op, self.field, self.stride[i]
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_strides(&self) -> Result<()> {
         let mut end: i64 = self.dtype.block_bytes() as i64;
         for i in 0..self.rank {
             let (n, stride) = (self.shape[i], self.stride[i]);
             if stride < 0 {
                 return Err(self.invalid(format!("stride[{i}] is {stride}, expected 0 or more")));
-            }
-            if stride % align != 0 {
-                return Err(Error::new(
-                    REFLEX_MISALIGNED,
-                    format!(
-                        "{}: {}.stride[{i}] is {stride}, expected a multiple of {align}",
-                        self.op, self.field
-                    ),
-                ));
             }
             let count = if i == self.rank - 1 {
                 n / self.dtype.block_elements() as i64

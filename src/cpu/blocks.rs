@@ -22,7 +22,8 @@ pub(crate) unsafe fn dequantize(row: *const u8, dtype: Dtype, first: usize, out:
             Dtype::Q4_K => blocks(start, out, q4_k),
             Dtype::Q5_K => blocks(start, out, q5_k),
             Dtype::Q6_K => blocks(start, out, q6_k),
-            Dtype::I32 => load_row(start, dtype, out),
+            // No weights.
+            Dtype::I32 | Dtype::Q8_1 => load_row(start, dtype, out),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Reading and writing plain elements as f32, whatever their type.
+//! Reading and writing activations as f32, whatever their type.
 
+use super::q8_1;
 use crate::abi::Dtype;
 use half::{bf16, f16};
 
@@ -46,6 +47,19 @@ pub(crate) unsafe fn load_row(row: *const u8, dtype: Dtype, out: &mut [f32]) {
             Dtype::F16 => from_raw_parts(row.cast::<f16>(), out.len()).convert_to_f32_slice(out),
             Dtype::BF16 => from_raw_parts(row.cast::<bf16>(), out.len()).convert_to_f32_slice(out),
             other => unreachable!("{} is no float type", other.name()),
+        }
+    }
+}
+
+/// A whole row of activations, Q8_1 too.
+///
+/// # Safety
+/// As `store`, for `values.len()` elements.
+pub(crate) unsafe fn store_row(row: *mut u8, dtype: Dtype, values: &[f32]) {
+    unsafe {
+        match dtype {
+            Dtype::Q8_1 => q8_1::store(row, values.len(), 0, values),
+            _ => (values.iter().enumerate()).for_each(|(i, &value)| store(row, dtype, i, value)),
         }
     }
 }

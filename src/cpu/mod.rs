@@ -10,6 +10,7 @@ pub(crate) mod element;
 pub(crate) mod embedding;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod q8_1;
 pub(crate) mod rope;
 pub(crate) mod sample;
 

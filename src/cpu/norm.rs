@@ -1,7 +1,7 @@
 //! RMS norm of rows, with an optional residual sum before it.
 
 use super::backend::CpuBackend;
-use super::element::{load, load_row, store};
+use super::element::{load, load_row, store_row};
 use crate::ops::norm::NormPlan;
 
 pub(crate) fn norm(p: &NormPlan, cpu: &CpuBackend) {
@@ -19,19 +19,16 @@ pub(crate) fn norm(p: &NormPlan, cpu: &CpuBackend) {
                 }
             }
             if let Some(out) = &p.residual_out {
-                let to = address(out);
-                for (i, &value) in h.iter().enumerate() {
-                    store(to, out.dtype, i, value);
-                }
+                store_row(address(out), out.dtype, &h);
             }
             // The sum in f64: this is the reference that kernels are held against.
             let squares: f64 = h.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
             let scale = (1.0 / (squares / dim as f64 + f64::from(p.epsilon)).sqrt()) as f32;
-            let to = address(&p.y);
-            for (i, &value) in h.iter().enumerate() {
+            for (i, value) in h.iter_mut().enumerate() {
                 let weight = p.weight.map_or(1.0, |w| load(w.data, w.dtype, i));
-                store(to, p.y.dtype, i, value * scale * weight);
+                *value = *value * scale * weight;
             }
+            store_row(address(&p.y), p.y.dtype, &h);
         }
     });
 }

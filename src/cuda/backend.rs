@@ -1,7 +1,7 @@
 //! One CUDA device: its context, its attributes and the kernels loaded for it.
 
-use super::driver::{Current, check, open};
-use super::images;
+use super::driver::{Current, check, driver_version, open};
+use super::images::{self, KernelImage};
 use super::launch::Kernel;
 use crate::abi::{
     Error, REFLEX_INTERNAL, REFLEX_INVALID_ARGUMENT, REFLEX_NO_DRIVER, REFLEX_NOT_BUILT, REFLEX_UNSUPPORTED_DEVICE,
@@ -26,8 +26,20 @@ pub(crate) struct CudaBackend {
     /// Loaded images by kernel file.
     libraries: Mutex<HashMap<&'static str, CUlibrary>>,
     /// Kernels by the address of their descriptor.
-    kernels: RwLock<HashMap<usize, CUfunction>>,
+    kernels: RwLock<HashMap<usize, LoadedKernel>>,
+    /// The driver captures the dependence between such launches.
+    dependent_launches: bool,
 }
+
+#[derive(Clone, Copy)]
+pub(super) struct LoadedKernel {
+    pub function: CUfunction,
+    /// Launched so that it may become resident before earlier launches end.
+    pub dependent: bool,
+}
+
+/// CUDA 12.3: the first driver whose graphs have programmatic edges.
+const DEPENDENT_LAUNCHES_DRIVER: i32 = 12030;
 
 // SAFETY: CUDA handles may be used from any thread; the maps have their locks.
 unsafe impl Send for CudaBackend {}
@@ -100,6 +112,7 @@ impl CudaBackend {
             total_memory: total as u64,
             libraries: Mutex::default(),
             kernels: RwLock::default(),
+            dependent_launches: driver_version().is_some_and(|version| version >= DEPENDENT_LAUNCHES_DRIVER),
         })
     }
 
@@ -133,20 +146,30 @@ impl CudaBackend {
     }
 
     /// The loaded kernel. The first use of a kernel file loads it, also inside a capture.
-    pub(super) fn kernel(&self, kernel: &'static Kernel) -> Result<CUfunction> {
+    pub(super) fn kernel(&self, kernel: &'static Kernel) -> Result<LoadedKernel> {
         let key = std::ptr::from_ref(kernel) as usize;
-        if let Some(&function) = self.kernels.read().unwrap().get(&key) {
-            return Ok(function);
+        if let Some(&loaded) = self.kernels.read().unwrap().get(&key) {
+            return Ok(loaded);
         }
         let library = self.library(kernel.file)?;
         let mut handle = std::ptr::null_mut();
         check(&format!("cuLibraryGetKernel({})", kernel.name()), unsafe {
             sys::cuLibraryGetKernel(&mut handle, library, kernel.symbol.as_ptr())
         })?;
-        // A CUkernel may be launched as a CUfunction: it runs in the context of the stream.
-        let function: CUfunction = handle.cast();
-        self.kernels.write().unwrap().insert(key, function);
-        Ok(function)
+        let loaded = LoadedKernel {
+            // A CUkernel may be launched as a CUfunction: it runs in the context of the stream.
+            function: handle.cast(),
+            dependent: kernel.dependent
+                && self.dependent_launches
+                && self.image(kernel.file)?.waits_for_earlier_launches(),
+        };
+        self.kernels.write().unwrap().insert(key, loaded);
+        Ok(loaded)
+    }
+
+    fn image(&self, file: &str) -> Result<&'static KernelImage> {
+        images::best(file, self.limits.sm)
+            .ok_or_else(|| Error::new(REFLEX_INTERNAL, format!("no image of kernel file {file}")))
     }
 
     fn library(&self, file: &'static str) -> Result<CUlibrary> {
@@ -154,8 +177,7 @@ impl CudaBackend {
         if let Some(&library) = libraries.get(file) {
             return Ok(library);
         }
-        let image = images::best(file, self.limits.sm)
-            .ok_or_else(|| Error::new(REFLEX_INTERNAL, format!("no image of kernel file {file}")))?;
+        let image = self.image(file)?;
         let _relaxed = RelaxedCapture::enter()?;
         let _current = Current::push(self.primary)?;
         let mut library = std::ptr::null_mut();

@@ -41,6 +41,11 @@ impl KernelImage {
         };
         runs.then_some(kind + self.sm)
     }
+
+    /// Whether `pdl_wait` of the kernels waits in this code. It does not in PTX for an older GPU, wherever that runs.
+    pub fn waits_for_earlier_launches(&self) -> bool {
+        self.sm >= 90
+    }
 }
 
 /// The image of `file` that suits a device best.
@@ -82,6 +87,13 @@ mod tests {
         assert!(image(80, "", false).fit(90).is_none());
         assert!(image(90, "a", false).fit(90).is_some());
         assert!(image(90, "a", false).fit(91).is_none());
+    }
+
+    #[test]
+    fn code_for_older_devices_does_not_wait_for_earlier_launches() {
+        assert!(image(90, "a", false).waits_for_earlier_launches());
+        assert!(image(90, "", true).waits_for_earlier_launches());
+        assert!(!image(87, "", true).waits_for_earlier_launches());
     }
 
     #[test]

@@ -13,11 +13,26 @@ use std::ffi::{CStr, c_void};
 pub(crate) struct Kernel {
     pub file: &'static str,
     pub symbol: &'static CStr,
+    /// See `dependent`.
+    pub dependent: bool,
 }
 
 impl Kernel {
     pub const fn new(file: &'static str, symbol: &'static CStr) -> Kernel {
-        Kernel { file, symbol }
+        Kernel {
+            file,
+            symbol,
+            dependent: false,
+        }
+    }
+
+    /// The kernel waits for earlier launches by itself (`pdl_wait` of `common/launch.cuh`), so that it may become
+    /// resident before they end.
+    pub const fn dependent(self) -> Kernel {
+        Kernel {
+            dependent: true,
+            ..self
+        }
     }
 
     pub fn name(&self) -> &'static str {
@@ -90,7 +105,7 @@ impl Cuda<'_> {
     }
 
     pub fn launch<A: KernelArgs>(&self, kernel: &'static Kernel, grid: Grid, args: &A) -> Result<()> {
-        let function = self.backend.kernel(kernel)?;
+        let loaded = self.backend.kernel(kernel)?;
         // Only the NULL stream needs a current context: it belongs to whichever is current.
         let _current = match self.stream.is_null() {
             true => Some(Current::push(self.backend.primary)?),
@@ -98,20 +113,42 @@ impl Cuda<'_> {
         };
         let mut parameters = [std::ptr::from_ref(args).cast_mut().cast::<c_void>()];
         let [x, y, z] = grid.blocks;
+        let stream = self.stream.cast();
+        if !loaded.dependent {
+            return check(kernel.name(), unsafe {
+                sys::cuLaunchKernel(
+                    loaded.function,
+                    x,
+                    y,
+                    z,
+                    grid.threads,
+                    1,
+                    1,
+                    grid.shared,
+                    stream,
+                    parameters.as_mut_ptr(),
+                    std::ptr::null_mut(),
+                )
+            });
+        }
+        // SAFETY: plain data, valid when zero.
+        let mut attribute: sys::CUlaunchAttribute = unsafe { std::mem::zeroed() };
+        attribute.id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+        attribute.value.programmaticStreamSerializationAllowed = 1;
+        let config = sys::CUlaunchConfig {
+            gridDimX: x,
+            gridDimY: y,
+            gridDimZ: z,
+            blockDimX: grid.threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: grid.shared,
+            hStream: stream,
+            attrs: &mut attribute,
+            numAttrs: 1,
+        };
         check(kernel.name(), unsafe {
-            sys::cuLaunchKernel(
-                function,
-                x,
-                y,
-                z,
-                grid.threads,
-                1,
-                1,
-                grid.shared,
-                self.stream.cast(),
-                parameters.as_mut_ptr(),
-                std::ptr::null_mut(),
-            )
+            sys::cuLaunchKernelEx(&config, loaded.function, parameters.as_mut_ptr(), std::ptr::null_mut())
         })
     }
 }

@@ -110,8 +110,8 @@ impl Op for Activation {
     }
 }
 
-static VEC8: Kernel = Kernel::new("activation", c"reflex_activation_vec8");
-static SCALAR: Kernel = Kernel::new("activation", c"reflex_activation_scalar");
+static VEC8: Kernel = Kernel::new("activation", c"reflex_activation_vec8").dependent();
+static SCALAR: Kernel = Kernel::new("activation", c"reflex_activation_scalar").dependent();
 
 static VARIANTS: [Variant<ActivationPlan>; 2] = [
     Variant {

@@ -103,8 +103,8 @@ impl Op for Add {
     }
 }
 
-static VEC8: Kernel = Kernel::new("add", c"reflex_add_vec8");
-static SCALAR: Kernel = Kernel::new("add", c"reflex_add_scalar");
+static VEC8: Kernel = Kernel::new("add", c"reflex_add_vec8").dependent();
+static SCALAR: Kernel = Kernel::new("add", c"reflex_add_scalar").dependent();
 
 static VARIANTS: [Variant<AddPlan>; 2] = [
     Variant {

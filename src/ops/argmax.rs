@@ -105,8 +105,8 @@ impl Op for Argmax {
     }
 }
 
-static VEC8: Kernel = Kernel::new("argmax", c"reflex_argmax_vec8");
-static SCALAR: Kernel = Kernel::new("argmax", c"reflex_argmax_scalar");
+static VEC8: Kernel = Kernel::new("argmax", c"reflex_argmax_vec8").dependent();
+static SCALAR: Kernel = Kernel::new("argmax", c"reflex_argmax_scalar").dependent();
 
 static VARIANTS: [Variant<ArgmaxPlan>; 2] = [
     Variant {

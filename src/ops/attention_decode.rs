@@ -154,7 +154,7 @@ impl Op for AttentionDecode {
 /// `$rows` is how many of the query heads that share a kv head a block takes.
 macro_rules! variant {
     ($symbol:literal, $min_sm:literal, $rows:literal, $matches:expr) => {{
-        static KERNEL: Kernel = Kernel::new("attention_decode", $symbol);
+        static KERNEL: Kernel = Kernel::new("attention_decode", $symbol).dependent();
         const MATCHES: fn(&KvCache) -> bool = $matches;
         Variant {
             kernel: &KERNEL,
@@ -184,7 +184,7 @@ static VARIANTS: [Variant<AttentionDecodePlan>; 10] = [
     variant!(c"reflex_attention_decode_fma_256", 75, 8, |c| c.fits(256)),
 ];
 
-static COMBINE: Kernel = Kernel::new("attention_decode", c"reflex_attention_decode_combine");
+static COMBINE: Kernel = Kernel::new("attention_decode", c"reflex_attention_decode_combine").dependent();
 
 kernel_args! {
     struct AttentionDecodeArgs {

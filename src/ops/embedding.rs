@@ -91,8 +91,8 @@ impl Op for Embedding {
     }
 }
 
-static VEC8: Kernel = Kernel::new("embedding", c"reflex_embedding_vec8");
-static ANY: Kernel = Kernel::new("embedding", c"reflex_embedding");
+static VEC8: Kernel = Kernel::new("embedding", c"reflex_embedding_vec8").dependent();
+static ANY: Kernel = Kernel::new("embedding", c"reflex_embedding").dependent();
 
 static VARIANTS: [Variant<EmbeddingPlan>; 2] = [
     Variant {

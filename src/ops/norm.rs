@@ -20,7 +20,7 @@ pub struct reflex_norm_params {
     pub residual_out: reflex_tensor,
     /// Optional, `[dim]`.
     pub weight: reflex_tensor,
-    /// The shape of `x`. May be `x` or `residual` itself.
+    /// The shape of `x`; also Q8_1. May be `x` or `residual` itself.
     pub y: reflex_tensor,
 }
 
@@ -83,13 +83,15 @@ impl Op for Norm {
         let x = View::required(op, "x", &p.x)?
             .expect_dtype(Dtype::FLOATS)?
             .expect_dense_rows()?;
-        let like_x = |view: View| {
-            view.expect_dtype(Dtype::FLOATS)?
+        let like_x = |view: View, allowed| {
+            view.expect_dtype(allowed)?
                 .expect_shape(x.dims(), "the shape of x")?
                 .expect_dense_rows()
         };
         let dim = x.dim(x.rank() - 1);
-        let residual = View::optional(op, "residual", &p.residual)?.map(like_x).transpose()?;
+        let residual = View::optional(op, "residual", &p.residual)?
+            .map(|view| like_x(view, Dtype::FLOATS))
+            .transpose()?;
         let weight = View::optional(op, "weight", &p.weight)?
             .map(|w| {
                 w.expect_dtype(Dtype::FLOATS)?
@@ -97,8 +99,8 @@ impl Op for Norm {
                     .expect_dense_rows()
             })
             .transpose()?;
-        let output = |view: View| {
-            let mut view = like_x(view)?.expect_writable()?.expect_in_place_or_apart(&x)?;
+        let output = |view: View, allowed| {
+            let mut view = like_x(view, allowed)?.expect_writable()?.expect_in_place_or_apart(&x)?;
             if let Some(residual) = &residual {
                 view = view.expect_in_place_or_apart(residual)?;
             }
@@ -108,9 +110,9 @@ impl Op for Norm {
             }
         };
         let residual_out = View::optional(op, "residual_out", &p.residual_out)?
-            .map(output)
+            .map(|view| output(view, Dtype::FLOATS))
             .transpose()?;
-        let mut y = output(View::required(op, "y", &p.y)?)?;
+        let mut y = output(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?;
         if let Some(residual_out) = &residual_out {
             y = y.expect_apart(residual_out)?;
         }
@@ -140,10 +142,10 @@ impl Op for Norm {
     }
 }
 
-static WARP_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_warp_vec8");
-static WARP: Kernel = Kernel::new("norm", c"reflex_norm_warp");
-static BLOCK_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_block_vec8");
-static BLOCK: Kernel = Kernel::new("norm", c"reflex_norm_block");
+static WARP_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_warp_vec8").dependent();
+static WARP: Kernel = Kernel::new("norm", c"reflex_norm_warp").dependent();
+static BLOCK_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_block_vec8").dependent();
+static BLOCK: Kernel = Kernel::new("norm", c"reflex_norm_block").dependent();
 
 static VARIANTS: [Variant<NormPlan>; 4] = [
     Variant {
@@ -251,7 +253,8 @@ fn launch_block(p: &NormPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: 
 /// `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
 ///
 /// Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
-/// scale are f32, from h before it is rounded to `residual_out`. Per-head q/k norm: give `x` as
+/// scale are f32, from h before it is rounded to `residual_out`. A `y` in Q8_1 is quantised from f32, as by
+/// `reflex_quantize` but without a launch and a pass over memory of its own. Per-head q/k norm: give `x` as
 /// `[tokens, heads, head_dim]` with the buffer's strides.
 ///
 /// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,

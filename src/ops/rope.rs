@@ -349,10 +349,10 @@ impl Op for Rope {
     }
 }
 
-static NEOX_VEC8: Kernel = Kernel::new("rope", c"reflex_rope_neox_vec8");
-static NEOX: Kernel = Kernel::new("rope", c"reflex_rope_neox");
-static INTERLEAVED_VEC8: Kernel = Kernel::new("rope", c"reflex_rope_interleaved_vec8");
-static INTERLEAVED: Kernel = Kernel::new("rope", c"reflex_rope_interleaved");
+static NEOX_VEC8: Kernel = Kernel::new("rope", c"reflex_rope_neox_vec8").dependent();
+static NEOX: Kernel = Kernel::new("rope", c"reflex_rope_neox").dependent();
+static INTERLEAVED_VEC8: Kernel = Kernel::new("rope", c"reflex_rope_interleaved_vec8").dependent();
+static INTERLEAVED: Kernel = Kernel::new("rope", c"reflex_rope_interleaved").dependent();
 
 static VARIANTS: [Variant<RopePlan>; 4] = [
     Variant {

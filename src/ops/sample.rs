@@ -166,8 +166,8 @@ impl Op for Sample {
     }
 }
 
-static VEC8: Kernel = Kernel::new("sample", c"reflex_sample_vec8");
-static SCALAR: Kernel = Kernel::new("sample", c"reflex_sample_scalar");
+static VEC8: Kernel = Kernel::new("sample", c"reflex_sample_vec8").dependent();
+static SCALAR: Kernel = Kernel::new("sample", c"reflex_sample_scalar").dependent();
 
 static VARIANTS: [Variant<SamplePlan>; 2] = [
     Variant {

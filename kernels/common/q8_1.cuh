@@ -1,0 +1,128 @@
+// Quantised activations (REFLEX_DTYPE_Q8_1), bit for bit as src/cpu/q8_1.rs makes them.
+//
+// A row of k elements (a multiple of 32) is k signed bytes q, then k / 32 records, one for each 32 elements. A row is
+// 16-byte aligned. An element is d * q: with a = max |x| of its block, d = a / 127 and q = x * (127 / a), rounded to
+// nearest even.
+#pragma once
+
+#include "common/element.cuh"
+
+namespace reflex {
+
+constexpr i32 Q8_1_BLOCK = 32;
+
+struct q8_1_record {
+    float d;
+    short s0, s1;  // sums of the block's first 16 q and of its last 16
+};
+static_assert(sizeof(q8_1_record) == 8, "two words");
+
+// The quant of element i and the record of its block, in a row of k elements.
+__device__ __forceinline__ i8 *q8_1_quants(void *row, i64 i) { return static_cast<i8 *>(row) + i; }
+__device__ __forceinline__ const i8 *q8_1_quants(const void *row, i64 i) { return static_cast<const i8 *>(row) + i; }
+__device__ __forceinline__ q8_1_record *q8_1_records(void *row, i64 k, i64 i) {
+    return reinterpret_cast<q8_1_record *>(static_cast<char *>(row) + k) + i / Q8_1_BLOCK;
+}
+__device__ __forceinline__ const q8_1_record *q8_1_records(const void *row, i64 k, i64 i) {
+    return reinterpret_cast<const q8_1_record *>(static_cast<const char *>(row) + k) + i / Q8_1_BLOCK;
+}
+
+// Bits of the magnitude. Magnitudes are ordered as their bits are, NaN above infinity: one integer maximum finds both the
+// largest and a NaN.
+__device__ __forceinline__ u32 q8_1_magnitude(float x) { return __float_as_uint(x) & 0x7fffffffu; }
+
+// Scale of a block from the bits of its largest magnitude. `x` are any of its elements: where the block has no finite
+// scale they become what `inverse` is then right for.
+template <int N> __device__ __forceinline__ float q8_1_scale(u32 amax_bits, float (&x)[N], float &inverse) {
+    const float amax = __uint_as_float(amax_bits);
+    inverse = __fdiv_rn(127.0f, amax);
+    float d = __fdiv_rn(amax, 127.0f);
+    // Not finite, or so small that the inverse is not: rare, and the same for all lanes of a block.
+    if (amax_bits >= 0x7f800000u || inverse == REFLEX_INF) {
+        const bool infinite = amax_bits == 0x7f800000u;
+        inverse = infinite ? 127.0f : 0.0f;
+        d = infinite ? REFLEX_INF : amax_bits > 0x7f800000u ? __uint_as_float(0x7fc00000u) : 0.0f;
+#pragma unroll
+        for (int k = 0; k < N; k++)
+            x[k] = infinite && q8_1_magnitude(x[k]) == 0x7f800000u ? copysignf(1.0f, x[k]) : 0.0f;
+    }
+    return d;
+}
+
+// q in the low byte; the other bytes hold something else. Adding 1.5 * 2^23 leaves an integer, rounded to nearest even, in
+// the low bits. Rounding takes x * inverse above 127 by less than 2^-15: nothing to clamp.
+__device__ __forceinline__ u32 q8_1_round(float x, float inverse) {
+    return __float_as_uint(__fadd_rn(__fmul_rn(x, inverse), 12582912.0f));
+}
+
+// Four quants, from such words.
+__device__ __forceinline__ u32 q8_1_pack(u32 a, u32 b, u32 c, u32 d) {
+    return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);
+}
+
+// Over LANES neighbouring lanes, which `mask` names.
+template <int LANES> __device__ __forceinline__ u32 q8_1_max(u32 v, u32 mask) {
+#if __CUDA_ARCH__ >= 800
+    if constexpr (LANES == 32) return __reduce_max_sync(mask, v);
+#endif
+#pragma unroll
+    for (int offset = LANES / 2; offset > 0; offset >>= 1) v = max(v, __shfl_xor_sync(mask, v, offset));
+    return v;
+}
+
+template <int LANES> __device__ __forceinline__ u32 q8_1_sum(u32 v, u32 mask) {
+#if __CUDA_ARCH__ >= 800
+    if constexpr (LANES == 32) return __reduce_add_sync(mask, v);
+#endif
+#pragma unroll
+    for (int offset = LANES / 2; offset > 0; offset >>= 1) v += __shfl_xor_sync(mask, v, offset);
+    return v;
+}
+
+// Quantises and stores elements i .. i + N of a row of k. Each block is held by 32 / N neighbouring lanes of a warp in its
+// order, the first of them at a lane that is a multiple of 32 / N; all lanes of a block come here together, and other
+// blocks of the warp may be absent. Thread blocks are one-dimensional.
+template <int N> __device__ __forceinline__ void q8_1_store(void *row, i64 k, i64 i, const float (&v)[N]) {
+    static_assert(N == 1 || N == 4 || N == 8, "1, 4 or 8 elements a lane");
+    constexpr int LANES = Q8_1_BLOCK / N;
+    const u32 lane = threadIdx.x % WARP;
+    const u32 mask = LANES == 32 ? FULL_MASK : ((1u << (LANES % 32)) - 1) << (lane & ~(LANES - 1u));
+    float x[N];
+    u32 amax = 0;
+#pragma unroll
+    for (int e = 0; e < N; e++) x[e] = v[e], amax = max(amax, q8_1_magnitude(v[e]));
+    float inverse;
+    const float d = q8_1_scale<N>(q8_1_max<LANES>(amax, mask), x, inverse);
+    i32 sum;
+    if constexpr (N == 1) {
+        const i8 q = (i8)q8_1_round(x[0], inverse);
+        *q8_1_quants(row, i) = q;
+        sum = q;
+    } else {
+        u32 q[N / 4];
+        sum = 0;
+#pragma unroll
+        for (int w = 0; w < N / 4; w++) {
+            q[w] = q8_1_pack(q8_1_round(x[4 * w], inverse), q8_1_round(x[4 * w + 1], inverse),
+                             q8_1_round(x[4 * w + 2], inverse), q8_1_round(x[4 * w + 3], inverse));
+            sum = __dp4a((i32)q[w], 0x01010101, sum);
+        }
+        if constexpr (N == 8) *reinterpret_cast<uint2 *>(q8_1_quants(row, i)) = make_uint2(q[0], q[1]);
+        else *reinterpret_cast<u32 *>(q8_1_quants(row, i)) = q[0];
+    }
+    // Both sums of the block in one word: lanes of its second half add to the upper 16 bits.
+    u32 sums = q8_1_sum<LANES>((u32)sum << (i % Q8_1_BLOCK < 16 ? 0 : 16), mask);
+    if (i % Q8_1_BLOCK == 0) {
+        sums += (sums & 0x8000u) << 1;  // what a negative lower sum took from the upper one
+        *reinterpret_cast<uint2 *>(q8_1_records(row, k, i)) = make_uint2(__float_as_uint(d), sums);
+    }
+}
+
+// Elements i .. i + N of a row of n activations of any type. N is 8 (aligned rows) or 1; for Q8_1, the lanes as above.
+template <int N> __device__ __forceinline__ void store_activations(void *row, u32 type, i64 n, i64 i,
+                                                                   const float (&v)[N]) {
+    if (type == Q8_1) q8_1_store<N>(row, n, i, v);
+    else store_n<N>(row, type, i, v);
+}
+
+}  // namespace reflex
