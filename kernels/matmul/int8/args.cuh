@@ -1,0 +1,38 @@
+// What the int8 products are given: up to three weights over one x, each with its own format, height and epilogue.
+//
+//   y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]
+//   gated:    y[r][o] = f(sum_i x[r][i] * weight0[o][i] + bias0[o]) * (sum_i x[r][i] * weight1[o][i] + bias1[o]) + residual0[r][o]
+//
+// x is Q8_1: rows of int8 and, behind them, a record {f32 scale, i16 sum, i16 sum} for each 32 elements (common/q8_1.cuh).
+#pragma once
+
+#include "common/types.cuh"
+
+namespace reflex {
+
+struct int8_part {
+    const void *weight, *bias, *residual;
+    void *y;
+    i64 weight_stride, residual_stride, y_stride;  // bytes from row to row
+    u32 weight_type, bias_type, residual_type, y_type;
+    i32 n;
+    i32 first_block;  // of the grid
+    i32 packed;
+    i32 splits;  // warps that share k
+};
+
+struct int8_args {
+    const void *x;
+    i64 x_stride;
+    int8_part part[3];
+    i32 rows, k;
+    i32 parts;
+    i32 gate;        // 0, or 1 + the activation's kind: the first two parts are a gated pair
+    i32 panels;      // of 16 outputs that a block makes; of a gated pair, half of them of each
+    i32 prefetch;    // weights may be read before the launches in front of this one have ended
+    i32 ring_bytes;  // shared memory of a warp
+    i32 reserved;
+};
+REFLEX_ARGS_LAYOUT(int8_args, 312, reserved, 308);
+
+}  // namespace reflex

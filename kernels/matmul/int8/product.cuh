@@ -1,0 +1,197 @@
+// The int8 products' thread block: which weights it multiplies, its warps' shares of them, and the way out.
+//
+// A block makes `panels` x 16 outputs of one part (of a gated pair, half of them of each). A warp takes R of the panels and
+// every splits-th tile along k; the splits are added up in shared memory in a fixed order. The format is looked up once for
+// each warp, so that one launch serves weights of any mixture.
+#pragma once
+
+#include "common/launch.cuh"
+#include "matmul/int8/epilogue.cuh"
+#include "matmul/int8/native.cuh"
+
+namespace reflex {
+
+// Calls f(packed::format, weight::format) for a block format.
+template <class Function> __device__ __forceinline__ void with_format(u32 type, const Function &f) {
+    switch (type) {
+        case Q4_0: return f(packed::q4_0{}, weight::q4_0{});
+        case Q4_1: return f(packed::q4_1{}, weight::q4_1{});
+        case Q5_0: return f(packed::q5_0{}, weight::q5_0{});
+        case Q5_1: return f(packed::q5_1{}, weight::q5_1{});
+        case Q8_0: return f(packed::q8_0{}, weight::q8_0{});
+        case Q2_K: return f(packed::q2_k{}, weight::q2_k{});
+        case Q3_K: return f(packed::q3_k{}, weight::q3_k{});
+        case Q4_K: return f(packed::q4_k{}, weight::q4_k{});
+        case Q5_K: return f(packed::q5_k{}, weight::q5_k{});
+        case Q6_K: return f(packed::q6_k{}, weight::q6_k{});
+        case IQ4_NL: return f(packed::iq4_nl{}, weight::iq4_nl{});
+        case IQ4_XS: return f(packed::iq4_xs{}, weight::iq4_xs{});
+        default: return f(packed::mxfp4{}, weight::mxfp4{});
+    }
+}
+
+// One row of x. WIDE: a warp takes two or four panels, for devices of few SMs; else one, for many.
+template <bool WIDE> struct int8_vector_shape {
+    static constexpr i32 COLUMNS = 1, STAGES = WIDE ? 2 : 3;
+    template <class F> static constexpr i32 PANELS = !WIDE ? 1 : F::TILE_BYTES <= 2560 ? 4 : 2;
+    template <i32 R> using sums = float[R][2];
+
+    const char *x;
+    i32 k;
+
+    __device__ __forceinline__ int8_vector_shape(const int8_args &a) : x(static_cast<const char *>(a.x)), k(a.k) {}
+
+    template <class F, i32 R, class Wait>
+    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring, i32 lane,
+                                                 const Wait &wait, sums<R> &acc) const {
+        int8_vector_packed<F, R, STAGES>(panel, x, k, split, splits, ring, lane, wait, acc);
+    }
+    template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
+                                                                             i32 splits, i32 lane, sums<1> &acc) const {
+        int8_vector_native<F, W>(panel, x, k, split, splits, lane, acc[0]);
+    }
+    // acc += more, or acc = more.
+    static __device__ __forceinline__ void add(float (&acc)[2], const float (&more)[2], bool keep) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) acc[half] = (keep ? acc[half] : 0.0f) + more[half];
+    }
+    // Leaves the sums of a panel where the epilogue finds them.
+    static __device__ __forceinline__ void put(const int8_sums &to, i32 split, i32 slot, i32 lane, const float (&acc)[2]) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            float v = acc[half];
+            v += __shfl_xor_sync(FULL_MASK, v, 1);
+            v += __shfl_xor_sync(FULL_MASK, v, 2);
+            if ((lane & 3) == 0) to.at(split, 0, slot * packed::TILE_ROWS + half * 8 + (lane >> 2)) = v;
+        }
+    }
+};
+
+// NB x 8 rows of x.
+template <int NB> struct int8_columns_shape {
+    static constexpr i32 COLUMNS = NB * 8, STAGES = 2;
+    template <class F> static constexpr i32 PANELS = NB == 8 ? 1 : 2;
+    template <i32 R> using sums = float[R][NB][4];
+
+    x_columns x;
+
+    __device__ __forceinline__ int8_columns_shape(const int8_args &a)
+        : x{static_cast<const char *>(a.x) + (i64)blockIdx.y * COLUMNS * a.x_stride, a.x_stride,
+            a.rows - 1 - (i32)blockIdx.y * COLUMNS, a.k} {}
+
+    template <class F, i32 R, class Wait>
+    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring, i32 lane,
+                                                 const Wait &wait, sums<R> &acc) const {
+        int8_columns_packed<F, R, NB, STAGES>(panel, x, split, splits, ring, lane, wait, acc);
+    }
+    template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
+                                                                             i32 splits, i32 lane, sums<1> &acc) const {
+        int8_columns_native<F, W, NB>(panel, x, split, splits, lane, acc[0]);
+    }
+    static __device__ __forceinline__ void add(float (&acc)[NB][4], const float (&more)[NB][4], bool keep) {
+#pragma unroll
+        for (int nb = 0; nb < NB; nb++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) acc[nb][e] = (keep ? acc[nb][e] : 0.0f) + more[nb][e];
+    }
+    static __device__ __forceinline__ void put(const int8_sums &to, i32 split, i32 slot, i32 lane,
+                                               const float (&acc)[NB][4]) {
+#pragma unroll
+        for (int nb = 0; nb < NB; nb++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                to.at(split, nb * 8 + (lane & 3) * 2 + (e & 1),
+                      slot * packed::TILE_ROWS + (e >> 1) * 8 + (lane >> 2)) = acc[nb][e];
+    }
+};
+
+// Sixteen outputs of a part.
+struct int8_panel {
+    const int8_part *part;
+    i32 first;  // output
+
+    __device__ __forceinline__ const char *row(i32 i) const {
+        return static_cast<const char *>(part->weight) + i * part->weight_stride;
+    }
+    __device__ __forceinline__ bool exists() const { return first < part->n; }
+    // Packed weights have whole panels, and the rows behind them as they were.
+    __device__ __forceinline__ bool whole() const { return part->packed && first + packed::TILE_ROWS <= part->n; }
+};
+
+template <class Shape> __device__ __forceinline__ void int8_product(const int8_args &a) {
+    extern __shared__ __align__(128) char shared[];
+    const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    i32 index = 0;
+    if (!a.gate)
+        while (index + 1 < a.parts && (i32)blockIdx.x >= a.part[index + 1].first_block) index++;
+    const int8_part &part = a.part[index];
+    // Panels of one part, and the outputs that come of them.
+    const i32 share = a.gate ? a.panels / 2 : a.panels;
+    const i32 first_output = ((i32)blockIdx.x - part.first_block) * share * packed::TILE_ROWS;
+    const i32 splits = part.splits, split = warp % splits, group = warp / splits, groups = warps / splits;
+    const int8_sums sums{reinterpret_cast<float *>(shared), a.panels * packed::TILE_ROWS, Shape::COLUMNS};
+
+    bool waited = false;
+    const auto wait = [&] {
+        if (!waited) pdl_wait(), pdl_launch_dependents();
+        waited = true;
+    };
+    if (!a.prefetch) wait();
+    const Shape shape(a);
+
+    const i32 first_slot = group * (a.panels / groups);
+    with_format(a.part[a.gate && first_slot >= share ? 1 : index].weight_type, [&](auto packed_format, auto native_format) {
+        using F = decltype(packed_format);
+        using W = decltype(native_format);
+        constexpr i32 R = Shape::template PANELS<F>;
+        // All rings are of one size: that of the part with the largest.
+        char *ring = shared + warp * a.ring_bytes;
+        int8_panel panel[R];
+        bool packed_rows = true;
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+            const i32 slot = first_slot + r;
+            const bool second = a.gate && slot >= share;
+            panel[r] = {second ? &a.part[1] : &part, first_output + (slot - (second ? share : 0)) * packed::TILE_ROWS};
+            packed_rows &= panel[r].part->packed && panel[r].part->n >= packed::TILE_ROWS;
+        }
+        typename Shape::template sums<R> acc = {};
+        if (packed_rows) {
+            const char *tiles[R];
+#pragma unroll
+            for (int r = 0; r < R; r++) tiles[r] = panel[r].row(panel[r].whole() ? panel[r].first : 0);
+            shape.template packed_tiles<F, R>(tiles, split, splits, ring, lane, wait, acc);
+        }
+        wait();
+        // What is not packed, one panel at a time.
+#pragma unroll 1
+        for (i32 one = 0; one < R; one++) {
+            int8_panel p = panel[0];
+#pragma unroll
+            for (int r = 1; r < R; r++)
+                if (one == r) p = panel[r];
+            const i32 end = a.k / packed::TILE_K * packed::TILE_K;
+            native_panel rest;
+            if (p.whole()) {
+                const i64 row_bytes = (i64)((a.k - end) / 32) * W::BYTES;
+                rest = {p.row(p.first) + (i64)(end / packed::TILE_K) * F::TILE_BYTES, row_bytes, packed::TILE_ROWS, end};
+            } else {
+                rest = {p.row(p.first), p.part->weight_stride, min(p.part->n - p.first, packed::TILE_ROWS), 0};
+            }
+            typename Shape::template sums<1> more = {};
+            if (p.exists() && rest.start < a.k)
+                shape.template native_tiles<F, W>(rest, split, splits, lane, more);
+#pragma unroll
+            for (int r = 0; r < R; r++)
+                if (one == r) Shape::add(acc[r], more[0], p.whole());
+        }
+        // The sums lie where the rings were.
+        __syncthreads();
+#pragma unroll
+        for (int r = 0; r < R; r++) Shape::put(sums, split, first_slot + r, lane, acc[r]);
+    });
+    __syncthreads();
+    int8_store(a, part, sums, splits, first_output, blockIdx.y * Shape::COLUMNS);
+}
+
+}  // namespace reflex

@@ -1,0 +1,177 @@
+// One row of x times packed weights on the integer tensor cores.
+//
+// An m16n8k32 product has eight columns where one row of x needs one. So x is spread out: block b of a tile (16 rows x 256
+// elements, eight blocks of 32) meets a matrix whose column b is x and whose other columns are zero. One chain of eight
+// products then leaves the sum of block b in column b, and every lane has two rows times two columns to scale: the scaling,
+// which costs more than the products, is shared out evenly. Where a scale belongs to 16 elements there are two chains.
+//
+// Nibbles cost one masking instead of two: the byte as it is times x, and the byte less its low nibble times -x, leave the
+// low nibble; the second factor alone, in the next column, is the high one.
+//
+// Sums start at 1.5 * 2^23 as an integer, which makes them floats without a conversion (|sum| < 2^22 always). Each warp
+// has its own tiles, from its own ring (ring.cuh).
+#pragma once
+
+#include "common/mma_int8.cuh"
+#include "matmul/int8/ring.cuh"
+
+namespace reflex {
+
+constexpr i32 SUM_START = 0x4b400000;
+
+__device__ __forceinline__ float sum_value(i32 sum) { return __int_as_float(sum) - 12582912.0f; }
+
+// The four bytes negated; none is -128.
+__device__ __forceinline__ u32 negated4(u32 v) {
+    const u32 n = ~v;
+    return ((n & 0x7f7f7f7fu) + 0x01010101u) ^ (n & 0x80808080u);
+}
+
+// The eight bytes of a block of x that lane t of a quad multiplies: those that meet a[0] a[1], and those that meet a[2] a[3].
+template <class F> __device__ __forceinline__ void x_words(const char *block, i32 t, u32 (&q)[2]) {
+    if constexpr (F::GROUP == 32) {
+        const uint2 v = *reinterpret_cast<const uint2 *>(block + 8 * t);
+        q[0] = v.x, q[1] = v.y;
+    } else {
+        q[0] = *reinterpret_cast<const u32 *>(block + 4 * t);
+        q[1] = *reinterpret_cast<const u32 *>(block + 16 + 4 * t);
+    }
+}
+
+// What a lane needs of 256 elements of a row of x.
+struct x_fragment {
+    u32 q[2];      // of block g
+    uint4 record;  // of blocks 2t and 2t + 1: {scale, two sums} each
+
+    // `blocks` are there; the others read as zeros.
+    template <class F> __device__ __forceinline__ void load(const char *x, i32 k, i32 tile, i32 blocks, i32 lane) {
+        const i32 g = lane >> 2, t = lane & 3;
+        q[0] = q[1] = 0;
+        record = make_uint4(0, 0, 0, 0);
+        if (g < blocks) x_words<F>(x + (i64)tile * packed::TILE_K + g * 32, t, q);
+        const char *records = x + k + (i64)tile * (8 * packed::TILE_BLOCKS) + 16 * t;
+        if (2 * t + 1 < blocks) {
+            record = *reinterpret_cast<const uint4 *>(records);
+        } else if (2 * t < blocks) {
+            const uint2 v = *reinterpret_cast<const uint2 *>(records);
+            record.x = v.x, record.y = v.y;
+        }
+    }
+    __device__ __forceinline__ float scale(i32 column) const { return __uint_as_float(column ? record.z : record.x); }
+    // Sum of the quants of one half of a block.
+    __device__ __forceinline__ i32 half_sum(i32 column, i32 half) const {
+        const i32 sums = (i32)(column ? record.w : record.y);
+        return half ? sums >> 16 : (i32)((u32)sums << 16) >> 16;
+    }
+    __device__ __forceinline__ i32 sum(i32 column) const { return half_sum(column, 0) + half_sum(column, 1); }
+};
+
+// Adds one tile of R panels. `tile(r)` is where that of panel r lies.
+template <class F, int R, class Tile>
+__device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragment &x, i32 lane, float (&acc)[R][2]) {
+    constexpr int CHAINS = F::GROUPS / 2;
+    const i32 g = lane >> 2, t = lane & 3;
+    // Of this lane's columns: what one of the sums is multiplied with, and what the minima are.
+    float factor[2], sums[2][CHAINS];
+    i32 start[2][CHAINS];
+#pragma unroll
+    for (int column = 0; column < 2; column++) {
+        const i32 b = 2 * t + column;
+        factor[column] = x.scale(column) * (1.0f / (float)F::scale_of(b));
+#pragma unroll
+        for (int w = 0; w < CHAINS; w++) {
+            const i32 s = CHAINS == 1 ? x.sum(column) : x.half_sum(column, w);
+            start[column][w] = SUM_START - F::OFFSET * F::scale_of(b) * s;
+            sums[column][w] = x.scale(column) * (float)s;
+        }
+    }
+    i32 c[R][CHAINS][4];
+#pragma unroll
+    for (int r = 0; r < R; r++)
+#pragma unroll
+        for (int w = 0; w < CHAINS; w++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) c[r][w][i] = start[i & 1][w];
+
+    if constexpr (F::NIBBLES) {
+        const u32 n0 = negated4(x.q[0]), n1 = negated4(x.q[1]);
+#pragma unroll
+        for (int j = 0; j < packed::TILE_BLOCKS / 2; j++) {
+            const bool low = g == 2 * j, high = g == 2 * j + 1;
+            const u32 b0 = low ? x.q[0] : 0, b1 = low ? x.q[1] : 0;
+            const u32 m0 = low ? n0 : high ? x.q[0] : 0, m1 = low ? n1 : high ? x.q[1] : 0;
+#pragma unroll
+            for (int r = 0; r < R; r++) {
+                const uint4 v = packed::words16(tile(r) + j * 512, lane);
+                const u32 whole[4] = {v.x, v.y, v.z, v.w};
+                u32 upper[4];
+                packed::masked(v, 0xf0f0f0f0u, upper);
+                mma_16x8x32<false>(c[r][0], whole, b0, b1);
+                mma_16x8x32<false>(c[r][0], upper, m0, m1);
+            }
+        }
+    } else {
+#pragma unroll
+        for (int b = 0; b < packed::TILE_BLOCKS; b++) {
+            const u32 b0 = g == b ? x.q[0] : 0, b1 = g == b ? x.q[1] : 0;
+#pragma unroll
+            for (int r = 0; r < R; r++) {
+                u32 a[4];
+                F::words(tile(r), lane, b, a);
+                if constexpr (CHAINS == 1) {
+                    mma_16x8x32<F::SIGNED>(c[r][0], a, b0, b1);
+                } else {
+                    mma_16x8x16<F::SIGNED>(c[r][0], a[0], a[1], b0);
+                    mma_16x8x16<F::SIGNED>(c[r][1], a[2], a[3], b1);
+                }
+            }
+        }
+    }
+
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+        const typename F::scales::regs regs = F::scales::load(tile(r) + F::QUANT_BYTES, lane);
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+#pragma unroll
+            for (int group = 0; group < F::GROUPS; group++) {
+                const int column = group / CHAINS, w = group % CHAINS;
+                float scale, minimum;
+                F::scales::get(regs, half, group, scale, minimum);
+                acc[r][half] = fmaf(sum_value(c[r][w][2 * half + column]), scale * factor[column], acc[r][half]);
+                if (F::MINIMA) acc[r][half] = fmaf(-minimum, sums[column][w], acc[r][half]);
+            }
+    }
+}
+
+// Adds tiles split, split + splits, ... of R panels. The first copies start before `wait` where the weights allow it.
+template <class F, int R, int S, class Wait>
+__device__ __forceinline__ void int8_vector_packed(const char *const (&panel)[R], const char *x, i32 k, i32 split,
+                                                   i32 splits, char *shared, i32 lane, const Wait &wait,
+                                                   float (&acc)[R][2]) {
+    const tile_ring<F, R, S> ring{shared, lane};
+    const i32 tiles = k / packed::TILE_K, count = (tiles - split + splits - 1) / splits;
+#pragma unroll
+    for (int s = 0; s < S - 1; s++) {
+        if (s < count) ring.fill(s, panel, split + s * splits);
+        cp_async_commit();
+    }
+    wait();
+    x_fragment next;
+    if (count > 0) next.template load<F>(x, k, split, packed::TILE_BLOCKS, lane);
+    i32 stage = 0;
+    for (i32 i = 0; i < count; i++) {
+        const x_fragment now = next;
+        if (i + 1 < count) next.template load<F>(x, k, split + (i + 1) * splits, packed::TILE_BLOCKS, lane);
+        cp_async_wait<S - 2>();
+        __syncwarp();
+        const i32 ahead = i + S - 1;
+        if (ahead < count) ring.fill(stage == 0 ? S - 1 : stage - 1, panel, split + ahead * splits);
+        cp_async_commit();
+        int8_vector_tile<F, R>([&](i32 r) { return ring.tile(stage, r); }, now, lane, acc);
+        __syncwarp();
+        stage = stage + 1 == S ? 0 : stage + 1;
+    }
+}
+
+}  // namespace reflex
