@@ -38,12 +38,28 @@ __device__ __forceinline__ void embedding_weights(const embedding_args &a, const
             return embedding_piece<weight::bf16>(a, row, i, w);
         case Q4_0:
             return embedding_piece<weight::q4_0>(a, row, i, w);
+        case Q4_1:
+            return embedding_piece<weight::q4_1>(a, row, i, w);
+        case Q5_0:
+            return embedding_piece<weight::q5_0>(a, row, i, w);
+        case Q5_1:
+            return embedding_piece<weight::q5_1>(a, row, i, w);
         case Q8_0:
             return embedding_piece<weight::q8_0>(a, row, i, w);
+        case Q2_K:
+            return embedding_piece<weight::q2_k>(a, row, i, w);
+        case Q3_K:
+            return embedding_piece<weight::q3_k>(a, row, i, w);
         case Q4_K:
             return embedding_piece<weight::q4_k>(a, row, i, w);
         case Q5_K:
             return embedding_piece<weight::q5_k>(a, row, i, w);
+        case IQ4_NL:
+            return embedding_piece<weight::iq4_nl>(a, row, i, w);
+        case IQ4_XS:
+            return embedding_piece<weight::iq4_xs>(a, row, i, w);
+        case MXFP4:
+            return embedding_piece<weight::mxfp4>(a, row, i, w);
         default:
             return embedding_piece<weight::q6_k>(a, row, i, w);
     }

@@ -21,11 +21,19 @@ enum dtype : u32 {
     BF16 = 3,
     I32 = 4,
     Q4_0 = 0x102,
+    Q4_1 = 0x103,
+    Q5_0 = 0x106,
+    Q5_1 = 0x107,
     Q8_0 = 0x108,
     Q8_1 = 0x109,
+    Q2_K = 0x10A,
+    Q3_K = 0x10B,
     Q4_K = 0x10C,
     Q5_K = 0x10D,
-    Q6_K = 0x10E
+    Q6_K = 0x10E,
+    IQ4_NL = 0x114,
+    IQ4_XS = 0x117,
+    MXFP4 = 0x127
 };
 
 constexpr u32 WARP = 32;

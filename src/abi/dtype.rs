@@ -19,6 +19,12 @@ pub const REFLEX_DTYPE_BF16: reflex_dtype = reflex_dtype(3);
 pub const REFLEX_DTYPE_I32: reflex_dtype = reflex_dtype(4);
 /// GGUF Q4_0: 32 elements in 18 bytes.
 pub const REFLEX_DTYPE_Q4_0: reflex_dtype = reflex_dtype(0x102);
+/// GGUF Q4_1: 32 elements in 20 bytes.
+pub const REFLEX_DTYPE_Q4_1: reflex_dtype = reflex_dtype(0x103);
+/// GGUF Q5_0: 32 elements in 22 bytes.
+pub const REFLEX_DTYPE_Q5_0: reflex_dtype = reflex_dtype(0x106);
+/// GGUF Q5_1: 32 elements in 24 bytes.
+pub const REFLEX_DTYPE_Q5_1: reflex_dtype = reflex_dtype(0x107);
 /// GGUF Q8_0: 32 elements in 34 bytes.
 pub const REFLEX_DTYPE_Q8_0: reflex_dtype = reflex_dtype(0x108);
 /// Quantised activations, written by ops for a matmul to read: 40 bytes for 32 elements, `d * q` each. Not ggml's Q8_1,
@@ -30,12 +36,22 @@ pub const REFLEX_DTYPE_Q8_0: reflex_dtype = reflex_dtype(0x108);
 /// `127 / a` is infinite (a below 3.8e-37), d and q are 0. A NaN among x makes d NaN and q 0. Where a is infinite, d is
 /// infinity, q 127 or -127 for the infinities and 0 for the rest.
 pub const REFLEX_DTYPE_Q8_1: reflex_dtype = reflex_dtype(0x109);
+/// GGUF Q2_K: 256 elements in 84 bytes.
+pub const REFLEX_DTYPE_Q2_K: reflex_dtype = reflex_dtype(0x10A);
+/// GGUF Q3_K: 256 elements in 110 bytes.
+pub const REFLEX_DTYPE_Q3_K: reflex_dtype = reflex_dtype(0x10B);
 /// GGUF Q4_K: 256 elements in 144 bytes.
 pub const REFLEX_DTYPE_Q4_K: reflex_dtype = reflex_dtype(0x10C);
 /// GGUF Q5_K: 256 elements in 176 bytes.
 pub const REFLEX_DTYPE_Q5_K: reflex_dtype = reflex_dtype(0x10D);
 /// GGUF Q6_K: 256 elements in 210 bytes.
 pub const REFLEX_DTYPE_Q6_K: reflex_dtype = reflex_dtype(0x10E);
+/// GGUF IQ4_NL: 32 elements in 18 bytes.
+pub const REFLEX_DTYPE_IQ4_NL: reflex_dtype = reflex_dtype(0x114);
+/// GGUF IQ4_XS: 256 elements in 136 bytes.
+pub const REFLEX_DTYPE_IQ4_XS: reflex_dtype = reflex_dtype(0x117);
+/// GGUF MXFP4, the OCP Microscaling format: 32 elements in 17 bytes.
+pub const REFLEX_DTYPE_MXFP4: reflex_dtype = reflex_dtype(0x127);
 
 /// The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.
 #[unsafe(no_mangle)]
@@ -73,25 +89,41 @@ pub(crate) enum Dtype {
     BF16,
     I32,
     Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
     Q8_0,
     Q8_1,
+    Q2_K,
+    Q3_K,
     Q4_K,
     Q5_K,
     Q6_K,
+    IQ4_NL,
+    IQ4_XS,
+    MXFP4,
 }
 
 impl Dtype {
-    pub const ALL: [Dtype; 10] = [
+    pub const ALL: [Dtype; 18] = [
         Dtype::F32,
         Dtype::F16,
         Dtype::BF16,
         Dtype::I32,
         Dtype::Q4_0,
+        Dtype::Q4_1,
+        Dtype::Q5_0,
+        Dtype::Q5_1,
         Dtype::Q8_0,
         Dtype::Q8_1,
+        Dtype::Q2_K,
+        Dtype::Q3_K,
         Dtype::Q4_K,
         Dtype::Q5_K,
         Dtype::Q6_K,
+        Dtype::IQ4_NL,
+        Dtype::IQ4_XS,
+        Dtype::MXFP4,
     ];
     /// Activations to compute with.
     pub const FLOATS: &'static [Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16];
@@ -103,10 +135,18 @@ impl Dtype {
         Dtype::F16,
         Dtype::BF16,
         Dtype::Q4_0,
+        Dtype::Q4_1,
+        Dtype::Q5_0,
+        Dtype::Q5_1,
         Dtype::Q8_0,
+        Dtype::Q2_K,
+        Dtype::Q3_K,
         Dtype::Q4_K,
         Dtype::Q5_K,
         Dtype::Q6_K,
+        Dtype::IQ4_NL,
+        Dtype::IQ4_XS,
+        Dtype::MXFP4,
     ];
 
     /// Number in the ABI, name, ggml type number, elements and bytes of a block.
@@ -117,11 +157,19 @@ impl Dtype {
             Dtype::BF16 => (REFLEX_DTYPE_BF16, c"BF16", Some(30), 1, 2),
             Dtype::I32 => (REFLEX_DTYPE_I32, c"I32", Some(26), 1, 4),
             Dtype::Q4_0 => (REFLEX_DTYPE_Q4_0, c"Q4_0", Some(2), 32, 18),
+            Dtype::Q4_1 => (REFLEX_DTYPE_Q4_1, c"Q4_1", Some(3), 32, 20),
+            Dtype::Q5_0 => (REFLEX_DTYPE_Q5_0, c"Q5_0", Some(6), 32, 22),
+            Dtype::Q5_1 => (REFLEX_DTYPE_Q5_1, c"Q5_1", Some(7), 32, 24),
             Dtype::Q8_0 => (REFLEX_DTYPE_Q8_0, c"Q8_0", Some(8), 32, 34),
             Dtype::Q8_1 => (REFLEX_DTYPE_Q8_1, c"Q8_1", None, 32, 40),
+            Dtype::Q2_K => (REFLEX_DTYPE_Q2_K, c"Q2_K", Some(10), 256, 84),
+            Dtype::Q3_K => (REFLEX_DTYPE_Q3_K, c"Q3_K", Some(11), 256, 110),
             Dtype::Q4_K => (REFLEX_DTYPE_Q4_K, c"Q4_K", Some(12), 256, 144),
             Dtype::Q5_K => (REFLEX_DTYPE_Q5_K, c"Q5_K", Some(13), 256, 176),
             Dtype::Q6_K => (REFLEX_DTYPE_Q6_K, c"Q6_K", Some(14), 256, 210),
+            Dtype::IQ4_NL => (REFLEX_DTYPE_IQ4_NL, c"IQ4_NL", Some(20), 32, 18),
+            Dtype::IQ4_XS => (REFLEX_DTYPE_IQ4_XS, c"IQ4_XS", Some(23), 256, 136),
+            Dtype::MXFP4 => (REFLEX_DTYPE_MXFP4, c"MXFP4", Some(39), 32, 17),
         }
     }
 
@@ -157,11 +205,11 @@ impl Dtype {
         self.block_elements() > 1
     }
 
-    /// What a pointer and a stride between rows must be a multiple of. GGUF blocks hold 16-bit scales.
+    /// What a pointer and a stride between rows must be a multiple of. GGUF blocks hold 16-bit scales, MXFP4 single bytes.
     pub const fn alignment(self) -> usize {
         match self {
             Dtype::Q8_1 => 16,
-            _ if self.is_block() => 2,
+            _ if self.is_block() => 2 - self.block_bytes() % 2,
             _ => self.block_bytes(),
         }
     }

@@ -292,28 +292,29 @@ impl View {
         ))
     }
 
-    /// What kernels' wide loads of block formats need: 16-byte aligned data, and outer strides too where a block is a
-    /// multiple of 16 bytes long. Plain types pass.
+    /// What kernels' wide loads of block formats need: 16-byte aligned data, and outer strides that keep the blocks of
+    /// every row as aligned as those of the first: multiples of the power of two, up to 16, that divides a block's
+    /// bytes. Contiguous rows always are. Plain types pass.
     pub fn expect_aligned_blocks(self) -> Result<View> {
         const WIDE: usize = 16;
         if !self.dtype.is_block() {
             return Ok(self);
         }
         let view = self.expect_aligned(WIDE)?;
-        if self.dtype.block_bytes().is_multiple_of(WIDE) {
-            for i in 0..self.rank - 1 {
-                if self.shape[i] > 1 && self.stride[i] % WIDE as i64 != 0 {
-                    return Err(Error::new(
-                        REFLEX_MISALIGNED,
-                        format!(
-                            "{}: {}.stride[{i}] is {}, expected a multiple of {WIDE} ({})",
-                            self.op,
-                            self.field,
-                            self.stride[i],
-                            self.dtype.name()
-                        ),
-                    ));
-                }
+        let bytes = self.dtype.block_bytes();
+        let align = WIDE.min(1 << bytes.trailing_zeros()) as i64;
+        for i in 0..self.rank - 1 {
+            if self.shape[i] > 1 && self.stride[i] % align != 0 {
+                return Err(Error::new(
+                    REFLEX_MISALIGNED,
+                    format!(
+                        "{}: {}.stride[{i}] is {}, expected a multiple of {align} ({})",
+                        self.op,
+                        self.field,
+                        self.stride[i],
+                        self.dtype.name()
+                    ),
+                ));
             }
         }
         Ok(view)

@@ -11,7 +11,7 @@ pub struct reflex_embedding_params {
     pub struct_size: u32,
     /// Multiplies every element; 0 selects 1. Finite.
     pub scale: f32,
-    /// `[vocab, dim]`, any weight type; data 16-byte aligned for block formats, row strides too for Q4_K and Q5_K.
+    /// `[vocab, dim]`, any weight type; for alignment of block formats see `reflex_embedding`.
     pub table: reflex_tensor,
     /// `[tokens]`, I32, read on the device. An id outside the table gives a row of NaN.
     pub ids: reflex_tensor,
@@ -162,8 +162,8 @@ fn launch(p: &EmbeddingPlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()>
 /// Shapes and types: see `reflex_embedding_params`. Block formats are expanded bit for bit as the GGUF reference does,
 /// multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are free.
 ///
-/// Alignment: elements; for block formats the table's data is 16-byte aligned, and for Q4_K and Q5_K its row stride.
-/// `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`, capturable (the ids are read when
+/// Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
+/// up to 16, that divides a block's bytes; contiguous rows have it. `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`, capturable (the ids are read when
 /// the kernel runs), thread-safe.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,

@@ -16,7 +16,7 @@ pub struct reflex_matmul_params {
     pub flags: u32,
     /// `[rows, k]`, F32, F16 or BF16.
     pub x: reflex_tensor,
-    /// `[n, k]`, any weight type; data 16-byte aligned for block formats, row strides too for Q4_K and Q5_K.
+    /// `[n, k]`, any weight type; for alignment of block formats see `reflex_matmul`.
     pub weight: reflex_tensor,
     /// Optional, `[n]`, F32, F16 or BF16.
     pub bias: reflex_tensor,
@@ -206,8 +206,9 @@ macro_rules! variants {
     };
 }
 
-static VARIANTS: [Variant<MatmulPlan>; 56] = variants!(
-    F32 "f32", F16 "f16", BF16 "bf16", Q4_0 "q4_0", Q8_0 "q8_0", Q4_K "q4_k", Q5_K "q5_k", Q6_K "q6_k"
+static VARIANTS: [Variant<MatmulPlan>; 112] = variants!(
+    F32 "f32", F16 "f16", BF16 "bf16", Q4_0 "q4_0", Q8_0 "q8_0", Q4_K "q4_k", Q5_K "q5_k", Q6_K "q6_k",
+    Q4_1 "q4_1", Q5_0 "q5_0", Q5_1 "q5_1", Q2_K "q2_k", Q3_K "q3_k", IQ4_NL "iq4_nl", IQ4_XS "iq4_xs", MXFP4 "mxfp4"
 );
 
 kernel_args! {
@@ -276,9 +277,9 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, block: [i64; 2],
 /// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many. It costs
 /// the tensor cores: the weights are read again for every 8 rows.
 ///
-/// Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
-/// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
-/// free.
+/// Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
+/// up to 16, that divides a block's bytes; contiguous rows have it. Rows of x and of plain weights that are 16-byte
+/// aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are free otherwise.
 ///
 /// Aliasing: `y` may be exactly `residual`; it overlaps nothing else. Workspace: see `reflex_matmul_workspace_size`.
 /// Asynchronous on `stream`, capturable, thread-safe. A NaN in a row of x makes that row of y NaN.

@@ -1,0 +1,3 @@
+#include "matmul/kernels.cuh"
+
+REFLEX_MATMUL_KERNELS(q2_k)
