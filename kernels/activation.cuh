@@ -5,7 +5,7 @@
 // memory.
 #pragma once
 
-#include "common/element.cuh"
+#include "common/q8_1.cuh"
 
 namespace reflex {
 
@@ -41,7 +41,7 @@ __device__ __forceinline__ float activation_value(float x, u32 kind) {
 template <int N> __device__ __forceinline__ void activation(const activation_args &a) {
     const u32 row = blockIdx.x / (u32)a.chunks, chunk = blockIdx.x % (u32)a.chunks;
     const i32 i = (i32)(chunk * blockDim.x + threadIdx.x) * N;
-    if (i >= a.n) return;
+    if (i >= a.n) return;  // all threads of 32 elements together, where n is a multiple of 32
     const row_index index(row, a.extent1, a.extent2);
     float v[N];
     load_n<N>(static_cast<const char *>(a.gate) + index.offset(a.gate_stride), a.gate_type, i, v);
@@ -54,7 +54,7 @@ template <int N> __device__ __forceinline__ void activation(const activation_arg
 #pragma unroll
         for (int k = 0; k < N; k++) v[k] = activation_value(v[k], a.kind);
     }
-    store_n<N>(static_cast<char *>(a.y) + index.offset(a.y_stride), a.y_type, i, v);
+    store_activations<N>(static_cast<char *>(a.y) + index.offset(a.y_stride), a.y_type, a.n, i, v);
 }
 
 }  // namespace reflex

@@ -51,6 +51,7 @@ using attention_decode_params = params<reflex_attention_decode_params>;
 using embedding_params = params<reflex_embedding_params>;
 using matmul_params = params<reflex_matmul_params>;
 using norm_params = params<reflex_norm_params>;
+using quantize_params = params<reflex_quantize_params>;
 using rope_params = params<reflex_rope_params>;
 using sample_params = params<reflex_sample_params>;
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/attention.cuh"
+#include "common/q8_1.cuh"
 
 namespace reflex {
 
@@ -12,7 +13,7 @@ struct attention_decode_args {
     void *y;
     float *partial;                 // [batch][q_heads][splits][v_dim]: sums of weighted values; unused with one split
     float2 *partial_ml;             // [batch][q_heads][splits]: maximum and sum of weights
-    row_stride q_stride, y_stride;  // -, batch, head
+    row_stride q_stride, y_stride;  // -, batch, head; y in Q8_1: -, batch, -
     row_stride k_stride, v_stride;  // batch, key, head
     i32 capacity, kv_heads, group;  // group: q heads of a kv head
     i32 dim, v_dim;
@@ -23,6 +24,16 @@ struct attention_decode_args {
     float scale_log2;
 };
 REFLEX_ARGS_LAYOUT(attention_decode_args, 200, scale_log2, 196);
+
+// y of a sequence, where it is Q8_1: its heads are one row.
+struct decode_q8_1_row {
+    char *data;
+    i64 k, first;  // elements of the row and of the heads before `head`
+    __device__ __forceinline__ decode_q8_1_row(const attention_decode_args &a, i32 batch, i32 head)
+        : data(static_cast<char *>(a.y) + batch * a.y_stride.bytes[1]),
+          k((i64)a.kv_heads * a.group * a.v_dim),
+          first((i64)head * a.v_dim) {}
+};
 
 constexpr i32 DECODE_WARPS = 4;
 // What a block takes at a time; a split is a multiple of it, so that short sequences do not fall into crumbs.
@@ -110,7 +121,15 @@ template <int ROWS, int DMAX> struct decode_merge {
 #pragma unroll
             for (i32 w = 0; w < DECODE_WARPS; w++) l += sum[w][row] * rescale(max[w][row], m, a.scale_log2);
             const i32 lane = threadIdx.x % WARP, head = block.head0 + row;
-            if (a.splits == 1) {
+            if (a.splits == 1 && a.y_type == Q8_1) {
+                const decode_q8_1_row y(a, block.batch, head);
+                for (i32 d = 4 * lane; d < a.v_dim; d += 4 * WARP) {
+                    float v[4];
+#pragma unroll
+                    for (i32 e = 0; e < 4; e++) v[e] = l == 0.0f ? 0.0f : o[row][d + e] / l;
+                    q8_1_store<4>(y.data, y.k, y.first + d, v);
+                }
+            } else if (a.splits == 1) {
                 char *y = static_cast<char *>(a.y) + block.batch * a.y_stride.bytes[1] + head * a.y_stride.bytes[2];
                 for (i32 d = lane; d < a.v_dim; d += WARP) store1(y, a.y_type, d, l == 0.0f ? 0.0f : o[row][d] / l);
             } else {

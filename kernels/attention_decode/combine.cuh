@@ -29,11 +29,15 @@ __device__ __forceinline__ void attention_decode_combine(const attention_decode_
     sum = block_sum(sum, scratch);  // its barriers also publish the factors
 
     char *y = static_cast<char *>(a.y) + batch * a.y_stride.bytes[1] + head * a.y_stride.bytes[2];
+    const decode_q8_1_row quantized(a, batch, head);
     for (i32 d = threadIdx.x; d < a.v_dim; d += blockDim.x) {
         float o = 0.0f;
 #pragma unroll 8
         for (i32 s = 0; s < used; s++) o = fmaf(factor[s], a.partial[(first + s) * a.v_dim + d], o);
-        store1(y, a.y_type, d, sum == 0.0f ? 0.0f : o / sum);
+        const float v[1] = {sum == 0.0f ? 0.0f : o / sum};
+        // Of 32 dimensions, which a warp has, all threads come here.
+        if (a.y_type == Q8_1) q8_1_store<1>(quantized.data, quantized.k, quantized.first + d, v);
+        else store1(y, a.y_type, d, v[0]);
     }
 }
 

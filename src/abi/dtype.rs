@@ -33,7 +33,7 @@ pub const REFLEX_DTYPE_Q8_0: reflex_dtype = reflex_dtype(0x108);
 /// rows are multiples of 16, so that contiguous rows, where there are several, have a multiple of 64 elements.
 ///
 /// Of 32 elements x with `a = max |x|`: `d = a / 127`, `q = x * (127 / a)` rounded to nearest even, in f32. Where
-/// `127 / a` is infinite (a below 3.8e-37), d and q are 0. A NaN among x makes d NaN and q 0. Where a is infinite, d is
+/// `127 / a` is infinite (a below about 3.7e-37), d and q are 0. A NaN among x makes d NaN and q 0. Where a is infinite, d is
 /// infinity, q 127 or -127 for the infinities and 0 for the rest.
 pub const REFLEX_DTYPE_Q8_1: reflex_dtype = reflex_dtype(0x109);
 /// GGUF Q2_K: 256 elements in 84 bytes.

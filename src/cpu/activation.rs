@@ -1,7 +1,7 @@
 //! SiLU and GELU of a gate, times an optional second operand.
 
 use super::backend::CpuBackend;
-use super::element::{load, store};
+use super::element::{load, load_row, store_row};
 use crate::ops::activation::{ActivationPlan, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU};
 
 unsafe extern "C" {
@@ -19,16 +19,17 @@ pub(crate) fn activation(p: &ActivationPlan, cpu: &CpuBackend) {
     cpu.for_each(p.rows.count as usize, 32 * p.n as usize, |row| {
         let gate = p.rows.address(&p.gate, row as i64);
         let up = p.up.map(|up| (p.rows.address(&up, row as i64), up.dtype));
-        let y = p.rows.address(&p.y, row as i64);
-        for i in 0..p.n as usize {
-            // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
-            unsafe {
-                let x = f64::from(load(gate, p.gate.dtype, i));
+        let mut y = vec![0.0f32; p.n as usize];
+        // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+        unsafe {
+            load_row(gate, p.gate.dtype, &mut y);
+            for (i, value) in y.iter_mut().enumerate() {
+                let x = f64::from(*value);
                 // Far below, every function is 0, minus infinity included; NaN stays NaN.
-                let value = function(if x < -1e4 { -1e4 } else { x }) as f32;
-                let factor = up.map_or(1.0, |(up, dtype)| load(up, dtype, i));
-                store(y, p.y.dtype, i, value * factor);
+                let activated = function(if x < -1e4 { -1e4 } else { x }) as f32;
+                *value = activated * up.map_or(1.0, |(up, dtype)| load(up, dtype, i));
             }
+            store_row(p.rows.address(&p.y, row as i64), p.y.dtype, &y);
         }
     });
 }

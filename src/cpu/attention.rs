@@ -1,7 +1,7 @@
 //! Attention over a contiguous cache: the reference of both attention ops.
 
 use super::backend::CpuBackend;
-use super::element::{load_row, store};
+use super::element::{load_row, store_row};
 use crate::abi::View;
 use crate::ops::attention::{AttentionPlan, KvCache};
 
@@ -18,7 +18,11 @@ pub(crate) fn attention(p: &AttentionPlan, cpu: &CpuBackend) {
             false => length,
         };
         let row = |view: &View, head: i64| view.row(&[b as i64, token as i64, head]);
-        attend(c, b, kv_head, visible, &p.q, &p.y, row);
+        // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+        let query = |head, to: &mut [f32]| unsafe { load_row(row(&p.q, head), p.q.dtype, to) };
+        // SAFETY: as above.
+        let output = |head, from: &[f32]| unsafe { store_row(row(&p.y, head), p.y.dtype, from) };
+        attend(c, b, kv_head, visible, query, output);
     });
 }
 
@@ -29,16 +33,15 @@ pub(super) fn kv_length(c: &KvCache, b: usize) -> usize {
     length.map_or(c.capacity, |n| i64::from(n).clamp(0, c.capacity)) as usize
 }
 
-/// One query of each head that shares `kv_head`, over the first `visible` keys of sequence `b`. `row` gives the row of
-/// a query head in q and in y.
+/// One query of each head that shares `kv_head`, over the first `visible` keys of sequence `b`. `load_query` reads the query
+/// of a head, `store_output` writes its result.
 pub(super) fn attend(
     c: &KvCache,
     b: usize,
     kv_head: usize,
     visible: usize,
-    q: &View,
-    y: &View,
-    row: impl Fn(&View, i64) -> *mut u8,
+    load_query: impl Fn(i64, &mut [f32]),
+    store_output: impl Fn(i64, &[f32]),
 ) {
     let (group, dim, v_dim) = (c.group as usize, c.dim as usize, c.v_dim as usize);
     let heads = || (0..group).map(|i| (kv_head * group + i) as i64);
@@ -46,14 +49,14 @@ pub(super) fn attend(
 
     let mut queries = vec![0.0f32; group * dim];
     for (query, head) in queries.chunks_exact_mut(dim).zip(heads()) {
-        // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
-        unsafe { load_row(row(q, head), q.dtype, query) };
+        load_query(head, query);
     }
 
     let mut weights = vec![0.0f32; group * visible];
     let mut key = vec![0.0f32; dim];
     for j in 0..visible {
-        // SAFETY: as above; `visible` is at most the capacity.
+        // SAFETY: the plan checked shapes and strides, and `visible` is at most the capacity; the memory is the caller's
+        // contract.
         unsafe { load_row(key_row(&c.k, j), c.k.dtype, &mut key) };
         for (i, query) in queries.chunks_exact(dim).enumerate() {
             weights[i * visible + j] = dot(query, &key) * c.scale;
@@ -87,13 +90,9 @@ pub(super) fn attend(
         }
     }
     for ((totals, sum), head) in totals.chunks_exact(v_dim).zip(sums).zip(heads()) {
-        let to = row(y, head);
-        for (d, &total) in totals.iter().enumerate() {
-            // No key, or none with a weight: zeros.
-            let result = if sum == 0.0 { 0.0 } else { total / sum };
-            // SAFETY: as above.
-            unsafe { store(to, y.dtype, d, result as f32) };
-        }
+        // No key, or none with a weight: zeros.
+        let result = |&total: &f64| if sum == 0.0 { 0.0 } else { (total / sum) as f32 };
+        store_output(head, &totals.iter().map(result).collect::<Vec<f32>>());
     }
 }
 

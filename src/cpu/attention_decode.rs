@@ -2,7 +2,9 @@
 
 use super::attention::{attend, kv_length};
 use super::backend::CpuBackend;
-use crate::abi::View;
+use super::element::{load_row, store_row};
+use super::q8_1;
+use crate::abi::Dtype;
 use crate::ops::attention_decode::AttentionDecodePlan;
 
 pub(crate) fn attention_decode(p: &AttentionDecodePlan, cpu: &CpuBackend) {
@@ -11,7 +13,21 @@ pub(crate) fn attention_decode(p: &AttentionDecodePlan, cpu: &CpuBackend) {
     let work = (c.group * c.capacity).saturating_mul(c.dim + c.v_dim) as usize;
     cpu.for_each(c.batch as usize * kv_heads, work, |i| {
         let (b, kv_head) = (i / kv_heads, i % kv_heads);
-        let row = |view: &View, head: i64| view.row(&[b as i64, head]);
-        attend(c, b, kv_head, kv_length(c, b), &p.q, &p.y, row);
+        // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+        let query = |head, to: &mut [f32]| unsafe { load_row(p.q.row(&[b as i64, head]), p.q.dtype, to) };
+        // SAFETY: as above.
+        let output = |head, from: &[f32]| unsafe {
+            match p.y.dtype {
+                // The heads are parts of one row.
+                Dtype::Q8_1 => q8_1::store(
+                    p.y.row(&[b as i64]),
+                    p.y.dim(1) as usize,
+                    head as usize * from.len(),
+                    from,
+                ),
+                _ => store_row(p.y.row(&[b as i64, head]), p.y.dtype, from),
+            }
+        };
+        attend(c, b, kv_head, kv_length(c, b), query, output);
     });
 }

@@ -11,6 +11,7 @@ pub(crate) mod embedding;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod q8_1;
+pub(crate) mod quantize;
 pub(crate) mod rope;
 pub(crate) mod sample;
 

@@ -28,7 +28,7 @@ pub struct reflex_activation_params {
     pub gate: reflex_tensor,
     /// Optional, the shape of `gate`: multiplies the activated gate.
     pub up: reflex_tensor,
-    /// The shape of `gate`. May be `gate` or `up` itself.
+    /// The shape of `gate`; also Q8_1. May be `gate` or `up` itself.
     pub y: reflex_tensor,
 }
 
@@ -73,13 +73,15 @@ impl Op for Activation {
         let gate = View::required(op, "gate", &p.gate)?
             .expect_dtype(Dtype::FLOATS)?
             .expect_dense_rows()?;
-        let like_gate = |view: View| {
-            view.expect_dtype(Dtype::FLOATS)?
+        let like_gate = |view: View, allowed| {
+            view.expect_dtype(allowed)?
                 .expect_shape(gate.dims(), "the shape of gate")?
                 .expect_dense_rows()
         };
-        let up = View::optional(op, "up", &p.up)?.map(like_gate).transpose()?;
-        let mut y = like_gate(View::required(op, "y", &p.y)?)?
+        let up = View::optional(op, "up", &p.up)?
+            .map(|view| like_gate(view, Dtype::FLOATS))
+            .transpose()?;
+        let mut y = like_gate(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?
             .expect_writable()?
             .expect_in_place_or_apart(&gate)?;
         if let Some(up) = &up {
@@ -176,7 +178,8 @@ fn launch(p: &ActivationPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: 
 /// `f(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`. GELU erf: `f(x) = x (1 + erf(x / sqrt 2)) / 2`.
 ///
 /// Shapes and types: see `reflex_activation_params`; every operand may have its own float type. Computed in f32, by forms
-/// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN.
+/// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN. A `y` in Q8_1 is quantised
+/// from f32, as by `reflex_quantize` but without a launch and a pass over memory of its own.
 ///
 /// Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
 /// capturable, thread-safe.

@@ -130,13 +130,40 @@ impl KvCache {
         })
     }
 
-    /// The output: `[.. of q, v_head_dim]`, apart from all that is read but q.
+    /// The output: `[.. of q, v_head_dim]`.
     pub fn output(&self, op: &'static str, q: &View, y: &reflex_tensor) -> Result<View> {
         let mut shape = q.dims().to_vec();
         shape[q.rank() - 1] = self.v_dim;
         let y = View::required(op, "y", y)?
             .expect_dtype(Dtype::FLOATS)?
-            .expect_shape(&shape, "q's, but for v_head_dim")?
+            .expect_shape(&shape, "q's, but for v_head_dim")?;
+        self.expect_apart(y, q)
+    }
+
+    /// The output of a decode step as the matmul behind it reads it: `[batch, q_heads * v_head_dim]`, Q8_1.
+    pub fn quantized_output(&self, op: &'static str, q: &View, y: &reflex_tensor) -> Result<View> {
+        if self.v_dim % 32 != 0 {
+            return Err(Error::unsupported(format!(
+                "{op}: the last dimension of v is {}, expected a multiple of 32 for a y of Q8_1",
+                self.v_dim
+            )));
+        }
+        let width = self.kv_heads * self.group * self.v_dim;
+        if width > LARGEST {
+            return Err(Error::unsupported(format!(
+                "{op}: y.shape[1] is {width}, expected at most {LARGEST} for a y of Q8_1"
+            )));
+        }
+        let y = View::required(op, "y", y)?
+            .expect_dtype(&[Dtype::Q8_1])?
+            .expect_rank(2..=2)?
+            .expect_shape(&[self.batch, width], "[batch, q_heads * v_head_dim] for Q8_1")?;
+        self.expect_apart(y, q)
+    }
+
+    /// An output, apart from all that is read but q.
+    fn expect_apart(&self, y: View, q: &View) -> Result<View> {
+        let y = y
             .expect_dense_rows()?
             .expect_writable()?
             .expect_in_place_or_apart(q)?

@@ -1,7 +1,8 @@
 use super::attention::KvCache;
 use super::op::{self, ANY_SM, Op, Variant, Workspace};
 use super::rows::Rows;
-use crate::abi::{Dtype, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
+use crate::abi::{Dtype, Params, REFLEX_DTYPE_Q8_1, Result, View};
+use crate::abi::{reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
 use crate::system::DeviceLimits;
@@ -24,7 +25,8 @@ pub struct reflex_attention_decode_params {
     /// Optional, `[batch]`, I32, read on the device: keys of each sequence, the new token's included; a value outside
     /// 0..=capacity is clamped. Absent: capacity.
     pub kv_lengths: reflex_tensor,
-    /// `[batch, q_heads, v_head_dim]`, F32, F16 or BF16. A sequence without keys gives zeros. May be `q` itself.
+    /// `[batch, q_heads, v_head_dim]`, F32, F16 or BF16; may be `q` itself. Or `[batch, q_heads * v_head_dim]`, Q8_1, with
+    /// v_head_dim a multiple of 32: a row holds the heads one after the other. A sequence without keys gives zeros.
     pub y: reflex_tensor,
     /// Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     /// The size depends on shapes alone, never on `kv_lengths`.
@@ -120,11 +122,11 @@ impl Op for AttentionDecode {
             .expect_rank(3..=3)?
             .expect_dense_rows()?;
         let cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
-        Ok(AttentionDecodePlan {
-            cache,
-            q,
-            y: cache.output(op, &q, &p.y)?,
-        })
+        let y = match p.y.dtype {
+            REFLEX_DTYPE_Q8_1 => cache.quantized_output(op, &q, &p.y)?,
+            _ => cache.output(op, &q, &p.y)?,
+        };
+        Ok(AttentionDecodePlan { cache, q, y })
     }
 
     fn is_empty(plan: &AttentionDecodePlan) -> bool {
@@ -233,7 +235,10 @@ fn launch(
         partial: workspace.data,
         partial_ml: workspace.data.wrapping_byte_add(p.partial_bytes(splits)[0]),
         q_stride: Rows::strides(&p.q),
-        y_stride: Rows::strides(&p.y),
+        y_stride: match p.y.dtype {
+            Dtype::Q8_1 => [0, p.y.stride(0), 0],
+            _ => Rows::strides(&p.y),
+        },
         k_stride: Rows::strides(&c.k),
         v_stride: Rows::strides(&c.v),
         capacity: c.capacity as i32,
@@ -272,6 +277,9 @@ fn launch(
 /// are f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16
 /// from SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16
 /// cache. Other types and alignments are computed in f32.
+///
+/// A `y` in Q8_1 is quantised from f32, as by `reflex_quantize` but without a launch of its own; its row is what a matmul
+/// with the output projection takes.
 ///
 /// A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
 ///

@@ -166,6 +166,13 @@ fn every_export_survives_null_and_nonsense() {
         ),
         mistakes(
             &env,
+            "quantize",
+            reflex_quantize,
+            reflex_quantize_supported,
+            reflex_quantize_selected_kernel,
+        ),
+        mistakes(
+            &env,
             "rope",
             reflex_rope,
             reflex_rope_supported,
@@ -561,6 +568,7 @@ fn tensors_are_checked() {
     check(INVALID, "x.dtype is 0", &|p| p.x.dtype = REFLEX_DTYPE_NONE);
     check(INVALID, "x.dtype is I32", &|p| p.x.dtype = REFLEX_DTYPE_I32);
     check(INVALID, "x.dtype is Q8_0", &|p| p.x.dtype = REFLEX_DTYPE_Q8_0);
+    check(INVALID, "x.dtype is Q8_1", &|p| p.x.dtype = REFLEX_DTYPE_Q8_1);
     check(INVALID, "x.rank is 0", &|p| p.x.rank = 0);
     check(INVALID, "x.rank is 5", &|p| p.x.rank = 5);
     check(INVALID, "x.shape[0] is -1", &|p| p.x.shape[0] = -1);

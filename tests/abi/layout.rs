@@ -54,6 +54,7 @@ fn assertions() -> String {
         reflex_embedding_params { struct_size, scale, table, ids, y }
         reflex_matmul_params { struct_size, flags, x, weight, bias, residual, y, workspace, workspace_size }
         reflex_norm_params { struct_size, epsilon, x, residual, residual_out, weight, y }
+        reflex_quantize_params { struct_size, reserved, x, y }
         reflex_rope_params {
             struct_size, mode, theta_base, freq_scale, magnitude, rotary_dim, q, k, v, q_out, k_out, positions,
             freq_factors, k_cache, v_cache, slots,

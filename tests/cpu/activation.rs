@@ -179,3 +179,27 @@ fn bad_input_is_refused() {
         assert_eq!(status, REFLEX_INVALID_ARGUMENT, "case {i}: {message}");
     }
 }
+
+#[test]
+fn quantizes_what_it_activated() {
+    let env = Env::cpu();
+    for kind in KINDS {
+        let n = 192;
+        let mut random = Random::new(5);
+        let (gate, up) = (random.normals(3 * n), random.normals(3 * n));
+        let shape = [3, n as i64];
+        let outputs = run_once(&env, |io| {
+            let p = reflex_activation_params {
+                gate: io.input(Spec::new(F32, &shape), &gate),
+                up: io.input(Spec::new(F32, &shape), &up),
+                y: io.output(Spec::new(REFLEX_DTYPE_Q8_1, &shape)),
+                ..base(kind)
+            };
+            Box::new(move |context, stream| reflex_activation(context, &p, stream))
+        });
+        let want: Vec<f64> = (gate.iter().zip(&up))
+            .map(|(&gate, &up)| oracle(kind, gate) * f64::from(up))
+            .collect();
+        assert_quantized(&outputs[0], &want, Tolerance::new(1e-6, 2e-6));
+    }
+}

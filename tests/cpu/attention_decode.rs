@@ -196,3 +196,73 @@ fn the_cpu_needs_no_workspace() {
     ok(reflex_attention_decode_workspace_size(env.context, &p, &mut bytes));
     assert_eq!(bytes, 0);
 }
+
+/// With a y of `[batch, heads * v_head_dim]`, before the one that `params` makes.
+fn quantized(io: &Io, s: Sizes, operands: [&[f32]; 3], lengths: &[i32]) -> reflex_attention_decode_params {
+    let y = q8_1(&[s.b as i64, (s.h * s.dv) as i64]);
+    reflex_attention_decode_params {
+        y: io.output(y),
+        ..params(io, s, operands, Some(lengths))
+    }
+}
+
+#[test]
+fn quantizes_the_heads_as_one_row() {
+    let env = Env::cpu();
+    for (h, g, dv) in [(8, 2, 64), (6, 3, 32), (2, 1, 96)] {
+        let s = Sizes {
+            b: 3,
+            t: 1,
+            h,
+            g,
+            cap: 50,
+            d: 40,
+            dv,
+        };
+        let [q, k, v] = values(s);
+        let want = oracle(s, &q, &k, &v, &[50, 0, 7], false, 1.0 / 40f64.sqrt());
+        let outputs = run_once(&env, |io| {
+            let p = quantized(io, s, [&q, &k, &v], &[50, 0, 7]);
+            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+        });
+        assert_quantized(&outputs[0], &want, Tolerance::new(1e-5, 0.0));
+        assert!(outputs[0][h * dv..2 * h * dv].iter().all(|&v| v == 0.0));
+    }
+}
+
+#[test]
+fn a_quantized_y_of_the_wrong_form_is_refused() {
+    type Change = fn(&mut reflex_attention_decode_params);
+    let env = Env::cpu();
+    let s = Sizes {
+        b: 2,
+        t: 1,
+        h: 4,
+        g: 2,
+        cap: 6,
+        d: 64,
+        dv: 64,
+    };
+    let [q, k, v] = values(s);
+    let invalid = REFLEX_INVALID_ARGUMENT;
+    let cases: [(reflex_status, &str, Change); 5] = [
+        (invalid, "y.rank is 3, expected 2", |p| {
+            (p.y.rank, p.y.shape, p.y.stride) = (3, [2, 4, 64, 0], [0; 4])
+        }),
+        (invalid, "y.shape is [2, 192], expected [2, 256]", |p| {
+            p.y.shape[1] = 192
+        }),
+        (REFLEX_UNSUPPORTED, "last dimension of v is 48", |p| p.v.shape[3] = 48),
+        (REFLEX_MISALIGNED, "y.stride[0] is 328", |p| p.y.stride[0] = 328),
+        (invalid, "q.dtype is Q8_1", |p| p.q = p.y),
+    ];
+    for (status, words, change) in cases {
+        let (got, message) = refused(&env, |io| {
+            let mut p = quantized(io, s, [&q, &k, &v], &[6, 6]);
+            change(&mut p);
+            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+        });
+        assert_eq!(status_name(got), status_name(status), "{message}");
+        assert!(message.contains(words), "`{message}` does not say `{words}`");
+    }
+}

@@ -11,5 +11,6 @@ mod attention_decode;
 mod embedding;
 mod matmul;
 mod norm;
+mod quantize;
 mod rope;
 mod sample;

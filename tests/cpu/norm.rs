@@ -45,3 +45,55 @@ fn equals_the_formula() {
         }
     }
 }
+
+#[test]
+fn quantizes_what_it_normalized() {
+    let env = Env::cpu();
+    for dim in [32usize, 64, 2560] {
+        let mut random = Random::new(dim as u64);
+        let (x, w) = (random.normals(3 * dim), random.normals(dim));
+        let shape = [3, dim as i64];
+        let outputs = run_once(&env, |io| {
+            let p = reflex_norm_params {
+                struct_size: size_of::<reflex_norm_params>() as u32,
+                epsilon: 1e-5,
+                x: io.input(Spec::new(REFLEX_DTYPE_F32, &shape), &x),
+                weight: io.input(Spec::new(REFLEX_DTYPE_F32, &[dim as i64]), &w),
+                y: io.output(q8_1(&shape)),
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_norm(context, &p, stream))
+        });
+        let want: Vec<f64> = x.chunks(dim).flat_map(|x| oracle(x, None, &w, 1e-5)).collect();
+        assert_quantized(&outputs[0], &want, Tolerance::new(1e-6, 2e-6));
+    }
+}
+
+#[test]
+fn quantized_operands_are_refused_but_for_y() {
+    let env = Env::cpu();
+    for field in ["x", "residual", "residual_out", "weight"] {
+        let (status, message) = refused(&env, |io| {
+            let spec = || Spec::new(REFLEX_DTYPE_F32, &[2, 64]);
+            let mut p = reflex_norm_params {
+                struct_size: size_of::<reflex_norm_params>() as u32,
+                x: io.input(spec(), &[1.0; 128]),
+                y: io.output(Spec::new(REFLEX_DTYPE_Q8_1, &[2, 64])),
+                ..Default::default()
+            };
+            let quantized = io.input(Spec::new(REFLEX_DTYPE_Q8_1, &[2, 64]), &[1.0; 128]);
+            match field {
+                "x" => p.x = quantized,
+                "residual" => p.residual = quantized,
+                "residual_out" => p.residual_out = quantized,
+                _ => p.weight = quantized,
+            }
+            Box::new(move |context, stream| reflex_norm(context, &p, stream))
+        });
+        assert_eq!(status_name(status), status_name(REFLEX_INVALID_ARGUMENT), "{message}");
+        assert!(
+            message.contains(&format!("norm: {field}.dtype is Q8_1, expected F32, F16, BF16")),
+            "{message}"
+        );
+    }
+}

@@ -4,6 +4,7 @@ use reflex_infer::*;
 const F32: reflex_dtype = REFLEX_DTYPE_F32;
 const F16: reflex_dtype = REFLEX_DTYPE_F16;
 const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
+const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
 
 fn tolerance(y: reflex_dtype) -> Tolerance {
     match y {
@@ -44,9 +45,13 @@ impl Case {
             ..Default::default()
         };
         if self.up {
-            p.up = io.input(spec(self.y), &random.normals(count));
+            let dtype = if self.y == Q8_1 { F32 } else { self.y };
+            p.up = io.input(spec(dtype), &random.normals(count));
         }
-        p.y = io.output(spec(self.y));
+        p.y = io.output(match self.y {
+            Q8_1 => q8_1(&[self.rows, self.n]),
+            dtype => spec(dtype),
+        });
         Box::new(move |context, stream| reflex_activation(context, &p, stream))
     }
 }
@@ -98,6 +103,29 @@ pub fn tests(suite: &mut Suite) {
         }
         for (gap, offset) in [(1, 0), (8, 0), (0, 1), (3, 1), (0, 4)] {
             add(format!("gap_{gap}_offset_{offset}"), Case { gap, offset, ..base });
+        }
+
+        for n in [32, 96, 256, 1056, 9728, 20000] {
+            for (gate, offset, up) in [(F32, 0, true), (F16, 0, false), (BF16, 1, true), (F32, 1, false)] {
+                let case = Case {
+                    n,
+                    gate,
+                    y: Q8_1,
+                    offset,
+                    up,
+                    ..base
+                };
+                add(format!("quantized_n_{n}_type_{}_offset_{offset}", gate.0), case);
+            }
+        }
+        for rows in [0, 1, 257] {
+            let case = Case {
+                rows,
+                n: 160,
+                y: Q8_1,
+                ..base
+            };
+            add(format!("quantized_rows_{rows}"), case);
         }
 
         suite.parity(format!("activation::{name}_extremes"), tolerance(F32), move |io| {

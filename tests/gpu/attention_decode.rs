@@ -5,6 +5,7 @@ use reflex_infer::*;
 const F32: reflex_dtype = REFLEX_DTYPE_F32;
 const F16: reflex_dtype = REFLEX_DTYPE_F16;
 const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
+const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
 
 #[derive(Clone)]
 struct Case {
@@ -63,7 +64,10 @@ impl Case {
             } else {
                 io.ints(&self.lengths)
             },
-            y: io.output(spec(self.y, &[self.batch, self.heads, self.v_dim])),
+            y: io.output(match self.y {
+                Q8_1 => q8_1(&[self.batch, self.heads * self.v_dim]),
+                dtype => spec(dtype, &[self.batch, self.heads, self.v_dim]),
+            }),
             ..Default::default()
         };
         give_workspace(io, &mut p);
@@ -246,11 +250,49 @@ pub fn tests(suite: &mut Suite) {
             ..base.clone()
         }
         .add(suite, &format!("{type_name}_zero_batch"));
+        quantized(suite, type_name, kv);
         specials(suite, type_name, kv);
         layouts(suite, type_name, kv);
         replayed_with_new_lengths(suite, type_name, kv);
     }
     workspace(suite);
+}
+
+/// One split and many; sequences without keys; heads of one and of several blocks.
+fn quantized(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {
+    for capacity in [50, 700, 3000] {
+        for (heads, kv_heads, v_dim) in [(8, 2, 64), (7, 1, 128), (34, 2, 32), (3, 3, 96), (4, 1, 256)] {
+            let case = Case {
+                kv,
+                y: Q8_1,
+                batch: 3,
+                heads,
+                kv_heads,
+                capacity,
+                v_dim,
+                lengths: vec![capacity as i32, 0, 41],
+                ..Case::new()
+            };
+            let name = format!("{type_name}_quantized_capacity_{capacity}_heads_{heads}_{kv_heads}_{v_dim}");
+            case.add(suite, &name);
+        }
+    }
+    let case = Case {
+        kv,
+        y: Q8_1,
+        batch: 0,
+        lengths: vec![],
+        ..Case::new()
+    };
+    case.add(suite, &format!("{type_name}_quantized_zero_batch"));
+    // Unaligned K and V.
+    let case = Case {
+        kv,
+        y: Q8_1,
+        offset: 1,
+        ..Case::new()
+    };
+    case.add(suite, &format!("{type_name}_quantized_offset_1"));
 }
 
 fn specials(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {

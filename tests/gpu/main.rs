@@ -11,6 +11,7 @@ mod attention_decode;
 mod embedding;
 mod matmul;
 mod norm;
+mod quantize;
 mod rope;
 mod runtime;
 mod sample;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     embedding::tests(&mut suite);
     matmul::tests(&mut suite);
     norm::tests(&mut suite);
+    quantize::tests(&mut suite);
     rope::tests(&mut suite);
     runtime::tests(&mut suite);
     sample::tests(&mut suite);

@@ -4,6 +4,7 @@ use reflex_infer::*;
 const F32: reflex_dtype = REFLEX_DTYPE_F32;
 const F16: reflex_dtype = REFLEX_DTYPE_F16;
 const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
+const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
 
 fn tolerance(y: reflex_dtype) -> Tolerance {
     match y {
@@ -42,14 +43,18 @@ impl Case {
             ..Default::default()
         };
         if self.residual {
-            p.residual = io.input(spec(self.y), &random.normals(n));
+            let dtype = if self.y == Q8_1 { F32 } else { self.y };
+            p.residual = io.input(spec(dtype), &random.normals(n));
             p.residual_out = io.output(spec(self.x));
         }
         if self.weight {
             let weight = random.normals(self.dim as usize);
             p.weight = io.input(Spec::new(F32, &[self.dim]).offset(self.offset), &weight);
         }
-        p.y = io.output(spec(self.y));
+        p.y = io.output(match self.y {
+            Q8_1 => q8_1(&[self.rows, self.dim]),
+            dtype => spec(dtype),
+        });
         Box::new(move |context, stream| reflex_norm(context, &p, stream))
     }
 }
@@ -107,6 +112,49 @@ pub fn tests(suite: &mut Suite) {
             case.launch(io)
         });
     }
+    // Blocks of 4 and of 32 lanes, in warps that are not full too; cached and not.
+    for dim in [32, 64, 96, 256, 288, 512, 544, 2560, 4096, 8192, 12256, 12288, 20000] {
+        for (x, offset, residual) in [(F32, 0, true), (F16, 1, true), (BF16, 0, false), (F32, 3, false)] {
+            let case = Case {
+                x,
+                y: Q8_1,
+                dim,
+                offset,
+                residual,
+                ..base
+            };
+            let name = format!("norm::quantized_dim_{dim}_type_{}_offset_{offset}", x.0);
+            suite.parity(name, tolerance(F32), move |io| case.launch(io));
+        }
+    }
+    for rows in [0, 1, 129, 1000] {
+        let case = Case {
+            rows,
+            dim: 160,
+            y: Q8_1,
+            ..base
+        };
+        suite.parity(format!("norm::quantized_rows_{rows}"), tolerance(F32), move |io| {
+            case.launch(io)
+        });
+    }
+    for offset in [0, 1] {
+        let name = format!("norm::quantized_nan_and_infinity_offset_{offset}");
+        suite.parity(name, tolerance(F32), move |io| {
+            let mut values = Random::new(10).normals(4 * 640);
+            values[5] = f32::NAN;
+            values[640 + 7] = f32::INFINITY;
+            values[1280..1920].fill(0.0);
+            let p = reflex_norm_params {
+                struct_size: size_of::<reflex_norm_params>() as u32,
+                x: io.input(Spec::new(F32, &[4, 640]).offset(offset), &values),
+                y: io.output(q8_1(&[4, 640])),
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_norm(context, &p, stream))
+        });
+    }
+
     let case = Case { weight: false, ..base };
     suite.parity("norm::no_weight", tolerance(F32), move |io| case.launch(io));
 

@@ -1,6 +1,7 @@
 //! Tensors in guarded memory: every byte that an op must not touch is checked after the launch.
 
 use super::env::Env;
+use super::q8_1::{decode_q8_1, encode_q8_1};
 use half::{bf16, f16};
 use reflex_infer::*;
 use std::ffi::c_void;
@@ -66,6 +67,26 @@ impl Spec {
             } else {
                 1
             }
+    }
+
+    /// Values as this tensor's elements in order.
+    pub fn encode(&self, values: &[f32]) -> Vec<u8> {
+        match self.dtype {
+            REFLEX_DTYPE_Q8_1 => encode_q8_1(values, self.row()),
+            dtype => encode(dtype, values),
+        }
+    }
+
+    pub fn decode(&self, bytes: &[u8]) -> Vec<f32> {
+        match self.dtype {
+            REFLEX_DTYPE_Q8_1 => decode_q8_1(bytes, self.row()),
+            dtype => decode(dtype, bytes),
+        }
+    }
+
+    /// Elements of the last dimension.
+    pub fn row(&self) -> usize {
+        *self.shape.last().expect("a dimension") as usize
     }
 
     fn byte_strides(&self) -> Vec<i64> {

@@ -5,6 +5,7 @@ mod blocks;
 mod buffer;
 mod env;
 mod parity;
+mod q8_1;
 mod random;
 mod suite;
 
@@ -12,5 +13,6 @@ pub use blocks::*;
 pub use buffer::*;
 pub use env::*;
 pub use parity::*;
+pub use q8_1::*;
 pub use random::*;
 pub use suite::*;

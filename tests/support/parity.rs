@@ -2,6 +2,7 @@
 
 use super::buffer::*;
 use super::env::*;
+use super::q8_1::compare_q8_1;
 use reflex_infer::*;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -32,7 +33,7 @@ impl<'e> Io<'e> {
 
     /// A float operand.
     pub fn input(&self, spec: Spec, values: &[f32]) -> reflex_tensor {
-        let bytes = encode(spec.dtype, values);
+        let bytes = spec.encode(values);
         self.add(spec, Role::Input, &bytes)
     }
 
@@ -53,7 +54,7 @@ impl<'e> Io<'e> {
 
     /// Read and written: in place, caches, counters.
     pub fn in_out(&self, spec: Spec, values: &[f32]) -> reflex_tensor {
-        let bytes = encode(spec.dtype, values);
+        let bytes = spec.encode(values);
         self.add(spec, Role::InOut, &bytes)
     }
 
@@ -87,8 +88,8 @@ impl<'e> Io<'e> {
     }
 }
 
-/// `|a - b| <= absolute + relative * |b|`; NaN equals NaN. Integers and bytes must be equal.
-#[derive(Clone, Copy, Debug)]
+/// `|a - b| <= absolute + relative * |b|`; NaN equals NaN. Integers and bytes must be equal. Q8_1: see `compare_q8_1`.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
     pub absolute: f32,
     pub relative: f32,
@@ -112,7 +113,7 @@ pub fn run_once(env: &Env, case: impl Fn(&Io) -> Launch) -> Vec<Vec<f32>> {
         .into_iter()
         .zip(bytes)
         .filter(|((_, role), _)| matches!(role, Role::Output | Role::InOut))
-        .map(|((spec, _), bytes)| decode(spec.dtype, &bytes))
+        .map(|((spec, _), bytes)| spec.decode(&bytes))
         .collect()
 }
 
@@ -190,6 +191,10 @@ fn compare(spec: &Spec, got: &[u8], want: &[u8], tolerance: Tolerance, index: us
         let (got, want) = (decode(spec.dtype, got), decode(spec.dtype, want));
         assert!(got == want, "operand {index} {spec:?}: {got:?}, expected {want:?}");
         return;
+    }
+    if spec.dtype == REFLEX_DTYPE_Q8_1 {
+        let result = compare_q8_1(got, want, spec.row(), tolerance);
+        return result.unwrap_or_else(|what| panic!("operand {index} {spec:?}: {what} ({tolerance:?})"));
     }
     let (got, want) = (decode(spec.dtype, got), decode(spec.dtype, want));
     let mut worst = (0.0f32, 0);

@@ -1,0 +1,168 @@
+use super::op::{self, ANY_SM, Op, Variant};
+use super::rows::Rows;
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
+use crate::cpu::{self, CpuBackend};
+use crate::cuda::{Cuda, Kernel, kernel_args};
+use std::ffi::c_char;
+
+/// Operands of `reflex_quantize`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct reflex_quantize_params {
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// `[.., k]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free. k is a multiple of 32.
+    pub x: reflex_tensor,
+    /// The shape of `x`, Q8_1; outer strides are multiples of 16.
+    pub y: reflex_tensor,
+}
+
+// SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
+unsafe impl Params for reflex_quantize_params {
+    const NAME: &'static str = "reflex_quantize_params";
+    const MIN_SIZE: usize = 168;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct QuantizePlan {
+    pub rows: Rows,
+    pub k: i64,
+    pub x: View,
+    pub y: View,
+}
+
+struct Quantize;
+
+impl Op for Quantize {
+    const NAME: &'static str = "quantize";
+    type Params = reflex_quantize_params;
+    type Plan = QuantizePlan;
+
+    fn plan(p: &reflex_quantize_params) -> Result<QuantizePlan> {
+        let op = Self::NAME;
+        if p.reserved != 0 {
+            return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
+        }
+        let x = View::required(op, "x", &p.x)?
+            .expect_dtype(Dtype::FLOATS)?
+            .expect_dense_rows()?;
+        let last = x.rank() - 1;
+        x.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
+        let y = View::required(op, "y", &p.y)?
+            .expect_dtype(&[Dtype::Q8_1])?
+            .expect_shape(x.dims(), "the shape of x")?
+            .expect_dense_rows()?
+            .expect_writable()?
+            .expect_apart(&x)?;
+        Ok(QuantizePlan {
+            rows: Rows::of(&x)?,
+            k: x.dim(last),
+            x,
+            y,
+        })
+    }
+
+    fn is_empty(plan: &QuantizePlan) -> bool {
+        plan.x.is_empty()
+    }
+
+    fn variants() -> &'static [Variant<QuantizePlan>] {
+        &VARIANTS
+    }
+
+    fn cpu(plan: &QuantizePlan, cpu: &CpuBackend) {
+        cpu::quantize::quantize(plan, cpu);
+    }
+}
+
+static VEC8: Kernel = Kernel::new("quantize", c"reflex_quantize_vec8");
+static SCALAR: Kernel = Kernel::new("quantize", c"reflex_quantize_scalar");
+
+static VARIANTS: [Variant<QuantizePlan>; 2] = [
+    Variant {
+        kernel: &VEC8,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.x.rows_aligned(16),
+        launch: |p, cuda, _| launch(p, cuda, &VEC8, 8),
+    },
+    Variant {
+        kernel: &SCALAR,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |_, _| true,
+        launch: |p, cuda, _| launch(p, cuda, &SCALAR, 1),
+    },
+];
+
+kernel_args! {
+    struct QuantizeArgs {
+        x: *const u8,
+        y: *mut u8,
+        x_stride: [i64; 3],
+        y_stride: [i64; 3],
+        extent1: i32,
+        extent2: i32,
+        k: i32,
+        chunks: i32,
+        x_type: u32,
+    } size 88, x_type at 80
+}
+
+fn launch(p: &QuantizePlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
+    let (grid, chunks) = p.rows.elementwise(p.k, per_thread)?;
+    let args = QuantizeArgs {
+        x: p.x.data,
+        y: p.y.data,
+        x_stride: Rows::strides(&p.x),
+        y_stride: Rows::strides(&p.y),
+        extent1: p.rows.extent[1],
+        extent2: p.rows.extent[2],
+        k: p.k as i32,
+        chunks,
+        x_type: p.x.dtype.abi().0,
+    };
+    cuda.launch(kernel, grid, &args)
+}
+
+/// Quantises activations to 8 bits, once for all the matmuls that read them.
+///
+/// Of each 32 elements of a row, with `a = max |x|`: `d = a / 127`, `q = round(x * (127 / a))`, ties to even, in f32;
+/// `y = d * q`. The layout of y and what NaN, infinities and tiny numbers give: see `REFLEX_DTYPE_Q8_1`.
+///
+/// Shapes and types: see `reflex_quantize_params`. The bits are the same on every backend and for every alignment of x.
+/// `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write Q8_1 themselves, which saves this launch.
+///
+/// Aliasing: `y` does not overlap `x`. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+/// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Jacob et al., "Quantization and Training of Neural Networks for
+/// Efficient Integer-Arithmetic-Only Inference", 2018.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_quantize(
+    context: *const reflex_context,
+    params: *const reflex_quantize_params,
+    stream: reflex_stream,
+) -> reflex_status {
+    op::launch::<Quantize>(context, params, stream)
+}
+
+/// Whether `reflex_quantize` would take these params on this context: its own validation and selection, without a launch.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_quantize_supported(
+    context: *const reflex_context,
+    params: *const reflex_quantize_params,
+) -> reflex_status {
+    op::supported::<Quantize>(context, params)
+}
+
+/// Name of the kernel that `reflex_quantize` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_quantize_selected_kernel(
+    context: *const reflex_context,
+    params: *const reflex_quantize_params,
+    name: *mut *const c_char,
+) -> reflex_status {
+    op::selected_kernel::<Quantize>(context, params, name)
+}
