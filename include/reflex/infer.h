@@ -270,7 +270,7 @@ typedef struct reflex_rope_params {
     float freq_scale;
     // Multiplies cosine and sine (YaRN's magnitude); 0 selects 1.
     float magnitude;
-    // Leading elements of a head that are rotated, even, at most 1024; 0 selects all of them. The others pass through.
+    // Leading elements of a head that are rotated, even, at most 1024; 0 selects all of them.
     uint32_t rotary_dim;
     // `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional where only K and V are wanted.
     struct reflex_tensor q;
@@ -294,6 +294,14 @@ typedef struct reflex_rope_params {
     // Optional, `[tokens]`, I32, read on the device: row of the caches for each token; absent: its position.
     // A slot outside the cache is skipped (give -1 to padding tokens).
     struct reflex_tensor slots;
+    // Optional, `[head_dim]`, F32, F16 or BF16: each head of q gets an RMS norm with this weight before it is rotated.
+    struct reflex_tensor q_norm;
+    // Optional, `[head_dim]`: the same for k.
+    struct reflex_tensor k_norm;
+    // Of both norms, added to the mean square; 0 selects 1e-6. Finite and not negative.
+    float norm_epsilon;
+    // 0.
+    uint32_t reserved;
 } reflex_rope_params;
 
 // Operands of `reflex_sample`.
@@ -1018,16 +1026,19 @@ reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
                                           const struct reflex_norm_params *params,
                                           const char **name);
 
-// Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch.
+// Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch. With `q_norm`
+// or `k_norm` each head has an RMS norm first (Qwen3, Gemma 3), in the same launch.
 //
-// `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`; each pair (u, v) of a
-// head becomes `(u cos - v sin, v cos + u sin) * magnitude`. Pairs: see `REFLEX_ROPE_*`. Elements of a head from
-// `rotary_dim` on pass through. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
+// `h[i] = x[i] / sqrt(mean(x^2) + norm_epsilon) * norm[i]` over each head of q or k that has a norm, else `h = x`. Then
+// `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`; each pair (u, v) of h
+// becomes `(u cos - v sin, v cos + u sin) * magnitude`. Pairs: see `REFLEX_ROPE_*`. Elements of h from `rotary_dim` on
+// are not rotated. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
 // `positions[t]` without `slots`; a slot outside the cache is skipped. Of two tokens with one slot either may remain.
 //
 // Shapes and types: see `reflex_rope_params`; at least one of `q`, `k` and `v`; every operand may have its own type.
 // Operands may be views into one merged QKV buffer. The angle is reduced exactly: its error does not grow with the
-// position up to a million. Cosine, sine and rotation are f32; the cache gets the f32 value, rounded once.
+// position up to a million. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get
+// the f32 value, rounded once. A NaN in a head with a norm makes that head NaN.
 //
 // Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
 // place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on
