@@ -92,8 +92,7 @@ typedef struct reflex_context_params {
 } reflex_context_params;
 
 // Element type of a tensor. Plain types are 1..255; GGUF block formats are 0x100 + their ggml type number.
-// A block format counts elements in `shape`; its blocks are contiguous along the last dimension. `REFLEX_DTYPE_Q8_1`
-// alone has a row layout of its own.
+// A block format counts elements in `shape`; its blocks are contiguous along the last dimension.
 typedef uint32_t reflex_dtype;
 
 // A CUDA stream: `cudaStream_t` and `CUstream` convert without a cast. NULL is the device's default stream.
@@ -127,7 +126,7 @@ typedef struct reflex_activation_params {
     struct reflex_tensor gate;
     // Optional, the shape of `gate`: multiplies the activated gate.
     struct reflex_tensor up;
-    // The shape of `gate`; also Q8_1. May be `gate` or `up` itself.
+    // The shape of `gate`. May be `gate` or `up` itself.
     struct reflex_tensor y;
 } reflex_activation_params;
 
@@ -199,8 +198,7 @@ typedef struct reflex_attention_decode_params {
     // Optional, `[batch]`, I32, read on the device: keys of each sequence, the new token's included; a value outside
     // 0..=capacity is clamped. Absent: capacity.
     struct reflex_tensor kv_lengths;
-    // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16; may be `q` itself. Or `[batch, q_heads * v_head_dim]`, Q8_1, with
-    // v_head_dim a multiple of 32: a row holds the heads one after the other. A sequence without keys gives zeros.
+    // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16. A sequence without keys gives zeros. May be `q` itself.
     struct reflex_tensor y;
     // Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     // The size depends on shapes alone, never on `kv_lengths`.
@@ -254,20 +252,9 @@ typedef struct reflex_norm_params {
     struct reflex_tensor residual_out;
     // Optional, `[dim]`.
     struct reflex_tensor weight;
-    // The shape of `x`; also Q8_1. May be `x` or `residual` itself.
+    // The shape of `x`. May be `x` or `residual` itself.
     struct reflex_tensor y;
 } reflex_norm_params;
-
-// Operands of `reflex_quantize`.
-typedef struct reflex_quantize_params {
-    uint32_t struct_size;
-    // 0.
-    uint32_t reserved;
-    // `[.., k]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free. k is a multiple of 32.
-    struct reflex_tensor x;
-    // The shape of `x`, Q8_1; outer strides are multiples of 16.
-    struct reflex_tensor y;
-} reflex_quantize_params;
 
 // How `reflex_rope` pairs the elements of a head.
 typedef uint32_t reflex_rope_mode;
@@ -283,7 +270,7 @@ typedef struct reflex_rope_params {
     float freq_scale;
     // Multiplies cosine and sine (YaRN's magnitude); 0 selects 1.
     float magnitude;
-    // Leading elements of a head that are rotated, even, at most 1024; 0 selects all of them. The others pass through.
+    // Leading elements of a head that are rotated, even, at most 1024; 0 selects all of them.
     uint32_t rotary_dim;
     // `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional where only K and V are wanted.
     struct reflex_tensor q;
@@ -307,6 +294,14 @@ typedef struct reflex_rope_params {
     // Optional, `[tokens]`, I32, read on the device: row of the caches for each token; absent: its position.
     // A slot outside the cache is skipped (give -1 to padding tokens).
     struct reflex_tensor slots;
+    // Optional, `[head_dim]`, F32, F16 or BF16: each head of q gets an RMS norm with this weight before it is rotated.
+    struct reflex_tensor q_norm;
+    // Optional, `[head_dim]`: the same for k.
+    struct reflex_tensor k_norm;
+    // Of both norms, added to the mean square; 0 selects 1e-6. Finite and not negative.
+    float norm_epsilon;
+    // 0.
+    uint32_t reserved;
 } reflex_rope_params;
 
 // Operands of `reflex_sample`.
@@ -507,16 +502,6 @@ typedef struct reflex_telemetry {
 // GGUF Q8_0: 32 elements in 34 bytes.
 #define REFLEX_DTYPE_Q8_0 264
 
-// Quantised activations, written by ops for a matmul to read: 40 bytes for 32 elements, `d * q` each. Not ggml's Q8_1,
-// which no file holds: a row of k elements (a multiple of 32) is k signed bytes q, then k / 32 records of 8 bytes
-// `{ float d; int16_t s0, s1; }`, s0 the sum of the block's first 16 q and s1 of its last 16. Data and strides between
-// rows are multiples of 16, so that contiguous rows, where there are several, have a multiple of 64 elements.
-//
-// Of 32 elements x with `a = max |x|`: `d = a / 127`, `q = x * (127 / a)` rounded to nearest even, in f32. Where
-// `127 / a` is infinite (a below about 3.7e-37), d and q are 0. A NaN among x makes d NaN and q 0. Where a is infinite, d is
-// infinity, q 127 or -127 for the infinities and 0 for the rest.
-#define REFLEX_DTYPE_Q8_1 265
-
 // GGUF Q4_K: 256 elements in 144 bytes.
 #define REFLEX_DTYPE_Q4_K 268
 
@@ -644,7 +629,6 @@ typedef struct reflex_telemetry {
 #define REFLEX_EMBEDDING_PARAMS_INIT { .struct_size = sizeof(reflex_embedding_params) }
 #define REFLEX_MATMUL_PARAMS_INIT { .struct_size = sizeof(reflex_matmul_params) }
 #define REFLEX_NORM_PARAMS_INIT { .struct_size = sizeof(reflex_norm_params) }
-#define REFLEX_QUANTIZE_PARAMS_INIT { .struct_size = sizeof(reflex_quantize_params) }
 #define REFLEX_ROPE_PARAMS_INIT { .struct_size = sizeof(reflex_rope_params) }
 #define REFLEX_SAMPLE_PARAMS_INIT { .struct_size = sizeof(reflex_sample_params) }
 #define REFLEX_DEVICE_INFO_INIT { .struct_size = sizeof(reflex_device_info) }
@@ -803,8 +787,7 @@ reflex_status reflex_stream_synchronize(const struct reflex_context *context, re
 // `f(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`. GELU erf: `f(x) = x (1 + erf(x / sqrt 2)) / 2`.
 //
 // Shapes and types: see `reflex_activation_params`; every operand may have its own float type. Computed in f32, by forms
-// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN. A `y` in Q8_1 is quantised
-// from f32, as by `reflex_quantize` but without a launch and a pass over memory of its own.
+// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN.
 //
 // Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
 // capturable, thread-safe.
@@ -922,9 +905,6 @@ reflex_status reflex_attention_selected_kernel(const struct reflex_context *cont
 // from SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16
 // cache. Other types and alignments are computed in f32.
 //
-// A `y` in Q8_1 is quantised from f32, as by `reflex_quantize` but without a launch of its own; its row is what a matmul
-// with the output projection takes.
-//
 // A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
 //
 // Aliasing: `y` may be exactly `q`; it overlaps nothing else. Workspace: see `reflex_attention_decode_workspace_size`;
@@ -1026,8 +1006,7 @@ reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context
 // `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
 //
 // Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
-// scale are f32, from h before it is rounded to `residual_out`. A `y` in Q8_1 is quantised from f32, as by
-// `reflex_quantize` but without a launch and a pass over memory of its own. Per-head q/k norm: give `x` as
+// scale are f32, from h before it is rounded to `residual_out`. Per-head q/k norm: give `x` as
 // `[tokens, heads, head_dim]` with the buffer's strides.
 //
 // Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
@@ -1047,42 +1026,19 @@ reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
                                           const struct reflex_norm_params *params,
                                           const char **name);
 
-// Quantises activations to 8 bits, once for all the matmuls that read them.
+// Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch. With `q_norm`
+// or `k_norm` each head has an RMS norm first (Qwen3, Gemma 3), in the same launch.
 //
-// Of each 32 elements of a row, with `a = max |x|`: `d = a / 127`, `q = round(x * (127 / a))`, ties to even, in f32;
-// `y = d * q`. The layout of y and what NaN, infinities and tiny numbers give: see `REFLEX_DTYPE_Q8_1`.
-//
-// Shapes and types: see `reflex_quantize_params`. The bits are the same on every backend and for every alignment of x.
-// `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write Q8_1 themselves, which saves this launch.
-//
-// Aliasing: `y` does not overlap `x`. No workspace. Asynchronous on `stream`, capturable, thread-safe.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
-// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Jacob et al., "Quantization and Training of Neural Networks for
-// Efficient Integer-Arithmetic-Only Inference", 2018.
-reflex_status reflex_quantize(const struct reflex_context *context,
-                              const struct reflex_quantize_params *params,
-                              reflex_stream stream);
-
-// Whether `reflex_quantize` would take these params on this context: its own validation and selection, without a launch.
-reflex_status reflex_quantize_supported(const struct reflex_context *context,
-                                        const struct reflex_quantize_params *params);
-
-// Name of the kernel that `reflex_quantize` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
-reflex_status reflex_quantize_selected_kernel(const struct reflex_context *context,
-                                              const struct reflex_quantize_params *params,
-                                              const char **name);
-
-// Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch.
-//
-// `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`; each pair (u, v) of a
-// head becomes `(u cos - v sin, v cos + u sin) * magnitude`. Pairs: see `REFLEX_ROPE_*`. Elements of a head from
-// `rotary_dim` on pass through. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
+// `h[i] = x[i] / sqrt(mean(x^2) + norm_epsilon) * norm[i]` over each head of q or k that has a norm, else `h = x`. Then
+// `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`; each pair (u, v) of h
+// becomes `(u cos - v sin, v cos + u sin) * magnitude`. Pairs: see `REFLEX_ROPE_*`. Elements of h from `rotary_dim` on
+// are not rotated. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
 // `positions[t]` without `slots`; a slot outside the cache is skipped. Of two tokens with one slot either may remain.
 //
 // Shapes and types: see `reflex_rope_params`; at least one of `q`, `k` and `v`; every operand may have its own type.
 // Operands may be views into one merged QKV buffer. The angle is reduced exactly: its error does not grow with the
-// position up to a million. Cosine, sine and rotation are f32; the cache gets the f32 value, rounded once.
+// position up to a million. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get
+// the f32 value, rounded once. A NaN in a head with a norm makes that head NaN.
 //
 // Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
 // place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on

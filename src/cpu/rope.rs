@@ -1,4 +1,5 @@
-//! Rotary position embedding of q and k, and the append of K and V to a cache.
+//! Rotary position embedding of q and k, each head with an optional RMS norm before it, and the append of K and V to a
+//! cache.
 
 use super::backend::CpuBackend;
 use super::element::{load, store};
@@ -29,12 +30,12 @@ pub(crate) fn rope(p: &RopePlan, cpu: &CpuBackend) {
             .collect();
         for part in [p.q, p.k].into_iter().flatten() {
             for head in 0..part.x.dim(1) {
-                rotate_head(p, &rotation, &Head::new(&part, token as i64, head, slot));
+                rotate_head(p, &rotation, &Head::new(p, &part, token as i64, head, slot));
             }
         }
         for part in p.v.into_iter() {
             for head in 0..part.x.dim(1) {
-                Head::new(&part, token as i64, head, slot).copy(0..part.x.dim(2) as usize);
+                Head::new(p, &part, token as i64, head, slot).copy(0..part.x.dim(2) as usize);
             }
         }
     });
@@ -61,22 +62,39 @@ struct Head {
     x: View,
     row: *const u8,
     to: [Option<(*mut u8, View)>; 2],
+    /// Weight of the norm, and what it is multiplied by.
+    norm: Option<(View, f32)>,
 }
 
 impl Head {
-    fn new(part: &RopePart, token: i64, head: i64, slot: Option<i64>) -> Head {
+    fn new(p: &RopePlan, part: &RopePart, token: i64, head: i64, slot: Option<i64>) -> Head {
         let out = part.out.map(|v| (v.row(&[token, head]), v));
         let cache = part.cache.zip(slot).map(|(v, slot)| (v.row(&[slot, head]), v));
+        let (x, row) = (part.x, part.x.row(&[token, head]).cast_const());
+        let norm = part.norm.map(|weight| {
+            let dim = x.dim(2) as usize;
+            // SAFETY: the plan checked the shape; the memory is the caller's contract.
+            let values = (0..dim).map(|i| f64::from(unsafe { load(row, x.dtype, i) }));
+            let mean = values.map(|v| v * v).sum::<f64>() / dim as f64;
+            (weight, (1.0 / (mean + f64::from(p.norm_epsilon)).sqrt()) as f32)
+        });
         Head {
-            x: part.x,
-            row: part.x.row(&[token, head]),
+            x,
+            row,
             to: [out, cache],
+            norm,
         }
     }
 
     fn load(&self, i: usize) -> f32 {
-        // SAFETY: `i` is below the head's size, which the plan checked for source and destinations alike.
-        unsafe { load(self.row, self.x.dtype, i) }
+        // SAFETY: `i` is below the head's size, which the plan checked for source, norm and destinations alike.
+        unsafe {
+            let value = load(self.row, self.x.dtype, i);
+            match &self.norm {
+                Some((weight, scale)) => value * scale * load(weight.data, weight.dtype, i),
+                None => value,
+            }
+        }
     }
 
     fn store(&self, i: usize, value: f32) {

@@ -1,3 +1,4 @@
+use super::argmax::expect_reserved;
 use super::op::{self, ANY_SM, Op, Variant};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -28,7 +29,7 @@ pub struct reflex_rope_params {
     pub freq_scale: f32,
     /// Multiplies cosine and sine (YaRN's magnitude); 0 selects 1.
     pub magnitude: f32,
-    /// Leading elements of a head that are rotated, even, at most 1024; 0 selects all of them. The others pass through.
+    /// Leading elements of a head that are rotated, even, at most 1024; 0 selects all of them.
     pub rotary_dim: u32,
     /// `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional where only K and V are wanted.
     pub q: reflex_tensor,
@@ -52,6 +53,14 @@ pub struct reflex_rope_params {
     /// Optional, `[tokens]`, I32, read on the device: row of the caches for each token; absent: its position.
     /// A slot outside the cache is skipped (give -1 to padding tokens).
     pub slots: reflex_tensor,
+    /// Optional, `[head_dim]`, F32, F16 or BF16: each head of q gets an RMS norm with this weight before it is rotated.
+    pub q_norm: reflex_tensor,
+    /// Optional, `[head_dim]`: the same for k.
+    pub k_norm: reflex_tensor,
+    /// Of both norms, added to the mean square; 0 selects 1e-6. Finite and not negative.
+    pub norm_epsilon: f32,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
@@ -66,6 +75,8 @@ pub(crate) struct RopePart {
     pub x: View,
     pub out: Option<View>,
     pub cache: Option<View>,
+    /// Weight of the RMS norm of each head.
+    pub norm: Option<View>,
 }
 
 #[derive(Clone, Copy)]
@@ -84,11 +95,16 @@ pub(crate) struct RopePlan {
     pub positions: View,
     pub freq_factors: Option<View>,
     pub slots: Option<View>,
+    pub norm_epsilon: f32,
 }
 
 impl RopePlan {
-    /// Pairs whose cosine and sine a block holds.
+    /// Pairs whose cosine and sine a block holds (ROPE_MAX_PAIRS in the kernels).
     const MAX_PAIRS: i64 = 512;
+    /// Elements that a warp holds of a head.
+    const MAX_WARP_DIM: i64 = 256;
+    /// Heads with a norm in a block of the other kernels (ROPE_MAX_SCALES there).
+    const MAX_SCALES: i64 = 64;
     /// Bound on heads and on head sizes, so that the work items of a token are counted in 32 bits.
     const MAX_EXTENT: i64 = 1 << 14;
 
@@ -112,11 +128,21 @@ impl RopePlan {
         self.rotary_dim % pair_block == 0
             && self.parts().into_iter().flatten().all(|part| {
                 part.x.dim(2) % 8 == 0
-                    && [Some(part.x), part.out, part.cache]
+                    && [Some(part.x), part.out, part.cache, part.norm]
                         .into_iter()
                         .flatten()
                         .all(|v| v.rows_aligned(16))
             })
+    }
+
+    /// Largest head of all.
+    fn widest(&self) -> i64 {
+        let dims = self.parts().into_iter().flatten().map(|part| part.x.dim(2));
+        dims.max().unwrap_or(0)
+    }
+
+    fn heads_fit_warps(&self) -> bool {
+        self.vec8() && self.widest() <= RopePlan::MAX_WARP_DIM
     }
 }
 
@@ -229,6 +255,19 @@ impl Op for Rope {
             )));
         }
 
+        let norm = |field, tensor| -> Result<Option<View>> {
+            View::optional(op, field, tensor)?
+                .map(|view| {
+                    view.expect_dtype(Dtype::FLOATS)?
+                        .expect_shape(&[head_dim], "[head_dim]")?
+                        .expect_dense_rows()
+                })
+                .transpose()
+        };
+        let (q_norm, k_norm) = (norm("q_norm", &p.q_norm)?, norm("k_norm", &p.k_norm)?);
+        let norm_epsilon = factor("norm_epsilon", p.norm_epsilon, 1e-6, 0.0)?;
+        expect_reserved(op, p.reserved)?;
+
         let positions = indices(View::required(op, "positions", &p.positions)?, tokens)?;
         let slots = View::optional(op, "slots", &p.slots)?
             .map(|view| indices(view, tokens))
@@ -248,6 +287,8 @@ impl Op for Rope {
         match () {
             _ if q_out.is_some() && q.is_none() => return Err(needs("q_out", "q")),
             _ if k_out.is_some() && k.is_none() => return Err(needs("k_out", "k")),
+            _ if q_norm.is_some() && q.is_none() => return Err(needs("q_norm", "q")),
+            _ if k_norm.is_some() && k.is_none() => return Err(needs("k_norm", "k")),
             _ if k_cache.is_some() && k.is_none() => return Err(needs("k_cache", "k")),
             _ if v_cache.is_some() && v.is_none() => return Err(needs("v_cache", "v")),
             _ if v.is_some() && v_cache.is_none() => return Err(needs("v", "v_cache")),
@@ -257,7 +298,7 @@ impl Op for Rope {
             _ => {}
         }
         // What an output may not share memory with, itself and its own source apart.
-        let inputs = [q, k, v, Some(positions), slots, freq_factors];
+        let inputs = [q, k, v, Some(positions), slots, freq_factors, q_norm, k_norm];
         let apart = |mut view: View, own: Option<&View>| -> Result<View> {
             for input in inputs.iter().flatten() {
                 view = match own {
@@ -286,6 +327,7 @@ impl Op for Rope {
                     x,
                     out: Some(rotated(x, q_out)?),
                     cache: None,
+                    norm: q_norm,
                 })
             })
             .transpose()?;
@@ -296,13 +338,23 @@ impl Op for Rope {
                     (Some(_), None) => None,
                     (_, out) => Some(rotated(x, out)?),
                 };
-                Ok(RopePart { x, out, cache })
+                Ok(RopePart {
+                    x,
+                    out,
+                    cache,
+                    norm: k_norm,
+                })
             })
             .transpose()?;
         let v = v
             .map(|x| -> Result<RopePart> {
                 let cache = cached(&x, v_cache)?;
-                Ok(RopePart { x, out: None, cache })
+                Ok(RopePart {
+                    x,
+                    out: None,
+                    cache,
+                    norm: None,
+                })
             })
             .transpose()?;
         let outputs: Vec<View> = [q, k, v]
@@ -333,6 +385,7 @@ impl Op for Rope {
             positions,
             freq_factors,
             slots,
+            norm_epsilon,
         })
     }
 
@@ -349,39 +402,55 @@ impl Op for Rope {
     }
 }
 
+static NEOX_HEADS: Kernel = Kernel::new("rope", c"reflex_rope_neox_heads").dependent();
 static NEOX_VEC8: Kernel = Kernel::new("rope", c"reflex_rope_neox_vec8").dependent();
 static NEOX: Kernel = Kernel::new("rope", c"reflex_rope_neox").dependent();
+static INTERLEAVED_HEADS: Kernel = Kernel::new("rope", c"reflex_rope_interleaved_heads").dependent();
 static INTERLEAVED_VEC8: Kernel = Kernel::new("rope", c"reflex_rope_interleaved_vec8").dependent();
 static INTERLEAVED: Kernel = Kernel::new("rope", c"reflex_rope_interleaved").dependent();
 
-static VARIANTS: [Variant<RopePlan>; 4] = [
+static VARIANTS: [Variant<RopePlan>; 6] = [
+    Variant {
+        kernel: &NEOX_HEADS,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.neox && p.heads_fit_warps(),
+        launch: |p, cuda, _| launch_heads(p, cuda, &NEOX_HEADS),
+    },
     Variant {
         kernel: &NEOX_VEC8,
         min_sm: 75,
         max_sm: ANY_SM,
         matches: |p, _| p.neox && p.vec8(),
-        launch: |p, cuda, _| launch(p, cuda, &NEOX_VEC8, 8, 8),
+        launch: |p, cuda, _| launch_items(p, cuda, &NEOX_VEC8, 8, 8),
     },
     Variant {
         kernel: &NEOX,
         min_sm: 75,
         max_sm: ANY_SM,
         matches: |p, _| p.neox,
-        launch: |p, cuda, _| launch(p, cuda, &NEOX, 1, 1),
+        launch: |p, cuda, _| launch_items(p, cuda, &NEOX, 1, 1),
+    },
+    Variant {
+        kernel: &INTERLEAVED_HEADS,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| !p.neox && p.heads_fit_warps(),
+        launch: |p, cuda, _| launch_heads(p, cuda, &INTERLEAVED_HEADS),
     },
     Variant {
         kernel: &INTERLEAVED_VEC8,
         min_sm: 75,
         max_sm: ANY_SM,
         matches: |p, _| !p.neox && p.vec8(),
-        launch: |p, cuda, _| launch(p, cuda, &INTERLEAVED_VEC8, 8, 4),
+        launch: |p, cuda, _| launch_items(p, cuda, &INTERLEAVED_VEC8, 8, 4),
     },
     Variant {
         kernel: &INTERLEAVED,
         min_sm: 75,
         max_sm: ANY_SM,
         matches: |p, _| !p.neox,
-        launch: |p, cuda, _| launch(p, cuda, &INTERLEAVED, 1, 1),
+        launch: |p, cuda, _| launch_items(p, cuda, &INTERLEAVED, 1, 1),
     },
 ];
 
@@ -392,13 +461,16 @@ struct PartArgs {
     x: *const u8,
     out: *mut u8,
     cache: *mut u8,
+    norm: *const u8,
     x_stride: [i64; 2],
     out_stride: [i64; 2],
     cache_stride: [i64; 2],
     heads: i32,
+    dim: i32,
     x_type: u32,
     out_type: u32,
     cache_type: u32,
+    norm_type: u32,
 }
 
 impl PartArgs {
@@ -408,13 +480,16 @@ impl PartArgs {
                 x: null(),
                 out: null_mut(),
                 cache: null_mut(),
+                norm: null(),
                 x_stride: [0; 2],
                 out_stride: [0; 2],
                 cache_stride: [0; 2],
                 heads: 0,
+                dim: 0,
                 x_type: 0,
                 out_type: 0,
                 cache_type: 0,
+                norm_type: 0,
             };
         };
         let data = |v: Option<View>| v.map_or(null_mut(), |v| v.data);
@@ -424,13 +499,16 @@ impl PartArgs {
             x: part.x.data,
             out: data(part.out),
             cache: data(part.cache),
+            norm: data(part.norm),
             x_stride: stride(Some(part.x)),
             out_stride: stride(part.out),
             cache_stride: stride(part.cache),
             heads: part.x.dim(1) as i32,
+            dim: part.x.dim(2) as i32,
             x_type: part.x.dtype.abi().0,
             out_type: dtype(part.out),
             cache_type: dtype(part.cache),
+            norm_type: dtype(part.norm),
         }
     }
 }
@@ -446,11 +524,11 @@ kernel_args! {
         cache_slots: i64,
         groups: i32,
         chunk: i32,
+        lanes: i32,
         rotary_dim: i32,
-        head_dim: i32,
-        v_dim: i32,
+        epsilon: f32,
         magnitude: f32,
-    } size 704, magnitude at 700
+    } size 752, magnitude at 748
 }
 
 /// A number as a sum of two floats: 48 bits of it.
@@ -459,19 +537,43 @@ fn split(value: f64) -> [f32; 2] {
     [high, (value - f64::from(high)) as f32]
 }
 
-/// `per_item`: elements of one access; `pairs`: pairs of one work item.
-fn launch(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel, per_item: i64, pairs: i64) -> Result<()> {
-    const THREADS: i64 = 128;
-    let heads = |part: Option<RopePart>| part.map_or(0, |part| part.x.dim(1));
-    let v_dim = p.v.map_or(0, |v| v.x.dim(2));
-    let per_head = p.rotary_dim / 2 / pairs + (p.head_dim - p.rotary_dim) / per_item;
-    let items = (heads(p.q) + heads(p.k)) * per_head + heads(p.v) * (v_dim / per_item);
-    // One token is spread over many SMs; with many tokens a block does more of one, and computes its angles once.
-    let wanted = ceil_div(8 * i64::from(cuda.limits().sm_count), p.tokens);
-    let chunk = ceil_div(items, wanted.clamp(1, ceil_div(items, THREADS)));
-    let chunk = ceil_div(chunk, THREADS) * THREADS;
-    let groups = ceil_div(items, chunk);
+const THREADS: i64 = 128;
 
+/// Blocks of a token: one token is spread over many SMs; with many a block does more of one, and computes its angles
+/// once. At most `most`.
+fn wanted_groups(p: &RopePlan, cuda: &Cuda, most: i64) -> i64 {
+    ceil_div(8 * i64::from(cuda.limits().sm_count), p.tokens).clamp(1, most.max(1))
+}
+
+fn count_heads(part: Option<RopePart>) -> i64 {
+    part.map_or(0, |part| part.x.dim(1))
+}
+
+fn launch_heads(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
+    let lanes = (p.widest() / 8).max(1).unsigned_abs().next_power_of_two() as i64;
+    let heads: i64 = p.parts().map(count_heads).iter().sum();
+    let per_pass = THREADS / lanes;
+    let passes = ceil_div(heads, per_pass);
+    let chunk = ceil_div(passes, wanted_groups(p, cuda, passes)) * per_pass;
+    launch(p, cuda, kernel, [ceil_div(heads, chunk), chunk, lanes])
+}
+
+/// `per_item`: elements of one access; `pairs`: pairs of one work item.
+fn launch_items(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel, per_item: i64, pairs: i64) -> Result<()> {
+    let per_head = p.rotary_dim / 2 / pairs + (p.head_dim - p.rotary_dim) / per_item;
+    let v_items = p.v.map_or(0, |v| v.x.dim(2) / per_item);
+    let items = (count_heads(p.q) + count_heads(p.k)) * per_head + count_heads(p.v) * v_items;
+    let chunk = ceil_div(items, wanted_groups(p, cuda, ceil_div(items, THREADS)));
+    let normed = p.parts().into_iter().flatten().any(|part| part.norm.is_some());
+    let chunk = match normed && per_head > 0 {
+        // Whole heads: their norms are computed before any of their items.
+        true => (chunk / per_head).clamp(1, RopePlan::MAX_SCALES) * per_head,
+        false => ceil_div(chunk, THREADS) * THREADS,
+    };
+    launch(p, cuda, kernel, [ceil_div(items, chunk), chunk, 0])
+}
+
+fn launch(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel, [groups, chunk, lanes]: [i64; 3]) -> Result<()> {
     // Frequencies in turns per position are a geometric series: pair 16 a + b has coarse[a] * fine[b].
     let ratio = |i: usize| p.frequency(i) / p.freq_scale;
     let args = RopeArgs {
@@ -484,24 +586,27 @@ fn launch(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel, per_item: i64, pai
         cache_slots: p.cache_slots(),
         groups: groups as i32,
         chunk: chunk as i32,
+        lanes: lanes as i32,
         rotary_dim: p.rotary_dim as i32,
-        head_dim: p.head_dim as i32,
-        v_dim: v_dim as i32,
+        epsilon: p.norm_epsilon,
         magnitude: p.magnitude,
     };
     cuda.launch(kernel, Grid::new([p.tokens * groups, 1, 1], THREADS as u32)?, &args)
 }
 
-/// Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch.
+/// Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch. With `q_norm`
+/// or `k_norm` each head has an RMS norm first (Qwen3, Gemma 3), in the same launch.
 ///
-/// `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`; each pair (u, v) of a
-/// head becomes `(u cos - v sin, v cos + u sin) * magnitude`. Pairs: see `REFLEX_ROPE_*`. Elements of a head from
-/// `rotary_dim` on pass through. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
+/// `h[i] = x[i] / sqrt(mean(x^2) + norm_epsilon) * norm[i]` over each head of q or k that has a norm, else `h = x`. Then
+/// `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`; each pair (u, v) of h
+/// becomes `(u cos - v sin, v cos + u sin) * magnitude`. Pairs: see `REFLEX_ROPE_*`. Elements of h from `rotary_dim` on
+/// are not rotated. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
 /// `positions[t]` without `slots`; a slot outside the cache is skipped. Of two tokens with one slot either may remain.
 ///
 /// Shapes and types: see `reflex_rope_params`; at least one of `q`, `k` and `v`; every operand may have its own type.
 /// Operands may be views into one merged QKV buffer. The angle is reduced exactly: its error does not grow with the
-/// position up to a million. Cosine, sine and rotation are f32; the cache gets the f32 value, rounded once.
+/// position up to a million. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get
+/// the f32 value, rounded once. A NaN in a head with a norm makes that head NaN.
 ///
 /// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
 /// place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on

@@ -57,7 +57,7 @@ fn assertions() -> String {
         reflex_quantize_params { struct_size, reserved, x, y }
         reflex_rope_params {
             struct_size, mode, theta_base, freq_scale, magnitude, rotary_dim, q, k, v, q_out, k_out, positions,
-            freq_factors, k_cache, v_cache, slots,
+            freq_factors, k_cache, v_cache, slots, q_norm, k_norm, norm_epsilon, reserved,
         }
         reflex_sample_params {
             struct_size, temperature, top_k, top_p, min_p, reserved, seed, logits, steps, ids, counters, workspace,

@@ -88,6 +88,109 @@ fn equals_the_formula() {
     }
 }
 
+/// RMS norm of a head by the formula in f64, rounded to f32 as the oracle takes it.
+fn normed(x: &[f32], weight: &[f32], epsilon: f64) -> Vec<f32> {
+    let mean = x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / x.len() as f64;
+    let scale = 1.0 / (mean + epsilon).sqrt();
+    x.iter()
+        .zip(weight)
+        .map(|(&v, &w)| (f64::from(v) * scale * f64::from(w)) as f32)
+        .collect()
+}
+
+#[test]
+fn norms_each_head_of_q_and_k_before_it_rotates() {
+    let env = Env::cpu();
+    let (tokens, q_heads, kv_heads, dim, slots) = (3usize, 4usize, 2usize, 32usize, 6usize);
+    let positions = [5, 77, 4096];
+    let slot_of = [4, 0, 2];
+    for (mode, rotary_dim, norms, epsilon) in [
+        (REFLEX_ROPE_NEOX, 0, [true, true], 0.0),
+        (REFLEX_ROPE_NEOX, 12, [true, true], 1e-3),
+        (REFLEX_ROPE_INTERLEAVED, 0, [true, false], 1e-5),
+        (REFLEX_ROPE_INTERLEAVED, 8, [false, true], 0.5),
+    ] {
+        let mut random = Random::new(rotary_dim.into());
+        let q = random.normals(tokens * q_heads * dim);
+        let k = random.normals(tokens * kv_heads * dim);
+        let v = random.normals(tokens * kv_heads * dim);
+        let weights = [random.normals(dim), random.normals(dim)];
+        let p = reflex_rope_params {
+            mode,
+            rotary_dim,
+            norm_epsilon: epsilon,
+            ..base()
+        };
+        let outputs = run_once(&env, |io| {
+            let shape = |n: usize, heads: usize| [n as i64, heads as i64, dim as i64];
+            let spec = |n, heads| Spec::new(F32, &shape(n, heads));
+            let mut p = reflex_rope_params {
+                q: io.in_out(spec(tokens, q_heads), &q),
+                k: io.input(spec(tokens, kv_heads), &k),
+                k_out: io.output(spec(tokens, kv_heads)),
+                v: io.input(spec(tokens, kv_heads), &v),
+                positions: io.ints(&positions),
+                slots: io.ints(&slot_of),
+                k_cache: io.in_out(spec(slots, kv_heads), &vec![7.0; slots * kv_heads * dim]),
+                v_cache: io.in_out(spec(slots, kv_heads), &vec![7.0; slots * kv_heads * dim]),
+                ..p
+            };
+            let weight = |i: usize| io.input(Spec::new(F32, &[dim as i64]), &weights[i]);
+            if norms[0] {
+                p.q_norm = weight(0);
+            }
+            if norms[1] {
+                p.k_norm = weight(1);
+            }
+            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+        });
+        let epsilon = if epsilon == 0.0 { 1e-6 } else { f64::from(epsilon) };
+        let expected = |x: &[f32], which: usize, token: usize| {
+            let h = match norms[which] {
+                true => normed(x, &weights[which], epsilon),
+                false => x.to_vec(),
+            };
+            oracle(&p, &h, positions[token], None)
+        };
+        let row = |values: &[f32], row: usize| values[row * dim..][..dim].to_vec();
+        for token in 0..tokens {
+            for head in 0..q_heads {
+                let want = expected(&row(&q, token * q_heads + head), 0, token);
+                let got = row(&outputs[0], token * q_heads + head);
+                got.iter().zip(want).for_each(|(&got, want)| close(got, want));
+            }
+            for head in 0..kv_heads {
+                let from = token * kv_heads + head;
+                let slot = slot_of[token] as usize * kv_heads + head;
+                let want = expected(&row(&k, from), 1, token);
+                for got in [row(&outputs[1], from), row(&outputs[2], slot)] {
+                    got.iter().zip(&want).for_each(|(&got, &want)| close(got, want));
+                }
+                assert_eq!(row(&outputs[3], slot), row(&v, from), "v has no norm");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_caller_that_knows_no_norm_is_served() {
+    let env = Env::cpu();
+    let x = Random::new(9).normals(16);
+    let outputs = run_once(&env, |io| {
+        let p = reflex_rope_params {
+            // As the struct was before the norms were appended, with what lies behind it.
+            struct_size: std::mem::offset_of!(reflex_rope_params, q_norm) as u32,
+            q: io.in_out(Spec::new(F32, &[1, 1, 16]), &x),
+            positions: io.ints(&[3]),
+            norm_epsilon: f32::NAN,
+            ..base()
+        };
+        Box::new(move |context, stream| reflex_rope(context, &p, stream))
+    });
+    let want = oracle(&base(), &x, 3, None);
+    outputs[0].iter().zip(want).for_each(|(&got, want)| close(got, want));
+}
+
 #[test]
 fn appends_to_the_cache_and_skips_foreign_slots() {
     let env = Env::cpu();
@@ -279,6 +382,30 @@ fn bad_input_is_refused() {
         }),
         ("v_cache.data", |p, _| p.v_cache = p.k_cache),
         ("q.stride[0]", |p, _| p.q.stride = [0, 32, 4, 0]),
+        ("q_norm.shape", |p, io| p.q_norm = io.output(Spec::new(F32, &[4]))),
+        ("q_norm.dtype", |p, io| {
+            p.q_norm = io.output(Spec::new(REFLEX_DTYPE_I32, &[8]))
+        }),
+        ("q_norm", |p, io| {
+            p.q_norm = io.output(Spec::new(F32, &[8]));
+            p.q = reflex_tensor::default();
+        }),
+        ("k_norm.shape", |p, io| p.k_norm = io.output(Spec::new(F32, &[1, 8]))),
+        ("k_norm", |p, io| {
+            p.k_norm = io.output(Spec::new(F32, &[8]));
+            p.k = reflex_tensor::default();
+            p.k_cache = reflex_tensor::default();
+        }),
+        // The first head of q, which is rotated in place.
+        ("q.data", |p, _| {
+            p.k_norm = p.q;
+            p.k_norm.rank = 1;
+            p.k_norm.shape = [8, 0, 0, 0];
+            p.k_norm.stride = [0; 4];
+        }),
+        ("norm_epsilon", |p, _| p.norm_epsilon = -1e-6),
+        ("norm_epsilon", |p, _| p.norm_epsilon = f32::NAN),
+        ("reserved", |p, _| p.reserved = 1),
     ];
     trait Overlap {
         fn overlap(self) -> reflex_tensor;

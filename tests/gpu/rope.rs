@@ -14,6 +14,14 @@ fn tolerance(y: reflex_dtype) -> Tolerance {
     }
 }
 
+/// With a norm the inputs of the rotation are products of two normal numbers, up to 16, and have its error, 5e-7 of them.
+fn normed_tolerance(y: reflex_dtype) -> Tolerance {
+    Tolerance {
+        absolute: 2e-5,
+        ..tolerance(y)
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Case {
     mode: reflex_rope_mode,
@@ -29,6 +37,8 @@ struct Case {
     gap: i64,
     offset: usize,
     scaled: bool,
+    /// Types of the norms of q and k.
+    norms: [Option<reflex_dtype>; 2],
 }
 
 impl Case {
@@ -79,6 +89,14 @@ impl Case {
             p.magnitude = 1.1;
             p.k_out = io.output(spec(F32, self.tokens, kv_heads, self.dim));
         }
+        let mut norm = |dtype: Option<reflex_dtype>| {
+            let weights = random.normals(self.dim as usize);
+            dtype.map_or(reflex_tensor::default(), |dtype| {
+                io.input(Spec::new(dtype, &[self.dim]).offset(self.offset), &weights)
+            })
+        };
+        p.q_norm = norm(self.norms[0]);
+        p.k_norm = norm(self.norms[1]);
         Box::new(move |context, stream| reflex_rope(context, &p, stream))
     }
 }
@@ -97,15 +115,18 @@ pub fn tests(suite: &mut Suite) {
         gap: 0,
         offset: 0,
         scaled: false,
+        norms: [None; 2],
     };
     for (mode, name) in [(REFLEX_ROPE_NEOX, "neox"), (REFLEX_ROPE_INTERLEAVED, "interleaved")] {
         let base = Case { mode, ..base };
         let mut add = |what: String, case: Case| {
             let worst = if case.x == BF16 { BF16 } else { case.cache };
             let worst = if case.x == F16 { F16 } else { worst };
-            suite.parity(format!("rope::{name}_{what}"), tolerance(worst), move |io| {
-                case.launch(io)
-            });
+            let tolerance = match case.norms {
+                [None, None] => tolerance(worst),
+                _ => normed_tolerance(worst),
+            };
+            suite.parity(format!("rope::{name}_{what}"), tolerance, move |io| case.launch(io));
         };
         for (dim, rotary, v_dim) in [
             (2, 0, 1),
@@ -158,6 +179,65 @@ pub fn tests(suite: &mut Suite) {
         for (x, cache) in [(F32, F16), (F16, F16), (F16, F32), (BF16, F16), (BF16, F32)] {
             add(format!("types_{}_{}", x.0, cache.0), Case { x, cache, ..base });
         }
+        // Heads of one warp and of part of one, of several loads, of no whole load.
+        for (dim, rotary, v_dim) in [
+            (6, 4, 5),
+            (16, 0, 24),
+            (64, 32, 128),
+            (80, 32, 80),
+            (100, 50, 100),
+            (128, 0, 128),
+            (256, 64, 256),
+            (512, 0, 512),
+            (1032, 1024, 8),
+        ] {
+            for norms in [[Some(F32), Some(F32)], [Some(F32), None], [None, Some(F32)]] {
+                let case = Case {
+                    dim,
+                    rotary,
+                    v_dim,
+                    norms,
+                    position: 1000,
+                    scaled: norms[0].is_none(),
+                    ..base
+                };
+                let which = norms.map(|norm| if norm.is_some() { "norm" } else { "plain" });
+                add(format!("{}_q_{}_k_dim_{dim}_rotary_{rotary}", which[0], which[1]), case);
+            }
+        }
+        for tokens in [1, 2, 17, 1500] {
+            for (heads, dim, offset) in [([32, 8], 128, 0), ([5, 1], 256, 0), ([32, 8], 64, 1)] {
+                let case = Case {
+                    tokens,
+                    heads,
+                    x: F16,
+                    cache: F16,
+                    dim,
+                    v_dim: dim,
+                    offset,
+                    norms: [Some(F32); 2],
+                    ..base
+                };
+                add(format!("norms_tokens_{tokens}_dim_{dim}_offset_{offset}"), case);
+            }
+        }
+        for (x, weight) in [(F32, F16), (F16, BF16), (BF16, BF16), (BF16, F32)] {
+            let case = Case {
+                x,
+                norms: [Some(weight); 2],
+                ..base
+            };
+            add(format!("norm_types_{}_{}", x.0, weight.0), case);
+        }
+        for (gap, offset) in [(1, 0), (8, 0), (0, 1), (3, 2), (4, 4)] {
+            let case = Case {
+                gap,
+                offset,
+                norms: [Some(F32); 2],
+                ..base
+            };
+            add(format!("norms_gap_{gap}_offset_{offset}"), case);
+        }
         for (gap, offset) in [(1, 0), (8, 0), (0, 1), (3, 2), (4, 4)] {
             let case = Case {
                 gap,
@@ -186,7 +266,7 @@ pub fn tests(suite: &mut Suite) {
     for mode in [REFLEX_ROPE_NEOX, REFLEX_ROPE_INTERLEAVED] {
         suite.parity(
             format!("rope::merged_buffer_in_place_{}", mode.0),
-            tolerance(F16),
+            normed_tolerance(F16),
             move |io| {
                 let (tokens, q_heads, kv_heads, dim) = (5i64, 6i64, 2i64, 64i64);
                 let heads = q_heads + 2 * kv_heads;
@@ -213,6 +293,9 @@ pub fn tests(suite: &mut Suite) {
                     positions: io.ints(&[2, 3, 4, 5, 6]),
                     k_cache: cache(3),
                     v_cache: cache(4),
+                    // Rotated in place, though summed first.
+                    q_norm: io.input(Spec::new(F32, &[dim]), &Random::new(6).normals(dim as usize)),
+                    k_norm: io.input(Spec::new(F32, &[dim]), &Random::new(7).normals(dim as usize)),
                     ..Default::default()
                 };
                 Box::new(move |context, stream| reflex_rope(context, &p, stream))

@@ -177,6 +177,73 @@ pub fn tests(suite: &mut Suite) {
         ok(reflex_stream_destroy(env.context, other));
     });
 
+    suite.test("runtime::each_launch_sees_what_the_one_before_wrote", |_| {
+        // Launches that may start early: wide ones that last, then narrow ones that are soon through, over and over, in
+        // place, so that a launch that did not wait for the one before it would lose a sum.
+        let env = Env::cuda().expect("a GPU");
+        const ROWS: i64 = 1 << 12;
+        const N: i64 = 1 << 11;
+        const ROUNDS: usize = 64;
+        let elements = (ROWS * N) as usize;
+        let data = env.malloc(elements * 4);
+        let tensor = |data, rows| reflex_tensor {
+            data,
+            dtype: REFLEX_DTYPE_F32,
+            rank: 2,
+            shape: [rows, N, 0, 0],
+            stride: [0; 4],
+        };
+        let add = |a, b, y| reflex_add_params {
+            struct_size: size_of::<reflex_add_params>() as u32,
+            a,
+            b,
+            y,
+            ..Default::default()
+        };
+        // The last row is the sum of every row's growth: it is read by the wide launch and written by the narrow one.
+        let all = tensor(data, ROWS);
+        let first = tensor(data, 1);
+        let last = tensor(data.wrapping_byte_add((elements - N as usize) * 4), 1);
+        let ones = env.malloc(N as usize * 4);
+        env.upload(ones, &encode(REFLEX_DTYPE_F32, &vec![1.0; N as usize]));
+        let one = reflex_tensor {
+            rank: 1,
+            shape: [N, 0, 0, 0],
+            ..tensor(ones, 1)
+        };
+        let (wide, narrow) = (add(all, one, all), add(last, first, last));
+        let run = || {
+            ok(reflex_memset(env.context, data, 0, elements * 4, env.stream));
+            for _ in 0..ROUNDS {
+                ok(reflex_add(env.context, &wide, env.stream));
+                ok(reflex_add(env.context, &narrow, env.stream));
+            }
+        };
+        // last = last + 1, then last + first, where first is the number of rounds.
+        let want = (1..=ROUNDS).fold(0.0, |last, round| last + 1.0 + round as f32);
+        let check = || {
+            let mut bytes = vec![0; elements * 4];
+            env.download(data, &mut bytes);
+            let values = decode(REFLEX_DTYPE_F32, &bytes);
+            let (rows, last) = values.split_at(elements - N as usize);
+            assert!(rows.iter().all(|&v| v == ROUNDS as f32), "{:?}", &rows[..4]);
+            assert!(last.iter().all(|&v| v == want), "{:?}, expected {want}", &last[..4]);
+        };
+        run();
+        check();
+        let mut graph = null_mut();
+        ok(reflex_graph_capture_begin(env.context, env.stream));
+        run();
+        ok(reflex_graph_capture_end(env.context, env.stream, &mut graph));
+        for _ in 0..2 {
+            ok(reflex_graph_launch(env.context, graph, env.stream));
+            check();
+        }
+        reflex_graph_destroy(graph);
+        ok(reflex_device_free(env.context, data));
+        ok(reflex_device_free(env.context, ones));
+    });
+
     suite.test("runtime::registered_host_memory_is_read_in_place", |env| {
         // As an engine maps a model: whole pages that the process owns.
         let bytes = 4 << 20;
