@@ -10,8 +10,10 @@ pub(crate) mod element;
 pub(crate) mod embedding;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod packed;
 pub(crate) mod rope;
 pub(crate) mod sample;
+pub(crate) mod weights_pack;
 
 mod backend;
 

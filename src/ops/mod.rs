@@ -9,9 +9,11 @@ pub(crate) mod embedding;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 mod op;
+pub(crate) mod panels;
 pub(crate) mod rope;
 mod rows;
 pub(crate) mod sample;
+pub(crate) mod weights_pack;
 
 pub use activation::*;
 pub use add::*;
@@ -23,3 +25,4 @@ pub use matmul::*;
 pub use norm::*;
 pub use rope::*;
 pub use sample::*;
+pub use weights_pack::*;
