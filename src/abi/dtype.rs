@@ -1,8 +1,8 @@
 use std::ffi::{CStr, c_char};
 
 /// Element type of a tensor. Plain types are 1..255; GGUF block formats are 0x100 + their ggml type number.
-/// A block format counts elements in `shape`; its blocks are contiguous along the last dimension. `REFLEX_DTYPE_Q8_1`
-/// alone has a row layout of its own.
+/// A block format counts elements in `shape`; its blocks are contiguous along the last dimension. A block format with
+/// `REFLEX_DTYPE_PACKED` or-ed to it is packed; `REFLEX_DTYPE_Q8_1` has a row layout of its own.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct reflex_dtype(pub u32);
@@ -52,6 +52,9 @@ pub const REFLEX_DTYPE_IQ4_NL: reflex_dtype = reflex_dtype(0x114);
 pub const REFLEX_DTYPE_IQ4_XS: reflex_dtype = reflex_dtype(0x117);
 /// GGUF MXFP4, the OCP Microscaling format: 32 elements in 17 bytes.
 pub const REFLEX_DTYPE_MXFP4: reflex_dtype = reflex_dtype(0x127);
+/// Or-ed to a block format: packed by `reflex_weights_pack`. Such a tensor is `[n, k]`, dense, its data 16-byte aligned; its
+/// size is that of the native one.
+pub const REFLEX_DTYPE_PACKED: reflex_dtype = reflex_dtype(0x1000);
 
 /// The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.
 #[unsafe(no_mangle)]
@@ -62,22 +65,26 @@ pub extern "C" fn reflex_dtype_from_ggml(ggml_type: u32) -> reflex_dtype {
         .map_or(REFLEX_DTYPE_NONE, Dtype::abi)
 }
 
-/// The type's name, `"Q4_K"` for example; `"unknown"` for a number that is none. Never null.
+/// The type's name, `"Q4_K"` or `"Q4_K_PACKED"` for example; `"unknown"` for a number that is none. Never null.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_dtype_name(dtype: reflex_dtype) -> *const c_char {
-    Dtype::from_abi(dtype).map_or(c"unknown", Dtype::c_name).as_ptr()
+    let name = Dtype::from_abi(dtype).map(Dtype::c_name);
+    let packed = || Dtype::from_packed_abi(dtype).and_then(Dtype::packed_c_name);
+    name.or_else(packed).unwrap_or(c"unknown").as_ptr()
 }
 
-/// Elements in one block: 1 for plain types, 32 or 256 for block formats, 0 for a number that is no type.
+/// Elements in one block: 1 for plain types, 32 or 256 for block formats, packed or not, 0 for a number that is no type.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_dtype_block_elements(dtype: reflex_dtype) -> u32 {
-    Dtype::from_abi(dtype).map_or(0, |d| d.block_elements() as u32)
+    let native = Dtype::from_abi(dtype).or_else(|| Dtype::from_packed_abi(dtype));
+    native.map_or(0, |d| d.block_elements() as u32)
 }
 
 /// Bytes of one block (of one element, for plain types), 0 for a number that is no type.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_dtype_block_bytes(dtype: reflex_dtype) -> u32 {
-    Dtype::from_abi(dtype).map_or(0, |d| d.block_bytes() as u32)
+    let native = Dtype::from_abi(dtype).or_else(|| Dtype::from_packed_abi(dtype));
+    native.map_or(0, |d| d.block_bytes() as u32)
 }
 
 /// The element types inside the library, where `match` must be exhaustive.
@@ -149,6 +156,9 @@ impl Dtype {
         Dtype::MXFP4,
     ];
 
+    /// Weights that can be packed: those after the plain types.
+    pub const BLOCKS: &'static [Dtype] = Dtype::WEIGHTS.split_at(Dtype::FLOATS.len()).1;
+
     /// Number in the ABI, name, ggml type number, elements and bytes of a block.
     const fn row(self) -> (reflex_dtype, &'static CStr, Option<u32>, usize, usize) {
         match self {
@@ -177,6 +187,12 @@ impl Dtype {
         Dtype::ALL.into_iter().find(|d| d.abi() == dtype)
     }
 
+    /// The block format that `REFLEX_DTYPE_PACKED` is or-ed to.
+    pub fn from_packed_abi(dtype: reflex_dtype) -> Option<Dtype> {
+        let native = Dtype::from_abi(reflex_dtype(dtype.0 ^ REFLEX_DTYPE_PACKED.0));
+        native.filter(|d| d.is_block())
+    }
+
     pub const fn abi(self) -> reflex_dtype {
         self.row().0
     }
@@ -187,6 +203,26 @@ impl Dtype {
 
     pub fn name(self) -> &'static str {
         self.c_name().to_str().unwrap_or("?")
+    }
+
+    /// Name of the packed type of a block format.
+    pub const fn packed_c_name(self) -> Option<&'static CStr> {
+        Some(match self {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 => return None,
+            Dtype::Q4_0 => c"Q4_0_PACKED",
+            Dtype::Q4_1 => c"Q4_1_PACKED",
+            Dtype::Q5_0 => c"Q5_0_PACKED",
+            Dtype::Q5_1 => c"Q5_1_PACKED",
+            Dtype::Q8_0 => c"Q8_0_PACKED",
+            Dtype::Q2_K => c"Q2_K_PACKED",
+            Dtype::Q3_K => c"Q3_K_PACKED",
+            Dtype::Q4_K => c"Q4_K_PACKED",
+            Dtype::Q5_K => c"Q5_K_PACKED",
+            Dtype::Q6_K => c"Q6_K_PACKED",
+            Dtype::IQ4_NL => c"IQ4_NL_PACKED",
+            Dtype::IQ4_XS => c"IQ4_XS_PACKED",
+            Dtype::MXFP4 => c"MXFP4_PACKED",
+        })
     }
 
     pub const fn ggml(self) -> Option<u32> {

@@ -1,6 +1,6 @@
 //! A checked operand: what `reflex_tensor` becomes once everything about it was validated.
 
-use super::dtype::Dtype;
+use super::dtype::{Dtype, REFLEX_DTYPE_PACKED};
 use super::error::{Error, Result};
 use super::status::*;
 use super::tensor::reflex_tensor;
@@ -12,10 +12,15 @@ pub(crate) struct View {
     field: &'static str,
     pub data: *mut u8,
     pub dtype: Dtype,
+    /// In the layout of docs/packed-weights.md: `row` is a row's address only in the rows after the last panel.
+    pub packed: bool,
     rank: usize,
     shape: [i64; 4],
     stride: [i64; 4],
 }
+
+/// What a packed tensor's data is a multiple of.
+const PACKED_ALIGNMENT: usize = 16;
 
 // SAFETY: a view is an address and numbers; what may be done with the memory is the caller's contract.
 unsafe impl Send for View {}
@@ -24,16 +29,30 @@ unsafe impl Sync for View {}
 impl View {
     /// An operand that must be there.
     pub fn required(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
-        View::optional(op, field, tensor)?
+        View::weight(op, field, tensor)?.expect_native()
+    }
+
+    /// A weight matrix that must be there and may be packed.
+    pub fn weight(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
+        View::parse(op, field, tensor)?
             .ok_or_else(|| Error::invalid(format!("{op}: {field}.data is NULL, expected a pointer")))
     }
 
     /// An operand that may be absent (`data == NULL`). A tensor of zero elements keeps its non-null pointer.
     pub fn optional(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<Option<View>> {
+        View::parse(op, field, tensor)?.map(View::expect_native).transpose()
+    }
+
+    fn parse(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<Option<View>> {
         if tensor.data.is_null() {
             return Ok(None);
         }
-        let dtype = Dtype::from_abi(tensor.dtype).ok_or_else(|| {
+        let packed = tensor.dtype.0 & REFLEX_DTYPE_PACKED.0 != 0;
+        let dtype = match packed {
+            true => Dtype::from_packed_abi(tensor.dtype),
+            false => Dtype::from_abi(tensor.dtype),
+        };
+        let dtype = dtype.ok_or_else(|| {
             Error::invalid(format!(
                 "{op}: {field}.dtype is {}, which is no REFLEX_DTYPE",
                 tensor.dtype.0
@@ -48,6 +67,7 @@ impl View {
             field,
             data: tensor.data.cast(),
             dtype,
+            packed,
             rank,
             shape: [1; 4],
             stride: [0; 4],
@@ -68,7 +88,52 @@ impl View {
                 format!("{op}: {field}.data is {:p}, expected a multiple of {align}", view.data),
             ));
         }
+        if packed {
+            view = view.expect_packable()?.expect_aligned(PACKED_ALIGNMENT)?;
+        }
         Ok(Some(view))
+    }
+
+    /// The shape and strides of a packed matrix: two dimensions, dense.
+    fn expect_packable(self) -> Result<View> {
+        let view = self.expect_rank(2..=2)?;
+        if view.is_contiguous() {
+            return Ok(view);
+        }
+        Err(view.invalid(format!(
+            "stride[0] is {}, expected {} (a packed tensor is dense)",
+            view.stride[0],
+            view.shape[1] / view.dtype.block_elements() as i64 * view.dtype.block_bytes() as i64
+        )))
+    }
+
+    /// Not packed: what every operand is but the weights of the few ops that read packed ones.
+    pub fn expect_native(self) -> Result<View> {
+        if !self.packed {
+            return Ok(self);
+        }
+        Err(self.invalid(format!(
+            "dtype is {}, which is packed, expected a type that is not (reflex_weights_unpack)",
+            self.dtype_name()
+        )))
+    }
+
+    pub fn expect_packed(self) -> Result<View> {
+        if self.packed {
+            return Ok(self);
+        }
+        Err(self.invalid(format!(
+            "dtype is {}, expected a block format with REFLEX_DTYPE_PACKED",
+            self.dtype_name()
+        )))
+    }
+
+    /// The type's name as `reflex_dtype_name` gives it.
+    pub fn dtype_name(&self) -> &'static str {
+        match self.dtype.packed_c_name() {
+            Some(name) if self.packed => name.to_str().unwrap_or("?"),
+            _ => self.dtype.name(),
+        }
     }
 
     fn invalid(&self, what: String) -> Error {
@@ -342,11 +407,18 @@ impl View {
         (start, end)
     }
 
+    /// The memory between the first and the last byte of one view meets that of the other.
+    pub fn overlaps(&self, other: &View) -> bool {
+        let ((a, b), (c, d)) = (self.extent(), other.extent());
+        a < d && c < b
+    }
+
     /// An output may be exactly its input (in place) or apart from it. Strided views may interleave,
     /// as in a merged QKV buffer, so only dense views are judged.
     pub fn expect_in_place_or_apart(self, other: &View) -> Result<View> {
         let same = self.data == other.data
             && self.dtype == other.dtype
+            && self.packed == other.packed
             && self.shape == other.shape
             && (0..4).all(|i| self.shape[i] <= 1 || self.stride[i] == other.stride[i]);
         if same {
@@ -357,8 +429,7 @@ impl View {
 
     /// An output that must not share memory with an input.
     pub fn expect_apart(self, other: &View) -> Result<View> {
-        let ((a, b), (c, d)) = (self.extent(), other.extent());
-        if a < d && c < b && self.is_contiguous() && other.is_contiguous() {
+        if self.overlaps(other) && self.is_contiguous() && other.is_contiguous() {
             return Err(self.invalid(format!(
                 "data {:p} overlaps {} at {:p}, expected memory of its own",
                 self.data, other.field, other.data

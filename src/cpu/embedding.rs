@@ -3,6 +3,7 @@
 use super::backend::CpuBackend;
 use super::blocks::dequantize;
 use super::element::store;
+use super::packed::native_row;
 use crate::ops::embedding::EmbeddingPlan;
 
 pub(crate) fn embedding(p: &EmbeddingPlan, cpu: &CpuBackend) {
@@ -14,7 +15,8 @@ pub(crate) fn embedding(p: &EmbeddingPlan, cpu: &CpuBackend) {
         unsafe {
             let id = i64::from(p.ids.row(&[token as i64]).cast::<i32>().read());
             if (0..vocab).contains(&id) {
-                dequantize(p.table.row(&[id]), p.table.dtype, 0, &mut row);
+                let from = native_row(&p.table, id as usize, &mut Vec::new());
+                dequantize(from, p.table.dtype, 0, &mut row);
             }
             let to = p.y.row(&[token as i64]);
             for (i, &value) in row.iter().enumerate() {

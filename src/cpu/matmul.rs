@@ -3,6 +3,7 @@
 use super::backend::CpuBackend;
 use super::blocks::dequantize;
 use super::element::{load, load_row, store};
+use super::packed::native_row;
 use crate::ops::matmul::MatmulPlan;
 
 /// Outputs that share one reading of a row of x.
@@ -26,12 +27,17 @@ pub(crate) fn matmul(p: &MatmulPlan, cpu: &CpuBackend) {
         let outputs = OUTPUTS.min(n - first_output);
         let mut weights: Weights = [[0.0; STRETCH]; OUTPUTS];
         let mut sums = vec![[0.0f64; OUTPUTS]; rows];
+        let mut unpacked: [Vec<u8>; OUTPUTS] = Default::default();
+        let mut weight_rows = [std::ptr::null(); OUTPUTS];
+        for (o, scratch) in unpacked[..outputs].iter_mut().enumerate() {
+            // SAFETY: as above.
+            weight_rows[o] = unsafe { native_row(&p.weight, first_output + o, scratch) };
+        }
         for first in (0..k).step_by(STRETCH) {
             let length = STRETCH.min(k - first);
             for (o, weights) in weights[..outputs].iter_mut().enumerate() {
-                let row = p.weight.row(&[(first_output + o) as i64]);
                 // SAFETY: as above.
-                unsafe { dequantize(row, p.weight.dtype, first, &mut weights[..length]) };
+                unsafe { dequantize(weight_rows[o], p.weight.dtype, first, &mut weights[..length]) };
             }
             for (row, sums) in sums.iter_mut().enumerate() {
                 add_products(&x[row * k + first..][..length], &weights, sums);

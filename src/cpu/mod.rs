@@ -10,10 +10,12 @@ pub(crate) mod element;
 pub(crate) mod embedding;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod packed;
 pub(crate) mod q8_1;
 pub(crate) mod quantize;
 pub(crate) mod rope;
 pub(crate) mod sample;
+pub(crate) mod weights_pack;
 
 mod backend;
 

@@ -11,7 +11,7 @@ pub struct reflex_embedding_params {
     pub struct_size: u32,
     /// Multiplies every element; 0 selects 1. Finite.
     pub scale: f32,
-    /// `[vocab, dim]`, any weight type; for alignment of block formats see `reflex_embedding`.
+    /// `[vocab, dim]`, any weight type, packed or not; for alignment of block formats see `reflex_embedding`.
     pub table: reflex_tensor,
     /// `[tokens]`, I32, read on the device. An id outside the table gives a row of NaN.
     pub ids: reflex_tensor,
@@ -54,7 +54,7 @@ impl Op for Embedding {
                 p.scale
             )));
         }
-        let table = View::required(op, "table", &p.table)?
+        let table = View::weight(op, "table", &p.table)?
             .expect_dtype(Dtype::WEIGHTS)?
             .expect_rank(2..=2)?
             .expect_dense_rows()?

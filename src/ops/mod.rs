@@ -9,10 +9,12 @@ pub(crate) mod embedding;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 mod op;
+pub(crate) mod panels;
 pub(crate) mod quantize;
 pub(crate) mod rope;
 mod rows;
 pub(crate) mod sample;
+pub(crate) mod weights_pack;
 
 pub use activation::*;
 pub use add::*;
@@ -25,3 +27,4 @@ pub use norm::*;
 pub use quantize::*;
 pub use rope::*;
 pub use sample::*;
+pub use weights_pack::*;

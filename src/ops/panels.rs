@@ -1,0 +1,64 @@
+//! Weights in panels of rows, as the packed layout has them: docs/packed-weights.md.
+
+use crate::abi::{Dtype, View};
+
+/// Sizes of a `[n, k]` matrix of a block format.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Panels {
+    dtype: Dtype,
+    n: i64,
+    k: i64,
+}
+
+impl Panels {
+    /// Rows of a panel and of a tile.
+    pub const ROWS: i64 = 16;
+    /// Elements of a row in a tile.
+    pub const TILE: i64 = 256;
+
+    pub fn of(weight: &View) -> Panels {
+        Panels {
+            dtype: weight.dtype,
+            n: weight.dim(0),
+            k: weight.dim(1),
+        }
+    }
+
+    /// Whole panels; the rows that are left stay native.
+    pub fn count(&self) -> i64 {
+        self.n / Self::ROWS
+    }
+
+    pub fn rows_left(&self) -> i64 {
+        self.n % Self::ROWS
+    }
+
+    /// Of one row.
+    pub fn row_bytes(&self) -> i64 {
+        self.elements_bytes(self.k)
+    }
+
+    /// Of one panel.
+    pub fn bytes(&self) -> i64 {
+        Self::ROWS * self.row_bytes()
+    }
+
+    /// Tiles of one panel; the blocks that are left of each row stay native.
+    pub fn tiles(&self) -> i64 {
+        self.k / Self::TILE
+    }
+
+    /// Of one row in one tile.
+    pub fn run_bytes(&self) -> i64 {
+        self.elements_bytes(Self::TILE)
+    }
+
+    /// Of one row after its last tile.
+    pub fn tail_bytes(&self) -> i64 {
+        self.row_bytes() - self.tiles() * self.run_bytes()
+    }
+
+    fn elements_bytes(&self, elements: i64) -> i64 {
+        elements / self.dtype.block_elements() as i64 * self.dtype.block_bytes() as i64
+    }
+}

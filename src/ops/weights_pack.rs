@@ -1,0 +1,573 @@
+use super::op::{self, ANY_SM, Op, Variant, Workspace};
+use super::panels::Panels;
+use crate::abi::{
+    Dtype, Error, Params, Result, View, guard, out_pointer, reflex_context, reflex_dtype, reflex_status, reflex_stream,
+    reflex_tensor,
+};
+use crate::cpu::{self, CpuBackend};
+use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use std::ffi::{c_char, c_void};
+
+/// Operands of `reflex_weights_pack`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct reflex_weights_pack_params {
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// `[n, k]`, a block format; row strides are free.
+    pub source: reflex_tensor,
+    /// `[n, k]`, the format of `source` with `REFLEX_DTYPE_PACKED`; dense, data 16-byte aligned. In place: the data of
+    /// `source`, when that is dense.
+    pub destination: reflex_tensor,
+    /// Scratch of `reflex_weights_pack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    pub workspace: *mut c_void,
+    pub workspace_size: usize,
+}
+
+impl Default for reflex_weights_pack_params {
+    fn default() -> Self {
+        // SAFETY: plain data, valid when zero.
+        unsafe { std::mem::zeroed() }
+    }
+}
+
+// SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
+unsafe impl Params for reflex_weights_pack_params {
+    const NAME: &'static str = "reflex_weights_pack_params";
+    const MIN_SIZE: usize = 184;
+}
+
+/// Operands of `reflex_weights_unpack`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct reflex_weights_unpack_params {
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// `[n, k]`, a block format with `REFLEX_DTYPE_PACKED`; dense, data 16-byte aligned.
+    pub source: reflex_tensor,
+    /// `[n, k]`, the format of `source` without `REFLEX_DTYPE_PACKED`; row strides are free. In place: the data of
+    /// `source`, dense.
+    pub destination: reflex_tensor,
+    /// Scratch of `reflex_weights_unpack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    pub workspace: *mut c_void,
+    pub workspace_size: usize,
+}
+
+impl Default for reflex_weights_unpack_params {
+    fn default() -> Self {
+        // SAFETY: plain data, valid when zero.
+        unsafe { std::mem::zeroed() }
+    }
+}
+
+// SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
+unsafe impl Params for reflex_weights_unpack_params {
+    const NAME: &'static str = "reflex_weights_unpack_params";
+    const MIN_SIZE: usize = 184;
+}
+
+/// Both directions.
+#[derive(Clone, Copy)]
+pub(crate) struct WeightsPackPlan {
+    pub native: View,
+    pub packed: View,
+    pub panels: Panels,
+    pub in_place: bool,
+}
+
+impl WeightsPackPlan {
+    /// `views` makes (native, packed) of (source, destination).
+    fn new(
+        op: &'static str,
+        reserved: u32,
+        source: View,
+        destination: View,
+        views: fn(View, View) -> Result<(View, View)>,
+    ) -> Result<WeightsPackPlan> {
+        if reserved != 0 {
+            return Err(Error::invalid(format!("{op}: reserved is {reserved}, expected 0")));
+        }
+        const LARGEST: i64 = 1 << 30;
+        let source = source
+            .expect_dtype(Dtype::BLOCKS)?
+            .expect_rank(2..=2)?
+            .expect_dim(0, 0..=LARGEST)?
+            .expect_dim(1, 0..=LARGEST)?;
+        let destination = destination
+            .expect_dtype(&[source.dtype])?
+            .expect_shape(source.dims(), "the shape of source")?
+            .expect_writable()?;
+        let (native, packed) = views(source, destination)?;
+        let in_place = native.data == packed.data && native.is_contiguous();
+        if !in_place && destination.overlaps(&source) {
+            return Err(Error::invalid(format!(
+                "{op}: destination.data {:p} overlaps source at {:p}, expected the same address and dense rows, or memory of its own",
+                destination.data, source.data
+            )));
+        }
+        Ok(WeightsPackPlan {
+            native,
+            packed,
+            panels: Panels::of(&packed),
+            in_place,
+        })
+    }
+
+    /// Nothing to write, or in place and nothing to move: no tile in any panel.
+    fn is_empty(&self) -> bool {
+        let no_tiles = self.panels.count() == 0 || self.panels.tiles() == 0;
+        self.packed.is_empty() || self.in_place && no_tiles
+    }
+
+    /// Panels that go through the workspace at a time when in place: about 16 MiB.
+    fn panels_at_a_time(&self) -> i64 {
+        const BYTES: i64 = 16 << 20;
+        (BYTES / self.panels.bytes()).clamp(1, self.panels.count())
+    }
+
+    fn workspace_bytes(&self) -> usize {
+        match self.in_place {
+            true => (self.panels_at_a_time() * self.panels.bytes()) as usize,
+            false => 0,
+        }
+    }
+}
+
+struct WeightsPack;
+
+impl Op for WeightsPack {
+    const NAME: &'static str = "weights_pack";
+    type Params = reflex_weights_pack_params;
+    type Plan = WeightsPackPlan;
+
+    fn plan(p: &reflex_weights_pack_params) -> Result<WeightsPackPlan> {
+        let op = Self::NAME;
+        let source = View::required(op, "source", &p.source)?;
+        let destination = View::weight(op, "destination", &p.destination)?;
+        WeightsPackPlan::new(op, p.reserved, source, destination, |source, destination| {
+            Ok((source, destination.expect_packed()?))
+        })
+    }
+
+    fn is_empty(plan: &WeightsPackPlan) -> bool {
+        plan.is_empty()
+    }
+
+    fn variants() -> &'static [Variant<WeightsPackPlan>] {
+        &PACK
+    }
+
+    fn cpu(plan: &WeightsPackPlan, cpu: &CpuBackend) {
+        cpu::weights_pack::pack(plan, cpu);
+    }
+
+    fn workspace_bytes(plan: &WeightsPackPlan, _limits: &crate::system::DeviceLimits) -> usize {
+        plan.workspace_bytes()
+    }
+
+    fn workspace(params: &reflex_weights_pack_params) -> Workspace {
+        Workspace {
+            data: params.workspace,
+            bytes: params.workspace_size,
+        }
+    }
+}
+
+struct WeightsUnpack;
+
+impl Op for WeightsUnpack {
+    const NAME: &'static str = "weights_unpack";
+    type Params = reflex_weights_unpack_params;
+    type Plan = WeightsPackPlan;
+
+    fn plan(p: &reflex_weights_unpack_params) -> Result<WeightsPackPlan> {
+        let op = Self::NAME;
+        let source = View::weight(op, "source", &p.source)?;
+        let destination = View::required(op, "destination", &p.destination)?;
+        WeightsPackPlan::new(op, p.reserved, source, destination, |source, destination| {
+            Ok((destination, source.expect_packed()?))
+        })
+    }
+
+    fn is_empty(plan: &WeightsPackPlan) -> bool {
+        plan.is_empty()
+    }
+
+    fn variants() -> &'static [Variant<WeightsPackPlan>] {
+        &UNPACK
+    }
+
+    fn cpu(plan: &WeightsPackPlan, cpu: &CpuBackend) {
+        cpu::weights_pack::unpack(plan, cpu);
+    }
+
+    fn workspace_bytes(plan: &WeightsPackPlan, _limits: &crate::system::DeviceLimits) -> usize {
+        plan.workspace_bytes()
+    }
+
+    fn workspace(params: &reflex_weights_unpack_params) -> Workspace {
+        Workspace {
+            data: params.workspace,
+            bytes: params.workspace_size,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Pack,
+    Unpack,
+}
+
+macro_rules! variants {
+    ($direction:ident: $($dtype:ident $symbol:literal),* $(,)?) => {
+        [$({
+            static KERNEL: Kernel = Kernel::new("weights_pack", $symbol);
+            Variant {
+                kernel: &KERNEL,
+                min_sm: 75,
+                max_sm: ANY_SM,
+                matches: |p, _| p.packed.dtype == Dtype::$dtype,
+                launch: |p, cuda, workspace| launch(p, cuda, workspace, &KERNEL, Direction::$direction),
+            }
+        }),*]
+    };
+}
+
+static PACK: [Variant<WeightsPackPlan>; 13] = variants!(Pack:
+    Q4_0 c"reflex_weights_pack_q4_0",
+    Q4_1 c"reflex_weights_pack_q4_1",
+    Q5_0 c"reflex_weights_pack_q5_0",
+    Q5_1 c"reflex_weights_pack_q5_1",
+    Q8_0 c"reflex_weights_pack_q8_0",
+    Q2_K c"reflex_weights_pack_q2_k",
+    Q3_K c"reflex_weights_pack_q3_k",
+    Q4_K c"reflex_weights_pack_q4_k",
+    Q5_K c"reflex_weights_pack_q5_k",
+    Q6_K c"reflex_weights_pack_q6_k",
+    IQ4_NL c"reflex_weights_pack_iq4_nl",
+    IQ4_XS c"reflex_weights_pack_iq4_xs",
+    MXFP4 c"reflex_weights_pack_mxfp4",
+);
+
+static UNPACK: [Variant<WeightsPackPlan>; 13] = variants!(Unpack:
+    Q4_0 c"reflex_weights_unpack_q4_0",
+    Q4_1 c"reflex_weights_unpack_q4_1",
+    Q5_0 c"reflex_weights_unpack_q5_0",
+    Q5_1 c"reflex_weights_unpack_q5_1",
+    Q8_0 c"reflex_weights_unpack_q8_0",
+    Q2_K c"reflex_weights_unpack_q2_k",
+    Q3_K c"reflex_weights_unpack_q3_k",
+    Q4_K c"reflex_weights_unpack_q4_k",
+    Q5_K c"reflex_weights_unpack_q5_k",
+    Q6_K c"reflex_weights_unpack_q6_k",
+    IQ4_NL c"reflex_weights_unpack_iq4_nl",
+    IQ4_XS c"reflex_weights_unpack_iq4_xs",
+    MXFP4 c"reflex_weights_unpack_mxfp4",
+);
+
+static COPY: Kernel = Kernel::new("weights_pack", c"reflex_weights_pack_copy");
+
+const THREADS: i64 = 128;
+
+kernel_args! {
+    struct WeightsPackArgs {
+        source: *const u8,
+        destination: *mut u8,
+        row_stride: i64,
+        panel_bytes: i64,
+        panels: i64,
+        tiles: i64,
+    } size 48, tiles at 40
+}
+
+kernel_args! {
+    struct WeightsPackCopyArgs {
+        source: *const u8,
+        destination: *mut u8,
+        source_panel: i64,
+        source_row: i64,
+        destination_panel: i64,
+        destination_row: i64,
+        units: i64,
+        count: i64,
+        rows: i32,
+        unit: i32,
+    } size 72, unit at 68
+}
+
+/// Rows in panels, for the copy: first address, byte strides of panels and rows.
+#[derive(Clone, Copy)]
+struct Lines {
+    data: *mut u8,
+    panel: i64,
+    row: i64,
+}
+
+impl Lines {
+    fn skip(self, bytes: i64) -> Lines {
+        Lines {
+            data: self.data.wrapping_offset(bytes as isize),
+            ..self
+        }
+    }
+}
+
+/// `bytes` of each of `rows` rows of each of `panels` panels.
+fn copy(cuda: &Cuda, from: Lines, to: Lines, panels: i64, rows: i64, bytes: i64) -> Result<()> {
+    if panels == 0 || rows == 0 || bytes == 0 {
+        return Ok(());
+    }
+    let addresses = [from.data as i64, to.data as i64, bytes];
+    let strides = [from.panel, from.row, to.panel, to.row];
+    let fits = |unit: &i64| addresses.iter().chain(&strides).all(|v| v % unit == 0);
+    let unit = [16, 4, 2].into_iter().find(fits).unwrap_or(1);
+    let units = bytes / unit;
+    let args = WeightsPackCopyArgs {
+        source: from.data,
+        destination: to.data,
+        source_panel: from.panel,
+        source_row: from.row,
+        destination_panel: to.panel,
+        destination_row: to.row,
+        units,
+        count: panels * rows * units,
+        rows: rows as i32,
+        unit: unit as i32,
+    };
+    let grid = Grid::new([ceil_div(args.count, THREADS), 1, 1], THREADS as u32)?;
+    cuda.launch(&COPY, grid, &args)
+}
+
+/// Whole panels, from memory apart from where they go. `native` has the rows' stride.
+fn move_panels(
+    p: &WeightsPackPlan,
+    cuda: &Cuda,
+    kernel: &'static Kernel,
+    direction: Direction,
+    native: Lines,
+    packed: *mut u8,
+    panels: i64,
+) -> Result<()> {
+    /// Threads that share a tile.
+    const SHARES: i64 = 8;
+    let sizes = p.panels;
+    let (source, destination) = match direction {
+        Direction::Pack => (native.data, packed),
+        Direction::Unpack => (packed, native.data),
+    };
+    if panels > 0 && sizes.tiles() > 0 {
+        let args = WeightsPackArgs {
+            source,
+            destination,
+            row_stride: native.row,
+            panel_bytes: sizes.bytes(),
+            panels,
+            tiles: sizes.tiles(),
+        };
+        let blocks = ceil_div(panels * sizes.tiles() * SHARES, THREADS);
+        cuda.launch(kernel, Grid::new([blocks, 1, 1], THREADS as u32)?, &args)?;
+    }
+    let tiles_bytes = sizes.tiles() * sizes.run_bytes();
+    let native_tail = native.skip(tiles_bytes);
+    let packed_tail = Lines {
+        data: packed,
+        panel: sizes.bytes(),
+        row: sizes.tail_bytes(),
+    };
+    let packed_tail = packed_tail.skip(Panels::ROWS * tiles_bytes);
+    let (from, to) = match direction {
+        Direction::Pack => (native_tail, packed_tail),
+        Direction::Unpack => (packed_tail, native_tail),
+    };
+    copy(cuda, from, to, panels, Panels::ROWS, sizes.tail_bytes())
+}
+
+fn launch(
+    p: &WeightsPackPlan,
+    cuda: &Cuda,
+    workspace: &Workspace,
+    kernel: &'static Kernel,
+    direction: Direction,
+) -> Result<()> {
+    let sizes = p.panels;
+    let rows_of = |data: *mut u8, row: i64| Lines {
+        data,
+        panel: Panels::ROWS * row,
+        row,
+    };
+    let native = rows_of(p.native.data, p.native.stride(0));
+    if !p.in_place {
+        move_panels(p, cuda, kernel, direction, native, p.packed.data, sizes.count())?;
+        // The rows that are left are native on both sides.
+        let row = sizes.row_bytes();
+        let native = native.skip(sizes.count() * native.panel);
+        let packed = rows_of(p.packed.data, row).skip(sizes.count() * sizes.bytes());
+        let (from, to) = match direction {
+            Direction::Pack => (native, packed),
+            Direction::Unpack => (packed, native),
+        };
+        return copy(cuda, from, to, 1, sizes.rows_left(), row);
+    }
+    let chunk = p.panels_at_a_time();
+    let scratch = rows_of(workspace.data.cast(), sizes.row_bytes());
+    let mut first = 0;
+    while first < sizes.count() {
+        let panels = chunk.min(sizes.count() - first);
+        let here = native.skip(first * sizes.bytes());
+        copy(cuda, here, scratch, 1, 1, panels * sizes.bytes())?;
+        let (native, packed) = match direction {
+            Direction::Pack => (scratch, here.data),
+            Direction::Unpack => (here, scratch.data),
+        };
+        move_panels(p, cuda, kernel, direction, native, packed, panels)?;
+        first += panels;
+    }
+    Ok(())
+}
+
+/// Bytes of a packed `[n, k]` matrix, which are those of the native one; `dtype` with or without `REFLEX_DTYPE_PACKED`.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT` for a type that is not a block format, negative sizes, a `k` that is not a
+/// multiple of the block, and more bytes than 64 bits count; `REFLEX_MISALIGNED`. Thread-safe. Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64, bytes: *mut u64) -> reflex_status {
+    guard(|| {
+        let function = "reflex_weights_packed_size";
+        out_pointer(function, "bytes", bytes)?;
+        let invalid = |what: String| Error::invalid(format!("{function}: {what}"));
+        let block = Dtype::from_abi(dtype)
+            .or_else(|| Dtype::from_packed_abi(dtype))
+            .filter(|d| d.is_block())
+            .ok_or_else(|| invalid(format!("dtype is {}, expected a block format", dtype.0)))?;
+        for (name, value) in [("n", n), ("k", k)] {
+            if value < 0 {
+                return Err(invalid(format!("{name} is {value}, expected 0 or more")));
+            }
+        }
+        let elements = block.block_elements() as i64;
+        if k % elements != 0 {
+            return Err(invalid(format!(
+                "k is {k}, expected a multiple of {elements} ({})",
+                block.name()
+            )));
+        }
+        let size = (k as u64 / elements as u64)
+            .checked_mul(block.block_bytes() as u64)
+            .and_then(|row| row.checked_mul(n as u64))
+            .ok_or_else(|| invalid(format!("[{n}, {k}] overflows 64 bits")))?;
+        // SAFETY: checked above.
+        unsafe { bytes.write(size) };
+        Ok(())
+    })
+}
+
+/// Arranges the blocks of a weight matrix as matrix products read them fastest. Done once, when a model is loaded.
+///
+/// The bits are those of `source`, each exactly once, in the order of docs/packed-weights.md: panels of 16 rows, cut into
+/// tiles of 256 columns. Sizes do not change; `reflex_weights_unpack` gives the native matrix back bit for bit. Packed
+/// weights are what `reflex_matmul` and `reflex_embedding` take in place of native ones; no other op does.
+///
+/// Shapes and types: see `reflex_weights_pack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
+/// for native data and its row stride.
+///
+/// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); no other
+/// overlap. Workspace: see `reflex_weights_pack_workspace_size`; it overlaps neither operand. Asynchronous on `stream`,
+/// capturable, thread-safe; in place, several launches that must not run at the same time as what reads the weights.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+/// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_weights_pack(
+    context: *const reflex_context,
+    params: *const reflex_weights_pack_params,
+    stream: reflex_stream,
+) -> reflex_status {
+    op::launch::<WeightsPack>(context, params, stream)
+}
+
+/// Bytes of scratch that `reflex_weights_pack` needs for these params on this context: 0 when the data pointers differ, at
+/// most about 16 MiB (or one panel of 16 rows) when they are the same. The workspace fields are not looked at.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_weights_pack_workspace_size(
+    context: *const reflex_context,
+    params: *const reflex_weights_pack_params,
+    bytes: *mut usize,
+) -> reflex_status {
+    op::workspace_size::<WeightsPack>(context, params, bytes)
+}
+
+/// Whether `reflex_weights_pack` would take these params on this context: its own validation and selection, without a
+/// launch.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_weights_pack_supported(
+    context: *const reflex_context,
+    params: *const reflex_weights_pack_params,
+) -> reflex_status {
+    op::supported::<WeightsPack>(context, params)
+}
+
+/// Name of the kernel that `reflex_weights_pack` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
+/// there is nothing to move.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_weights_pack_selected_kernel(
+    context: *const reflex_context,
+    params: *const reflex_weights_pack_params,
+    name: *mut *const c_char,
+) -> reflex_status {
+    op::selected_kernel::<WeightsPack>(context, params, name)
+}
+
+/// The native matrix that `reflex_weights_pack` was given, bit for bit.
+///
+/// Shapes and types: see `reflex_weights_unpack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
+/// for native data and its row stride. Bytes between the rows of `destination` are not written.
+///
+/// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace); no
+/// other overlap. Workspace: see `reflex_weights_unpack_workspace_size`; it overlaps neither operand. Asynchronous on
+/// `stream`, capturable, thread-safe.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+/// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_weights_unpack(
+    context: *const reflex_context,
+    params: *const reflex_weights_unpack_params,
+    stream: reflex_stream,
+) -> reflex_status {
+    op::launch::<WeightsUnpack>(context, params, stream)
+}
+
+/// Bytes of scratch that `reflex_weights_unpack` needs for these params on this context, as
+/// `reflex_weights_pack_workspace_size` says it of packing.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_weights_unpack_workspace_size(
+    context: *const reflex_context,
+    params: *const reflex_weights_unpack_params,
+    bytes: *mut usize,
+) -> reflex_status {
+    op::workspace_size::<WeightsUnpack>(context, params, bytes)
+}
+
+/// Whether `reflex_weights_unpack` would take these params on this context: its own validation and selection, without a
+/// launch.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_weights_unpack_supported(
+    context: *const reflex_context,
+    params: *const reflex_weights_unpack_params,
+) -> reflex_status {
+    op::supported::<WeightsUnpack>(context, params)
+}
+
+/// Name of the kernel that `reflex_weights_unpack` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
+/// there is nothing to move.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_weights_unpack_selected_kernel(
+    context: *const reflex_context,
+    params: *const reflex_weights_unpack_params,
+    name: *mut *const c_char,
+) -> reflex_status {
+    op::selected_kernel::<WeightsUnpack>(context, params, name)
+}
