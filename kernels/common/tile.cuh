@@ -5,7 +5,7 @@
 #include "common/tile/quants.cuh"
 #include "common/tile/scales.cuh"
 
-namespace reflex::packed {
+namespace reflex::tiles {
 
 template <class Q, class S, i32 OFF, i32 BLOCK_BYTES> struct format : Q {
     using scales = S;
@@ -34,4 +34,4 @@ using iq4_nl = format<iq4_quants, block_halves, 0, 144>;
 using iq4_xs = format<iq4_quants, iq4_xs_scales, 0, 136>;
 using mxfp4 = format<mxfp4_quants, block_exponents, 0, 136>;
 
-}  // namespace reflex::packed
+}  // namespace reflex::tiles

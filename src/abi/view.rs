@@ -267,6 +267,26 @@ impl View {
         self.data.wrapping_offset(offset as isize)
     }
 
+    /// As C would hand it in.
+    pub fn tensor(&self) -> reflex_tensor {
+        let dtype = self.dtype.abi().0 | if self.packed { REFLEX_DTYPE_PACKED.0 } else { 0 };
+        reflex_tensor {
+            data: self.data.cast(),
+            dtype: reflex_dtype(dtype),
+            rank: self.rank as u32,
+            shape: self.shape,
+            stride: self.stride,
+        }
+    }
+
+    /// `count` indices of dimension `i` from `first` on; of a packed matrix whole panels, or all from one on.
+    pub fn narrow(&self, i: usize, first: i64, count: i64) -> View {
+        let mut part = *self;
+        part.data = self.data.wrapping_offset((first * self.stride[i]) as isize);
+        part.shape[i] = count;
+        part
+    }
+
     pub fn is_contiguous(&self) -> bool {
         let mut dense = *self;
         dense.fill_contiguous().is_ok()

@@ -2,7 +2,7 @@
 
 use super::backend::CpuBackend;
 use super::element::{load, load_row, store_row};
-use crate::ops::activation::{ActivationPlan, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU};
+use crate::ops::activation::{ActivationPlan, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU, reflex_activation_kind};
 
 unsafe extern "C" {
     /// The C library's complementary error function; std has none.
@@ -10,11 +10,6 @@ unsafe extern "C" {
 }
 
 pub(crate) fn activation(p: &ActivationPlan, cpu: &CpuBackend) {
-    let function = match p.kind {
-        REFLEX_ACTIVATION_SILU => silu,
-        REFLEX_ACTIVATION_GELU_TANH => gelu_tanh,
-        _ => gelu_erf,
-    };
     // An exponential costs as much as a few dozen products.
     cpu.for_each(p.rows.count as usize, 32 * p.n as usize, |row| {
         let gate = p.rows.address(&p.gate, row as i64);
@@ -24,14 +19,22 @@ pub(crate) fn activation(p: &ActivationPlan, cpu: &CpuBackend) {
         unsafe {
             load_row(gate, p.gate.dtype, &mut y);
             for (i, value) in y.iter_mut().enumerate() {
-                let x = f64::from(*value);
-                // Far below, every function is 0, minus infinity included; NaN stays NaN.
-                let activated = function(if x < -1e4 { -1e4 } else { x }) as f32;
-                *value = activated * up.map_or(1.0, |(up, dtype)| load(up, dtype, i));
+                *value = activated(p.kind, *value) * up.map_or(1.0, |(up, dtype)| load(up, dtype, i));
             }
             store_row(p.rows.address(&p.y, row as i64), p.y.dtype, &y);
         }
     });
+}
+
+pub(crate) fn activated(kind: reflex_activation_kind, value: f32) -> f32 {
+    let function = match kind {
+        REFLEX_ACTIVATION_SILU => silu,
+        REFLEX_ACTIVATION_GELU_TANH => gelu_tanh,
+        _ => gelu_erf,
+    };
+    let x = f64::from(value);
+    // Far below, every function is 0, minus infinity included; NaN stays NaN.
+    function(if x < -1e4 { -1e4 } else { x }) as f32
 }
 
 /// In f64: this is the reference that kernels are held against.

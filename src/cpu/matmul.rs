@@ -1,10 +1,13 @@
-//! Rows of x times the transpose of a weight matrix.
+//! Rows of x times the transpose of weight matrices.
 
+use super::activation::activated;
 use super::backend::CpuBackend;
 use super::blocks::dequantize;
-use super::element::{load, load_row, store};
+use super::element::{load, load_row, store, store_row};
 use super::packed::native_row;
-use crate::ops::matmul::MatmulPlan;
+use super::q8_1;
+use crate::abi::{Dtype, View};
+use crate::ops::matmul::{MatmulPart, MatmulPlan};
 
 /// Outputs that share one reading of a row of x.
 const OUTPUTS: usize = 4;
@@ -15,13 +18,105 @@ const LANES: usize = 8;
 
 type Weights = [[f32; STRETCH]; OUTPUTS];
 
+/// One product, before bias and residual, row by row: where the rows of y cannot take it as it comes.
+struct Product {
+    n: usize,
+    sums: Vec<f32>,
+}
+
+/// A place in a product that one thread alone writes.
+#[derive(Clone, Copy)]
+struct Sums(*mut f32);
+// SAFETY: the threads write different elements.
+unsafe impl Send for Sums {}
+unsafe impl Sync for Sums {}
+
+impl Product {
+    fn of(x: &[f32], rows: usize, k: usize, part: &MatmulPart, cpu: &CpuBackend) -> Product {
+        let n = part.n() as usize;
+        let mut sums = vec![0.0; rows * n];
+        let out = Sums(sums.as_mut_ptr());
+        products(x, rows, k, &part.weight, cpu, &|row, o, sum| {
+            let Sums(out) = { out };
+            // SAFETY: an element of `sums`, which outlives the call; bias was checked by the plan.
+            unsafe { *out.add(row * n + o) = (sum + bias(part, o)) as f32 };
+        });
+        Product { n, sums }
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        &self.sums[row * self.n..][..self.n]
+    }
+}
+
 pub(crate) fn matmul(p: &MatmulPlan, cpu: &CpuBackend) {
-    let (rows, n, k) = (p.rows as usize, p.n as usize, p.k as usize);
+    let (rows, k) = (p.rows as usize, p.k as usize);
+    let x = activations(p, rows, k);
+    if let Some(kind) = p.gate {
+        let mut pair = p.parts().map(|part| Product::of(&x, rows, k, part, cpu));
+        let (Some(gate), Some(up)) = (pair.next(), pair.next()) else { return };
+        for row in 0..rows {
+            let values = gate.row(row).iter().zip(up.row(row));
+            finish_row(p.first(), row, values.map(|(&g, &u)| activated(kind, g) * u).collect());
+        }
+        return;
+    }
+    for part in p.parts() {
+        if part.y.dtype == Dtype::Q8_1 {
+            let product = Product::of(&x, rows, k, part, cpu);
+            (0..rows).for_each(|row| finish_row(part, row, product.row(row).to_vec()));
+        } else {
+            // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+            products(&x, rows, k, &part.weight, cpu, &|row, o, sum| unsafe {
+                let sum = sum + bias(part, o) + residual(part, row, o);
+                store(part.y.row(&[row as i64]), part.y.dtype, o, sum as f32);
+            });
+        }
+    }
+}
+
+/// x in f32; of an integer product, as 8 bits hold it.
+fn activations(p: &MatmulPlan, rows: usize, k: usize) -> Vec<f32> {
     let mut x = vec![0.0f32; rows * k];
     for (row, out) in x.chunks_exact_mut(k.max(1)).enumerate() {
         // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
         unsafe { load_row(p.x.row(&[row as i64]), p.x.dtype, out) };
+        if p.int8 && p.x.dtype != Dtype::Q8_1 {
+            q8_1::round(out);
+        }
     }
+    x
+}
+
+fn bias(part: &MatmulPart, o: usize) -> f64 {
+    // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+    part.bias.map_or(0.0, |bias| unsafe { f64::from(load(bias.data, bias.dtype, o)) })
+}
+
+fn residual(part: &MatmulPart, row: usize, o: usize) -> f64 {
+    let at = |residual: View| (residual.row(&[row as i64]), residual.dtype);
+    // SAFETY: as above.
+    part.residual.map(at).map_or(0.0, |(row, dtype)| unsafe { f64::from(load(row, dtype, o)) })
+}
+
+fn finish_row(part: &MatmulPart, row: usize, mut values: Vec<f32>) {
+    for (o, value) in values.iter_mut().enumerate() {
+        *value = (f64::from(*value) + residual(part, row, o)) as f32;
+    }
+    // SAFETY: as above.
+    unsafe { store_row(part.y.row(&[row as i64]), part.y.dtype, &values) };
+}
+
+/// Gives `sink` every (row, output, sum of products), from several threads.
+fn products(
+    x: &[f32],
+    rows: usize,
+    k: usize,
+    weight: &View,
+    cpu: &CpuBackend,
+    sink: &(dyn Fn(usize, usize, f64) + Sync),
+) {
+    let n = weight.dim(0) as usize;
     cpu.for_each(n.div_ceil(OUTPUTS), OUTPUTS * k.max(1) * rows, |block| {
         let first_output = block * OUTPUTS;
         let outputs = OUTPUTS.min(n - first_output);
@@ -30,14 +125,14 @@ pub(crate) fn matmul(p: &MatmulPlan, cpu: &CpuBackend) {
         let mut unpacked: [Vec<u8>; OUTPUTS] = Default::default();
         let mut weight_rows = [std::ptr::null(); OUTPUTS];
         for (o, scratch) in unpacked[..outputs].iter_mut().enumerate() {
-            // SAFETY: as above.
-            weight_rows[o] = unsafe { native_row(&p.weight, first_output + o, scratch) };
+            // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+            weight_rows[o] = unsafe { native_row(weight, first_output + o, scratch) };
         }
         for first in (0..k).step_by(STRETCH) {
             let length = STRETCH.min(k - first);
             for (o, weights) in weights[..outputs].iter_mut().enumerate() {
                 // SAFETY: as above.
-                unsafe { dequantize(weight_rows[o], p.weight.dtype, first, &mut weights[..length]) };
+                unsafe { dequantize(weight_rows[o], weight.dtype, first, &mut weights[..length]) };
             }
             for (row, sums) in sums.iter_mut().enumerate() {
                 add_products(&x[row * k + first..][..length], &weights, sums);
@@ -45,8 +140,7 @@ pub(crate) fn matmul(p: &MatmulPlan, cpu: &CpuBackend) {
         }
         for (row, sums) in sums.iter().enumerate() {
             for (o, &sum) in sums[..outputs].iter().enumerate() {
-                // SAFETY: as above.
-                unsafe { finish(p, row as i64, first_output + o, sum) };
+                sink(row, first_output + o, sum);
             }
         }
     });
@@ -68,19 +162,5 @@ fn add_products(x: &[f32], weights: &Weights, sums: &mut [f64; OUTPUTS]) {
         let tail = rest.iter().zip(&weights[o][chunks.len() * LANES..]);
         *sum += lanes[o].iter().map(|&v| f64::from(v)).sum::<f64>()
             + tail.map(|(&x, &w)| f64::from(x) * f64::from(w)).sum::<f64>();
-    }
-}
-
-/// # Safety
-/// The plan's operands may be read and written.
-unsafe fn finish(p: &MatmulPlan, row: i64, o: usize, mut sum: f64) {
-    unsafe {
-        if let Some(bias) = &p.bias {
-            sum += f64::from(load(bias.data, bias.dtype, o));
-        }
-        if let Some(residual) = &p.residual {
-            sum += f64::from(load(residual.row(&[row]), residual.dtype, o));
-        }
-        store(p.y.row(&[row]), p.y.dtype, o, sum as f32);
     }
 }

@@ -32,6 +32,16 @@ pub(crate) unsafe fn store(row: *mut u8, k: usize, first: usize, values: &[f32])
     }
 }
 
+/// The values that 8 bits hold of these; whole blocks.
+pub(crate) fn round(values: &mut [f32]) {
+    let (blocks, rest) = values.as_chunks_mut::<BLOCK>();
+    debug_assert!(rest.is_empty());
+    for block in blocks {
+        let (q, record) = quantize(block);
+        *block = q.map(|q| record.d * f32::from(q));
+    }
+}
+
 fn quantize(x: &[f32; BLOCK]) -> ([i8; BLOCK], Record) {
     /// Added to a small number, it leaves an integer, rounded to nearest even, in the low bits.
     const ROUND: f32 = (3 << 22) as f32;

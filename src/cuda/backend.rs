@@ -156,6 +156,16 @@ impl CudaBackend {
         check(&format!("cuLibraryGetKernel({})", kernel.name()), unsafe {
             sys::cuLibraryGetKernel(&mut handle, library, kernel.symbol.as_ptr())
         })?;
+        if kernel.large_shared {
+            check(&format!("cuKernelSetAttribute({})", kernel.name()), unsafe {
+                sys::cuKernelSetAttribute(
+                    sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                    self.limits.shared_per_block as i32,
+                    handle,
+                    self.device,
+                )
+            })?;
+        }
         let loaded = LoadedKernel {
             // A CUkernel may be launched as a CUfunction: it runs in the context of the stream.
             function: handle.cast(),

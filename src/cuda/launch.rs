@@ -15,6 +15,8 @@ pub(crate) struct Kernel {
     pub symbol: &'static CStr,
     /// See `dependent`.
     pub dependent: bool,
+    /// See `large_shared`.
+    pub large_shared: bool,
 }
 
 impl Kernel {
@@ -23,6 +25,7 @@ impl Kernel {
             file,
             symbol,
             dependent: false,
+            large_shared: false,
         }
     }
 
@@ -31,6 +34,14 @@ impl Kernel {
     pub const fn dependent(self) -> Kernel {
         Kernel {
             dependent: true,
+            ..self
+        }
+    }
+
+    /// Launches may ask for all the shared memory that the device gives a block.
+    pub const fn large_shared(self) -> Kernel {
+        Kernel {
+            large_shared: true,
             ..self
         }
     }

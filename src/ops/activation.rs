@@ -55,7 +55,7 @@ impl ActivationPlan {
     }
 }
 
-struct Activation;
+pub(crate) struct Activation;
 
 impl Op for Activation {
     const NAME: &'static str = "activation";

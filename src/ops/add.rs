@@ -43,7 +43,7 @@ impl AddPlan {
     }
 }
 
-struct Add;
+pub(crate) struct Add;
 
 impl Op for Add {
     const NAME: &'static str = "add";

@@ -63,6 +63,13 @@ pub(crate) struct Variant<P: 'static> {
     pub launch: fn(&P, &Cuda, &Workspace) -> Result<()>,
 }
 
+impl<P> Clone for Variant<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<P> Copy for Variant<P> {}
+
 /// No upper bound on the SM.
 pub(crate) const ANY_SM: u32 = u32::MAX;
 
@@ -131,6 +138,18 @@ pub(crate) fn launch<O: Op>(
             }
         }
     })
+}
+
+/// A launch that is part of another op's.
+pub(crate) fn run<O: Op>(params: &O::Params, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
+    run_plan::<O>(&O::plan(params)?, cuda, workspace)
+}
+
+pub(crate) fn run_plan<O: Op>(plan: &O::Plan, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
+    match O::is_empty(plan) {
+        true => Ok(()),
+        false => (select::<O>(plan, cuda.limits())?.launch)(plan, cuda, workspace),
+    }
 }
 
 /// Body of `reflex_<op>_supported`: the launch's own validation and selection, without the launch. The workspace is

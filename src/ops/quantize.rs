@@ -32,7 +32,7 @@ pub(crate) struct QuantizePlan {
     pub y: View,
 }
 
-struct Quantize;
+pub(crate) struct Quantize;
 
 impl Op for Quantize {
     const NAME: &'static str = "quantize";

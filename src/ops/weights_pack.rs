@@ -175,7 +175,7 @@ impl Op for WeightsPack {
     }
 }
 
-struct WeightsUnpack;
+pub(crate) struct WeightsUnpack;
 
 impl Op for WeightsUnpack {
     const NAME: &'static str = "weights_unpack";

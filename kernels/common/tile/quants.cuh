@@ -9,7 +9,7 @@
 
 #include "common/types.cuh"
 
-namespace reflex::packed {
+namespace reflex::tiles {
 
 constexpr i32 TILE_ROWS = 16, TILE_K = 256, TILE_BLOCKS = 8;
 
@@ -116,4 +116,4 @@ template <u32 T0, u32 T1, u32 T2, u32 T3> struct table_nibbles {
     }
 };
 
-}  // namespace reflex::packed
+}  // namespace reflex::tiles

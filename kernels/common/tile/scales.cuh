@@ -7,7 +7,7 @@
 
 #include "common/types.cuh"
 
-namespace reflex::packed {
+namespace reflex::tiles {
 
 __device__ __forceinline__ float half_of(u32 bits, i32 high) {
     return __half2float(__ushort_as_half((u16)(high ? bits >> 16 : bits)));
@@ -157,4 +157,4 @@ struct iq4_xs_scales {
     }
 };
 
-}  // namespace reflex::packed
+}  // namespace reflex::tiles

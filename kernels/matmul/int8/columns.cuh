@@ -34,8 +34,8 @@ __device__ __forceinline__ void int8_columns_tile(const Tile &tile, const x_colu
             for (int c = 0; c < F::GROUPS; c++) F::scales::get(regs, half, c, scale[r][half][c], minimum[r][half][c]);
     }
     // Many columns: all unrolled, the loads run ahead of the registers.
-#pragma unroll NB < 4 ? packed::TILE_BLOCKS / 2 : 1
-    for (int j = 0; j < packed::TILE_BLOCKS / 2; j++) {
+#pragma unroll NB < 4 ? tiles::TILE_BLOCKS / 2 : 1
+    for (int j = 0; j < tiles::TILE_BLOCKS / 2; j++) {
         u32 a[2][R][4];
         float s[R][2][F::GROUPS], m[R][2][F::GROUPS];
 #pragma unroll
@@ -52,7 +52,7 @@ __device__ __forceinline__ void int8_columns_tile(const Tile &tile, const x_colu
         }
 #pragma unroll
         for (int nb = 0; nb < NB; nb++) {
-            const char *q = x.row(nb * 8 + g) + (i64)index * packed::TILE_K + j * 64;
+            const char *q = x.row(nb * 8 + g) + (i64)index * tiles::TILE_K + j * 64;
             u32 b[2][2];
 #pragma unroll
             for (int e = 0; e < 2; e++) x_words<F>(q + 32 * e, t, b[e]);
@@ -60,7 +60,7 @@ __device__ __forceinline__ void int8_columns_tile(const Tile &tile, const x_colu
 #pragma unroll
             for (int i = 0; i < 2; i++)
                 column[i].record = *reinterpret_cast<const uint4 *>(
-                    x.row(nb * 8 + 2 * t + i) + x.k + (i64)index * (8 * packed::TILE_BLOCKS) + j * 16);
+                    x.row(nb * 8 + 2 * t + i) + x.k + (i64)index * (8 * tiles::TILE_BLOCKS) + j * 16);
 #pragma unroll
             for (int e = 0; e < 2; e++)
 #pragma unroll
@@ -96,16 +96,16 @@ __device__ __forceinline__ void int8_columns_tile(const Tile &tile, const x_colu
 
 template <class F, int R, int NB, int S, class Wait>
 __device__ __forceinline__ void int8_columns_packed(const char *const (&panel)[R], const x_columns &x, i32 split,
-                                                    i32 splits, char *shared, i32 lane, const Wait &wait,
+                                                    i32 splits, char *shared, i32 lane, Wait &work,
                                                     column_sums<R, NB> &acc) {
     const tile_ring<F, R, S> ring{shared, lane};
-    const i32 tiles = x.k / packed::TILE_K, count = (tiles - split + splits - 1) / splits;
+    const i32 tiles = x.k / tiles::TILE_K, count = (tiles - split + splits - 1) / splits;
 #pragma unroll
     for (int s = 0; s < S - 1; s++) {
         if (s < count) ring.fill(s, panel, split + s * splits);
         cp_async_commit();
     }
-    wait();
+    work.wait();
     i32 stage = 0;
     for (i32 i = 0; i < count; i++) {
         cp_async_wait<S - 2>();

@@ -43,9 +43,9 @@ __device__ __forceinline__ void int8_vector_native(const native_panel &panel, co
     constexpr int CHAINS = F::GROUPS / 2;
     const i32 g = lane >> 2, t = lane & 3;
     const char *const row[2] = {panel.row(g), panel.row(g + 8)};
-    const i32 tiles = (k + packed::TILE_K - 1) / packed::TILE_K;
-    for (i32 tile = panel.start / packed::TILE_K + split; tile < tiles; tile += splits) {
-        const i32 first = tile * packed::TILE_K, blocks = min((k - first) / 32, packed::TILE_BLOCKS);
+    const i32 tiles = (k + tiles::TILE_K - 1) / tiles::TILE_K;
+    for (i32 tile = panel.start / tiles::TILE_K + split; tile < tiles; tile += splits) {
+        const i32 first = tile * tiles::TILE_K, blocks = min((k - first) / 32, tiles::TILE_BLOCKS);
         const i32 from = first - panel.start;
         x_fragment xs;
         xs.template load<F>(x, k, tile, blocks, lane);
@@ -56,7 +56,7 @@ __device__ __forceinline__ void int8_vector_native(const native_panel &panel, co
             for (int i = 0; i < 4; i++)
                 c[w][i] = SUM_START - W::OFFSET * (CHAINS == 1 ? xs.sum(i & 1) : xs.half_sum(i & 1, w));
 #pragma unroll
-        for (int b = 0; b < packed::TILE_BLOCKS; b++) {
+        for (int b = 0; b < tiles::TILE_BLOCKS; b++) {
             if (b >= blocks) break;
             const u32 b0 = g == b ? xs.q[0] : 0, b1 = g == b ? xs.q[1] : 0;
             u32 a[4];
@@ -92,9 +92,9 @@ __device__ __forceinline__ void int8_columns_native(const native_panel &panel, c
     constexpr int CHAINS = F::GROUPS / 2;
     const i32 g = lane >> 2, t = lane & 3, k = x.k;
     const char *const row[2] = {panel.row(g), panel.row(g + 8)};
-    const i32 tiles = (k + packed::TILE_K - 1) / packed::TILE_K;
-    for (i32 tile = panel.start / packed::TILE_K + split; tile < tiles; tile += splits) {
-        const i32 first = tile * packed::TILE_K, blocks = min((k - first) / 32, packed::TILE_BLOCKS);
+    const i32 tiles = (k + tiles::TILE_K - 1) / tiles::TILE_K;
+    for (i32 tile = panel.start / tiles::TILE_K + split; tile < tiles; tile += splits) {
+        const i32 first = tile * tiles::TILE_K, blocks = min((k - first) / 32, tiles::TILE_BLOCKS);
         for (i32 b = 0; b < blocks; b++) {
             const i32 i = first - panel.start + 32 * b;
             u32 a[4];
@@ -115,7 +115,7 @@ __device__ __forceinline__ void int8_columns_native(const native_panel &panel, c
 #pragma unroll
                 for (int column = 0; column < 2; column++) {
                     const uint2 record =
-                        reinterpret_cast<const uint2 *>(x.row(nb * 8 + 2 * t + column) + k)[tile * packed::TILE_BLOCKS + b];
+                        reinterpret_cast<const uint2 *>(x.row(nb * 8 + 2 * t + column) + k)[tile * tiles::TILE_BLOCKS + b];
                     d[column] = __uint_as_float(record.x), sums[column] = (i32)record.y;
                 }
 #pragma unroll

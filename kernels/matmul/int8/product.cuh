@@ -11,25 +11,6 @@
 
 namespace reflex {
 
-// Calls f(packed::format, weight::format) for a block format.
-template <class Function> __device__ __forceinline__ void with_format(u32 type, const Function &f) {
-    switch (type) {
-        case Q4_0: return f(packed::q4_0{}, weight::q4_0{});
-        case Q4_1: return f(packed::q4_1{}, weight::q4_1{});
-        case Q5_0: return f(packed::q5_0{}, weight::q5_0{});
-        case Q5_1: return f(packed::q5_1{}, weight::q5_1{});
-        case Q8_0: return f(packed::q8_0{}, weight::q8_0{});
-        case Q2_K: return f(packed::q2_k{}, weight::q2_k{});
-        case Q3_K: return f(packed::q3_k{}, weight::q3_k{});
-        case Q4_K: return f(packed::q4_k{}, weight::q4_k{});
-        case Q5_K: return f(packed::q5_k{}, weight::q5_k{});
-        case Q6_K: return f(packed::q6_k{}, weight::q6_k{});
-        case IQ4_NL: return f(packed::iq4_nl{}, weight::iq4_nl{});
-        case IQ4_XS: return f(packed::iq4_xs{}, weight::iq4_xs{});
-        default: return f(packed::mxfp4{}, weight::mxfp4{});
-    }
-}
-
 // One row of x. WIDE: a warp takes two or four panels, for devices of few SMs; else one, for many.
 template <bool WIDE> struct int8_vector_shape {
     static constexpr i32 COLUMNS = 1, STAGES = WIDE ? 2 : 3;
@@ -43,7 +24,7 @@ template <bool WIDE> struct int8_vector_shape {
 
     template <class F, i32 R, class Wait>
     __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring, i32 lane,
-                                                 const Wait &wait, sums<R> &acc) const {
+                                                 Wait &wait, sums<R> &acc) const {
         int8_vector_packed<F, R, STAGES>(panel, x, k, split, splits, ring, lane, wait, acc);
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
@@ -62,7 +43,7 @@ template <bool WIDE> struct int8_vector_shape {
             float v = acc[half];
             v += __shfl_xor_sync(FULL_MASK, v, 1);
             v += __shfl_xor_sync(FULL_MASK, v, 2);
-            if ((lane & 3) == 0) to.at(split, 0, slot * packed::TILE_ROWS + half * 8 + (lane >> 2)) = v;
+            if ((lane & 3) == 0) to.at(split, 0, slot * tiles::TILE_ROWS + half * 8 + (lane >> 2)) = v;
         }
     }
 };
@@ -81,7 +62,7 @@ template <int NB> struct int8_columns_shape {
 
     template <class F, i32 R, class Wait>
     __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring, i32 lane,
-                                                 const Wait &wait, sums<R> &acc) const {
+                                                 Wait &wait, sums<R> &acc) const {
         int8_columns_packed<F, R, NB, STAGES>(panel, x, split, splits, ring, lane, wait, acc);
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
@@ -101,7 +82,7 @@ template <int NB> struct int8_columns_shape {
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 to.at(split, nb * 8 + (lane & 3) * 2 + (e & 1),
-                      slot * packed::TILE_ROWS + (e >> 1) * 8 + (lane >> 2)) = acc[nb][e];
+                      slot * tiles::TILE_ROWS + (e >> 1) * 8 + (lane >> 2)) = acc[nb][e];
     }
 };
 
@@ -115,7 +96,71 @@ struct int8_panel {
     }
     __device__ __forceinline__ bool exists() const { return first < part->n; }
     // Packed weights have whole panels, and the rows behind them as they were.
-    __device__ __forceinline__ bool whole() const { return part->packed && first + packed::TILE_ROWS <= part->n; }
+    __device__ __forceinline__ bool whole() const { return part->packed && first + tiles::TILE_ROWS <= part->n; }
+};
+
+// One warp's share of the products.
+template <class Shape> struct int8_warp {
+    const int8_args &a;
+    const int8_part &part;
+    const int8_sums &sums;
+    i32 first_output;
+    bool waited;
+
+    // Until the launches in front have ended; those behind may start then.
+    __device__ __forceinline__ void wait() {
+        if (!waited) pdl_begin();
+        waited = true;
+    }
+
+    template <class F, class W> __device__ __forceinline__ void run(const Shape &shape, char *ring, i32 split,
+                                                                    i32 first_slot, i32 share, i32 lane) {
+        constexpr i32 R = Shape::template PANELS<F>;
+        int8_panel panel[R];
+        bool packed = true;
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+            const i32 slot = first_slot + r;
+            const bool second = a.gate && slot >= share;
+            panel[r] = {second ? &a.part[1] : &part, first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
+            packed &= panel[r].part->packed && panel[r].part->n >= tiles::TILE_ROWS;
+        }
+        typename Shape::template sums<R> acc = {};
+        if (packed) {
+            const char *tile[R];
+#pragma unroll
+            for (int r = 0; r < R; r++) tile[r] = panel[r].row(panel[r].whole() ? panel[r].first : 0);
+            shape.template packed_tiles<F, R>(tile, split, part.splits, ring, lane, *this, acc);
+        }
+        wait();
+        // What is not packed, one panel at a time.
+        const i32 end = a.k / tiles::TILE_K * tiles::TILE_K;
+#pragma unroll 1
+        for (i32 one = 0; one < R; one++) {
+            int8_panel p = panel[0];
+#pragma unroll
+            for (int r = 1; r < R; r++)
+                if (one == r) p = panel[r];
+            native_panel rest;
+            if (p.whole()) {
+                // Only blocks of 32 can be left over.
+                const i64 row_bytes = (i64)((a.k - end) / 32) * W::BYTES;
+                rest = {p.row(p.first) + (i64)(end / tiles::TILE_K) * F::TILE_BYTES, row_bytes, tiles::TILE_ROWS, end};
+            } else {
+                rest = {p.row(p.first), p.part->weight_stride, min(p.part->n - p.first, tiles::TILE_ROWS), 0};
+            }
+            typename Shape::template sums<1> more = {};
+            if (p.exists() && rest.start < a.k)
+                shape.template native_tiles<F, W>(rest, split, part.splits, lane, more);
+#pragma unroll
+            for (int r = 0; r < R; r++)
+                if (one == r) Shape::add(acc[r], more[0], p.whole());
+        }
+        // The sums lie where the rings were.
+        __syncthreads();
+#pragma unroll
+        for (int r = 0; r < R; r++) Shape::put(sums, split, first_slot + r, lane, acc[r]);
+    }
 };
 
 template <class Shape> __device__ __forceinline__ void int8_product(const int8_args &a) {
@@ -127,71 +172,37 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     const int8_part &part = a.part[index];
     // Panels of one part, and the outputs that come of them.
     const i32 share = a.gate ? a.panels / 2 : a.panels;
-    const i32 first_output = ((i32)blockIdx.x - part.first_block) * share * packed::TILE_ROWS;
-    const i32 splits = part.splits, split = warp % splits, group = warp / splits, groups = warps / splits;
-    const int8_sums sums{reinterpret_cast<float *>(shared), a.panels * packed::TILE_ROWS, Shape::COLUMNS};
-
-    bool waited = false;
-    const auto wait = [&] {
-        if (!waited) pdl_wait(), pdl_launch_dependents();
-        waited = true;
-    };
-    if (!a.prefetch) wait();
-    const Shape shape(a);
-
+    const i32 first_output = ((i32)blockIdx.x - part.first_block) * share * tiles::TILE_ROWS;
+    const i32 split = warp % part.splits, group = warp / part.splits, groups = warps / part.splits;
     const i32 first_slot = group * (a.panels / groups);
-    with_format(a.part[a.gate && first_slot >= share ? 1 : index].weight_type, [&](auto packed_format, auto native_format) {
-        using F = decltype(packed_format);
-        using W = decltype(native_format);
-        constexpr i32 R = Shape::template PANELS<F>;
-        // All rings are of one size: that of the part with the largest.
-        char *ring = shared + warp * a.ring_bytes;
-        int8_panel panel[R];
-        bool packed_rows = true;
-#pragma unroll
-        for (int r = 0; r < R; r++) {
-            const i32 slot = first_slot + r;
-            const bool second = a.gate && slot >= share;
-            panel[r] = {second ? &a.part[1] : &part, first_output + (slot - (second ? share : 0)) * packed::TILE_ROWS};
-            packed_rows &= panel[r].part->packed && panel[r].part->n >= packed::TILE_ROWS;
-        }
-        typename Shape::template sums<R> acc = {};
-        if (packed_rows) {
-            const char *tiles[R];
-#pragma unroll
-            for (int r = 0; r < R; r++) tiles[r] = panel[r].row(panel[r].whole() ? panel[r].first : 0);
-            shape.template packed_tiles<F, R>(tiles, split, splits, ring, lane, wait, acc);
-        }
-        wait();
-        // What is not packed, one panel at a time.
-#pragma unroll 1
-        for (i32 one = 0; one < R; one++) {
-            int8_panel p = panel[0];
-#pragma unroll
-            for (int r = 1; r < R; r++)
-                if (one == r) p = panel[r];
-            const i32 end = a.k / packed::TILE_K * packed::TILE_K;
-            native_panel rest;
-            if (p.whole()) {
-                const i64 row_bytes = (i64)((a.k - end) / 32) * W::BYTES;
-                rest = {p.row(p.first) + (i64)(end / packed::TILE_K) * F::TILE_BYTES, row_bytes, packed::TILE_ROWS, end};
-            } else {
-                rest = {p.row(p.first), p.part->weight_stride, min(p.part->n - p.first, packed::TILE_ROWS), 0};
-            }
-            typename Shape::template sums<1> more = {};
-            if (p.exists() && rest.start < a.k)
-                shape.template native_tiles<F, W>(rest, split, splits, lane, more);
-#pragma unroll
-            for (int r = 0; r < R; r++)
-                if (one == r) Shape::add(acc[r], more[0], p.whole());
-        }
-        // The sums lie where the rings were.
-        __syncthreads();
-#pragma unroll
-        for (int r = 0; r < R; r++) Shape::put(sums, split, first_slot + r, lane, acc[r]);
-    });
+    const int8_sums sums{reinterpret_cast<float *>(shared), a.panels * tiles::TILE_ROWS, Shape::COLUMNS};
+
+    int8_warp<Shape> work{a, part, sums, first_output, false};
+    if (!a.prefetch) work.wait();
+    const Shape shape(a);
+    char *ring = shared + warp * a.ring_bytes;
+#define REFLEX_RUN(type, format) \
+    case type: \
+        work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, share, lane); \
+        break;
+    switch (a.part[a.gate && first_slot >= share ? 1 : index].weight_type) {
+        REFLEX_RUN(Q4_0, q4_0)
+        REFLEX_RUN(Q4_1, q4_1)
+        REFLEX_RUN(Q5_0, q5_0)
+        REFLEX_RUN(Q5_1, q5_1)
+        REFLEX_RUN(Q8_0, q8_0)
+        REFLEX_RUN(Q2_K, q2_k)
+        REFLEX_RUN(Q3_K, q3_k)
+        REFLEX_RUN(Q4_K, q4_k)
+        REFLEX_RUN(Q5_K, q5_k)
+        REFLEX_RUN(Q6_K, q6_k)
+        REFLEX_RUN(IQ4_NL, iq4_nl)
+        REFLEX_RUN(IQ4_XS, iq4_xs)
+        REFLEX_RUN(MXFP4, mxfp4)
+    }
+#undef REFLEX_RUN
     __syncthreads();
-    int8_store(a, part, sums, splits, first_output, blockIdx.y * Shape::COLUMNS);
+    int8_store(a, part, sums, part.splits, first_output, blockIdx.y * Shape::COLUMNS);
 }
 
 }  // namespace reflex

@@ -48,8 +48,8 @@ struct x_fragment {
         const i32 g = lane >> 2, t = lane & 3;
         q[0] = q[1] = 0;
         record = make_uint4(0, 0, 0, 0);
-        if (g < blocks) x_words<F>(x + (i64)tile * packed::TILE_K + g * 32, t, q);
-        const char *records = x + k + (i64)tile * (8 * packed::TILE_BLOCKS) + 16 * t;
+        if (g < blocks) x_words<F>(x + (i64)tile * tiles::TILE_K + g * 32, t, q);
+        const char *records = x + k + (i64)tile * (8 * tiles::TILE_BLOCKS) + 16 * t;
         if (2 * t + 1 < blocks) {
             record = *reinterpret_cast<const uint4 *>(records);
         } else if (2 * t < blocks) {
@@ -96,23 +96,23 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
     if constexpr (F::NIBBLES) {
         const u32 n0 = negated4(x.q[0]), n1 = negated4(x.q[1]);
 #pragma unroll
-        for (int j = 0; j < packed::TILE_BLOCKS / 2; j++) {
+        for (int j = 0; j < tiles::TILE_BLOCKS / 2; j++) {
             const bool low = g == 2 * j, high = g == 2 * j + 1;
             const u32 b0 = low ? x.q[0] : 0, b1 = low ? x.q[1] : 0;
             const u32 m0 = low ? n0 : high ? x.q[0] : 0, m1 = low ? n1 : high ? x.q[1] : 0;
 #pragma unroll
             for (int r = 0; r < R; r++) {
-                const uint4 v = packed::words16(tile(r) + j * 512, lane);
+                const uint4 v = tiles::words16(tile(r) + j * 512, lane);
                 const u32 whole[4] = {v.x, v.y, v.z, v.w};
                 u32 upper[4];
-                packed::masked(v, 0xf0f0f0f0u, upper);
+                tiles::masked(v, 0xf0f0f0f0u, upper);
                 mma_16x8x32<false>(c[r][0], whole, b0, b1);
                 mma_16x8x32<false>(c[r][0], upper, m0, m1);
             }
         }
     } else {
 #pragma unroll
-        for (int b = 0; b < packed::TILE_BLOCKS; b++) {
+        for (int b = 0; b < tiles::TILE_BLOCKS; b++) {
             const u32 b0 = g == b ? x.q[0] : 0, b1 = g == b ? x.q[1] : 0;
 #pragma unroll
             for (int r = 0; r < R; r++) {
@@ -147,22 +147,22 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
 // Adds tiles split, split + splits, ... of R panels. The first copies start before `wait` where the weights allow it.
 template <class F, int R, int S, class Wait>
 __device__ __forceinline__ void int8_vector_packed(const char *const (&panel)[R], const char *x, i32 k, i32 split,
-                                                   i32 splits, char *shared, i32 lane, const Wait &wait,
+                                                   i32 splits, char *shared, i32 lane, Wait &work,
                                                    float (&acc)[R][2]) {
     const tile_ring<F, R, S> ring{shared, lane};
-    const i32 tiles = k / packed::TILE_K, count = (tiles - split + splits - 1) / splits;
+    const i32 tiles = k / tiles::TILE_K, count = (tiles - split + splits - 1) / splits;
 #pragma unroll
     for (int s = 0; s < S - 1; s++) {
         if (s < count) ring.fill(s, panel, split + s * splits);
         cp_async_commit();
     }
-    wait();
+    work.wait();
     x_fragment next;
-    if (count > 0) next.template load<F>(x, k, split, packed::TILE_BLOCKS, lane);
+    if (count > 0) next.template load<F>(x, k, split, tiles::TILE_BLOCKS, lane);
     i32 stage = 0;
     for (i32 i = 0; i < count; i++) {
         const x_fragment now = next;
-        if (i + 1 < count) next.template load<F>(x, k, split + (i + 1) * splits, packed::TILE_BLOCKS, lane);
+        if (i + 1 < count) next.template load<F>(x, k, split + (i + 1) * splits, tiles::TILE_BLOCKS, lane);
         cp_async_wait<S - 2>();
         __syncwarp();
         const i32 ahead = i + S - 1;

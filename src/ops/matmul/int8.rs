@@ -1,0 +1,275 @@
+//! Products in integers on the tensor cores: all weights of a call in one launch, whatever their formats.
+
+use super::{MatmulPart, MatmulPlan};
+use crate::abi::{Dtype, Result, View, reflex_tensor};
+use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::ops::op::{self, ANY_SM, Variant, Workspace};
+use crate::ops::quantize::{Quantize, reflex_quantize_params};
+use crate::system::DeviceLimits;
+
+const PANEL: i64 = 16;
+const TILE: i64 = 256;
+/// Warps of a block at most, as the kernels are compiled.
+const WARPS: i64 = 8;
+
+/// The kernels, and what the launch has to know of how each is compiled.
+#[derive(Clone, Copy, PartialEq)]
+enum Shape {
+    /// One row of x. A warp takes one panel.
+    Narrow,
+    /// One row of x. A warp takes four panels of the smaller formats, two of the larger.
+    Wide,
+    /// This many rows of x.
+    Columns(i64),
+}
+
+impl Shape {
+    fn columns(self) -> i64 {
+        match self {
+            Shape::Narrow | Shape::Wide => 1,
+            Shape::Columns(n) => n,
+        }
+    }
+
+    /// Panels that a warp takes.
+    fn panels(self, dtype: Dtype) -> i64 {
+        match self {
+            Shape::Narrow | Shape::Columns(64) => 1,
+            Shape::Wide if tile_bytes(dtype) <= 2560 => 4,
+            _ => 2,
+        }
+    }
+
+    /// Tiles of a panel that a warp keeps on the way.
+    fn stages(self) -> i64 {
+        if self == Shape::Narrow { 3 } else { 2 }
+    }
+
+    fn of(plan: &MatmulPlan, limits: &DeviceLimits) -> Shape {
+        match plan.rows {
+            1 if !plan.batch_invariant => match wide_fits(plan, limits) {
+                true => Shape::Wide,
+                false => Shape::Narrow,
+            },
+            0..=8 => Shape::Columns(8),
+            9..=16 => Shape::Columns(16),
+            17..=32 => Shape::Columns(32),
+            _ => Shape::Columns(64),
+        }
+    }
+}
+
+/// A panel's 256 columns.
+fn tile_bytes(dtype: Dtype) -> i64 {
+    PANEL * TILE / dtype.block_elements() as i64 * dtype.block_bytes() as i64
+}
+
+/// Enough blocks for every SM to have two, and a pair whose panels one warp can take together.
+fn wide_fits(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
+    let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();
+    let pair = plan.gate.is_none() || plan.parts().all(|part| part.weight.dtype == plan.first().weight.dtype);
+    pair && panels >= 2 * 4 * i64::from(limits.sm_count)
+}
+
+/// How a launch is cut up.
+struct Layout {
+    shape: Shape,
+    /// That a block makes.
+    panels: i64,
+    warps: i64,
+    /// Shared memory of a warp's ring.
+    ring_bytes: i64,
+    shared: i64,
+}
+
+impl Layout {
+    fn new(plan: &MatmulPlan, limits: &DeviceLimits) -> Layout {
+        let shape = Shape::of(plan, limits);
+        let quantised = plan.parts().any(|part| part.y.dtype == Dtype::Q8_1);
+        // A block of Q8_1 is 32 outputs; a gated pair takes twice the panels for the same outputs.
+        let least = if quantised { 2 } else { 1 } * if plan.gate.is_some() { 2 } else { 1 };
+        let panels = match shape {
+            Shape::Narrow => least,
+            Shape::Wide => 4,
+            Shape::Columns(_) => least.max(2),
+        };
+        let largest = plan.parts().map(|part| tile_bytes(part.weight.dtype)).max().unwrap_or(0);
+        // What is in flight of a panel for each split of k; a warp's share of it does not depend on the rows of x.
+        let ring = |splits: i64| splits * panels * shape.stages() * largest;
+        let sums = |splits: i64, columns: i64| splits * panels * PANEL * columns * 4;
+        let fits = |bytes: i64| bytes <= i64::from(limits.shared_per_block);
+        let (warps, ring_bytes) = match shape {
+            Shape::Wide => {
+                let ring_bytes = plan
+                    .parts()
+                    .map(|part| shape.stages() * shape.panels(part.weight.dtype) * tile_bytes(part.weight.dtype))
+                    .max()
+                    .unwrap_or(0);
+                (if fits(4 * ring_bytes) { 4 } else { 2 }, ring_bytes)
+            }
+            Shape::Narrow | Shape::Columns(_) => {
+                // The splits decide the order of the sums: the same for any number of rows.
+                let mut splits = balanced(ceil_div(plan.k, TILE).max(1), WARPS / panels);
+                while splits > 1 && !fits(ring(splits).max(sums(splits, 64))) {
+                    splits -= 1;
+                }
+                let warps = splits * panels / shape.panels(plan.first().weight.dtype);
+                (warps, ring(splits) / warps)
+            }
+        };
+        let mut layout = Layout {
+            shape,
+            panels,
+            warps,
+            ring_bytes,
+            shared: 0,
+        };
+        let splits = plan.parts().map(|part| layout.splits(part)).max().unwrap_or(1);
+        layout.shared = (warps * ring_bytes).max(sums(splits, shape.columns()));
+        layout
+    }
+
+    /// Warps that share the k of a part.
+    fn splits(&self, part: &MatmulPart) -> i64 {
+        self.warps * self.shape.panels(part.weight.dtype) / self.panels
+    }
+}
+
+/// As many splits of the tiles as shorten the longest share, at most `most`.
+fn balanced(tiles: i64, most: i64) -> i64 {
+    ceil_div(tiles, ceil_div(tiles, most))
+}
+
+macro_rules! variant {
+    ($file:literal, $symbol:literal, $shape:pat) => {{
+        static KERNEL: Kernel = Kernel::new($file, $symbol).dependent().large_shared();
+        Variant {
+            kernel: &KERNEL,
+            min_sm: 75,
+            max_sm: ANY_SM,
+            matches: |p, limits| p.int8 && matches!(Shape::of(p, limits), $shape),
+            launch: |p, cuda, workspace| launch(p, cuda, &KERNEL, workspace),
+        }
+    }};
+}
+
+pub(super) static VARIANTS: [Variant<MatmulPlan>; 6] = [
+    variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow", Shape::Narrow),
+    variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_wide", Shape::Wide),
+    variant!("matmul_int8_columns8", c"reflex_matmul_int8_columns8", Shape::Columns(8)),
+    variant!("matmul_int8_columns16", c"reflex_matmul_int8_columns16", Shape::Columns(16)),
+    variant!("matmul_int8_columns32", c"reflex_matmul_int8_columns32", Shape::Columns(32)),
+    variant!("matmul_int8_columns64", c"reflex_matmul_int8_columns64", Shape::Columns(64)),
+];
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Int8Part {
+    weight: *const u8,
+    bias: *const u8,
+    residual: *const u8,
+    y: *mut u8,
+    weight_stride: i64,
+    residual_stride: i64,
+    y_stride: i64,
+    weight_type: u32,
+    bias_type: u32,
+    residual_type: u32,
+    y_type: u32,
+    n: i32,
+    first_block: i32,
+    packed: i32,
+    splits: i32,
+}
+
+kernel_args! {
+    struct Int8Args {
+        x: *const u8,
+        x_stride: i64,
+        part: [Int8Part; 3],
+        rows: i32,
+        k: i32,
+        parts: i32,
+        gate: i32,
+        panels: i32,
+        prefetch: i32,
+        ring_bytes: i32,
+        reserved: i32,
+    } size 312, reserved at 308
+}
+
+/// Bytes of a row of x in the scratch.
+fn quantised_stride(plan: &MatmulPlan) -> i64 {
+    (plan.k / 32 * 40 + 15) / 16 * 16
+}
+
+/// The quantised x, where the caller gives another.
+pub(super) fn workspace_bytes(plan: &MatmulPlan) -> usize {
+    match plan.x.dtype {
+        Dtype::Q8_1 => 0,
+        _ => (plan.rows * quantised_stride(plan)) as usize,
+    }
+}
+
+fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Workspace) -> Result<()> {
+    let layout = Layout::new(p, cuda.limits());
+    let x = match p.x.dtype {
+        Dtype::Q8_1 => p.x,
+        _ => {
+            let y = reflex_tensor {
+                data: workspace.data,
+                dtype: Dtype::Q8_1.abi(),
+                rank: 2,
+                shape: [p.rows, p.k, 0, 0],
+                stride: [quantised_stride(p), Dtype::Q8_1.block_bytes() as i64, 0, 0],
+            };
+            let quantize = reflex_quantize_params {
+                x: p.x.tensor(),
+                y,
+                ..Default::default()
+            };
+            op::run::<Quantize>(&quantize, cuda, &Workspace::NONE)?;
+            View::required("matmul", "workspace", &y)?
+        }
+    };
+    // SAFETY: plain data, valid when zero.
+    let mut args: Int8Args = unsafe { std::mem::zeroed() };
+    args.x = x.data;
+    args.x_stride = x.stride(0);
+    args.rows = p.rows as i32;
+    args.k = p.k as i32;
+    args.gate = p.gate.map_or(0, |kind| 1 + kind.0 as i32);
+    args.panels = layout.panels as i32;
+    args.prefetch = i32::from(p.constant_weights);
+    args.ring_bytes = layout.ring_bytes as i32;
+    let data = |v: &Option<View>| v.map_or(std::ptr::null(), |v| v.data.cast_const());
+    let dtype = |v: &Option<View>| v.map_or(0, |v| v.dtype.abi().0);
+    // Of a gated pair a block takes half of its panels from each.
+    let share = if p.gate.is_some() { layout.panels / 2 } else { layout.panels };
+    let mut blocks = 0;
+    for (to, part) in args.part.iter_mut().zip(p.parts()) {
+        *to = Int8Part {
+            weight: part.weight.data,
+            bias: data(&part.bias),
+            residual: data(&part.residual),
+            y: part.y.data,
+            weight_stride: part.weight.stride(0),
+            residual_stride: part.residual.map_or(0, |v| v.stride(0)),
+            y_stride: part.y.stride(0),
+            weight_type: part.weight.dtype.abi().0,
+            bias_type: dtype(&part.bias),
+            residual_type: dtype(&part.residual),
+            y_type: part.y.dtype.abi().0,
+            n: part.n() as i32,
+            first_block: blocks as i32,
+            packed: i32::from(part.weight.packed),
+            splits: layout.splits(part) as i32,
+        };
+        args.parts += 1;
+        if p.gate.is_none() || args.parts == 1 {
+            blocks += ceil_div(ceil_div(part.n(), PANEL), share);
+        }
+    }
+    let grid = Grid::new([blocks, ceil_div(p.rows, layout.shape.columns()), 1], layout.warps as u32 * 32)?;
+    cuda.launch(kernel, grid.shared(layout.shared as u32), &args)
+}

@@ -1,0 +1,418 @@
+mod exact;
+mod int8;
+
+use super::activation::{
+    REFLEX_ACTIVATION_GELU_ERF, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU, reflex_activation_kind,
+};
+use super::op::{self, Op, Variant, Workspace};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
+use crate::cpu::{self, CpuBackend};
+use crate::system::DeviceLimits;
+use std::ffi::{c_char, c_void};
+use std::sync::LazyLock;
+
+/// A row's result does not depend, bit for bit, on how many other rows there are.
+pub const REFLEX_MATMUL_BATCH_INVARIANT: u32 = 1;
+/// Products of block formats with at most 64 rows may be computed in 8-bit integers: x is quantised to Q8_1 first, once
+/// for all weights of the call. Without it a floating-point x is multiplied with the weights' exact values.
+pub const REFLEX_MATMUL_INT8: u32 = 2;
+/// The weights were written before the launch in front of this one on the stream began, as when they are loaded once: they
+/// may be read while it still runs.
+pub const REFLEX_MATMUL_CONSTANT_WEIGHTS: u32 = 4;
+/// The first two weights are a gated pair: `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias)`.
+pub const REFLEX_MATMUL_GATED: u32 = 8;
+
+/// One more product of the x of a `reflex_matmul`. Absent when `weight.data` is NULL.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct reflex_matmul_product {
+    /// `[n, k]`, as `weight` of the params; any type, any n.
+    pub weight: reflex_tensor,
+    /// Optional, `[n]`.
+    pub bias: reflex_tensor,
+    /// Optional, `[rows, n]`.
+    pub residual: reflex_tensor,
+    /// `[rows, n]`.
+    pub y: reflex_tensor,
+}
+
+/// Operands of `reflex_matmul`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct reflex_matmul_params {
+    pub struct_size: u32,
+    /// `REFLEX_MATMUL_*` bits.
+    pub flags: u32,
+    /// `[rows, k]`, F32, F16, BF16 or Q8_1.
+    pub x: reflex_tensor,
+    /// `[n, k]`, any weight type, block formats packed (`reflex_weights_pack`) or not; data 16-byte aligned for block
+    /// formats, row strides too for Q4_K and Q5_K.
+    pub weight: reflex_tensor,
+    /// Optional, `[n]`, F32, F16 or BF16.
+    pub bias: reflex_tensor,
+    /// Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
+    pub residual: reflex_tensor,
+    /// `[rows, n]`, F32, F16, BF16, or, of an int8 product with n a multiple of 32, Q8_1.
+    pub y: reflex_tensor,
+    /// Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    pub workspace: *mut c_void,
+    pub workspace_size: usize,
+    /// Of a gated pair.
+    pub activation: reflex_activation_kind,
+    pub reserved: u32,
+    /// Further products of the same x.
+    pub others: [reflex_matmul_product; 2],
+}
+
+impl Default for reflex_matmul_params {
+    fn default() -> Self {
+        // SAFETY: plain data, valid when zero.
+        unsafe { std::mem::zeroed() }
+    }
+}
+
+// SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
+unsafe impl Params for reflex_matmul_params {
+    const NAME: &'static str = "reflex_matmul_params";
+    const MIN_SIZE: usize = 424;
+}
+
+/// One weight and what is made of its product. Of a gated pair the second has the y of the first.
+#[derive(Clone, Copy)]
+pub(crate) struct MatmulPart {
+    pub weight: View,
+    pub bias: Option<View>,
+    pub residual: Option<View>,
+    pub y: View,
+}
+
+impl MatmulPart {
+    pub fn n(&self) -> i64 {
+        self.weight.dim(0)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct MatmulPlan {
+    pub rows: i64,
+    pub k: i64,
+    pub batch_invariant: bool,
+    pub constant_weights: bool,
+    /// In integers, of a quantised x.
+    pub int8: bool,
+    pub gate: Option<reflex_activation_kind>,
+    pub x: View,
+    parts: [Option<MatmulPart>; 3],
+}
+
+impl MatmulPlan {
+    pub fn parts(&self) -> impl Iterator<Item = &MatmulPart> {
+        self.parts.iter().flatten()
+    }
+
+    pub fn first(&self) -> &MatmulPart {
+        self.parts[0].as_ref().expect("a matmul has a weight")
+    }
+}
+
+const LARGEST: i64 = 1 << 30;
+/// The most rows that REFLEX_MATMUL_INT8 turns to integers: for more the tensor cores' other types are as fast.
+const INT8_ROWS: i64 = 64;
+
+/// Names of the operands of each product, for messages.
+const FIELDS: [[&str; 4]; 3] = [
+    ["weight", "bias", "residual", "y"],
+    ["others[0].weight", "others[0].bias", "others[0].residual", "others[0].y"],
+    ["others[1].weight", "others[1].bias", "others[1].residual", "others[1].y"],
+];
+
+struct Matmul;
+
+impl Op for Matmul {
+    const NAME: &'static str = "matmul";
+    type Params = reflex_matmul_params;
+    type Plan = MatmulPlan;
+
+    fn plan(p: &reflex_matmul_params) -> Result<MatmulPlan> {
+        let op = Self::NAME;
+        const FLAGS: u32 = REFLEX_MATMUL_BATCH_INVARIANT
+            | REFLEX_MATMUL_INT8
+            | REFLEX_MATMUL_CONSTANT_WEIGHTS
+            | REFLEX_MATMUL_GATED;
+        if p.flags & !FLAGS != 0 {
+            return Err(Error::invalid(format!(
+                "{op}: flags is {:#x}, expected REFLEX_MATMUL_* bits ({FLAGS:#x})",
+                p.flags
+            )));
+        }
+        if p.reserved != 0 {
+            return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
+        }
+        let gate = gate(p)?;
+        let x = View::required(op, "x", &p.x)?
+            .expect_dtype(Dtype::ACTIVATIONS)?
+            .expect_rank(2..=2)?
+            .expect_dense_rows()?
+            .expect_dim(0, 0..=LARGEST)?
+            .expect_dim(1, 0..=LARGEST)?;
+        let (rows, k) = (x.dim(0), x.dim(1));
+        let first = reflex_matmul_product {
+            weight: p.weight,
+            bias: p.bias,
+            residual: p.residual,
+            y: p.y,
+        };
+        let mut parts = [None; 3];
+        parts[0] = Some(part(&first, FIELDS[0], &x, None)?);
+        for (i, product) in p.others.iter().enumerate() {
+            let fields = FIELDS[i + 1];
+            let absent = product.weight.data.is_null();
+            let pair = parts[0].filter(|_| gate.is_some() && i == 0);
+            if absent && pair.is_some() {
+                return Err(Error::invalid(format!(
+                    "{op}: {}.data is NULL, expected a pointer with REFLEX_MATMUL_GATED",
+                    fields[0]
+                )));
+            }
+            if !absent && gate.is_some() && i > 0 {
+                return Err(Error::invalid(format!(
+                    "{op}: {}.data is set, expected NULL with REFLEX_MATMUL_GATED",
+                    fields[0]
+                )));
+            }
+            if !absent {
+                parts[i + 1] = Some(part(product, fields, &x, pair.as_ref())?);
+            }
+        }
+        let mut plan = MatmulPlan {
+            rows,
+            k,
+            batch_invariant: p.flags & REFLEX_MATMUL_BATCH_INVARIANT != 0,
+            constant_weights: p.flags & REFLEX_MATMUL_CONSTANT_WEIGHTS != 0,
+            int8: false,
+            gate,
+            x,
+            parts,
+        };
+        plan.int8 = chooses_int8(&plan, p.flags & REFLEX_MATMUL_INT8 != 0)?;
+        outputs_apart(&plan)?;
+        Ok(plan)
+    }
+
+    fn is_empty(plan: &MatmulPlan) -> bool {
+        plan.parts().all(|part| part.y.is_empty())
+    }
+
+    fn variants() -> &'static [Variant<MatmulPlan>] {
+        static ALL: LazyLock<Vec<Variant<MatmulPlan>>> =
+            LazyLock::new(|| int8::VARIANTS.iter().chain(&exact::VARIANTS).copied().collect());
+        &ALL
+    }
+
+    fn cpu(plan: &MatmulPlan, cpu: &CpuBackend) {
+        cpu::matmul::matmul(plan, cpu);
+    }
+
+    fn workspace_bytes(plan: &MatmulPlan, limits: &DeviceLimits) -> usize {
+        match plan.int8 {
+            true => int8::workspace_bytes(plan),
+            false => exact::workspace_bytes(plan, limits),
+        }
+    }
+
+    fn workspace(params: &reflex_matmul_params) -> Workspace {
+        Workspace {
+            data: params.workspace,
+            bytes: params.workspace_size,
+        }
+    }
+}
+
+fn gate(p: &reflex_matmul_params) -> Result<Option<reflex_activation_kind>> {
+    let kinds = [REFLEX_ACTIVATION_SILU, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_GELU_ERF];
+    let gated = p.flags & REFLEX_MATMUL_GATED != 0;
+    if gated && !kinds.contains(&p.activation) {
+        return Err(Error::invalid(format!(
+            "matmul: activation is {}, expected a REFLEX_ACTIVATION_*",
+            p.activation.0
+        )));
+    }
+    if !gated && p.activation.0 != 0 {
+        return Err(Error::invalid(format!(
+            "matmul: activation is {}, expected 0 without REFLEX_MATMUL_GATED",
+            p.activation.0
+        )));
+    }
+    Ok(gated.then_some(p.activation))
+}
+
+/// `gate` is the first of a gated pair whose second this is: it has the shape of that, and its y.
+fn part(
+    product: &reflex_matmul_product,
+    fields: [&'static str; 4],
+    x: &View,
+    gate: Option<&MatmulPart>,
+) -> Result<MatmulPart> {
+    let op = Matmul::NAME;
+    let (rows, k) = (x.dim(0), x.dim(1));
+    let weight = View::weight(op, fields[0], &product.weight)?
+        .expect_dtype(Dtype::WEIGHTS)?
+        .expect_rank(2..=2)?;
+    let n = gate.map_or(weight.dim(0), MatmulPart::n);
+    let weight = weight
+        .expect_shape(&[n, k], "[n], [k] of x")?
+        .expect_dense_rows()?
+        .expect_aligned_blocks()?
+        .expect_dim(0, 0..=LARGEST)?;
+    let bias = View::optional(op, fields[1], &product.bias)?
+        .map(|bias| {
+            bias.expect_dtype(Dtype::FLOATS)?
+                .expect_shape(&[n], "[n] of weight")?
+                .expect_dense_rows()
+        })
+        .transpose()?;
+    if let Some(gate) = gate {
+        for (field, tensor) in [(fields[2], &product.residual), (fields[3], &product.y)] {
+            if !tensor.data.is_null() {
+                return Err(Error::invalid(format!(
+                    "{op}: {field}.data is set, expected NULL with REFLEX_MATMUL_GATED"
+                )));
+            }
+        }
+        return Ok(MatmulPart {
+            weight,
+            bias,
+            residual: None,
+            y: gate.y.expect_apart(&weight)?,
+        });
+    }
+    let like_y = |view: View, types: &[Dtype]| {
+        view.expect_dtype(types)?
+            .expect_shape(&[rows, n], "[rows] of x, [n] of weight")?
+            .expect_dense_rows()
+    };
+    let residual = View::optional(op, fields[2], &product.residual)?
+        .map(|residual| like_y(residual, Dtype::FLOATS))
+        .transpose()?;
+    let mut y = like_y(View::required(op, fields[3], &product.y)?, Dtype::ACTIVATIONS)?
+        .expect_writable()?
+        .expect_apart(x)?;
+    if let Some(residual) = &residual {
+        y = y.expect_in_place_or_apart(residual)?;
+    }
+    Ok(MatmulPart {
+        weight,
+        bias,
+        residual,
+        y,
+    })
+}
+
+/// No y shares memory with another, nor with anything that is read but its own residual.
+fn outputs_apart(plan: &MatmulPlan) -> Result<()> {
+    let outputs = if plan.gate.is_some() { 1 } else { 3 };
+    for (i, part) in plan.parts().take(outputs).enumerate() {
+        for (j, other) in plan.parts().enumerate() {
+            part.y.expect_apart(&other.weight)?;
+            if let Some(bias) = &other.bias {
+                part.y.expect_apart(bias)?;
+            }
+            if i != j && j < outputs {
+                part.y.expect_apart(&other.y)?;
+                if let Some(residual) = &other.residual {
+                    part.y.expect_apart(residual)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
+    let op = Matmul::NAME;
+    let quantised = plan.x.dtype == Dtype::Q8_1;
+    let plain = plan.parts().find(|part| !part.weight.dtype.is_block());
+    if let (true, Some(part)) = (quantised, plain) {
+        return Err(Error::unsupported(format!(
+            "{op}: {}.dtype is {}, expected a block format with an x of Q8_1",
+            part.weight.field(),
+            part.weight.dtype.name()
+        )));
+    }
+    let int8 = quantised || allowed && plain.is_none() && plan.rows <= INT8_ROWS && plan.k > 0;
+    if let (false, Some(part)) = (int8, plan.parts().find(|part| part.y.dtype == Dtype::Q8_1)) {
+        return Err(Error::unsupported(format!(
+            "{op}: {}.dtype is Q8_1, expected a float type unless x is Q8_1, or REFLEX_MATMUL_INT8 is set and there are \
+             at most {INT8_ROWS} rows of block formats",
+            part.y.field()
+        )));
+    }
+    Ok(int8)
+}
+
+/// Rows of x times the transpose of weight matrices: a linear layer, or up to three of the same x.
+///
+/// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`, and the same for each of `others`. With
+/// `REFLEX_MATMUL_GATED`, `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias) + residual`.
+///
+/// Shapes and types: see `reflex_matmul_params`. Sums are f32. There are two ways to compute:
+///
+/// - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
+///   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
+///   rounded to TF32 first, each by at most 2^-11 of itself. A launch for each weight.
+/// - Int8, of an x of Q8_1, or with `REFLEX_MATMUL_INT8` of any x of at most 64 rows, for block formats: x is (or is
+///   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value; products
+///   are summed in 32-bit integers for each block and are exact from there on but for the f32 sums. One launch for all weights, whatever
+///   their formats, and one before it when x has to be quantised.
+///
+/// `k = 0` gives bias + residual, or zeros.
+///
+/// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many.
+///
+/// Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
+/// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
+/// free. Packed weights are the faster ones in int8, and in exact products cost an unpacking.
+///
+/// Aliasing: a `y` may be exactly its own `residual`; it overlaps nothing else. Workspace: see
+/// `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe. A NaN in a row of x makes that row of y
+/// NaN.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+/// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_matmul(
+    context: *const reflex_context,
+    params: *const reflex_matmul_params,
+    stream: reflex_stream,
+) -> reflex_status {
+    op::launch::<Matmul>(context, params, stream)
+}
+
+/// Bytes of scratch that `reflex_matmul` needs for these params on this context; the workspace fields are not looked at.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_matmul_workspace_size(
+    context: *const reflex_context,
+    params: *const reflex_matmul_params,
+    bytes: *mut usize,
+) -> reflex_status {
+    op::workspace_size::<Matmul>(context, params, bytes)
+}
+
+/// Whether `reflex_matmul` would take these params on this context: its own validation and selection, without a launch.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_matmul_supported(
+    context: *const reflex_context,
+    params: *const reflex_matmul_params,
+) -> reflex_status {
+    op::supported::<Matmul>(context, params)
+}
+
+/// Name of the kernel that `reflex_matmul` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_matmul_selected_kernel(
+    context: *const reflex_context,
+    params: *const reflex_matmul_params,
+    name: *mut *const c_char,
+) -> reflex_status {
+    op::selected_kernel::<Matmul>(context, params, name)
+}
