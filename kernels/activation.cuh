@@ -41,20 +41,20 @@ __device__ __forceinline__ float activation_value(float x, u32 kind) {
 template <int N> __device__ __forceinline__ void activation(const activation_args &a) {
     const u32 row = blockIdx.x / (u32)a.chunks, chunk = blockIdx.x % (u32)a.chunks;
     const i32 i = (i32)(chunk * blockDim.x + threadIdx.x) * N;
-    if (i >= a.n) return;  // all threads of 32 elements together, where n is a multiple of 32
+    if (i - (i32)(threadIdx.x % WARP) * N >= a.n) return;  // whole warps, which Q8_1 wants
     const row_index index(row, a.extent1, a.extent2);
-    float v[N];
-    load_n<N>(static_cast<const char *>(a.gate) + index.offset(a.gate_stride), a.gate_type, i, v);
-    if (a.up) {
+    float v[N] = {};
+    if (i < a.n) {
+        load_n<N>(static_cast<const char *>(a.gate) + index.offset(a.gate_stride), a.gate_type, i, v);
         float up[N];
-        load_n<N>(static_cast<const char *>(a.up) + index.offset(a.up_stride), a.up_type, i, up);
+        if (a.up) load_n<N>(static_cast<const char *>(a.up) + index.offset(a.up_stride), a.up_type, i, up);
 #pragma unroll
-        for (int k = 0; k < N; k++) v[k] = activation_value(v[k], a.kind) * up[k];
-    } else {
-#pragma unroll
-        for (int k = 0; k < N; k++) v[k] = activation_value(v[k], a.kind);
+        for (int k = 0; k < N; k++) {
+            v[k] = activation_value(v[k], a.kind);
+            if (a.up) v[k] *= up[k];
+        }
     }
-    store_activations<N>(static_cast<char *>(a.y) + index.offset(a.y_stride), a.y_type, a.n, i, v);
+    store_activations<N>(static_cast<char *>(a.y) + index.offset(a.y_stride), a.y_type, a.n, i, v, i < a.n);
 }
 
 }  // namespace reflex

@@ -40,9 +40,10 @@ __device__ __forceinline__ void norm_load(const norm_args &a, const char *x, con
     if (out) store_n<N>(out, a.residual_out_type, i, h);
 }
 
+// All lanes of a warp come here together, for Q8_1.
 template <int N>
 __device__ __forceinline__ void norm_store(const norm_args &a, char *y, i32 i, float (&h)[N], float scale) {
-    if (a.weight) {
+    if (a.weight && i < a.dim) {
         float w[N];
         load_n<N>(a.weight, a.weight_type, i, w);
 #pragma unroll
@@ -51,7 +52,7 @@ __device__ __forceinline__ void norm_store(const norm_args &a, char *y, i32 i, f
 #pragma unroll
         for (int k = 0; k < N; k++) h[k] *= scale;
     }
-    store_activations<N>(y, a.y_type, a.dim, i, h);
+    store_activations<N>(y, a.y_type, a.dim, i, h, i < a.dim);
 }
 
 // `threads` threads, of which this is number `t`, share one row; `sum` adds over them. `h` is their cache of `dim` floats.
@@ -75,12 +76,14 @@ __device__ __forceinline__ void norm_row(const norm_args &a, i64 row, u32 t, u32
         }
     }
     const float scale = rsqrtf(sum(squares) / (float)a.dim + a.epsilon);
-    for (i32 i = t * N; i < a.dim; i += threads * N) {
-        float h[N];
-        if (a.cached) {
+    const i32 lane = t % WARP * N;
+    for (i32 first = t * N - lane; first < a.dim; first += threads * N) {
+        const i32 i = first + lane;
+        float h[N] = {};
+        if (i < a.dim && a.cached) {
 #pragma unroll
             for (int k = 0; k < N; k++) h[k] = h_cache[i + k];  // this thread's own elements: no barrier needed
-        } else {
+        } else if (i < a.dim) {
             norm_load<N>(a, x, r, out, i, h);
         }
         norm_store<N>(a, y, i, h, scale);

@@ -22,11 +22,11 @@ REFLEX_ARGS_LAYOUT(quantize_args, 88, x_type, 80);
 template <int N> __device__ __forceinline__ void quantize(const quantize_args &a) {
     const u32 row = blockIdx.x / (u32)a.chunks, chunk = blockIdx.x % (u32)a.chunks;
     const i32 i = (i32)(chunk * blockDim.x + threadIdx.x) * N;
-    if (i >= a.k) return;  // all threads of 32 elements together
+    if (i - (i32)(threadIdx.x % WARP) * N >= a.k) return;  // whole warps
     const row_index index(row, a.extent1, a.extent2);
-    float v[N];
-    load_n<N>(static_cast<const char *>(a.x) + index.offset(a.x_stride), a.x_type, i, v);
-    q8_1_store<N>(static_cast<char *>(a.y) + index.offset(a.y_stride), a.k, i, v);
+    float v[N] = {};
+    if (i < a.k) load_n<N>(static_cast<const char *>(a.x) + index.offset(a.x_stride), a.x_type, i, v);
+    q8_1_store<N>(static_cast<char *>(a.y) + index.offset(a.y_stride), a.k, i, v, i < a.k);
 }
 
 }  // namespace reflex

@@ -108,7 +108,8 @@ typedef uint32_t reflex_activation_kind;
 //
 // `data == NULL` means the operand is absent. `shape` and `stride` are outermost first; entries from `rank` on are
 // ignored. Strides are in bytes; all zero means contiguous. A block format counts elements in `shape`; its last stride
-// is the bytes of one block. Pointers and strides must be multiples of the element size (2 for block formats).
+// is the bytes of one block. Pointers, and strides over more than one, must be multiples of the element size (2 for GGUF
+// block formats, 16 for Q8_1).
 typedef struct reflex_tensor {
     void *data;
     reflex_dtype dtype;

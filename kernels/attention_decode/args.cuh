@@ -28,11 +28,11 @@ REFLEX_ARGS_LAYOUT(attention_decode_args, 200, scale_log2, 196);
 // y of a sequence, where it is Q8_1: its heads are one row.
 struct decode_q8_1_row {
     char *data;
-    i64 k, first;  // elements of the row and of the heads before `head`
+    u32 k, first;  // elements of the row and of the heads before `head`
     __device__ __forceinline__ decode_q8_1_row(const attention_decode_args &a, i32 batch, i32 head)
         : data(static_cast<char *>(a.y) + batch * a.y_stride.bytes[1]),
-          k((i64)a.kv_heads * a.group * a.v_dim),
-          first((i64)head * a.v_dim) {}
+          k((u32)a.kv_heads * a.group * a.v_dim),
+          first((u32)head * a.v_dim) {}
 };
 
 constexpr i32 DECODE_WARPS = 4;
@@ -123,11 +123,14 @@ template <int ROWS, int DMAX> struct decode_merge {
             const i32 lane = threadIdx.x % WARP, head = block.head0 + row;
             if (a.splits == 1 && a.y_type == Q8_1) {
                 const decode_q8_1_row y(a, block.batch, head);
-                for (i32 d = 4 * lane; d < a.v_dim; d += 4 * WARP) {
-                    float v[4];
+                for (i32 d0 = 0; d0 < a.v_dim; d0 += 4 * WARP) {
+                    const i32 d = d0 + 4 * lane;
+                    float v[4] = {};
+                    if (d < a.v_dim && l != 0.0f) {
 #pragma unroll
-                    for (i32 e = 0; e < 4; e++) v[e] = l == 0.0f ? 0.0f : o[row][d + e] / l;
-                    q8_1_store<4>(y.data, y.k, y.first + d, v);
+                        for (i32 e = 0; e < 4; e++) v[e] = o[row][d + e] / l;
+                    }
+                    q8_1_store<4>(y.data, y.k, y.first + d, v, d < a.v_dim);
                 }
             } else if (a.splits == 1) {
                 char *y = static_cast<char *>(a.y) + block.batch * a.y_stride.bytes[1] + head * a.y_stride.bytes[2];

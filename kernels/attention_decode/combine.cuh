@@ -35,7 +35,7 @@ __device__ __forceinline__ void attention_decode_combine(const attention_decode_
 #pragma unroll 8
         for (i32 s = 0; s < used; s++) o = fmaf(factor[s], a.partial[(first + s) * a.v_dim + d], o);
         const float v[1] = {sum == 0.0f ? 0.0f : o / sum};
-        // Of 32 dimensions, which a warp has, all threads come here.
+        // v_dim is then a multiple of 32: whole warps come here.
         if (a.y_type == Q8_1) q8_1_store<1>(quantized.data, quantized.k, quantized.first + d, v);
         else store1(y, a.y_type, d, v[0]);
     }

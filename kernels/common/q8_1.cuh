@@ -9,7 +9,7 @@
 
 namespace reflex {
 
-constexpr i32 Q8_1_BLOCK = 32;
+constexpr u32 Q8_1_BLOCK = 32;
 
 struct q8_1_record {
     float d;
@@ -17,13 +17,13 @@ struct q8_1_record {
 };
 static_assert(sizeof(q8_1_record) == 8, "two words");
 
-// The quant of element i and the record of its block, in a row of k elements.
-__device__ __forceinline__ i8 *q8_1_quants(void *row, i64 i) { return static_cast<i8 *>(row) + i; }
-__device__ __forceinline__ const i8 *q8_1_quants(const void *row, i64 i) { return static_cast<const i8 *>(row) + i; }
-__device__ __forceinline__ q8_1_record *q8_1_records(void *row, i64 k, i64 i) {
+// The quant of element i and the record of its block, in a row of k elements, at most 2^30.
+__device__ __forceinline__ i8 *q8_1_quants(void *row, u32 i) { return static_cast<i8 *>(row) + i; }
+__device__ __forceinline__ const i8 *q8_1_quants(const void *row, u32 i) { return static_cast<const i8 *>(row) + i; }
+__device__ __forceinline__ q8_1_record *q8_1_records(void *row, u32 k, u32 i) {
     return reinterpret_cast<q8_1_record *>(static_cast<char *>(row) + k) + i / Q8_1_BLOCK;
 }
-__device__ __forceinline__ const q8_1_record *q8_1_records(const void *row, i64 k, i64 i) {
+__device__ __forceinline__ const q8_1_record *q8_1_records(const void *row, u32 k, u32 i) {
     return reinterpret_cast<const q8_1_record *>(static_cast<const char *>(row) + k) + i / Q8_1_BLOCK;
 }
 
@@ -60,69 +60,78 @@ __device__ __forceinline__ u32 q8_1_pack(u32 a, u32 b, u32 c, u32 d) {
     return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);
 }
 
-// Over LANES neighbouring lanes, which `mask` names.
-template <int LANES> __device__ __forceinline__ u32 q8_1_max(u32 v, u32 mask) {
+// Over each LANES neighbouring lanes of a whole warp.
+template <int LANES> __device__ __forceinline__ u32 q8_1_max(u32 v) {
 #if __CUDA_ARCH__ >= 800
-    if constexpr (LANES == 32) return __reduce_max_sync(mask, v);
+    if constexpr (LANES == 32) return __reduce_max_sync(FULL_MASK, v);
+    else
 #endif
+    {
 #pragma unroll
-    for (int offset = LANES / 2; offset > 0; offset >>= 1) v = max(v, __shfl_xor_sync(mask, v, offset));
-    return v;
+        for (int offset = LANES / 2; offset > 0; offset >>= 1) v = max(v, __shfl_xor_sync(FULL_MASK, v, offset));
+        return v;
+    }
 }
 
-template <int LANES> __device__ __forceinline__ u32 q8_1_sum(u32 v, u32 mask) {
+template <int LANES> __device__ __forceinline__ u32 q8_1_sum(u32 v) {
 #if __CUDA_ARCH__ >= 800
-    if constexpr (LANES == 32) return __reduce_add_sync(mask, v);
+    if constexpr (LANES == 32) return __reduce_add_sync(FULL_MASK, v);
+    else
 #endif
+    {
 #pragma unroll
-    for (int offset = LANES / 2; offset > 0; offset >>= 1) v += __shfl_xor_sync(mask, v, offset);
-    return v;
+        for (int offset = LANES / 2; offset > 0; offset >>= 1) v += __shfl_xor_sync(FULL_MASK, v, offset);
+        return v;
+    }
 }
 
-// Quantises and stores elements i .. i + N of a row of k. Each block is held by 32 / N neighbouring lanes of a warp in its
-// order, the first of them at a lane that is a multiple of 32 / N; all lanes of a block come here together, and other
-// blocks of the warp may be absent. Thread blocks are one-dimensional.
-template <int N> __device__ __forceinline__ void q8_1_store(void *row, i64 k, i64 i, const float (&v)[N]) {
+// Quantises and stores elements i .. i + N of a row of k. Each block is held by 32 / N neighbouring lanes in its order, the
+// first of them a multiple of 32 / N. All lanes of the warp come here together: a mask of some would cost more than the
+// shuffles do. `there` is false for the lanes of a block that is not; they store nothing. Thread blocks are
+// one-dimensional.
+template <int N>
+__device__ __forceinline__ void q8_1_store(void *row, u32 k, u32 i, const float (&v)[N], bool there = true) {
     static_assert(N == 1 || N == 4 || N == 8, "1, 4 or 8 elements a lane");
     constexpr int LANES = Q8_1_BLOCK / N;
-    const u32 lane = threadIdx.x % WARP;
-    const u32 mask = LANES == 32 ? FULL_MASK : ((1u << (LANES % 32)) - 1) << (lane & ~(LANES - 1u));
     float x[N];
     u32 amax = 0;
 #pragma unroll
     for (int e = 0; e < N; e++) x[e] = v[e], amax = max(amax, q8_1_magnitude(v[e]));
     float inverse;
-    const float d = q8_1_scale<N>(q8_1_max<LANES>(amax, mask), x, inverse);
-    i32 sum;
+    const float d = q8_1_scale<N>(q8_1_max<LANES>(amax), x, inverse);
+
+    i32 sum = 0;
     if constexpr (N == 1) {
         const i8 q = (i8)q8_1_round(x[0], inverse);
-        *q8_1_quants(row, i) = q;
+        if (there) *q8_1_quants(row, i) = q;
         sum = q;
     } else {
         u32 q[N / 4];
-        sum = 0;
 #pragma unroll
         for (int w = 0; w < N / 4; w++) {
             q[w] = q8_1_pack(q8_1_round(x[4 * w], inverse), q8_1_round(x[4 * w + 1], inverse),
                              q8_1_round(x[4 * w + 2], inverse), q8_1_round(x[4 * w + 3], inverse));
             sum = __dp4a((i32)q[w], 0x01010101, sum);
         }
-        if constexpr (N == 8) *reinterpret_cast<uint2 *>(q8_1_quants(row, i)) = make_uint2(q[0], q[1]);
-        else *reinterpret_cast<u32 *>(q8_1_quants(row, i)) = q[0];
+        if (there) {
+            if constexpr (N == 8) *reinterpret_cast<uint2 *>(q8_1_quants(row, i)) = make_uint2(q[0], q[1]);
+            else *reinterpret_cast<u32 *>(q8_1_quants(row, i)) = q[0];
+        }
     }
     // Both sums of the block in one word: lanes of its second half add to the upper 16 bits.
-    u32 sums = q8_1_sum<LANES>((u32)sum << (i % Q8_1_BLOCK < 16 ? 0 : 16), mask);
-    if (i % Q8_1_BLOCK == 0) {
+    u32 sums = q8_1_sum<LANES>((u32)sum << (i % Q8_1_BLOCK < 16 ? 0 : 16));
+    if (there && i % Q8_1_BLOCK == 0) {
         sums += (sums & 0x8000u) << 1;  // what a negative lower sum took from the upper one
         *reinterpret_cast<uint2 *>(q8_1_records(row, k, i)) = make_uint2(__float_as_uint(d), sums);
     }
 }
 
-// Elements i .. i + N of a row of n activations of any type. N is 8 (aligned rows) or 1; for Q8_1, the lanes as above.
-template <int N> __device__ __forceinline__ void store_activations(void *row, u32 type, i64 n, i64 i,
-                                                                   const float (&v)[N]) {
-    if (type == Q8_1) q8_1_store<N>(row, n, i, v);
-    else store_n<N>(row, type, i, v);
+// Elements i .. i + N of a row of n activations of any type, where `there`. N is 8 (aligned rows) or 1. All lanes of the
+// warp come here together, as for q8_1_store.
+template <int N>
+__device__ __forceinline__ void store_activations(void *row, u32 type, i32 n, i32 i, const float (&v)[N], bool there) {
+    if (type == Q8_1) q8_1_store<N>(row, n, i, v, there);
+    else if (there) store_n<N>(row, type, i, v);
 }
 
 }  // namespace reflex

@@ -184,25 +184,25 @@ impl View {
 
     fn check_stride_alignment(&self) -> Result<()> {
         let align = self.dtype.alignment() as i64;
-        if self.is_empty() {
-            return Ok(());
-        }
         // Blocks of a row follow one another.
         let strided = self.rank - usize::from(self.dtype.is_block());
-        for i in (0..strided).filter(|&i| self.shape[i] > 1 && self.stride[i] % align != 0) {
-            let why = match self.dtype {
-                Dtype::Q8_1 => " (Q8_1; contiguous rows have a multiple of 64 elements)",
-                _ => "",
-            };
-            return Err(Error::new(
-                REFLEX_MISALIGNED,
-                format!(
-                    "{}: {}.stride[{i}] is {}, expected a multiple of {align}{why}",
-                    self.op, self.field, self.stride[i]
-                ),
-            ));
+        let misaligned = |&i: &usize| self.shape[i] > 1 && self.stride[i] % align != 0;
+        match (0..strided).find(misaligned) {
+            Some(i) if !self.is_empty() => {
+                let why = match self.dtype {
+                    Dtype::Q8_1 => " (Q8_1; contiguous rows have a multiple of 64 elements)",
+                    _ => "",
+                };
+                Err(Error::new(
+                    REFLEX_MISALIGNED,
+                    format!(
+                        "{}: {}.stride[{i}] is {}, expected a multiple of {align}{why}",
+                        self.op, self.field, self.stride[i]
+                    ),
+                ))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn check_strides(&self) -> Result<()> {

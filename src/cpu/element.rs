@@ -34,7 +34,7 @@ pub(crate) unsafe fn store(row: *mut u8, dtype: Dtype, index: usize, value: f32)
     }
 }
 
-/// A whole row as f32, with the host's conversion instructions where it has them.
+/// A whole row of activations as f32, Q8_1 too, with the host's conversion instructions where it has them.
 ///
 /// # Safety
 /// As `load`, for `out.len()` elements.
@@ -46,6 +46,7 @@ pub(crate) unsafe fn load_row(row: *const u8, dtype: Dtype, out: &mut [f32]) {
             Dtype::F32 => out.copy_from_slice(from_raw_parts(row.cast(), out.len())),
             Dtype::F16 => from_raw_parts(row.cast::<f16>(), out.len()).convert_to_f32_slice(out),
             Dtype::BF16 => from_raw_parts(row.cast::<bf16>(), out.len()).convert_to_f32_slice(out),
+            Dtype::Q8_1 => q8_1::load(row, out),
             other => unreachable!("{} is no float type", other.name()),
         }
     }

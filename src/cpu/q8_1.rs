@@ -32,6 +32,20 @@ pub(crate) unsafe fn store(row: *mut u8, k: usize, first: usize, values: &[f32])
     }
 }
 
+/// A whole row of quants times their scales.
+///
+/// # Safety
+/// The row lies in memory that may be read, 16-byte aligned.
+pub(crate) unsafe fn load(row: *const u8, out: &mut [f32]) {
+    let (quants, records) = (row.cast::<[i8; BLOCK]>(), row.wrapping_add(out.len()).cast::<Record>());
+    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+    debug_assert!(rest.is_empty());
+    for (i, block) in blocks.iter_mut().enumerate() {
+        let (q, record) = unsafe { (quants.add(i).read(), records.add(i).read()) };
+        *block = q.map(|q| record.d * f32::from(q));
+    }
+}
+
 /// The values that 8 bits hold of these; whole blocks.
 pub(crate) fn round(values: &mut [f32]) {
     let (blocks, rest) = values.as_chunks_mut::<BLOCK>();

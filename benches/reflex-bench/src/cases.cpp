@@ -62,8 +62,9 @@ public:
                 }
                 if (asked("norm")) norms(m, rows);
                 if (asked("rope")) rope(m, rows);
-                if (asked("activation")) activation(m, rows);
+                if (asked("activation")) activations(m, rows);
                 if (asked("add")) add(m, rows);
+                if (asked("quantize")) quantize(m, rows);
                 if (rows > most_logit_rows) continue;
                 if (asked("argmax")) argmax(m, rows);
                 if (asked("sample")) samples(m, rows);
@@ -210,10 +211,12 @@ private:
     void norms(const model_shapes &m, int64_t rows) {
         norm(m, "attn_norm", rows, {rows, m.hidden}, false);
         norm(m, "ffn_norm_residual", rows, {rows, m.hidden}, true);
+        norm(m, "ffn_norm_residual_q8_1", rows, {rows, m.hidden}, true, REFLEX_DTYPE_Q8_1);
         if (m.qk_norm) norm(m, "q_norm", rows, {rows, m.heads, m.head_dim}, false);
     }
 
-    void norm(const model_shapes &m, const char *name, int64_t rows, const std::vector<int64_t> &shape, bool residual) {
+    void norm(const model_shapes &m, const char *name, int64_t rows, const std::vector<int64_t> &shape, bool residual,
+              reflex_dtype y = REFLEX_DTYPE_NONE) {
         bench_case &c = start("norm", name, m.name, float_);
         if (shape.size() == 3) {
             c.shape = {{"rows", rows}, {"heads", shape[1]}, {"dim", shape[2]}};
@@ -221,7 +224,8 @@ private:
             c.shape = {{"rows", rows}, {"dim", shape.back()}};
         }
         c.batch = rows;
-        c.operands = {input(float_, shape), input(REFLEX_DTYPE_F32, {shape.back()}), output(float_, shape)};
+        c.operands = {input(float_, shape), input(REFLEX_DTYPE_F32, {shape.back()}),
+                      output(y == REFLEX_DTYPE_NONE ? float_ : y, shape)};
         if (residual) {
             c.operands.push_back(input(float_, shape));
             c.operands.push_back(output(float_, shape));
@@ -264,12 +268,17 @@ private:
         };
     }
 
-    void activation(const model_shapes &m, int64_t rows) {
-        bench_case &c =
-            start("activation", m.activation == REFLEX_ACTIVATION_SILU ? "swiglu" : "geglu", m.name, float_);
+    void activations(const model_shapes &m, int64_t rows) {
+        const std::string name = m.activation == REFLEX_ACTIVATION_SILU ? "swiglu" : "geglu";
+        activation(m, name, rows, float_);
+        activation(m, name + "_q8_1", rows, REFLEX_DTYPE_Q8_1);
+    }
+
+    void activation(const model_shapes &m, const std::string &name, int64_t rows, reflex_dtype y) {
+        bench_case &c = start("activation", name, m.name, float_);
         c.shape = {{"rows", rows}, {"n", m.ffn}};
         c.batch = rows;
-        c.operands = {input(float_, {rows, m.ffn}), input(float_, {rows, m.ffn}), output(float_, {rows, m.ffn})};
+        c.operands = {input(float_, {rows, m.ffn}), input(float_, {rows, m.ffn}), output(y, {rows, m.ffn})};
         c.make = [kind = m.activation](const std::vector<reflex_tensor> &t) {
             reflex::activation_params p;
             p.kind = kind;
@@ -292,6 +301,19 @@ private:
             p.b = t[1];
             p.y = t[2];
             return make_call<reflex_add_params>(p, REFLEX_BENCH_OP(add, nullptr));
+        };
+    }
+
+    void quantize(const model_shapes &m, int64_t rows) {
+        bench_case &c = start("quantize", "activations", m.name, float_);
+        c.shape = {{"rows", rows}, {"k", m.hidden}};
+        c.batch = rows;
+        c.operands = {input(float_, {rows, m.hidden}), output(REFLEX_DTYPE_Q8_1, {rows, m.hidden})};
+        c.make = [](const std::vector<reflex_tensor> &t) {
+            reflex::quantize_params p;
+            p.x = t[0];
+            p.y = t[1];
+            return make_call<reflex_quantize_params>(p, REFLEX_BENCH_OP(quantize, nullptr));
         };
     }
 

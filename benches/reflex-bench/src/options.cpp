@@ -155,7 +155,8 @@ bool ops_option(options &out, const std::string &name, argument_reader &in) {
 
 const std::vector<std::string> &op_names() {
     static const std::vector<std::string> names = {"matmul", "attention_decode", "attention", "embedding", "norm",
-                                                   "rope",   "activation",       "add",       "argmax",    "sample"};
+                                                   "rope",   "activation",       "add",       "quantize",  "argmax",
+                                                   "sample"};
     return names;
 }
 

@@ -62,7 +62,7 @@ class EveryCase(unittest.TestCase):
             self.assertEqual(report["environment"]["backend"], "cpu")
             self.assertEqual({row["op"] for row in report["results"]},
                              {"matmul", "attention_decode", "attention", "embedding", "norm", "rope", "activation",
-                              "add", "argmax", "sample"})
+                              "add", "quantize", "argmax", "sample"})
             for row in report["results"]:
                 self.assertNotIn("error", row)
                 self.assertEqual(row["kernel"], "cpu")
