@@ -208,7 +208,7 @@ impl Dtype {
     /// Name of the packed type of a block format.
     pub const fn packed_c_name(self) -> Option<&'static CStr> {
         Some(match self {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 => return None,
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::Q8_1 => return None,
             Dtype::Q4_0 => c"Q4_0_PACKED",
             Dtype::Q4_1 => c"Q4_1_PACKED",
             Dtype::Q5_0 => c"Q5_0_PACKED",

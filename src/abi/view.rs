@@ -1,6 +1,6 @@
 //! A checked operand: what `reflex_tensor` becomes once everything about it was validated.
 
-use super::dtype::{Dtype, REFLEX_DTYPE_PACKED};
+use super::dtype::{Dtype, REFLEX_DTYPE_PACKED, reflex_dtype};
 use super::error::{Error, Result};
 use super::status::*;
 use super::tensor::reflex_tensor;
