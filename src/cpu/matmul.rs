@@ -84,3 +84,80 @@ unsafe fn finish(p: &MatmulPlan, row: i64, o: usize, mut sum: f64) {
         store(p.y.row(&[row]), p.y.dtype, o, sum as f32);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{Dtype, REFLEX_DTYPE_F32, REFLEX_DTYPE_PACKED, View, reflex_dtype, reflex_tensor};
+    use crate::cpu::packed::pack_panel;
+    use crate::ops::panels::Panels;
+    use std::ffi::c_void;
+
+    fn tensor(data: *const c_void, dtype: reflex_dtype, shape: [i64; 2]) -> reflex_tensor {
+        reflex_tensor {
+            data: data.cast_mut(),
+            dtype,
+            rank: 2,
+            shape: [shape[0], shape[1], 0, 0],
+            stride: [0; 4],
+        }
+    }
+
+    /// The same bits from packed weights as from native ones: panels, rows after the last one, and blocks after the last
+    /// tile.
+    #[test]
+    fn packed_weights_give_the_same_bits() {
+        let cpu = CpuBackend::new(2).unwrap();
+        for &dtype in Dtype::BLOCKS {
+            let (rows, n) = (3, 37);
+            let k = if dtype.block_elements() == 32 { 608 } else { 512 };
+            let bytes = (n * k) as usize / dtype.block_elements() * dtype.block_bytes();
+            // No byte of an f16 here makes it infinite or NaN.
+            let native: Vec<u128> = (0..bytes.div_ceil(16) as u128)
+                .map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835) & (u128::MAX / 255 * 0x3B))
+                .collect();
+            let weight = tensor(native.as_ptr().cast(), dtype.abi(), [n, k]);
+            let weight = View::weight("matmul", "weight", &weight).unwrap();
+            let mut packed = native.clone();
+            let panels = Panels::of(&weight);
+            let panel_bytes = panels.bytes() as usize;
+            for panel in 0..panels.count() as usize {
+                // SAFETY: whole panels and rows of both matrices.
+                unsafe {
+                    let length = panels.row_bytes() as usize;
+                    let row = |r: usize| std::slice::from_raw_parts(weight.row(&[(16 * panel + r) as i64]), length);
+                    let to = packed.as_mut_ptr().cast::<u8>().add(panel * panel_bytes);
+                    let to = std::slice::from_raw_parts_mut(to, panel_bytes);
+                    pack_panel(dtype, &panels, (0..16).map(row), to);
+                }
+            }
+            let x: Vec<f32> = (0..rows * k).map(|i| (i % 23) as f32 - 11.0).collect();
+            let product = |weight: View| {
+                let mut y = vec![0.0f32; (rows * n) as usize];
+                let view = |data: *const f32, columns| {
+                    let tensor = tensor(data.cast(), REFLEX_DTYPE_F32, [rows, columns]);
+                    View::required("matmul", "x", &tensor).unwrap()
+                };
+                let plan = MatmulPlan {
+                    rows,
+                    n,
+                    k,
+                    batch_invariant: false,
+                    x: view(x.as_ptr(), k),
+                    weight,
+                    bias: None,
+                    residual: None,
+                    y: view(y.as_mut_ptr(), n),
+                };
+                matmul(&plan, &cpu);
+                y.iter().map(|v| v.to_bits()).collect::<Vec<u32>>()
+            };
+            let packed_type = reflex_dtype(dtype.abi().0 | REFLEX_DTYPE_PACKED.0);
+            let packed = tensor(packed.as_ptr().cast(), packed_type, [n, k]);
+            let packed = View::weight("matmul", "weight", &packed).unwrap();
+            let want = product(weight);
+            assert!(want.iter().any(|&bits| bits << 1 != 0), "{}", dtype.name());
+            assert_eq!(product(packed), want, "{}", dtype.name());
+        }
+    }
+}

@@ -99,14 +99,14 @@ static VARIANTS: [Variant<EmbeddingPlan>; 2] = [
         kernel: &VEC8,
         min_sm: 75,
         max_sm: ANY_SM,
-        matches: |p, _| p.vec8(),
+        matches: |p, _| !p.table.packed && p.vec8(),
         launch: |p, cuda, _| launch(p, cuda, &VEC8),
     },
     Variant {
         kernel: &ANY,
         min_sm: 75,
         max_sm: ANY_SM,
-        matches: |_, _| true,
+        matches: |p, _| !p.table.packed,
         launch: |p, cuda, _| launch(p, cuda, &ANY),
     },
 ];

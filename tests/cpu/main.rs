@@ -13,3 +13,4 @@ mod matmul;
 mod norm;
 mod rope;
 mod sample;
+mod weights_pack;

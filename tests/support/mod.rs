@@ -4,6 +4,7 @@
 mod blocks;
 mod buffer;
 mod env;
+mod packed;
 mod parity;
 mod random;
 mod suite;
@@ -11,6 +12,7 @@ mod suite;
 pub use blocks::*;
 pub use buffer::*;
 pub use env::*;
+pub use packed::*;
 pub use parity::*;
 pub use random::*;
 pub use suite::*;

@@ -57,6 +57,11 @@ impl<'e> Io<'e> {
         self.add(spec, Role::InOut, &bytes)
     }
 
+    /// The same of raw bytes.
+    pub fn in_out_bytes(&self, spec: Spec, bytes: &[u8]) -> reflex_tensor {
+        self.add(spec, Role::InOut, bytes)
+    }
+
     pub fn in_out_ints(&self, values: &[i32]) -> reflex_tensor {
         let spec = Spec::new(REFLEX_DTYPE_I32, &[values.len() as i64]);
         self.add(spec, Role::InOut, &encode_ints(values))
@@ -113,6 +118,20 @@ pub fn run_once(env: &Env, case: impl Fn(&Io) -> Launch) -> Vec<Vec<f32>> {
         .zip(bytes)
         .filter(|((_, role), _)| matches!(role, Role::Output | Role::InOut))
         .map(|((spec, _), bytes)| decode(spec.dtype, &bytes))
+        .collect()
+}
+
+/// The same as raw bytes.
+pub fn run_once_bytes(env: &Env, case: impl Fn(&Io) -> Launch) -> Vec<Vec<u8>> {
+    let io = Io::new(env);
+    let launch = case(&io);
+    ok(launch(env.context, env.stream));
+    let bytes = io.read();
+    let written = |(_, role): &(Spec, Role)| matches!(role, Role::Output | Role::InOut);
+    let roles = io.specs().into_iter().zip(bytes);
+    roles
+        .filter(|(spec, _)| written(spec))
+        .map(|(_, bytes)| bytes)
         .collect()
 }
 
@@ -189,6 +208,11 @@ fn compare(spec: &Spec, got: &[u8], want: &[u8], tolerance: Tolerance, index: us
     if spec.dtype == REFLEX_DTYPE_I32 {
         let (got, want) = (decode(spec.dtype, got), decode(spec.dtype, want));
         assert!(got == want, "operand {index} {spec:?}: {got:?}, expected {want:?}");
+        return;
+    }
+    if reflex_dtype_block_elements(spec.dtype) > 1 {
+        let differs = got.iter().zip(want).position(|(a, b)| a != b);
+        assert!(differs.is_none(), "operand {index} {spec:?}: byte {differs:?} differs");
         return;
     }
     let (got, want) = (decode(spec.dtype, got), decode(spec.dtype, want));
