@@ -1,4 +1,4 @@
-// Rows of a table of any weight type, chosen by ids that are read on the device.
+// Rows of a table of any weight type, packed or not, chosen by ids that are read on the device.
 //
 //   y[t] = scale * table[ids[t]]          an id outside the table gives a row of NaN
 //
@@ -7,6 +7,7 @@
 
 #include "common/blocks.cuh"
 #include "common/element.cuh"
+#include "common/packed/formats.cuh"
 
 namespace reflex {
 
@@ -17,7 +18,7 @@ struct embedding_args {
     i64 vocab, tokens;
     i32 dim;
     i32 pieces;  // of eight elements in a row, the last one may be short
-    u32 table_type, y_type;
+    u32 table_type, y_type;  // the native type of a packed table
     float scale;
     i32 table_vec;  // rows of a plain table are 16-byte aligned and dim is a multiple of 8
 };
@@ -65,8 +66,56 @@ __device__ __forceinline__ void embedding_weights(const embedding_args &a, const
     }
 }
 
-// N is 8 where the rows of y allow it, else 1.
-template <int N> __device__ __forceinline__ void embedding(const embedding_args &a) {
+template <class F> __device__ __forceinline__ void embedding_packed_piece(const embedding_args &a, i64 id, i32 i,
+                                                                          float (&w)[8]) {
+    using W = typename F::weight;
+    const char *table = static_cast<const char *>(a.table);
+    const i32 tiles = a.dim >> 8;
+    const u32 r = (u32)id & 15;
+    const char *panel = table + (id - r) * a.table_stride;
+    const char *row = panel + r * a.table_stride;
+    if (id - r + 16 <= a.vocab) {
+        if (i >> 8 < tiles) return F::exact8(panel + (i64)(i >> 8) * F::TILE, r & 7, r >> 3, i & 255, w);
+        // Blocks after the last tile, as if the row had begun so far before them.
+        const i64 run = (i64)tiles * F::RUN;
+        row = panel + 16 * run + r * (a.table_stride - run) - run;
+    }
+    W::exact8(W::load8(row, i, a.dim, false), i, w);
+}
+
+__device__ __forceinline__ void embedding_packed_weights(const embedding_args &a, i64 id, i32 i, float (&w)[8]) {
+    switch (a.table_type) {
+        case Q4_0:
+            return embedding_packed_piece<packed::q4_0>(a, id, i, w);
+        case Q4_1:
+            return embedding_packed_piece<packed::q4_1>(a, id, i, w);
+        case Q5_0:
+            return embedding_packed_piece<packed::q5_0>(a, id, i, w);
+        case Q5_1:
+            return embedding_packed_piece<packed::q5_1>(a, id, i, w);
+        case Q8_0:
+            return embedding_packed_piece<packed::q8_0>(a, id, i, w);
+        case Q2_K:
+            return embedding_packed_piece<packed::q2_k>(a, id, i, w);
+        case Q3_K:
+            return embedding_packed_piece<packed::q3_k>(a, id, i, w);
+        case Q4_K:
+            return embedding_packed_piece<packed::q4_k>(a, id, i, w);
+        case Q5_K:
+            return embedding_packed_piece<packed::q5_k>(a, id, i, w);
+        case IQ4_NL:
+            return embedding_packed_piece<packed::iq4_nl>(a, id, i, w);
+        case IQ4_XS:
+            return embedding_packed_piece<packed::iq4_xs>(a, id, i, w);
+        case MXFP4:
+            return embedding_packed_piece<packed::mxfp4>(a, id, i, w);
+        default:
+            return embedding_packed_piece<packed::q6_k>(a, id, i, w);
+    }
+}
+
+// N is 8 where the rows of y allow it, else 1. PACKED: the table is.
+template <int N, bool PACKED> __device__ __forceinline__ void embedding(const embedding_args &a) {
     const i64 index = (i64)blockIdx.x * blockDim.x + threadIdx.x;
     const i64 token = index / a.pieces;
     const i32 i = (i32)(index % a.pieces) * 8;
@@ -75,7 +124,8 @@ template <int N> __device__ __forceinline__ void embedding(const embedding_args 
     char *y = static_cast<char *>(a.y) + token * a.y_stride;
     float w[8];
     if (id >= 0 && id < a.vocab) {
-        embedding_weights(a, static_cast<const char *>(a.table) + id * a.table_stride, i, w);
+        if constexpr (PACKED) embedding_packed_weights(a, id, i, w);
+        else embedding_weights(a, static_cast<const char *>(a.table) + id * a.table_stride, i, w);
 #pragma unroll
         for (int e = 0; e < 8; e++) w[e] = __fmul_rn(a.scale, w[e]);
     } else {

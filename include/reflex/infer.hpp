@@ -54,6 +54,8 @@ using norm_params = params<reflex_norm_params>;
 using quantize_params = params<reflex_quantize_params>;
 using rope_params = params<reflex_rope_params>;
 using sample_params = params<reflex_sample_params>;
+using weights_pack_params = params<reflex_weights_pack_params>;
+using weights_unpack_params = params<reflex_weights_unpack_params>;
 
 /// A contiguous view; at most four dimensions, outermost first.
 inline reflex_tensor tensor(const void *data, reflex_dtype dtype, std::initializer_list<int64_t> shape) {

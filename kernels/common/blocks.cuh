@@ -7,13 +7,14 @@
 //          `load` keeps the bytes, `element` says where a run lies in the row, `weights` expands one run with one fused
 //          multiply-add per element (within 4 units in the last place of the format's largest partial value).
 //
-// A block format (BLOCKS) also gives the integers that it is made of: w = scale * (q - OFFSET) - minimum.
+// A block format (BLOCKS) is one small type made of these and its constants; block_format (format.cuh) makes the rest.
+// It gives the integers that a block consists of: w = scale * (q - OFFSET) - minimum.
+//   at(block, i)                         the piece of element i of a block, which load8 finds.
 //   quants8(piece, i, q0, q1)            q of the eight elements from i, a byte each: signed where SIGNED, else below
 //                                        2^BITS. For formats with a table, what the table gives.
 //   scale8(piece, i, scale, minimum)     what GROUP elements have in common; minimum is 0 unless MINIMUM.
-// A piece's bytes hold the quants of more runs than one in most formats: these are the pieces of a chunk, and quants8 and
-// scale8 take any of them by its i. A new format is one small type made of these two, load8 and its constants;
-// block_format (format.cuh) makes the rest of them.
+// A piece's bytes hold the quants of several runs in most formats: these are the pieces of a chunk, and quants8 and scale8
+// take any of them by its i.
 //
 // Alignment of what is loaded: data is 16-byte aligned, and rows begin at multiples of the power of two, up to 16, that
 // divides a block's bytes. Nothing outside the tensor is read.

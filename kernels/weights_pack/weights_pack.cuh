@@ -8,7 +8,7 @@
 // data at least as its blocks are. Bound by memory: native rows are read four bytes at a time, through L1.
 #pragma once
 
-#include "weights_pack/scales.cuh"
+#include "common/packed/formats.cuh"
 
 namespace reflex {
 
@@ -35,30 +35,6 @@ struct weights_pack_copy_args {
 REFLEX_ARGS_LAYOUT(weights_pack_copy_args, 72, unit, 68);
 
 namespace packed {
-
-// RUN: bytes of 256 elements of a row. SPLIT: a scale for every 16 elements.
-template <u32 RUN_, bool SPLIT_, class Native, class Plane, class Scales> struct format {
-    static constexpr u32 RUN = RUN_, TILE = 16 * RUN, QUANTS = Plane::CHUNKS * CHUNK;
-    static constexpr bool SPLIT = SPLIT_;
-    using native = Native;
-    using plane = Plane;
-    using scales = Scales;
-    static_assert(QUANTS + Scales::BYTES == TILE, "a tile has the bytes of its rows");
-};
-
-using q4_0 = format<8 * 18, false, nibbles<18, 2>, plane4, half_scales<18>>;
-using q4_1 = format<8 * 20, false, nibbles<20, 4>, plane4, pair_scales<20>>;
-using q5_0 = format<8 * 22, false, nibbles_and_bits<22, 6, 2>, plane5, half_scales<22>>;
-using q5_1 = format<8 * 24, false, nibbles_and_bits<24, 8, 4>, plane5, pair_scales<24>>;
-using q8_0 = format<8 * 34, false, bytes<34, 2>, plane8, half_scales<34>>;
-using q2_k = format<84, true, k2<16>, plane2, k2_scales<80>>;
-using q3_k = format<110, true, k3<32, 0>, plane3, k3_scales<96>>;
-using q4_k = format<144, false, k4<16>, plane4, k4_scales>;
-using q5_k = format<176, false, k5<48, 16>, plane5, k4_scales>;
-using q6_k = format<210, true, k6<128>, plane6, k6_scales<192>>;
-using iq4_nl = format<8 * 18, false, nibbles<18, 2>, plane4_selectors, half_scales<18>>;
-using iq4_xs = format<136, false, nibbles<16, 8>, plane4_selectors, iq4_xs_scales>;
-using mxfp4 = format<8 * 17, false, nibbles<17, 1>, plane4_selectors, byte_scales<17>>;
 
 template <class F> __device__ __forceinline__ void pack_rows(const char *const (&run)[2], char *tile, u32 g) {
     constexpr u32 CHUNKS = F::plane::CHUNKS;

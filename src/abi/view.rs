@@ -29,21 +29,30 @@ unsafe impl Sync for View {}
 impl View {
     /// An operand that must be there.
     pub fn required(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
-        View::weight(op, field, tensor)?.expect_native()
+        View::optional(op, field, tensor)?.ok_or_else(|| View::absent(op, field))
     }
 
     /// A weight matrix that must be there and may be packed.
     pub fn weight(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
-        View::parse(op, field, tensor)?
-            .ok_or_else(|| Error::invalid(format!("{op}: {field}.data is NULL, expected a pointer")))
+        View::parse(op, field, tensor, true)?.ok_or_else(|| View::absent(op, field))
+    }
+
+    fn absent(op: &'static str, field: &'static str) -> Error {
+        Error::invalid(format!("{op}: {field}.data is NULL, expected a pointer"))
     }
 
     /// An operand that may be absent (`data == NULL`). A tensor of zero elements keeps its non-null pointer.
     pub fn optional(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<Option<View>> {
-        View::parse(op, field, tensor)?.map(View::expect_native).transpose()
+        View::parse(op, field, tensor, false)
     }
 
-    fn parse(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<Option<View>> {
+    /// `may_be_packed`: what no operand may be but the weights of the few ops that read packed ones.
+    fn parse(
+        op: &'static str,
+        field: &'static str,
+        tensor: &reflex_tensor,
+        may_be_packed: bool,
+    ) -> Result<Option<View>> {
         if tensor.data.is_null() {
             return Ok(None);
         }
@@ -72,6 +81,12 @@ impl View {
             shape: [1; 4],
             stride: [0; 4],
         };
+        if packed && !may_be_packed {
+            return Err(view.invalid(format!(
+                "dtype is {}, which is packed, expected a type that is not (reflex_weights_unpack)",
+                view.dtype_name()
+            )));
+        }
         view.shape[..rank].copy_from_slice(&tensor.shape[..rank]);
         view.stride[..rank].copy_from_slice(&tensor.stride[..rank]);
         view.check_shape()?;
@@ -104,17 +119,6 @@ impl View {
             "stride[0] is {}, expected {} (a packed tensor is dense)",
             view.stride[0],
             view.shape[1] / view.dtype.block_elements() as i64 * view.dtype.block_bytes() as i64
-        )))
-    }
-
-    /// Not packed: what every operand is but the weights of the few ops that read packed ones.
-    pub fn expect_native(self) -> Result<View> {
-        if !self.packed {
-            return Ok(self);
-        }
-        Err(self.invalid(format!(
-            "dtype is {}, which is packed, expected a type that is not (reflex_weights_unpack)",
-            self.dtype_name()
         )))
     }
 

@@ -15,7 +15,8 @@ pub(crate) fn embedding(p: &EmbeddingPlan, cpu: &CpuBackend) {
         unsafe {
             let id = i64::from(p.ids.row(&[token as i64]).cast::<i32>().read());
             if (0..vocab).contains(&id) {
-                let from = native_row(&p.table, id as usize, &mut Vec::new());
+                let mut unpacked = Vec::new();
+                let from = native_row(&p.table, id as usize, &mut unpacked);
                 dequantize(from, p.table.dtype, 0, &mut row);
             }
             let to = p.y.row(&[token as i64]);

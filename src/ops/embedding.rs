@@ -93,21 +93,37 @@ impl Op for Embedding {
 
 static VEC8: Kernel = Kernel::new("embedding", c"reflex_embedding_vec8").dependent();
 static ANY: Kernel = Kernel::new("embedding", c"reflex_embedding").dependent();
+static PACKED_VEC8: Kernel = Kernel::new("embedding", c"reflex_embedding_packed_vec8").dependent();
+static PACKED: Kernel = Kernel::new("embedding", c"reflex_embedding_packed").dependent();
 
-static VARIANTS: [Variant<EmbeddingPlan>; 2] = [
+static VARIANTS: [Variant<EmbeddingPlan>; 4] = [
     Variant {
         kernel: &VEC8,
         min_sm: 75,
         max_sm: ANY_SM,
-        matches: |p, _| p.vec8(),
+        matches: |p, _| !p.table.packed && p.vec8(),
         launch: |p, cuda, _| launch(p, cuda, &VEC8),
     },
     Variant {
         kernel: &ANY,
         min_sm: 75,
         max_sm: ANY_SM,
-        matches: |_, _| true,
+        matches: |p, _| !p.table.packed,
         launch: |p, cuda, _| launch(p, cuda, &ANY),
+    },
+    Variant {
+        kernel: &PACKED_VEC8,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.vec8(),
+        launch: |p, cuda, _| launch(p, cuda, &PACKED_VEC8),
+    },
+    Variant {
+        kernel: &PACKED,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |_, _| true,
+        launch: |p, cuda, _| launch(p, cuda, &PACKED),
     },
 ];
 

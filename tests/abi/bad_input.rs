@@ -185,6 +185,20 @@ fn every_export_survives_null_and_nonsense() {
             reflex_sample_supported,
             reflex_sample_selected_kernel,
         ),
+        mistakes(
+            &env,
+            "weights_pack",
+            reflex_weights_pack,
+            reflex_weights_pack_supported,
+            reflex_weights_pack_selected_kernel,
+        ),
+        mistakes(
+            &env,
+            "weights_unpack",
+            reflex_weights_unpack,
+            reflex_weights_unpack_supported,
+            reflex_weights_unpack_selected_kernel,
+        ),
     ]
     .concat();
     let mut see = |name: &str| done.push(name.to_string());
@@ -194,6 +208,26 @@ fn every_export_survives_null_and_nonsense() {
     let mut pointer: *mut c_void = null_mut();
     let mut bytes = 0usize;
 
+    see("reflex_weights_pack_workspace_size");
+    let p = reflex_weights_pack_params::default();
+    refuses(
+        reflex_weights_pack_workspace_size(c, &p, null_mut()),
+        INVALID,
+        &["bytes is NULL"],
+    );
+    see("reflex_weights_unpack_workspace_size");
+    let p = reflex_weights_unpack_params::default();
+    refuses(
+        reflex_weights_unpack_workspace_size(null(), &p, &mut bytes),
+        INVALID,
+        &["context is NULL"],
+    );
+    see("reflex_weights_packed_size");
+    refuses(
+        reflex_weights_packed_size(REFLEX_DTYPE_Q4_K, 1, 256, null_mut()),
+        INVALID,
+        &["reflex_weights_packed_size", "bytes is NULL"],
+    );
     see("reflex_attention_decode_workspace_size");
     let p = reflex_attention_decode_params::default();
     refuses(
@@ -569,6 +603,17 @@ fn tensors_are_checked() {
     check(INVALID, "x.dtype is I32", &|p| p.x.dtype = REFLEX_DTYPE_I32);
     check(INVALID, "x.dtype is Q8_0", &|p| p.x.dtype = REFLEX_DTYPE_Q8_0);
     check(INVALID, "x.dtype is Q8_1", &|p| p.x.dtype = REFLEX_DTYPE_Q8_1);
+    let packed = |dtype: reflex_dtype| reflex_dtype(dtype.0 | REFLEX_DTYPE_PACKED.0);
+    check(INVALID, "x.dtype is Q8_0_PACKED, which is packed", &|p| {
+        p.x.dtype = packed(REFLEX_DTYPE_Q8_0)
+    });
+    check(INVALID, "weight.dtype is Q8_0_PACKED, which is packed", &|p| {
+        p.weight = reflex_tensor {
+            dtype: packed(REFLEX_DTYPE_Q8_0),
+            ..good
+        };
+    });
+    check(INVALID, "x.dtype is 4097", &|p| p.x.dtype = packed(REFLEX_DTYPE_F32));
     check(INVALID, "x.rank is 0", &|p| p.x.rank = 0);
     check(INVALID, "x.rank is 5", &|p| p.x.rank = 5);
     check(INVALID, "x.shape[0] is -1", &|p| p.x.shape[0] = -1);

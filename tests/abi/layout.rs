@@ -63,6 +63,8 @@ fn assertions() -> String {
             struct_size, temperature, top_k, top_p, min_p, reserved, seed, logits, steps, ids, counters, workspace,
             workspace_size,
         }
+        reflex_weights_pack_params { struct_size, reserved, source, destination, workspace, workspace_size }
+        reflex_weights_unpack_params { struct_size, reserved, source, destination, workspace, workspace_size }
     }
     let header = std::fs::read_to_string(paths::header()).expect("the header");
     let mut in_header: Vec<&str> = header

@@ -14,3 +14,4 @@ mod norm;
 mod quantize;
 mod rope;
 mod sample;
+mod weights_pack;

@@ -16,6 +16,7 @@ mod rope;
 mod runtime;
 mod sample;
 mod telemetry;
+mod weights_pack;
 
 use std::process::ExitCode;
 
@@ -34,5 +35,6 @@ fn main() -> ExitCode {
     runtime::tests(&mut suite);
     sample::tests(&mut suite);
     telemetry::tests(&mut suite);
+    weights_pack::tests(&mut suite);
     suite.run()
 }

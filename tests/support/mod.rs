@@ -4,6 +4,7 @@
 mod blocks;
 mod buffer;
 mod env;
+mod packed;
 mod parity;
 mod q8_1;
 mod random;
@@ -12,6 +13,7 @@ mod suite;
 pub use blocks::*;
 pub use buffer::*;
 pub use env::*;
+pub use packed::*;
 pub use parity::*;
 pub use q8_1::*;
 pub use random::*;

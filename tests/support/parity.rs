@@ -58,6 +58,11 @@ impl<'e> Io<'e> {
         self.add(spec, Role::InOut, &bytes)
     }
 
+    /// The same of raw bytes.
+    pub fn in_out_bytes(&self, spec: Spec, bytes: &[u8]) -> reflex_tensor {
+        self.add(spec, Role::InOut, bytes)
+    }
+
     pub fn in_out_ints(&self, values: &[i32]) -> reflex_tensor {
         let spec = Spec::new(REFLEX_DTYPE_I32, &[values.len() as i64]);
         self.add(spec, Role::InOut, &encode_ints(values))
@@ -114,6 +119,20 @@ pub fn run_once(env: &Env, case: impl Fn(&Io) -> Launch) -> Vec<Vec<f32>> {
         .zip(bytes)
         .filter(|((_, role), _)| matches!(role, Role::Output | Role::InOut))
         .map(|((spec, _), bytes)| spec.decode(&bytes))
+        .collect()
+}
+
+/// The same as raw bytes.
+pub fn run_once_bytes(env: &Env, case: impl Fn(&Io) -> Launch) -> Vec<Vec<u8>> {
+    let io = Io::new(env);
+    let launch = case(&io);
+    ok(launch(env.context, env.stream));
+    let bytes = io.read();
+    let written = |(_, role): &(Spec, Role)| matches!(role, Role::Output | Role::InOut);
+    let roles = io.specs().into_iter().zip(bytes);
+    roles
+        .filter(|(spec, _)| written(spec))
+        .map(|(_, bytes)| bytes)
         .collect()
 }
 
@@ -195,6 +214,11 @@ fn compare(spec: &Spec, got: &[u8], want: &[u8], tolerance: Tolerance, index: us
     if spec.dtype == REFLEX_DTYPE_Q8_1 {
         let result = compare_q8_1(got, want, spec.row(), tolerance);
         return result.unwrap_or_else(|what| panic!("operand {index} {spec:?}: {what} ({tolerance:?})"));
+    }
+    if reflex_dtype_block_elements(spec.dtype) > 1 {
+        let differs = got.iter().zip(want).position(|(a, b)| a != b);
+        assert!(differs.is_none(), "operand {index} {spec:?}: byte {differs:?} differs");
+        return;
     }
     let (got, want) = (decode(spec.dtype, got), decode(spec.dtype, want));
     let mut worst = (0.0f32, 0);

@@ -70,16 +70,28 @@ __device__ __forceinline__ void nibbles8(u32 w0, u32 w1, u32 plane, u32 &q0, u32
     q0 = w0 >> 4 * plane & 0x0f0f0f0fu, q1 = w1 >> 4 * plane & 0x0f0f0f0fu;
 }
 
+// Of a power of two.
+__device__ constexpr i32 log2_of(i32 n) { return n > 1 ? 1 + log2_of(n / 2) : 0; }
+
 // The base of a format F. A piece holds the quants of RUNS runs of eight that lie APART elements from one another.
 template <class F, int RUNS, int APART> struct block_format {
     static constexpr bool BLOCKS = true;
     static constexpr int PIECES = RUNS, CHUNK = 8 * RUNS;
+    // So many pieces of a chunk in a row have one scale. They ask for it by the same element, lest it be unpacked for each.
+    static constexpr int SAME_SCALE = APART < 32 ? 32 / APART : 1;
 
+    static __device__ __forceinline__ auto load8(const char *row, i32 i, i32, bool) {
+        return F::at(row + (i64)(i >> log2_of(F::ELEMENTS)) * F::BYTES, i & (F::ELEMENTS - 1));
+    }
     template <class P> static __device__ __forceinline__ void exact8(const P &p, i32 i, float (&w)[8]) {
+        expand8(p, i, i, w);
+    }
+    // `same` is any element that shares its scale with i.
+    template <class P> static __device__ __forceinline__ void expand8(const P &p, i32 i, i32 same, float (&w)[8]) {
         u32 q0, q1;
         float scale, minimum;
         F::quants8(p, i, q0, q1);
-        F::scale8(p, i, scale, minimum);
+        F::scale8(p, same, scale, minimum);
         if constexpr (F::SIGNED) bytes8(q0 ^ 0x80808080u, q1 ^ 0x80808080u, 128 + F::OFFSET, w);
         else bytes8(q0, q1, F::OFFSET, w);
 #pragma unroll
@@ -89,27 +101,28 @@ template <class F, int RUNS, int APART> struct block_format {
         }
     }
 
-    // A chunk is a piece; formats for which it is not have these four of their own.
-    static __device__ __forceinline__ auto load(const char *row, i32 c, i32 k, bool vec) {
-        return F::load8(row, F::element(c, 0), k, vec);
+    // A chunk is a piece. Formats for which it is not have a `load` and a `part` of their own, or `element` too.
+    static __device__ __forceinline__ auto load(const char *row, i32 c, i32, bool) {
+        return F::at(row + (i64)(c >> log2_of(F::ELEMENTS / CHUNK)) * F::BYTES,
+                     F::element(c & (F::ELEMENTS / CHUNK - 1), 0));
     }
     static __device__ __forceinline__ i32 element(i32 c, int p) {
-        constexpr u32 STARTS = APART / 8;
-        return (i32)((u32)c / STARTS * (APART * RUNS) | (u32)c % STARTS * 8 | (u32)p * APART);
+        constexpr i32 STARTS = APART / 8;
+        return (c >> log2_of(STARTS)) * (APART * RUNS) + (c & (STARTS - 1)) * 8 + p * APART;
     }
     template <class C> static __device__ __forceinline__ const C &part(const C &v, i32, int) { return v; }
 
     template <class C> static __device__ __forceinline__ void weights(const C &v, i32 c, int p, float (&w)[8]) {
         const auto &piece = F::part(v, c, p);
-        const i32 i = F::element(c, p);
+        const i32 i = F::element(c, p), first = F::element(c, p / F::SAME_SCALE * F::SAME_SCALE);
         if constexpr (F::SIGNED) {
             // Eight bits do not fit above: one instruction more, and exact.
-            exact8(piece, i, w);
+            expand8(piece, i, first, w);
         } else {
             u32 q0, q1;
             float scale, minimum;
             F::quants8(piece, i, q0, q1);
-            F::scale8(piece, i, scale, minimum);
+            F::scale8(piece, first, scale, minimum);
             constexpr float ONE = 1 << F::BITS, ZERO = ONE + F::OFFSET;
             constexpr u32 LEFT = 7 - F::BITS;
             mantissa8(q0 << LEFT | 0x80808080u, q1 << LEFT | 0x80808080u, w);

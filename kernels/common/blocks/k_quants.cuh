@@ -11,14 +11,13 @@ namespace reflex::weight {
 // w = d * scale[g] * q - dmin * minimum[g].
 struct q2_k : block_format<q2_k, 4, 32> {
     static constexpr bool SIGNED = false, MINIMUM = true;
-    static constexpr int BYTES = 84, GROUP = 16, BITS = 2, OFFSET = 0, STAGES = 2;
+    static constexpr int BYTES = 84, ELEMENTS = 256, GROUP = 16, BITS = 2, OFFSET = 0, STAGES = 2;
     struct piece {
         u32 q[2], scales[2], d;
     };
     using chunk = piece;
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const char *block = row + (i64)(i >> 8) * BYTES;
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
         const i32 n = i >> 7 & 1;
         piece p;
         load_aligned_words(block + 16 + 32 * n + (i & 24), p.q);
@@ -43,15 +42,14 @@ struct q2_k : block_format<q2_k, 4, 32> {
 // 2 (g / 4) of byte 8 + g % 4. w = d * (scale[g] - 32) * (q - 4).
 struct q3_k : block_format<q3_k, 4, 32> {
     static constexpr bool SIGNED = false, MINIMUM = false;
-    static constexpr int BYTES = 110, GROUP = 16, BITS = 3, OFFSET = 4, STAGES = 2;
+    static constexpr int BYTES = 110, ELEMENTS = 256, GROUP = 16, BITS = 3, OFFSET = 4, STAGES = 2;
     struct piece {
         u32 q[2], hmask[2], scales[3];
         float d;
     };
     using chunk = piece;
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const char *block = row + (i64)(i >> 8) * BYTES;
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
         piece p;
         load_words(block + (i & 24), p.hmask);
         load_words(block + 32 + 32 * (i >> 7 & 1) + (i & 24), p.q);
@@ -90,7 +88,7 @@ __device__ __forceinline__ uint2 half_of(const uint4 &v, int p) {
 // w = d * scale[j] * q - dmin * minimum[j].
 struct q4_k : block_format<q4_k, 4, 32> {
     static constexpr bool SIGNED = false, MINIMUM = true;
-    static constexpr int BYTES = 144, GROUP = 32, BITS = 4, OFFSET = 0, STAGES = 2;
+    static constexpr int BYTES = 144, ELEMENTS = 256, GROUP = 32, BITS = 4, OFFSET = 0, STAGES = 2, SAME_SCALE = 2;
     struct piece {
         uint4 h;
         uint2 q;
@@ -100,8 +98,7 @@ struct q4_k : block_format<q4_k, 4, 32> {
         uint4 h, q;
     };
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const char *block = row + (i64)(i >> 8) * BYTES;
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
         const i32 g = i >> 6 & 3, l = i & 31;
         return {*reinterpret_cast<const uint4 *>(block), *reinterpret_cast<const uint2 *>(block + 16 + 32 * g + l)};
     }
@@ -116,7 +113,7 @@ struct q4_k : block_format<q4_k, 4, 32> {
         return {*reinterpret_cast<const uint4 *>(block), load_stream(block + 16 + 16 * (c & 7))};
     }
     static __device__ __forceinline__ i32 element(i32 c, int p) {
-        return c >> 1 << 6 | (c & 1) * 16 | (p >> 1) * 32 | (p & 1) * 8;
+        return (c >> 1) * 64 + (c & 1) * 16 + (p >> 1) * 32 + (p & 1) * 8;
     }
     static __device__ __forceinline__ piece part(const chunk &v, i32, int p) { return {v.h, half_of(v.q, p)}; }
 };
@@ -124,7 +121,7 @@ struct q4_k : block_format<q4_k, 4, 32> {
 // As Q4_K with a fifth bit: bit j of byte l of the 32 bytes `qh` belongs to element l of sub-block j.
 struct q5_k : block_format<q5_k, 4, 32> {
     static constexpr bool SIGNED = false, MINIMUM = true;
-    static constexpr int BYTES = 176, GROUP = 32, BITS = 5, OFFSET = 0, STAGES = 2;
+    static constexpr int BYTES = 176, ELEMENTS = 256, GROUP = 32, BITS = 5, OFFSET = 0, STAGES = 2, SAME_SCALE = 2;
     struct piece {
         uint4 h;
         uint2 q, qh;
@@ -133,8 +130,7 @@ struct q5_k : block_format<q5_k, 4, 32> {
         uint4 h, q, qh;
     };
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const char *block = row + (i64)(i >> 8) * BYTES;
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
         const i32 g = i >> 6 & 3, l = i & 31;
         return {*reinterpret_cast<const uint4 *>(block), *reinterpret_cast<const uint2 *>(block + 48 + 32 * g + l),
                 *reinterpret_cast<const uint2 *>(block + 16 + l)};
@@ -162,7 +158,7 @@ struct q5_k : block_format<q5_k, 4, 32> {
 // the nibble j / 2 of ql[64 n + 32 (j & 1) + l] and bits 2 j of qh[32 n + l]. w = d * scale[8 n + 2 j + l / 16] * (q - 32).
 struct q6_k : block_format<q6_k, 4, 32> {
     static constexpr bool SIGNED = false, MINIMUM = false;
-    static constexpr int BYTES = 210, GROUP = 16, BITS = 6, OFFSET = 32, STAGES = 2;
+    static constexpr int BYTES = 210, ELEMENTS = 256, GROUP = 16, BITS = 6, OFFSET = 32, STAGES = 2;
     struct piece {
         u32 q[2], qh[2];
         float d, scale;
@@ -173,8 +169,7 @@ struct q6_k : block_format<q6_k, 4, 32> {
         float d;
     };
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const char *block = row + (i64)(i >> 8) * BYTES;
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
         const i32 n = i >> 7 & 1, j = i >> 5 & 3, l = i & 31;
         piece p;
         load_words(block + 64 * n + 32 * (j & 1) + l, p.q);

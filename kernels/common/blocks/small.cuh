@@ -8,15 +8,14 @@ namespace reflex::weight {
 // d: f16, then 16 bytes of nibbles: element l is the low nibble of byte l, element l + 16 the high one. w = d * (q - 8).
 struct q4_0 : block_format<q4_0, 2, 16> {
     static constexpr bool SIGNED = false, MINIMUM = false;
-    static constexpr int BYTES = 18, GROUP = 32, BITS = 4, OFFSET = 8, STAGES = 4;
+    static constexpr int BYTES = 18, ELEMENTS = 32, GROUP = 32, BITS = 4, OFFSET = 8, STAGES = 4;
     struct piece {
         u32 q[2];
         float d;
     };
     using chunk = piece;
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const char *block = row + (i64)(i >> 5) * BYTES;
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
         piece p;
         load_words(block + 2 + (i & 8), p.q);
         p.d = half_at(block);
@@ -33,14 +32,13 @@ struct q4_0 : block_format<q4_0, 2, 16> {
 // d, m: f16, then nibbles as in Q4_0. w = d * q + m.
 struct q4_1 : block_format<q4_1, 2, 16> {
     static constexpr bool SIGNED = false, MINIMUM = true;
-    static constexpr int BYTES = 20, GROUP = 32, BITS = 4, OFFSET = 0, STAGES = 4;
+    static constexpr int BYTES = 20, ELEMENTS = 32, GROUP = 32, BITS = 4, OFFSET = 0, STAGES = 4;
     struct piece {
         u32 h, q[2];
     };
     using chunk = piece;
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const char *block = row + (i64)(i >> 5) * BYTES;
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
         piece p;
         p.h = *reinterpret_cast<const u32 *>(block);
         load_aligned_words(block + 4 + (i & 8), p.q);
@@ -65,15 +63,14 @@ __device__ __forceinline__ void five_bits8(u32 w0, u32 w1, u32 qh, i32 i, u32 &q
 // d: f16, qh: 32 bits, then nibbles as in Q4_0. w = d * (q - 16).
 struct q5_0 : block_format<q5_0, 2, 16> {
     static constexpr bool SIGNED = false, MINIMUM = false;
-    static constexpr int BYTES = 22, GROUP = 32, BITS = 5, OFFSET = 16, STAGES = 4;
+    static constexpr int BYTES = 22, ELEMENTS = 32, GROUP = 32, BITS = 5, OFFSET = 16, STAGES = 4;
     struct piece {
         u32 qh[1], q[2];
         float d;
     };
     using chunk = piece;
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const char *block = row + (i64)(i >> 5) * BYTES;
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
         piece p;
         load_words(block + 2, p.qh);
         load_words(block + 6 + (i & 8), p.q);
@@ -91,15 +88,15 @@ struct q5_0 : block_format<q5_0, 2, 16> {
 // d, m: f16, qh: 32 bits, then nibbles as in Q4_0. w = d * q + m.
 struct q5_1 : block_format<q5_1, 2, 16> {
     static constexpr bool SIGNED = false, MINIMUM = true;
-    static constexpr int BYTES = 24, GROUP = 32, BITS = 5, OFFSET = 0, STAGES = 4;
+    static constexpr int BYTES = 24, ELEMENTS = 32, GROUP = 32, BITS = 5, OFFSET = 0, STAGES = 4;
     struct piece {
         uint2 h, q;
     };
     using chunk = piece;
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const uint2 *block = reinterpret_cast<const uint2 *>(row + (i64)(i >> 5) * BYTES);
-        return {block[0], block[1 + (i >> 3 & 1)]};
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
+        const uint2 *words = reinterpret_cast<const uint2 *>(block);
+        return {words[0], words[1 + (i >> 3 & 1)]};
     }
     static __device__ __forceinline__ void quants8(const piece &p, i32 i, u32 &q0, u32 &q1) {
         five_bits8(p.q.x, p.q.y, p.h.y, i, q0, q1);
@@ -112,15 +109,14 @@ struct q5_1 : block_format<q5_1, 2, 16> {
 // d: f16, then 32 signed bytes. w = d * q.
 struct q8_0 : block_format<q8_0, 1, 8> {
     static constexpr bool SIGNED = true, MINIMUM = false;
-    static constexpr int BYTES = 34, GROUP = 32, BITS = 8, OFFSET = 0, STAGES = 4;
+    static constexpr int BYTES = 34, ELEMENTS = 32, GROUP = 32, BITS = 8, OFFSET = 0, STAGES = 4;
     struct piece {
         u32 q[2];
         float d;
     };
     using chunk = piece;
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const char *block = row + (i64)(i >> 5) * BYTES;
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
         piece p;
         load_words(block + 2 + (i & 31), p.q);
         p.d = half_at(block);

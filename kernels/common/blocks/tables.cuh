@@ -31,15 +31,14 @@ __device__ __forceinline__ void lookup_e2m1(u32 w0, u32 w1, u32 plane, u32 &q0, 
 // d: f16, then 16 bytes of codes: element l is the low nibble of byte l, element l + 16 the high one. w = d * value.
 struct iq4_nl : block_format<iq4_nl, 2, 16> {
     static constexpr bool SIGNED = true, MINIMUM = false;
-    static constexpr int BYTES = 18, GROUP = 32, BITS = 8, OFFSET = 0, STAGES = 4;
+    static constexpr int BYTES = 18, ELEMENTS = 32, GROUP = 32, BITS = 8, OFFSET = 0, STAGES = 4;
     struct piece {
         u32 q[2];
         float d;
     };
     using chunk = piece;
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const char *block = row + (i64)(i >> 5) * BYTES;
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
         piece p;
         load_words(block + 2 + (i & 8), p.q);
         p.d = half_at(block);
@@ -57,15 +56,15 @@ struct iq4_nl : block_format<iq4_nl, 2, 16> {
 // out as in IQ4_NL; its scale has nibble j of the lower and bits 2 j of the upper ones. w = d * (scale[j] - 32) * value.
 struct iq4_xs : block_format<iq4_xs, 2, 16> {
     static constexpr bool SIGNED = true, MINIMUM = false;
-    static constexpr int BYTES = 136, GROUP = 32, BITS = 8, OFFSET = 0, STAGES = 4;
+    static constexpr int BYTES = 136, ELEMENTS = 256, GROUP = 32, BITS = 8, OFFSET = 0, STAGES = 4;
     struct piece {
         uint2 h, q;
     };
     using chunk = piece;
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const uint2 *block = reinterpret_cast<const uint2 *>(row + (i64)(i >> 8) * BYTES);
-        return {block[0], block[1 + 2 * (i >> 5 & 7) + (i >> 3 & 1)]};
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
+        const uint2 *words = reinterpret_cast<const uint2 *>(block);
+        return {words[0], words[1 + 2 * (i >> 5 & 7) + (i >> 3 & 1)]};
     }
     static __device__ __forceinline__ void quants8(const piece &p, i32 i, u32 &q0, u32 &q1) {
         lookup_iq4(p.q.x, p.q.y, i >> 4 & 1, q0, q1);
@@ -81,14 +80,13 @@ struct iq4_xs : block_format<iq4_xs, 2, 16> {
 // e: a byte, then 16 bytes of codes as in IQ4_NL. w = 2^(e - 127) / 2 * value, for the table's values are doubled.
 struct mxfp4 : block_format<mxfp4, 2, 16> {
     static constexpr bool SIGNED = true, MINIMUM = false;
-    static constexpr int BYTES = 17, GROUP = 32, BITS = 8, OFFSET = 0, STAGES = 4;
+    static constexpr int BYTES = 17, ELEMENTS = 32, GROUP = 32, BITS = 8, OFFSET = 0, STAGES = 4;
     struct piece {
         u32 q[2], e;
     };
     using chunk = piece;
 
-    static __device__ __forceinline__ piece load8(const char *row, i32 i, i32, bool) {
-        const char *block = row + (i64)(i >> 5) * BYTES;
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
         piece p;
         load_words_anywhere(block + 1 + (i & 8), p.q);
         p.e = *reinterpret_cast<const u8 *>(block);

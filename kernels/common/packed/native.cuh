@@ -8,7 +8,7 @@
 // Blocks lie at any even address, those of MXFP4 at any address.
 #pragma once
 
-#include "common/packed.cuh"
+#include "common/packed/planes.cuh"
 
 namespace reflex::packed {
 

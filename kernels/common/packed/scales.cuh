@@ -1,11 +1,13 @@
 // Scales of a tile, native and packed (docs/packed-weights.md): each type moves those of rows g and g + 8.
 //   pack(run, section, g)     from the rows' 256 elements at run[0] and run[1] into the tile's scales at `section`
 //   unpack(section, g, run)   back
+//   read(section, g, half, x, scale, minimum)   of element x of the 256 of row g + 8 half, as the native type's scale8
 // BYTES is the length of the section. lane = 4g + t has what belongs to blocks 2t and 2t + 1, or to the groups of 16
 // elements 4t to 4t + 3, so that no two values of g share a word.
 #pragma once
 
-#include "weights_pack/native.cuh"
+#include "common/blocks.cuh"
+#include "common/packed/native.cuh"
 
 namespace reflex::packed {
 
@@ -37,6 +39,12 @@ template <u32 STEP> struct half_scales {
             }
         }
     }
+    static __device__ __forceinline__ void read(const char *section, u32 g, u32 half, u32 x, float &scale,
+                                                float &minimum) {
+        const u32 b = x >> 5;
+        scale = weight::half_at(section + (4 * g + (b >> 1)) * 8 + half * 4 + (b & 1) * 2);
+        minimum = 0.0f;
+    }
 };
 
 // A pair of f16 at the start of each 32-element block.
@@ -58,6 +66,11 @@ template <u32 STEP> struct pair_scales {
             store_word(run[1] + (2 * t + 1) * STEP, v.w);
         }
     }
+    static __device__ __forceinline__ void read(const char *section, u32 g, u32 half, u32 x, float &scale,
+                                                float &minimum) {
+        const u32 b = x >> 5, pair = at<u32>(section + (4 * g + (b >> 1)) * 16 + half * 8 + (b & 1) * 4);
+        scale = weight::low_half(pair), minimum = -weight::high_half(pair);
+    }
 };
 
 // An exponent byte at the start of each 32-element block.
@@ -77,6 +90,13 @@ template <u32 STEP> struct byte_scales {
 #pragma unroll
             for (u32 i = 0; i < 4; i++) run[i >> 1][(2 * t + (i & 1)) * STEP] = (char)(word >> 8 * i);
         }
+    }
+    static __device__ __forceinline__ void read(const char *section, u32 g, u32 half, u32 x, float &scale,
+                                                float &minimum) {
+        const u32 b = x >> 5;
+        weight::mxfp4::piece piece = {};
+        piece.e = at<u8>(section + (4 * g + (b >> 1)) * 4 + half * 2 + (b & 1));
+        weight::mxfp4::scale8(piece, 0, scale, minimum);
     }
 };
 
@@ -133,6 +153,13 @@ struct k4_scales {
             store_word(run[half] + 12, (s[1] & NIBBLES) | (m[1] & NIBBLES) << 4);
         }
     }
+    static __device__ __forceinline__ void read(const char *section, u32 g, u32 half, u32 x, float &scale,
+                                                float &minimum) {
+        const u32 b = x >> 5, f = get_six_bits(section, 4 * g + (b >> 1), half) >> 8 * (b & 1);
+        const u32 d = at<u32>(section + 192 + g * 8 + half * 4);
+        scale = __fmul_rn(weight::low_half(d), (float)(f & 63));
+        minimum = __fmul_rn(weight::high_half(d), (float)(f >> 16 & 63));
+    }
 };
 
 // Q3_K: sixteen scales in the twelve bytes at AT: low nibbles of 4t.. in word t & 1, upper two bits in word 2; d at AT + 12.
@@ -166,6 +193,12 @@ template <u32 AT> struct k3_scales {
             store_u16(run[half] + AT + 12, half ? d >> 16 : d);
         }
     }
+    static __device__ __forceinline__ void read(const char *section, u32 g, u32 half, u32 x, float &scale,
+                                                float &minimum) {
+        const u32 group = x >> 4, f = get_six_bits(section, 4 * g + (group >> 2), half) >> 8 * (group & 3) & 63;
+        scale = __fmul_rn(weight::half_at(section + 192 + g * 4 + half * 2), (float)((i32)f - 32));
+        minimum = 0.0f;
+    }
 };
 
 // Q6_K: sixteen bytes at AT, then d.
@@ -187,6 +220,13 @@ template <u32 AT> struct k6_scales {
         store_u16(run[0] + AT + 16, d);
         store_u16(run[1] + AT + 16, d >> 16);
     }
+    static __device__ __forceinline__ void read(const char *section, u32 g, u32 half, u32 x, float &scale,
+                                                float &minimum) {
+        const u32 group = x >> 4;
+        const i8 s = at<i8>(section + (4 * g + (group >> 2)) * 8 + half * 4 + (group & 3));
+        scale = __fmul_rn(weight::half_at(section + 256 + g * 4 + half * 2), (float)s);
+        minimum = 0.0f;
+    }
 };
 
 // Q2_K: sixteen bytes of scale and minimum first; d and dmin at AT.
@@ -206,6 +246,13 @@ template <u32 AT> struct k2_scales {
         const uint2 d = at<uint2>(section + 256 + g * 8);
         store_word(run[0] + AT, d.x);
         store_word(run[1] + AT, d.y);
+    }
+    static __device__ __forceinline__ void read(const char *section, u32 g, u32 half, u32 x, float &scale,
+                                                float &minimum) {
+        const u32 group = x >> 4, d = at<u32>(section + 256 + g * 8 + half * 4);
+        const u32 both = at<u8>(section + (4 * g + (group >> 2)) * 8 + half * 4 + (group & 3));
+        scale = __fmul_rn(weight::low_half(d), (float)(both & 15));
+        minimum = __fmul_rn(weight::high_half(d), (float)(both >> 4));
     }
 };
 
@@ -238,6 +285,13 @@ struct iq4_xs_scales {
             store_word(run[half], head[half]);
             store_word(run[half] + 4, low[half]);
         }
+    }
+    static __device__ __forceinline__ void read(const char *section, u32 g, u32 half, u32 x, float &scale,
+                                                float &minimum) {
+        const u32 b = x >> 5, lane = 4 * g + (b >> 1), place = 2 * half + (b & 1);
+        const u32 low = at<u16>(section + lane * 2) >> 4 * place & 15, high = at<u8>(section + 64 + lane) >> 2 * place & 3;
+        scale = __fmul_rn(weight::half_at(section + 96 + g * 4 + half * 2), (float)((i32)(low | high << 4) - 32));
+        minimum = 0.0f;
     }
 };
 
