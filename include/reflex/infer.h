@@ -13,11 +13,14 @@
 /* The tag that cudaStream_t and CUstream use. */
 struct CUstream_st;
 
-// A row's result does not depend, bit for bit, on how many other rows there are.
-#define REFLEX_MATMUL_BATCH_INVARIANT 1
-
 // What its address must be a multiple of.
 #define Workspace_ALIGNMENT 256
+
+// Rows of a panel and of a tile.
+#define Panels_ROWS 16
+
+// Elements of a row in a tile.
+#define Panels_TILE 256
 
 // Nothing runs on the GPU, so its clocks are low.
 #define REFLEX_THROTTLE_IDLE 1
@@ -92,7 +95,8 @@ typedef struct reflex_context_params {
 } reflex_context_params;
 
 // Element type of a tensor. Plain types are 1..255; GGUF block formats are 0x100 + their ggml type number.
-// A block format counts elements in `shape`; its blocks are contiguous along the last dimension.
+// A block format counts elements in `shape`; its blocks are contiguous along the last dimension. A block format with
+// `REFLEX_DTYPE_PACKED` or-ed to it is packed; `REFLEX_DTYPE_Q8_1` has a row layout of its own.
 typedef uint32_t reflex_dtype;
 
 // A CUDA stream: `cudaStream_t` and `CUstream` convert without a cast. NULL is the device's default stream.
@@ -109,7 +113,7 @@ typedef uint32_t reflex_activation_kind;
 // `data == NULL` means the operand is absent. `shape` and `stride` are outermost first; entries from `rank` on are
 // ignored. Strides are in bytes; all zero means contiguous. A block format counts elements in `shape`; its last stride
 // is the bytes of one block. Pointers, and strides over more than one, must be multiples of the element size (2 for GGUF
-// block formats, 16 for Q8_1).
+// block formats, 1 for MXFP4, 16 for Q8_1).
 typedef struct reflex_tensor {
     void *data;
     reflex_dtype dtype;
@@ -127,7 +131,7 @@ typedef struct reflex_activation_params {
     struct reflex_tensor gate;
     // Optional, the shape of `gate`: multiplies the activated gate.
     struct reflex_tensor up;
-    // The shape of `gate`. May be `gate` or `up` itself.
+    // The shape of `gate`; also Q8_1. May be `gate` or `up` itself.
     struct reflex_tensor y;
 } reflex_activation_params;
 
@@ -199,7 +203,8 @@ typedef struct reflex_attention_decode_params {
     // Optional, `[batch]`, I32, read on the device: keys of each sequence, the new token's included; a value outside
     // 0..=capacity is clamped. Absent: capacity.
     struct reflex_tensor kv_lengths;
-    // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16. A sequence without keys gives zeros. May be `q` itself.
+    // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16; may be `q` itself. Or `[batch, q_heads * v_head_dim]`, Q8_1, with
+    // v_head_dim a multiple of 32: a row holds the heads one after the other. A sequence without keys gives zeros.
     struct reflex_tensor y;
     // Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     // The size depends on shapes alone, never on `kv_lengths`.
@@ -212,33 +217,13 @@ typedef struct reflex_embedding_params {
     uint32_t struct_size;
     // Multiplies every element; 0 selects 1. Finite.
     float scale;
-    // `[vocab, dim]`, any weight type; data 16-byte aligned for block formats, row strides too for Q4_K and Q5_K.
+    // `[vocab, dim]`, any weight type, packed or not; for alignment of block formats see `reflex_embedding`.
     struct reflex_tensor table;
     // `[tokens]`, I32, read on the device. An id outside the table gives a row of NaN.
     struct reflex_tensor ids;
     // `[tokens, dim]`, F32, F16 or BF16.
     struct reflex_tensor y;
 } reflex_embedding_params;
-
-// Operands of `reflex_matmul`.
-typedef struct reflex_matmul_params {
-    uint32_t struct_size;
-    // `REFLEX_MATMUL_*` bits.
-    uint32_t flags;
-    // `[rows, k]`, F32, F16 or BF16.
-    struct reflex_tensor x;
-    // `[n, k]`, any weight type; data 16-byte aligned for block formats, row strides too for Q4_K and Q5_K.
-    struct reflex_tensor weight;
-    // Optional, `[n]`, F32, F16 or BF16.
-    struct reflex_tensor bias;
-    // Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
-    struct reflex_tensor residual;
-    // `[rows, n]`, F32, F16 or BF16.
-    struct reflex_tensor y;
-    // Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    void *workspace;
-    size_t workspace_size;
-} reflex_matmul_params;
 
 // Operands of `reflex_norm`.
 typedef struct reflex_norm_params {
@@ -253,9 +238,20 @@ typedef struct reflex_norm_params {
     struct reflex_tensor residual_out;
     // Optional, `[dim]`.
     struct reflex_tensor weight;
-    // The shape of `x`. May be `x` or `residual` itself.
+    // The shape of `x`; also Q8_1. May be `x` or `residual` itself.
     struct reflex_tensor y;
 } reflex_norm_params;
+
+// Operands of `reflex_quantize`.
+typedef struct reflex_quantize_params {
+    uint32_t struct_size;
+    // 0.
+    uint32_t reserved;
+    // `[.., k]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free. k is a multiple of 32.
+    struct reflex_tensor x;
+    // The shape of `x`, Q8_1; outer strides are multiples of 16.
+    struct reflex_tensor y;
+} reflex_quantize_params;
 
 // How `reflex_rope` pairs the elements of a head.
 typedef uint32_t reflex_rope_mode;
@@ -333,6 +329,36 @@ typedef struct reflex_sample_params {
     void *workspace;
     size_t workspace_size;
 } reflex_sample_params;
+
+// Operands of `reflex_weights_pack`.
+typedef struct reflex_weights_pack_params {
+    uint32_t struct_size;
+    // 0.
+    uint32_t reserved;
+    // `[n, k]`, a block format; row strides are free.
+    struct reflex_tensor source;
+    // `[n, k]`, the format of `source` with `REFLEX_DTYPE_PACKED`; dense, data 16-byte aligned. In place: the data of
+    // `source`, when that is dense.
+    struct reflex_tensor destination;
+    // Scratch of `reflex_weights_pack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    void *workspace;
+    size_t workspace_size;
+} reflex_weights_pack_params;
+
+// Operands of `reflex_weights_unpack`.
+typedef struct reflex_weights_unpack_params {
+    uint32_t struct_size;
+    // 0.
+    uint32_t reserved;
+    // `[n, k]`, a block format with `REFLEX_DTYPE_PACKED`; dense, data 16-byte aligned.
+    struct reflex_tensor source;
+    // `[n, k]`, the format of `source` without `REFLEX_DTYPE_PACKED`; row strides are free. In place: the data of
+    // `source`, dense.
+    struct reflex_tensor destination;
+    // Scratch of `reflex_weights_unpack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    void *workspace;
+    size_t workspace_size;
+} reflex_weights_unpack_params;
 
 // The device of a context. Set `struct_size` to `sizeof(reflex_device_info)` before the call; fields that do not
 // apply, as the SM of a CPU, are 0.
@@ -500,8 +526,33 @@ typedef struct reflex_telemetry {
 // GGUF Q4_0: 32 elements in 18 bytes.
 #define REFLEX_DTYPE_Q4_0 258
 
+// GGUF Q4_1: 32 elements in 20 bytes.
+#define REFLEX_DTYPE_Q4_1 259
+
+// GGUF Q5_0: 32 elements in 22 bytes.
+#define REFLEX_DTYPE_Q5_0 262
+
+// GGUF Q5_1: 32 elements in 24 bytes.
+#define REFLEX_DTYPE_Q5_1 263
+
 // GGUF Q8_0: 32 elements in 34 bytes.
 #define REFLEX_DTYPE_Q8_0 264
+
+// Quantised activations, written by ops for a matmul to read: 40 bytes for 32 elements, `d * q` each. Not ggml's Q8_1,
+// which no file holds: a row of k elements (a multiple of 32) is k signed bytes q, then k / 32 records of 8 bytes
+// `{ float d; int16_t s0, s1; }`, s0 the sum of the block's first 16 q and s1 of its last 16. Data and strides between
+// rows are multiples of 16, so that contiguous rows, where there are several, have a multiple of 64 elements.
+//
+// Of 32 elements x with `a = max |x|`: `d = a / 127`, `q = x * (127 / a)` rounded to nearest even, in f32. Where
+// `127 / a` is infinite (a below about 3.7e-37), d and q are 0. A NaN among x makes d NaN and q 0. Where a is infinite, d is
+// infinity, q 127 or -127 for the infinities and 0 for the rest.
+#define REFLEX_DTYPE_Q8_1 265
+
+// GGUF Q2_K: 256 elements in 84 bytes.
+#define REFLEX_DTYPE_Q2_K 266
+
+// GGUF Q3_K: 256 elements in 110 bytes.
+#define REFLEX_DTYPE_Q3_K 267
 
 // GGUF Q4_K: 256 elements in 144 bytes.
 #define REFLEX_DTYPE_Q4_K 268
@@ -511,6 +562,19 @@ typedef struct reflex_telemetry {
 
 // GGUF Q6_K: 256 elements in 210 bytes.
 #define REFLEX_DTYPE_Q6_K 270
+
+// GGUF IQ4_NL: 32 elements in 18 bytes.
+#define REFLEX_DTYPE_IQ4_NL 276
+
+// GGUF IQ4_XS: 256 elements in 136 bytes.
+#define REFLEX_DTYPE_IQ4_XS 279
+
+// GGUF MXFP4, the OCP Microscaling format: 32 elements in 17 bytes.
+#define REFLEX_DTYPE_MXFP4 295
+
+// Or-ed to a block format: packed by `reflex_weights_pack`. Such a tensor is `[n, k]`, dense, its data 16-byte aligned; its
+// size is that of the native one.
+#define REFLEX_DTYPE_PACKED 4096
 
 
 
@@ -628,10 +692,12 @@ typedef struct reflex_telemetry {
 #define REFLEX_ATTENTION_PARAMS_INIT { .struct_size = sizeof(reflex_attention_params) }
 #define REFLEX_ATTENTION_DECODE_PARAMS_INIT { .struct_size = sizeof(reflex_attention_decode_params) }
 #define REFLEX_EMBEDDING_PARAMS_INIT { .struct_size = sizeof(reflex_embedding_params) }
-#define REFLEX_MATMUL_PARAMS_INIT { .struct_size = sizeof(reflex_matmul_params) }
 #define REFLEX_NORM_PARAMS_INIT { .struct_size = sizeof(reflex_norm_params) }
+#define REFLEX_QUANTIZE_PARAMS_INIT { .struct_size = sizeof(reflex_quantize_params) }
 #define REFLEX_ROPE_PARAMS_INIT { .struct_size = sizeof(reflex_rope_params) }
 #define REFLEX_SAMPLE_PARAMS_INIT { .struct_size = sizeof(reflex_sample_params) }
+#define REFLEX_WEIGHTS_PACK_PARAMS_INIT { .struct_size = sizeof(reflex_weights_pack_params) }
+#define REFLEX_WEIGHTS_UNPACK_PARAMS_INIT { .struct_size = sizeof(reflex_weights_unpack_params) }
 #define REFLEX_DEVICE_INFO_INIT { .struct_size = sizeof(reflex_device_info) }
 #define REFLEX_HARDWARE_PROFILE_INIT { .struct_size = sizeof(reflex_hardware_profile) }
 #define REFLEX_ENERGY_INIT { .struct_size = sizeof(reflex_energy) }
@@ -668,10 +734,10 @@ reflex_status reflex_context_backend(const struct reflex_context *context, refle
 // The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.
 reflex_dtype reflex_dtype_from_ggml(uint32_t ggml_type);
 
-// The type's name, `"Q4_K"` for example; `"unknown"` for a number that is none. Never null.
+// The type's name, `"Q4_K"` or `"Q4_K_PACKED"` for example; `"unknown"` for a number that is none. Never null.
 const char *reflex_dtype_name(reflex_dtype dtype);
 
-// Elements in one block: 1 for plain types, 32 or 256 for block formats, 0 for a number that is no type.
+// Elements in one block: 1 for plain types, 32 or 256 for block formats, packed or not, 0 for a number that is no type.
 uint32_t reflex_dtype_block_elements(reflex_dtype dtype);
 
 // Bytes of one block (of one element, for plain types), 0 for a number that is no type.
@@ -788,7 +854,8 @@ reflex_status reflex_stream_synchronize(const struct reflex_context *context, re
 // `f(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`. GELU erf: `f(x) = x (1 + erf(x / sqrt 2)) / 2`.
 //
 // Shapes and types: see `reflex_activation_params`; every operand may have its own float type. Computed in f32, by forms
-// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN.
+// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN. A `y` in Q8_1 is quantised
+// from f32, as by `reflex_quantize` but without a launch and a pass over memory of its own.
 //
 // Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
 // capturable, thread-safe.
@@ -906,6 +973,9 @@ reflex_status reflex_attention_selected_kernel(const struct reflex_context *cont
 // from SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16
 // cache. Other types and alignments are computed in f32.
 //
+// A `y` in Q8_1 is quantised from f32, as by `reflex_quantize` but without a launch of its own; its row is what a matmul
+// with the output projection takes.
+//
 // A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
 //
 // Aliasing: `y` may be exactly `q`; it overlaps nothing else. Workspace: see `reflex_attention_decode_workspace_size`;
@@ -943,8 +1013,8 @@ reflex_status reflex_attention_decode_selected_kernel(const struct reflex_contex
 // Shapes and types: see `reflex_embedding_params`. Block formats are expanded bit for bit as the GGUF reference does,
 // multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are free.
 //
-// Alignment: elements; for block formats the table's data is 16-byte aligned, and for Q4_K and Q5_K its row stride.
-// `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`, capturable (the ids are read when
+// Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
+// up to 16, that divides a block's bytes; contiguous rows have it. `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`, capturable (the ids are read when
 // the kernel runs), thread-safe.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
@@ -964,50 +1034,13 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
                                                const struct reflex_embedding_params *params,
                                                const char **name);
 
-// Rows of x times the transpose of a weight matrix: a linear layer.
-//
-// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`
-//
-// Shapes and types: see `reflex_matmul_params`. Sums are f32. Up to 8 rows, and any number with
-// `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32 too, of weights expanded to f32. More rows are multiplied on tensor
-// cores where there are any for it (SM 8.0): both factors are rounded to TF32 first, each by at most 2^-11 of itself.
-// `k = 0` gives bias + residual, or zeros.
-//
-// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many. It costs
-// the tensor cores: the weights are read again for every 8 rows.
-//
-// Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
-// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
-// free.
-//
-// Aliasing: `y` may be exactly `residual`; it overlaps nothing else. Workspace: see `reflex_matmul_workspace_size`.
-// Asynchronous on `stream`, capturable, thread-safe. A NaN in a row of x makes that row of y NaN.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
-// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
-reflex_status reflex_matmul(const struct reflex_context *context,
-                            const struct reflex_matmul_params *params,
-                            reflex_stream stream);
-
-// Bytes of scratch that `reflex_matmul` needs for these params on this context; the workspace fields are not looked at.
-reflex_status reflex_matmul_workspace_size(const struct reflex_context *context,
-                                           const struct reflex_matmul_params *params,
-                                           size_t *bytes);
-
-// Whether `reflex_matmul` would take these params on this context: its own validation and selection, without a launch.
-reflex_status reflex_matmul_supported(const struct reflex_context *context, const struct reflex_matmul_params *params);
-
-// Name of the kernel that `reflex_matmul` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
-reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context,
-                                            const struct reflex_matmul_params *params,
-                                            const char **name);
-
 // RMS norm of rows, with an optional residual sum before it.
 //
 // `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
 //
 // Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
-// scale are f32, from h before it is rounded to `residual_out`. Per-head q/k norm: give `x` as
+// scale are f32, from h before it is rounded to `residual_out`. A `y` in Q8_1 is quantised from f32, as by
+// `reflex_quantize` but without a launch and a pass over memory of its own. Per-head q/k norm: give `x` as
 // `[tokens, heads, head_dim]` with the buffer's strides.
 //
 // Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
@@ -1026,6 +1059,32 @@ reflex_status reflex_norm_supported(const struct reflex_context *context, const 
 reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
                                           const struct reflex_norm_params *params,
                                           const char **name);
+
+// Quantises activations to 8 bits, once for all the matmuls that read them.
+//
+// Of each 32 elements of a row, with `a = max |x|`: `d = a / 127`, `q = round(x * (127 / a))`, ties to even, in f32;
+// `y = d * q`. The layout of y and what NaN, infinities and tiny numbers give: see `REFLEX_DTYPE_Q8_1`.
+//
+// Shapes and types: see `reflex_quantize_params`. The bits are the same on every backend and for every alignment of x.
+// `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write Q8_1 themselves, which saves this launch.
+//
+// Aliasing: `y` does not overlap `x`. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Jacob et al., "Quantization and Training of Neural Networks for
+// Efficient Integer-Arithmetic-Only Inference", 2018.
+reflex_status reflex_quantize(const struct reflex_context *context,
+                              const struct reflex_quantize_params *params,
+                              reflex_stream stream);
+
+// Whether `reflex_quantize` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_quantize_supported(const struct reflex_context *context,
+                                        const struct reflex_quantize_params *params);
+
+// Name of the kernel that `reflex_quantize` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_quantize_selected_kernel(const struct reflex_context *context,
+                                              const struct reflex_quantize_params *params,
+                                              const char **name);
 
 // Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch. With `q_norm`
 // or `k_norm` each head has an RMS norm first (Qwen3, Gemma 3), in the same launch.
@@ -1101,6 +1160,80 @@ reflex_status reflex_sample_workspace_size(const struct reflex_context *context,
 reflex_status reflex_sample_selected_kernel(const struct reflex_context *context,
                                             const struct reflex_sample_params *params,
                                             const char **name);
+
+// Bytes of a packed `[n, k]` matrix, which are those of the native one; `dtype` with or without `REFLEX_DTYPE_PACKED`.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT` for a type that is not a block format, negative sizes, a `k` that is not a
+// multiple of the block, and more bytes than 64 bits count; `REFLEX_MISALIGNED`. Thread-safe. Since 0.1.
+reflex_status reflex_weights_packed_size(reflex_dtype dtype, int64_t n, int64_t k, uint64_t *bytes);
+
+// Arranges the blocks of a weight matrix as matrix products read them fastest. Done once, when a model is loaded.
+//
+// The bits are those of `source`, each exactly once, in the order of docs/packed-weights.md: panels of 16 rows, cut into
+// tiles of 256 columns. Sizes do not change; `reflex_weights_unpack` gives the native matrix back bit for bit. Packed
+// weights are what `reflex_matmul` and `reflex_embedding` take in place of native ones; no other op does.
+//
+// Shapes and types: see `reflex_weights_pack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
+// for native data and its row stride.
+//
+// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); no other
+// overlap. Workspace: see `reflex_weights_pack_workspace_size`; it overlaps neither operand. Asynchronous on `stream`,
+// capturable, thread-safe; in place, several launches that must not run at the same time as what reads the weights.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
+reflex_status reflex_weights_pack(const struct reflex_context *context,
+                                  const struct reflex_weights_pack_params *params,
+                                  reflex_stream stream);
+
+// Bytes of scratch that `reflex_weights_pack` needs for these params on this context: 0 when the data pointers differ, at
+// most about 16 MiB (or one panel of 16 rows) when they are the same. The workspace fields are not looked at.
+reflex_status reflex_weights_pack_workspace_size(const struct reflex_context *context,
+                                                 const struct reflex_weights_pack_params *params,
+                                                 size_t *bytes);
+
+// Whether `reflex_weights_pack` would take these params on this context: its own validation and selection, without a
+// launch.
+reflex_status reflex_weights_pack_supported(const struct reflex_context *context,
+                                            const struct reflex_weights_pack_params *params);
+
+// Name of the kernel that `reflex_weights_pack` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
+// there is nothing to move.
+reflex_status reflex_weights_pack_selected_kernel(const struct reflex_context *context,
+                                                  const struct reflex_weights_pack_params *params,
+                                                  const char **name);
+
+// The native matrix that `reflex_weights_pack` was given, bit for bit.
+//
+// Shapes and types: see `reflex_weights_unpack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
+// for native data and its row stride. Bytes between the rows of `destination` are not written.
+//
+// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace); no
+// other overlap. Workspace: see `reflex_weights_unpack_workspace_size`; it overlaps neither operand. Asynchronous on
+// `stream`, capturable, thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
+reflex_status reflex_weights_unpack(const struct reflex_context *context,
+                                    const struct reflex_weights_unpack_params *params,
+                                    reflex_stream stream);
+
+// Bytes of scratch that `reflex_weights_unpack` needs for these params on this context, as
+// `reflex_weights_pack_workspace_size` says it of packing.
+reflex_status reflex_weights_unpack_workspace_size(const struct reflex_context *context,
+                                                   const struct reflex_weights_unpack_params *params,
+                                                   size_t *bytes);
+
+// Whether `reflex_weights_unpack` would take these params on this context: its own validation and selection, without a
+// launch.
+reflex_status reflex_weights_unpack_supported(const struct reflex_context *context,
+                                              const struct reflex_weights_unpack_params *params);
+
+// Name of the kernel that `reflex_weights_unpack` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
+// there is nothing to move.
+reflex_status reflex_weights_unpack_selected_kernel(const struct reflex_context *context,
+                                                    const struct reflex_weights_unpack_params *params,
+                                                    const char **name);
 
 // Fills `*out` with what the context's device is. The caller sets `out->struct_size`; no more than that is written.
 reflex_status reflex_get_device_info(const struct reflex_context *context, struct reflex_device_info *out);
