@@ -108,7 +108,8 @@ typedef uint32_t reflex_activation_kind;
 //
 // `data == NULL` means the operand is absent. `shape` and `stride` are outermost first; entries from `rank` on are
 // ignored. Strides are in bytes; all zero means contiguous. A block format counts elements in `shape`; its last stride
-// is the bytes of one block. Pointers and strides must be multiples of the element size (2 for block formats).
+// is the bytes of one block. Pointers and strides must be multiples of the element size (2 for block formats,
+// 1 for MXFP4).
 typedef struct reflex_tensor {
     void *data;
     reflex_dtype dtype;
@@ -211,7 +212,7 @@ typedef struct reflex_embedding_params {
     uint32_t struct_size;
     // Multiplies every element; 0 selects 1. Finite.
     float scale;
-    // `[vocab, dim]`, any weight type; data 16-byte aligned for block formats, row strides too for Q4_K and Q5_K.
+    // `[vocab, dim]`, any weight type; for alignment of block formats see `reflex_embedding`.
     struct reflex_tensor table;
     // `[tokens]`, I32, read on the device. An id outside the table gives a row of NaN.
     struct reflex_tensor ids;
@@ -226,7 +227,7 @@ typedef struct reflex_matmul_params {
     uint32_t flags;
     // `[rows, k]`, F32, F16 or BF16.
     struct reflex_tensor x;
-    // `[n, k]`, any weight type; data 16-byte aligned for block formats, row strides too for Q4_K and Q5_K.
+    // `[n, k]`, any weight type; for alignment of block formats see `reflex_matmul`.
     struct reflex_tensor weight;
     // Optional, `[n]`, F32, F16 or BF16.
     struct reflex_tensor bias;
@@ -491,8 +492,23 @@ typedef struct reflex_telemetry {
 // GGUF Q4_0: 32 elements in 18 bytes.
 #define REFLEX_DTYPE_Q4_0 258
 
+// GGUF Q4_1: 32 elements in 20 bytes.
+#define REFLEX_DTYPE_Q4_1 259
+
+// GGUF Q5_0: 32 elements in 22 bytes.
+#define REFLEX_DTYPE_Q5_0 262
+
+// GGUF Q5_1: 32 elements in 24 bytes.
+#define REFLEX_DTYPE_Q5_1 263
+
 // GGUF Q8_0: 32 elements in 34 bytes.
 #define REFLEX_DTYPE_Q8_0 264
+
+// GGUF Q2_K: 256 elements in 84 bytes.
+#define REFLEX_DTYPE_Q2_K 266
+
+// GGUF Q3_K: 256 elements in 110 bytes.
+#define REFLEX_DTYPE_Q3_K 267
 
 // GGUF Q4_K: 256 elements in 144 bytes.
 #define REFLEX_DTYPE_Q4_K 268
@@ -502,6 +518,15 @@ typedef struct reflex_telemetry {
 
 // GGUF Q6_K: 256 elements in 210 bytes.
 #define REFLEX_DTYPE_Q6_K 270
+
+// GGUF IQ4_NL: 32 elements in 18 bytes.
+#define REFLEX_DTYPE_IQ4_NL 276
+
+// GGUF IQ4_XS: 256 elements in 136 bytes.
+#define REFLEX_DTYPE_IQ4_XS 279
+
+// GGUF MXFP4, the OCP Microscaling format: 32 elements in 17 bytes.
+#define REFLEX_DTYPE_MXFP4 295
 
 
 
@@ -934,9 +959,9 @@ reflex_status reflex_attention_decode_selected_kernel(const struct reflex_contex
 // Shapes and types: see `reflex_embedding_params`. Block formats are expanded bit for bit as the GGUF reference does,
 // multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are free.
 //
-// Alignment: elements; for block formats the table's data is 16-byte aligned, and for Q4_K and Q5_K its row stride.
-// `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`, capturable (the ids are read when
-// the kernel runs), thread-safe.
+// Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
+// up to 16, that divides a block's bytes; contiguous rows have it. `y` overlaps neither the table nor the ids. No
+// workspace. Asynchronous on `stream`, capturable (the ids are read when the kernel runs), thread-safe.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -967,9 +992,9 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many. It costs
 // the tensor cores: the weights are read again for every 8 rows.
 //
-// Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
-// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
-// free.
+// Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
+// up to 16, that divides a block's bytes; contiguous rows have it. Rows of x and of plain weights that are 16-byte
+// aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are free otherwise.
 //
 // Aliasing: `y` may be exactly `residual`; it overlaps nothing else. Workspace: see `reflex_matmul_workspace_size`.
 // Asynchronous on `stream`, capturable, thread-safe. A NaN in a row of x makes that row of y NaN.

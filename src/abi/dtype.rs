@@ -192,6 +192,10 @@ impl Dtype {
 
     /// What a pointer and a stride must be a multiple of. Block formats hold 16-bit scales, MXFP4 single bytes.
     pub const fn alignment(self) -> usize {
-        if self.is_block() { 2 - self.block_bytes() % 2 } else { self.block_bytes() }
+        if self.is_block() {
+            2 - self.block_bytes() % 2
+        } else {
+            self.block_bytes()
+        }
     }
 }
