@@ -187,6 +187,18 @@ fn every_export_survives_null_and_nonsense() {
     let mut pointer: *mut c_void = null_mut();
     let mut bytes = 0usize;
 
+    see("reflex_argmax_workspace_size");
+    let p = reflex_argmax_params::default();
+    refuses(
+        reflex_argmax_workspace_size(c, &p, null_mut()),
+        INVALID,
+        &["bytes is NULL"],
+    );
+    refuses(
+        reflex_argmax_workspace_size(null(), &p, &mut bytes),
+        INVALID,
+        &["context is NULL"],
+    );
     see("reflex_attention_decode_workspace_size");
     let p = reflex_attention_decode_params::default();
     refuses(

@@ -178,7 +178,7 @@ void decoder::draw() {
         p.x = logits;
         p.ids = token;
         p.counters = counters;
-        launch(p, reflex_argmax, reflex_argmax_supported);
+        launch(p, reflex_argmax, reflex_argmax_supported, reflex_argmax_workspace_size);
         return;
     }
     reflex::sample_params p;
