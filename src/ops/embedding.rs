@@ -1,4 +1,5 @@
 use super::op::{self, ANY_SM, Op, Variant};
+use super::rows::vec8;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
@@ -35,7 +36,7 @@ pub(crate) struct EmbeddingPlan {
 
 impl EmbeddingPlan {
     fn vec8(&self) -> bool {
-        self.y.dim(1) % 8 == 0 && self.y.rows_aligned(16)
+        vec8([self.y])
     }
 }
 
