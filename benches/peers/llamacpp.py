@@ -14,7 +14,8 @@ LINE = re.compile(
     r"\s*\d+ runs -\s*(?P<us>[\d.]+) us/run"
 )
 TYPES = {"q4_K": "Q4_K", "q5_K": "Q5_K", "q6_K": "Q6_K", "q8_0": "Q8_0", "q4_0": "Q4_0", "f16": "F16", "bf16": "BF16",
-         "f32": "F32"}
+         "f32": "F32", "q4_1": "Q4_1", "q5_0": "Q5_0", "q5_1": "Q5_1", "q2_K": "Q2_K", "q3_K": "Q3_K", "iq4_nl": "IQ4_NL",
+         "iq4_xs": "IQ4_XS", "mxfp4": "MXFP4"}
 
 
 def run(words):

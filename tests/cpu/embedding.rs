@@ -29,6 +29,51 @@ fn blocks_are_expanded_bit_for_bit() {
     }
 }
 
+/// Row strides keep every block as aligned as those of the first row, and need no more than that.
+#[test]
+fn strides_keep_blocks_aligned() {
+    let env = Env::cpu();
+    for dtype in WEIGHTS.into_iter().filter(|&d| reflex_dtype_block_elements(d) > 1) {
+        let (elements, bytes) = (reflex_dtype_block_elements(dtype), reflex_dtype_block_bytes(dtype));
+        let align = 16.min(1 << bytes.trailing_zeros());
+        let dim = i64::from(elements);
+        let row = random_weights(&mut Random::new(1), dtype, dim as usize);
+        let case = |stride: u32, io: &Io| -> Launch {
+            let spec = Spec::new(dtype, &[2, dim]).strides(&[i64::from(stride), i64::from(bytes)]);
+            let p = reflex_embedding_params {
+                struct_size: size_of::<reflex_embedding_params>() as u32,
+                table: io.input_bytes(spec, &row.repeat(2)),
+                ids: io.ints(&[1, 0]),
+                y: io.output(Spec::new(REFLEX_DTYPE_F32, &[2, dim])),
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_embedding(context, &p, stream))
+        };
+        let got = run_once(&env, |io| case(bytes + align, io)).remove(0);
+        assert_eq!(got, expand(&env, dtype, 2, dim as usize, &row.repeat(2)));
+        if align > 1 {
+            let (status, message) = refused(&env, |io| case(bytes + align / 2, io));
+            assert!(
+                status == REFLEX_MISALIGNED && message.contains("embedding: table.stride[0]"),
+                "{}: {message}",
+                dtype_name(dtype)
+            );
+        }
+    }
+}
+
+/// The block formats' largest, smallest and subnormal scales give the products that f32 gives.
+#[test]
+fn extreme_scales_stay_numbers() {
+    let env = Env::cpu();
+    for dtype in WEIGHTS {
+        let bytes = extreme_weights(&mut Random::new(2), dtype, 1 << 14);
+        let values = expand(&env, dtype, 1, 1 << 14, &bytes);
+        let overflows = dtype == REFLEX_DTYPE_MXFP4;
+        assert!(values.iter().all(|v| v.is_finite() || overflows && v.is_infinite()));
+    }
+}
+
 #[test]
 fn plain_types_are_exact() {
     let env = Env::cpu();

@@ -47,6 +47,18 @@ fn run(env: &Env, dtype: reflex_dtype, rows: i64, n: i64, k: i64) {
     }
 }
 
+/// What the bounds of the GPU tests assume of their weights.
+#[test]
+fn random_weights_are_near_one() {
+    let env = Env::cpu();
+    for dtype in WEIGHTS {
+        let bytes = random_weights(&mut Random::new(3), dtype, 1 << 14);
+        let values = expand(&env, dtype, 1, 1 << 14, &bytes);
+        let rms = (values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
+        assert!((0.7..1.7).contains(&rms), "{}: {rms}", dtype_name(dtype));
+    }
+}
+
 #[test]
 fn equals_the_formula() {
     let env = Env::cpu();

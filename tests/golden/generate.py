@@ -14,14 +14,24 @@ from gguf.quants import dequantize
 
 HERE = Path(__file__).parent
 
-# Byte offsets of the f16 scales in a block.
+# Byte offsets of the f16 scales in a block; MXFP4 has an exponent in its first byte.
 SCALES = {
     "Q4_0": [0],
     "Q8_0": [0],
     "Q4_K": [0, 2],
     "Q5_K": [0, 2],
     "Q6_K": [208],
+    "Q4_1": [0, 2],
+    "Q5_0": [0],
+    "Q5_1": [0, 2],
+    "Q2_K": [80, 82],
+    "Q3_K": [108],
+    "IQ4_NL": [0],
+    "IQ4_XS": [0],
+    "MXFP4": [],
 }
+# Subnormal powers of two, the smallest normal one, plausible ones, and up to the largest, whose products overflow.
+EXPONENTS = [0, 1, 2, 3, 24, 120, 125, 126, 127, 128, 200, 252, 253, 254, 255]
 # One, a plausible scale, the largest, the smallest normal, subnormals, zeros, and their negatives.
 VALUES = [1.0, 0.0123, 65504.0, 6.104e-05, 6.0e-05, 5.96e-08, 0.0]
 VALUES += [-v for v in VALUES]
@@ -39,6 +49,8 @@ def blocks(name, rng):
             else:
                 value = VALUES[(i + slot * (i // 2)) % len(VALUES)]
             block[at : at + 2] = np.frombuffer(np.float16(value).tobytes(), np.uint8)
+        if name == "MXFP4" and i >= plain:
+            block[0] = EXPONENTS[i % len(EXPONENTS)]
         made.append(block)
     # Every field at its smallest and at its largest.
     for fill in (0x00, 0xFF, 0x80, 0x7F):
@@ -52,8 +64,9 @@ def blocks(name, rng):
 def main():
     for index, name in enumerate(SCALES):
         data = blocks(name, np.random.default_rng(index))
-        values = dequantize(data, GGMLQuantizationType[name]).astype("<f4")
-        assert np.isfinite(values).all()
+        with np.errstate(over="ignore"):  # MXFP4 with the largest exponents
+            values = dequantize(data, GGMLQuantizationType[name]).astype("<f4")
+        assert np.isfinite(values).all() or name == "MXFP4" and not np.isnan(values).any()
         path = HERE / f"{name.lower()}.bin"
         path.write_bytes(np.uint32(len(data)).tobytes() + data.tobytes() + values.tobytes())
         print(f"{path.name}: {len(data)} blocks, {path.stat().st_size} bytes")

@@ -10,12 +10,13 @@ struct Case {
     gap: i64,
     y_offset: usize,
     scale: f32,
+    weights: fn(&mut Random, reflex_dtype, usize) -> Vec<u8>,
 }
 
 impl Case {
     fn launch(self, io: &Io, ids: &[i32]) -> Launch {
         let mut random = Random::new((self.vocab * 31 + self.dim) as u64);
-        let bytes = random_weights(&mut random, self.table, (self.vocab * self.dim) as usize);
+        let bytes = (self.weights)(&mut random, self.table, (self.vocab * self.dim) as usize);
         let p = reflex_embedding_params {
             struct_size: size_of::<reflex_embedding_params>() as u32,
             scale: self.scale,
@@ -45,6 +46,7 @@ pub fn tests(suite: &mut Suite) {
             gap: 0,
             y_offset: 0,
             scale: 0.0,
+            weights: random_weights,
         };
         suite.parity(format!("embedding::{name}"), exact, move |io| base.launch(io, &ids));
         let case = Case {
@@ -55,7 +57,7 @@ pub fn tests(suite: &mut Suite) {
         suite.parity(format!("embedding::{name}_scaled"), exact, move |io| {
             case.launch(io, &ids)
         });
-        // Rows of 5 blocks: Q4_0, Q8_0 and Q6_K start at 2 modulo 4 in every second row.
+        // Rows of 5 blocks: blocks of 2 modulo 4 bytes begin at 2 modulo 4 in every second row, those of MXFP4 anywhere.
         let case = Case {
             dim: 1280,
             gap: 1,
@@ -74,6 +76,13 @@ pub fn tests(suite: &mut Suite) {
                 case.launch(io, &ids)
             });
         }
+        let case = Case {
+            weights: extreme_weights,
+            ..base
+        };
+        suite.parity(format!("embedding::{name}_extremes"), exact, move |io| {
+            case.launch(io, &ids)
+        });
         // Ids are the caller's, and not to be trusted.
         suite.parity(format!("embedding::{name}_bad_ids"), exact, move |io| {
             base.launch(io, &[7, -1, 6, i32::MAX, i32::MIN, 0])
@@ -89,6 +98,7 @@ pub fn tests(suite: &mut Suite) {
                 gap: 0,
                 y_offset: 0,
                 scale: 0.0,
+                weights: random_weights,
             };
             suite.parity(
                 format!("embedding::{}_dim_{dim}", dtype_name(table)),
@@ -105,6 +115,7 @@ pub fn tests(suite: &mut Suite) {
         gap: 0,
         y_offset: 0,
         scale: 1.0,
+        weights: random_weights,
     };
     suite.parity("embedding::no_tokens", exact, move |io| base.launch(io, &[]));
     suite.parity("embedding::many_tokens", exact, move |io| {

@@ -120,8 +120,52 @@ fn block(weight: reflex_dtype) -> i64 {
     i64::from(reflex_dtype_block_elements(weight))
 }
 
+/// One of each family of formats. The others have the same kernels around their own expansion, which the embedding tests
+/// try as well; they get fewer cases.
+const THOROUGH: [reflex_dtype; 8] = [
+    F32,
+    F16,
+    BF16,
+    REFLEX_DTYPE_Q4_0,
+    REFLEX_DTYPE_Q8_0,
+    REFLEX_DTYPE_Q4_K,
+    REFLEX_DTYPE_Q5_K,
+    REFLEX_DTYPE_Q6_K,
+];
+
+fn fewer_tests(suite: &mut Suite, weight: reflex_dtype) {
+    let name = dtype_name(weight);
+    let step = block(weight);
+    for rows in [1, 2, 3, 8, 9, 65, 130] {
+        Case::new(weight, rows, 67, 3 * step).add(suite, format!("{name}_rows_{rows}"));
+    }
+    for rows in [1, 7, 33, 70] {
+        Case::new(weight, rows, 9, 2560).add(suite, format!("{name}_rows_{rows}_k_2560"));
+        let case = Case {
+            x: BF16,
+            y: F16,
+            bias: Some(F32),
+            in_place: true,
+            gaps: [8, 3, 1],
+            ..Case::new(weight, rows, 35, 5 * step)
+        };
+        case.add(suite, format!("{name}_rows_{rows}_epilogue"));
+        let case = Case {
+            gaps: [1, 1, 1],
+            offsets: [1, 1, 0],
+            ..Case::new(weight, rows, 35, 5 * step)
+        };
+        case.add(suite, format!("{name}_rows_{rows}_unaligned"));
+    }
+    batch_invariant(suite, weight);
+    kernels_follow_the_shape(suite, weight);
+}
+
 pub fn tests(suite: &mut Suite) {
-    for weight in WEIGHTS {
+    for weight in WEIGHTS.into_iter().filter(|weight| !THOROUGH.contains(weight)) {
+        fewer_tests(suite, weight);
+    }
+    for weight in THOROUGH {
         let name = dtype_name(weight);
         let step = block(weight).max(32);
         // Every kernel: 1, 2, 4 and 8 rows at a time, the small tile and the large one, with odd tails of outputs.

@@ -7,15 +7,23 @@ use super::random::Random;
 use half::f16;
 use reflex_infer::*;
 
-pub const WEIGHTS: [reflex_dtype; 8] = [
+pub const WEIGHTS: [reflex_dtype; 16] = [
     REFLEX_DTYPE_F32,
     REFLEX_DTYPE_F16,
     REFLEX_DTYPE_BF16,
     REFLEX_DTYPE_Q4_0,
+    REFLEX_DTYPE_Q4_1,
+    REFLEX_DTYPE_Q5_0,
+    REFLEX_DTYPE_Q5_1,
     REFLEX_DTYPE_Q8_0,
+    REFLEX_DTYPE_Q2_K,
+    REFLEX_DTYPE_Q3_K,
     REFLEX_DTYPE_Q4_K,
     REFLEX_DTYPE_Q5_K,
     REFLEX_DTYPE_Q6_K,
+    REFLEX_DTYPE_IQ4_NL,
+    REFLEX_DTYPE_IQ4_XS,
+    REFLEX_DTYPE_MXFP4,
 ];
 
 pub fn dtype_name(dtype: reflex_dtype) -> String {
@@ -23,27 +31,75 @@ pub fn dtype_name(dtype: reflex_dtype) -> String {
     name.to_string_lossy().to_lowercase()
 }
 
-/// Random weights whose root mean square is near 1 (0.7 to 1.7): normals, or random blocks with scales to suit.
-pub fn random_weights(random: &mut Random, dtype: reflex_dtype, elements: usize) -> Vec<u8> {
-    // Byte offset of each f16 scale in a block and its magnitude.
-    let scales: &[(usize, f32)] = match dtype {
+/// Where a block's scales lie, and what they are for weights whose root mean square is near 1.
+enum Scales {
+    /// Byte offset of each f16 and its magnitude; negative where it is to be (Q4_1, Q5_1: an addend).
+    Halves(&'static [(usize, f32)]),
+    /// A power of two in the first byte.
+    Exponent(u8),
+}
+
+fn scales(dtype: reflex_dtype) -> Option<Scales> {
+    Some(Scales::Halves(match dtype {
         REFLEX_DTYPE_Q4_0 => &[(0, 0.2)],
+        REFLEX_DTYPE_Q4_1 => &[(0, 0.2), (2, -1.5)],
+        REFLEX_DTYPE_Q5_0 => &[(0, 0.1)],
+        REFLEX_DTYPE_Q5_1 => &[(0, 0.1), (2, -1.5)],
         REFLEX_DTYPE_Q8_0 => &[(0, 0.0135)],
+        REFLEX_DTYPE_Q2_K => &[(80, 0.066), (82, 0.1)],
+        REFLEX_DTYPE_Q3_K => &[(108, 0.023)],
         REFLEX_DTYPE_Q4_K => &[(0, 0.0066), (2, 0.033)],
-        REFLEX_DTYPE_Q5_K => &[(0, 0.0033), (2, 0.033)],
+        REFLEX_DTYPE_Q5_K => &[(0, 0.0025), (2, 0.038)],
         REFLEX_DTYPE_Q6_K => &[(208, 0.00073)],
-        _ => return encode(dtype, &random.normals(elements)),
-    };
+        REFLEX_DTYPE_IQ4_NL => &[(0, 0.0145)],
+        REFLEX_DTYPE_IQ4_XS => &[(0, 0.00078)],
+        // Values up to 6 times a half or a quarter.
+        REFLEX_DTYPE_MXFP4 => return Some(Scales::Exponent(126)),
+        _ => return None,
+    }))
+}
+
+fn random_blocks(
+    random: &mut Random,
+    dtype: reflex_dtype,
+    elements: usize,
+    mut half: impl FnMut(&mut Random, f32) -> f32,
+    mut exponent: impl FnMut(&mut Random, u8) -> u8,
+) -> Option<Vec<u8>> {
+    let scales = scales(dtype)?;
     let size = reflex_dtype_block_bytes(dtype) as usize;
     let count = elements / reflex_dtype_block_elements(dtype) as usize;
     let mut bytes = random.bytes(count * size);
     for block in bytes.chunks_mut(size) {
-        for &(at, magnitude) in scales {
-            let value = f16::from_f32(magnitude * random.range(0.5, 1.5));
-            block[at..at + 2].copy_from_slice(&value.to_le_bytes());
+        match scales {
+            Scales::Halves(halves) => {
+                for &(at, magnitude) in halves {
+                    let value = f16::from_f32(half(random, magnitude));
+                    block[at..at + 2].copy_from_slice(&value.to_le_bytes());
+                }
+            }
+            Scales::Exponent(middle) => block[0] = exponent(random, middle),
         }
     }
-    bytes
+    Some(bytes)
+}
+
+/// Random weights whose root mean square is near 1 (0.7 to 1.7): normals, or random blocks with scales to suit.
+pub fn random_weights(random: &mut Random, dtype: reflex_dtype, elements: usize) -> Vec<u8> {
+    let half = |random: &mut Random, magnitude| magnitude * random.range(0.5, 1.5);
+    let exponent = |random: &mut Random, middle| middle - random.below(2) as u8;
+    random_blocks(random, dtype, elements, half, exponent).unwrap_or_else(|| encode(dtype, &random.normals(elements)))
+}
+
+/// Random blocks whose scales are the largest, the smallest, subnormal, zero and the negatives of these. For formats
+/// without blocks, normals.
+pub fn extreme_weights(random: &mut Random, dtype: reflex_dtype, elements: usize) -> Vec<u8> {
+    const HALVES: [f32; 6] = [65504.0, 6.104e-5, 6.0e-5, 5.97e-8, 0.0, 1.0];
+    const EXPONENTS: [u8; 6] = [0, 1, 2, 127, 254, 255];
+    let pick = |random: &mut Random| random.below(6) as usize;
+    let half = |random: &mut Random, _| HALVES[pick(random)] * (1.0 - 2.0 * random.below(2) as f32);
+    let exponent = |random: &mut Random, _| EXPONENTS[pick(random)];
+    random_blocks(random, dtype, elements, half, exponent).unwrap_or_else(|| encode(dtype, &random.normals(elements)))
 }
 
 /// Weights as f32, by an embedding of every row: `[rows, dim]`.

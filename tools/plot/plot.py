@@ -18,8 +18,9 @@ import matplotlib.pyplot as plt
 
 from check_results import check, result_files
 
-DTYPES = ["Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16", "BF16", "F32"]
-COLOURS = dict(zip(DTYPES, plt.get_cmap("tab10").colors))
+DTYPES = ["Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16", "BF16", "F32",
+          "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS", "MXFP4"]
+COLOURS = dict(zip(DTYPES, plt.get_cmap("tab10").colors + plt.get_cmap("Dark2").colors))
 OURS, WINS, LOSES, GREY = "#3b6ea5", "#4c9a5b", "#c0504d", "#888888"
 # Orin Nano Super: 102 GB/s over 8 SMs at 1.02 GHz. Below this a kernel is bound by instructions there, not by memory.
 ORIN_BYTES_PER_CLOCK_SM = 12.5

@@ -44,7 +44,7 @@ public:
         : wanted_(wanted),
           float_(wanted.activations),
           rows_(wanted.rows.empty() ? std::vector<int64_t>{1, 512} : wanted.rows),
-          weights_(wanted.dtypes.empty() ? weight_dtypes() : wanted.dtypes) {}
+          weights_(wanted.dtypes.empty() ? usual_weight_dtypes() : wanted.dtypes) {}
 
     std::vector<bench_case> all() {
         for (const matmul_shape &s : wanted_.shapes) {

@@ -39,11 +39,22 @@ inline const model_shapes *find_model_shapes(const std::string &name) {
     return nullptr;
 }
 
+// What weights are measured as unless --dtype says otherwise: the formats most models are stored in.
+inline const std::vector<reflex_dtype> &usual_weight_dtypes() {
+    static const std::vector<reflex_dtype> usual = {REFLEX_DTYPE_Q4_K, REFLEX_DTYPE_Q5_K, REFLEX_DTYPE_Q6_K,
+                                                    REFLEX_DTYPE_Q8_0, REFLEX_DTYPE_Q4_0, REFLEX_DTYPE_F16,
+                                                    REFLEX_DTYPE_BF16, REFLEX_DTYPE_F32};
+    return usual;
+}
+
 // What a weight can be stored as.
 inline const std::vector<reflex_dtype> &weight_dtypes() {
-    static const std::vector<reflex_dtype> all = {REFLEX_DTYPE_Q4_K, REFLEX_DTYPE_Q5_K, REFLEX_DTYPE_Q6_K,
-                                                  REFLEX_DTYPE_Q8_0, REFLEX_DTYPE_Q4_0, REFLEX_DTYPE_F16,
-                                                  REFLEX_DTYPE_BF16, REFLEX_DTYPE_F32};
+    static const std::vector<reflex_dtype> all = [] {
+        std::vector<reflex_dtype> out = usual_weight_dtypes();
+        out.insert(out.end(), {REFLEX_DTYPE_Q4_1, REFLEX_DTYPE_Q5_0, REFLEX_DTYPE_Q5_1, REFLEX_DTYPE_Q2_K,
+                               REFLEX_DTYPE_Q3_K, REFLEX_DTYPE_IQ4_NL, REFLEX_DTYPE_IQ4_XS, REFLEX_DTYPE_MXFP4});
+        return out;
+    }();
     return all;
 }
 

@@ -34,9 +34,15 @@ uint16_t scale_bits(uint32_t random) { return static_cast<uint16_t>(9u << 10 | (
 // Where the half-precision scales of a block lie.
 std::vector<size_t> scale_offsets(reflex_dtype dtype) {
     switch (dtype) {
+        case REFLEX_DTYPE_Q4_1:
+        case REFLEX_DTYPE_Q5_1:
         case REFLEX_DTYPE_Q4_K:
         case REFLEX_DTYPE_Q5_K:
             return {0, 2};
+        case REFLEX_DTYPE_Q2_K:
+            return {80, 82};
+        case REFLEX_DTYPE_Q3_K:
+            return {108};
         case REFLEX_DTYPE_Q6_K:
             return {208};
         default:
@@ -56,6 +62,10 @@ std::vector<uint8_t> make_pattern(reflex_dtype dtype) {
         const size_t at = i * unit;
         if (blocks) {
             for (size_t j = 0; j < unit; ++j) out[at + j] = static_cast<uint8_t>(random.next() >> 24);
+            if (dtype == REFLEX_DTYPE_MXFP4) {
+                out[at] = static_cast<uint8_t>(118 + random.next() % 4);  // the exponent of about 2^-7
+                continue;
+            }
             for (const size_t offset : scale_offsets(dtype)) put16(out, at + offset, scale_bits(random.next()));
         } else if (dtype == REFLEX_DTYPE_F16) {
             put16(out, at, half_bits(random.next()));

@@ -190,9 +190,11 @@ void knows_block_sizes() {
         uint32_t id;
         const char *name;
         uint32_t elements, size;
-    } const expected[] = {{0, "F32", 1, 4},       {1, "F16", 1, 2},       {2, "Q4_0", 32, 18},
-                          {8, "Q8_0", 32, 34},    {12, "Q4_K", 256, 144}, {13, "Q5_K", 256, 176},
-                          {14, "Q6_K", 256, 210}, {30, "BF16", 1, 2},     {39, "MXFP4", 32, 17}};
+    } const expected[] = {
+        {0, "F32", 1, 4},       {1, "F16", 1, 2},         {2, "Q4_0", 32, 18},    {3, "Q4_1", 32, 20},
+        {6, "Q5_0", 32, 22},    {7, "Q5_1", 32, 24},      {8, "Q8_0", 32, 34},    {10, "Q2_K", 256, 84},
+        {11, "Q3_K", 256, 110}, {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176}, {14, "Q6_K", 256, 210},
+        {20, "IQ4_NL", 32, 18}, {23, "IQ4_XS", 256, 136}, {30, "BF16", 1, 2},     {39, "MXFP4", 32, 17}};
     for (const auto &e : expected) {
         const llm::ggml_type *type = llm::find_ggml_type(e.id);
         CHECK(type != nullptr && std::string(type->name) == e.name && type->block_elements == e.elements &&
