@@ -9,7 +9,8 @@ extern "C" __global__ void __launch_bounds__(128) reflex_embedding_vec8(const __
 extern "C" __global__ void __launch_bounds__(128) reflex_embedding(const __grid_constant__ embedding_args a) {
     embedding<1, false>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_embedding_packed_vec8(const __grid_constant__ embedding_args a) {
+extern "C" __global__ void __launch_bounds__(128)
+    reflex_embedding_packed_vec8(const __grid_constant__ embedding_args a) {
     embedding<8, true>(a);
 }
 extern "C" __global__ void __launch_bounds__(128) reflex_embedding_packed(const __grid_constant__ embedding_args a) {
