@@ -1,6 +1,6 @@
 // Entry points of reflex_activation. `vec8` wants every row 16-byte aligned and n a multiple of 8.
-#include "common/launch.cuh"
 #include "activation.cuh"
+#include "common/launch.cuh"
 
 using namespace reflex;
 

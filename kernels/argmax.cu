@@ -1,6 +1,6 @@
-// Entry points of reflex_argmax. `vec8` wants every row 16-byte aligned and n a multiple of 8.
-#include "common/launch.cuh"
+// Entry points of reflex_argmax. `vec8` wants every row 16-byte aligned and n a multiple of 8. `combine` follows `split`.
 #include "argmax.cuh"
+#include "common/launch.cuh"
 
 using namespace reflex;
 
@@ -11,4 +11,16 @@ extern "C" __global__ void __launch_bounds__(1024) reflex_argmax_vec8(const __gr
 extern "C" __global__ void __launch_bounds__(1024) reflex_argmax_scalar(const __grid_constant__ argmax_args a) {
     pdl_begin();
     argmax<1>(a);
+}
+extern "C" __global__ void __launch_bounds__(256) reflex_argmax_split_vec8(const __grid_constant__ argmax_args a) {
+    pdl_begin();
+    argmax_split<8>(a);
+}
+extern "C" __global__ void __launch_bounds__(256) reflex_argmax_split_scalar(const __grid_constant__ argmax_args a) {
+    pdl_begin();
+    argmax_split<1>(a);
+}
+extern "C" __global__ void __launch_bounds__(256) reflex_argmax_combine(const __grid_constant__ argmax_args a) {
+    pdl_begin();
+    argmax_combine(a);
 }

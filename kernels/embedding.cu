@@ -12,7 +12,8 @@ extern "C" __global__ void __launch_bounds__(128) reflex_embedding(const __grid_
     pdl_begin();
     embedding<1, false>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_embedding_packed_vec8(const __grid_constant__ embedding_args a) {
+extern "C" __global__ void __launch_bounds__(128)
+    reflex_embedding_packed_vec8(const __grid_constant__ embedding_args a) {
     pdl_begin();
     embedding<8, true>(a);
 }

@@ -17,7 +17,7 @@ struct embedding_args {
     i64 table_stride, id_stride, y_stride;  // bytes
     i64 vocab, tokens;
     i32 dim;
-    i32 pieces;  // of eight elements in a row, the last one may be short
+    i32 pieces;              // of eight elements in a row, the last one may be short
     u32 table_type, y_type;  // the native type of a packed table
     float scale;
     i32 table_vec;  // rows of a plain table are 16-byte aligned and dim is a multiple of 8

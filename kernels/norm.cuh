@@ -5,7 +5,7 @@
 //
 // Layout: rows of `dim` contiguous elements; up to three outer dimensions with strides of their own, so that the heads
 // of a merged QKV buffer are rows too. Each row is read once: h waits in shared memory as f32 (rows longer than that
-// read x again). Bound by memory for many rows, by latency for one.
+// read x again). Bound by memory for many rows, by latency for one: x and the weight are on their way together.
 #pragma once
 
 #include "common/q8_1.cuh"
@@ -40,19 +40,10 @@ __device__ __forceinline__ void norm_load(const norm_args &a, const char *x, con
     if (out) store_n<N>(out, a.residual_out_type, i, h);
 }
 
-// All lanes of a warp come here together, for Q8_1.
-template <int N>
-__device__ __forceinline__ void norm_store(const norm_args &a, char *y, i32 i, float (&h)[N], float scale) {
-    if (a.weight && i < a.dim) {
-        float w[N];
-        load_n<N>(a.weight, a.weight_type, i, w);
+template <int N> __device__ __forceinline__ void norm_weight(const norm_args &a, i32 i, float (&w)[N]) {
 #pragma unroll
-        for (int k = 0; k < N; k++) h[k] *= scale * w[k];
-    } else {
-#pragma unroll
-        for (int k = 0; k < N; k++) h[k] *= scale;
-    }
-    store_activations<N>(y, a.y_type, a.dim, i, h, i < a.dim);
+    for (int k = 0; k < N; k++) w[k] = 1.0f;
+    if (a.weight && i < a.dim) load_n<N>(a.weight, a.weight_type, i, w);
 }
 
 // `threads` threads, of which this is number `t`, share one row; `sum` adds over them. `h` is their cache of `dim` floats.
@@ -64,8 +55,13 @@ __device__ __forceinline__ void norm_row(const norm_args &a, i64 row, u32 t, u32
     char *out = a.residual_out ? static_cast<char *>(a.residual_out) + index.offset(a.residual_out_stride) : nullptr;
     char *y = static_cast<char *>(a.y) + index.offset(a.y_stride);
 
+    // On its way while the squares are summed: the weights of a model come from memory, not from a cache.
+    const i32 first = (i32)t * N;
+    float w[N];
+    norm_weight<N>(a, first, w);
+
     float squares = 0.0f;
-    for (i32 i = t * N; i < a.dim; i += threads * N) {
+    for (i32 i = first; i < a.dim; i += threads * N) {
         float h[N];
         // Without a cache h is computed again below, from the same inputs: residual_out must not be one of them yet.
         norm_load<N>(a, x, r, a.cached ? out : nullptr, i, h);
@@ -76,9 +72,11 @@ __device__ __forceinline__ void norm_row(const norm_args &a, i64 row, u32 t, u32
         }
     }
     const float scale = rsqrtf(sum(squares) / (float)a.dim + a.epsilon);
+    // All lanes of a warp stay together, for Q8_1.
     const i32 lane = t % WARP * N;
-    for (i32 first = t * N - lane; first < a.dim; first += threads * N) {
-        const i32 i = first + lane;
+    for (i32 start = first - lane; start < a.dim; start += threads * N) {
+        const i32 i = start + lane;
+        if (i != first) norm_weight<N>(a, i, w);
         float h[N] = {};
         if (i < a.dim && a.cached) {
 #pragma unroll
@@ -86,7 +84,9 @@ __device__ __forceinline__ void norm_row(const norm_args &a, i64 row, u32 t, u32
         } else if (i < a.dim) {
             norm_load<N>(a, x, r, out, i, h);
         }
-        norm_store<N>(a, y, i, h, scale);
+#pragma unroll
+        for (int k = 0; k < N; k++) h[k] *= scale * w[k];
+        store_activations<N>(y, a.y_type, a.dim, i, h, i < a.dim);
     }
 }
 

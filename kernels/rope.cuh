@@ -91,9 +91,8 @@ struct rope_head {
         : part(part), scale(1.0f) {
         x = static_cast<const char *>(part.x) + token * part.x_token + head * part.x_head;
         out = part.out ? static_cast<char *>(part.out) + token * part.out_token + head * part.out_head : nullptr;
-        cache = part.cache && cached
-                    ? static_cast<char *>(part.cache) + slot * part.cache_slot + head * part.cache_head
-                    : nullptr;
+        cache = part.cache && cached ? static_cast<char *>(part.cache) + slot * part.cache_slot + head * part.cache_head
+                                     : nullptr;
     }
 
     // Elements i to i + N with the norm.
@@ -291,8 +290,7 @@ template <bool NEOX> __device__ __forceinline__ void rope_heads(const rope_args 
         float pair[8];
         if constexpr (NEOX) {
 #pragma unroll
-            for (int k = 0; k < 8; k++)
-                pair[k] = __shfl_sync(FULL_MASK, v[k], (i32)(threadIdx.x % WARP) + other);
+            for (int k = 0; k < 8; k++) pair[k] = __shfl_sync(FULL_MASK, v[k], (i32)(threadIdx.x % WARP) + other);
         }
         if (!there) continue;
         if (is_v || !rotated) {

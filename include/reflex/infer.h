@@ -166,6 +166,10 @@ typedef struct reflex_argmax_params {
     // Optional, `[m]`, I32: every element is increased by one, after nothing else of this launch reads it. Lets a
     // captured decode step advance its own positions and lengths.
     struct reflex_tensor counters;
+    // Optional scratch of `reflex_argmax_workspace_size` bytes, 256-byte aligned: with it several blocks share a long
+    // row where there are few rows.
+    void *workspace;
+    size_t workspace_size;
 } reflex_argmax_params;
 
 // Which keys a query sees.
@@ -912,19 +916,27 @@ reflex_status reflex_add_selected_kernel(const struct reflex_context *context,
 // Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
 // rows. What other launches read of them is ordered by the stream.
 //
-// Aliasing: none of `x`, `ids` and `counters` may overlap. No workspace. Asynchronous on `stream`, capturable,
-// thread-safe.
+// Aliasing: none of `x`, `ids`, `counters` and `workspace` may overlap. Workspace: optional; with it several blocks
+// share a long row where there are few, and a second launch puts them together: faster, with the same result. Its
+// contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
+// capturable, thread-safe.
 //
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
-// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
 reflex_status reflex_argmax(const struct reflex_context *context,
                             const struct reflex_argmax_params *params,
                             reflex_stream stream);
 
+// Bytes of scratch with which `reflex_argmax` is fastest for these params on this context; their `workspace` is not
+// looked at. 0 where it would not help, and on the CPU backend.
+reflex_status reflex_argmax_workspace_size(const struct reflex_context *context,
+                                           const struct reflex_argmax_params *params,
+                                           size_t *bytes);
+
 // Whether `reflex_argmax` would take these params on this context: its own validation and selection, without a launch.
 reflex_status reflex_argmax_supported(const struct reflex_context *context, const struct reflex_argmax_params *params);
 
-// Name of the kernel that `reflex_argmax` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+// Name of the kernel that `reflex_argmax` would launch first: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
 reflex_status reflex_argmax_selected_kernel(const struct reflex_context *context,
                                             const struct reflex_argmax_params *params,
                                             const char **name);

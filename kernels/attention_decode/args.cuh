@@ -50,6 +50,7 @@ struct decode_block {
     const attention_decode_args &a;
     i32 batch, kv_head, split, begin, end;
     i32 head0, rows;  // query heads head0 .. head0 + rows
+    bool alone;       // no other split of the sequence has keys: nothing to combine
 
     // Rows part_row .. part_row + part_rows of the `block_rows` that the launch gave each block.
     __device__ __forceinline__ decode_block(const attention_decode_args &a, i32 block_rows, i32 part_row, i32 part_rows)
@@ -67,6 +68,7 @@ struct decode_block {
         const i32 keys = decode_split_keys(length, a.splits);
         begin = min(split * keys, length);  // at most 2^30 + splits * 65
         end = min(begin + keys, length);
+        alone = a.splits == 1 || (begin == 0 && end == length);
     }
 
     __device__ __forceinline__ const char *q(i32 row) const {
@@ -112,7 +114,7 @@ template <int ROWS, int DMAX> struct decode_merge {
         o[row][dim] = add ? o[row][dim] + value : value;
     }
 
-    // The block's result: y itself where there is one split, else a partial.
+    // The block's result: y itself where no other split has keys, else a partial.
     __device__ __forceinline__ void store(const decode_block &block) const {
         const attention_decode_args &a = block.a;
         for (i32 row = threadIdx.x / WARP; row < block.rows; row += DECODE_WARPS) {
@@ -121,7 +123,7 @@ template <int ROWS, int DMAX> struct decode_merge {
 #pragma unroll
             for (i32 w = 0; w < DECODE_WARPS; w++) l += sum[w][row] * rescale(max[w][row], m, a.scale_log2);
             const i32 lane = threadIdx.x % WARP, head = block.head0 + row;
-            if (a.splits == 1 && a.y_type == Q8_1) {
+            if (block.alone && a.y_type == Q8_1) {
                 const decode_q8_1_row y(a, block.batch, head);
                 for (i32 d0 = 0; d0 < a.v_dim; d0 += 4 * WARP) {
                     const i32 d = d0 + 4 * lane;
@@ -132,7 +134,7 @@ template <int ROWS, int DMAX> struct decode_merge {
                     }
                     q8_1_store<4>(y.data, y.k, y.first + d, v, d < a.v_dim);
                 }
-            } else if (a.splits == 1) {
+            } else if (block.alone) {
                 char *y = static_cast<char *>(a.y) + block.batch * a.y_stride.bytes[1] + head * a.y_stride.bytes[2];
                 for (i32 d = lane; d < a.v_dim; d += WARP) store1(y, a.y_type, d, l == 0.0f ? 0.0f : o[row][d] / l);
             } else {

@@ -55,7 +55,8 @@ template <class F> __device__ __forceinline__ void pack_rows(const char *const (
         }
 #pragma unroll
         for (u32 c = 0; c < CHUNKS; c++)
-            at<uint4>(tile + c * CHUNK + (4 * g + t) * 16) = make_uint4(words[c][0], words[c][1], words[c][2], words[c][3]);
+            at<uint4>(tile + c * CHUNK + (4 * g + t) * 16) =
+                make_uint4(words[c][0], words[c][1], words[c][2], words[c][3]);
     }
     F::scales::pack(run, tile + F::QUANTS, g);
 }

@@ -1,5 +1,5 @@
 use super::op::{self, ANY_SM, Op, Variant};
-use super::rows::Rows;
+use super::rows::{Rows, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Kernel, kernel_args};
@@ -50,8 +50,7 @@ pub(crate) struct ActivationPlan {
 
 impl ActivationPlan {
     fn vec8(&self) -> bool {
-        let mut views = [Some(self.gate), self.up, Some(self.y)].into_iter().flatten();
-        self.n % 8 == 0 && views.all(|v| v.rows_aligned(16))
+        vec8([Some(self.gate), self.up, Some(self.y)].into_iter().flatten())
     }
 }
 

@@ -1,5 +1,5 @@
 use super::op::{self, ANY_SM, Op, Variant};
-use super::rows::Rows;
+use super::rows::{Rows, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Kernel, kernel_args};
@@ -39,7 +39,7 @@ pub(crate) struct AddPlan {
 
 impl AddPlan {
     fn vec8(&self) -> bool {
-        self.n % 8 == 0 && [self.a, self.b, self.y].iter().all(|v| v.rows_aligned(16))
+        vec8([self.a, self.b, self.y])
     }
 }
 

@@ -1,12 +1,14 @@
-use super::op::{self, ANY_SM, Op, Variant};
+use super::op::{self, ANY_SM, Op, Variant, Workspace};
+use super::rows::vec8;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
-use crate::cuda::{Cuda, Grid, Kernel, kernel_args};
-use std::ffi::c_char;
+use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::system::DeviceLimits;
+use std::ffi::{c_char, c_void};
 
 /// Operands of `reflex_argmax`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct reflex_argmax_params {
     pub struct_size: u32,
     /// 0.
@@ -19,6 +21,17 @@ pub struct reflex_argmax_params {
     /// Optional, `[m]`, I32: every element is increased by one, after nothing else of this launch reads it. Lets a
     /// captured decode step advance its own positions and lengths.
     pub counters: reflex_tensor,
+    /// Optional scratch of `reflex_argmax_workspace_size` bytes, 256-byte aligned: with it several blocks share a long
+    /// row where there are few rows.
+    pub workspace: *mut c_void,
+    pub workspace_size: usize,
+}
+
+impl Default for reflex_argmax_params {
+    fn default() -> Self {
+        // SAFETY: plain data, valid when zero.
+        unsafe { std::mem::zeroed() }
+    }
 }
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
@@ -32,11 +45,39 @@ pub(crate) struct ArgmaxPlan {
     pub x: View,
     pub ids: View,
     pub counters: Option<View>,
+    /// Scratch was given.
+    pub workspace: bool,
 }
 
+/// Rows shorter than this are one block's: a second launch would cost more than it saves.
+const SPLIT_ROW: i64 = 1 << 15;
+/// Elements that pay for a block.
+const SPLIT_ELEMENTS: i64 = 1 << 12;
+/// Most blocks of a row: threads of the block that puts them together.
+const MOST_SPLITS: i64 = 256;
+const SPLIT_THREADS: i64 = 256;
+
 impl ArgmaxPlan {
+    /// Blocks that share a row, and the elements of each: enough to keep the device busy twice over.
+    fn splits(&self, limits: &DeviceLimits) -> [i64; 2] {
+        let (rows, n) = (self.x.dim(0), self.x.dim(1));
+        let wanted = 2 * i64::from(limits.sm_count) / rows.max(1);
+        if rows == 0 || n < SPLIT_ROW || wanted < 2 {
+            return [1, n];
+        }
+        let splits = wanted.min(n / SPLIT_ELEMENTS).min(MOST_SPLITS);
+        // A multiple of what a block takes in one round.
+        let round = 8 * SPLIT_THREADS;
+        let chunk = ceil_div(ceil_div(n, splits), round) * round;
+        [ceil_div(n, chunk), chunk]
+    }
+
+    fn split(&self, limits: &DeviceLimits) -> bool {
+        self.workspace && self.splits(limits)[0] > 1
+    }
+
     fn vec8(&self) -> bool {
-        self.x.dim(1) % 8 == 0 && self.x.rows_aligned(16)
+        vec8([self.x])
     }
 }
 
@@ -88,7 +129,12 @@ impl Op for Argmax {
         let counters = View::optional(op, "counters", &p.counters)?
             .map(|view| counters(view)?.expect_apart(&x)?.expect_apart(&ids))
             .transpose()?;
-        Ok(ArgmaxPlan { x, ids, counters })
+        Ok(ArgmaxPlan {
+            x,
+            ids,
+            counters,
+            workspace: !p.workspace.is_null(),
+        })
     }
 
     fn is_empty(plan: &ArgmaxPlan) -> bool {
@@ -103,12 +149,46 @@ impl Op for Argmax {
     fn cpu(plan: &ArgmaxPlan, cpu: &CpuBackend) {
         cpu::argmax::argmax(plan, cpu);
     }
+
+    const WORKSPACE_OPTIONAL: bool = true;
+
+    fn workspace_bytes(plan: &ArgmaxPlan, limits: &DeviceLimits) -> usize {
+        match plan.splits(limits)[0] {
+            1 => 0,
+            splits => (plan.x.dim(0) * splits) as usize * size_of::<u64>(),
+        }
+    }
+
+    fn workspace(params: &reflex_argmax_params) -> Workspace {
+        Workspace {
+            data: params.workspace,
+            bytes: params.workspace_size,
+        }
+    }
 }
+
+static SPLIT_VEC8: Kernel = Kernel::new("argmax", c"reflex_argmax_split_vec8").dependent();
+static SPLIT: Kernel = Kernel::new("argmax", c"reflex_argmax_split_scalar").dependent();
+static COMBINE: Kernel = Kernel::new("argmax", c"reflex_argmax_combine").dependent();
 
 static VEC8: Kernel = Kernel::new("argmax", c"reflex_argmax_vec8").dependent();
 static SCALAR: Kernel = Kernel::new("argmax", c"reflex_argmax_scalar").dependent();
 
-static VARIANTS: [Variant<ArgmaxPlan>; 2] = [
+static VARIANTS: [Variant<ArgmaxPlan>; 4] = [
+    Variant {
+        kernel: &SPLIT_VEC8,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, limits| p.split(limits) && p.vec8(),
+        launch: |p, cuda, workspace| launch_split(p, cuda, workspace, &SPLIT_VEC8),
+    },
+    Variant {
+        kernel: &SPLIT,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, limits| p.split(limits),
+        launch: |p, cuda, workspace| launch_split(p, cuda, workspace, &SPLIT),
+    },
     Variant {
         kernel: &VEC8,
         min_sm: 75,
@@ -130,28 +210,49 @@ kernel_args! {
         x: *const u8,
         ids: *mut u8,
         counters: *mut u8,
+        partial: *mut c_void,
         x_stride: i64,
         rows: i64,
         counter_count: i64,
         n: i32,
         x_type: u32,
-    } size 56, x_type at 52
+        splits: i32,
+        chunk: i32,
+    } size 72, chunk at 68
+}
+
+impl ArgmaxArgs {
+    fn new(p: &ArgmaxPlan, partial: *mut c_void, [splits, chunk]: [i64; 2]) -> ArgmaxArgs {
+        ArgmaxArgs {
+            x: p.x.data,
+            ids: p.ids.data,
+            counters: p.counters.map_or(std::ptr::null_mut(), |v| v.data),
+            partial,
+            x_stride: p.x.stride(0),
+            rows: p.x.dim(0),
+            counter_count: p.counters.map_or(0, |v| v.dim(0)),
+            n: p.x.dim(1) as i32,
+            x_type: p.x.dtype.abi().0,
+            splits: splits as i32,
+            chunk: chunk as i32,
+        }
+    }
 }
 
 fn launch(p: &ArgmaxPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
     let (rows, n) = (p.x.dim(0), p.x.dim(1));
     let threads = ((n / per_thread + 31) / 32 * 32).clamp(64, 1024);
-    let args = ArgmaxArgs {
-        x: p.x.data,
-        ids: p.ids.data,
-        counters: p.counters.map_or(std::ptr::null_mut(), |v| v.data),
-        x_stride: p.x.stride(0),
-        rows,
-        counter_count: p.counters.map_or(0, |v| v.dim(0)),
-        n: n as i32,
-        x_type: p.x.dtype.abi().0,
-    };
+    let args = ArgmaxArgs::new(p, std::ptr::null_mut(), [1, n]);
     cuda.launch(kernel, Grid::new([rows.max(1), 1, 1], threads as u32)?, &args)
+}
+
+fn launch_split(p: &ArgmaxPlan, cuda: &Cuda, workspace: &Workspace, kernel: &'static Kernel) -> Result<()> {
+    let splits = p.splits(cuda.limits());
+    let args = ArgmaxArgs::new(p, workspace.data, splits);
+    let (rows, threads) = (p.x.dim(0), SPLIT_THREADS as u32);
+    cuda.launch(kernel, Grid::new([rows * splits[0], 1, 1], threads)?, &args)?;
+    let threads = ceil_div(splits[0], 32) * 32;
+    cuda.launch(&COMBINE, Grid::new([rows, 1, 1], threads as u32)?, &args)
 }
 
 /// Index of the greatest element of each row.
@@ -162,11 +263,13 @@ fn launch(p: &ArgmaxPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64)
 /// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
 /// rows. What other launches read of them is ordered by the stream.
 ///
-/// Aliasing: none of `x`, `ids` and `counters` may overlap. No workspace. Asynchronous on `stream`, capturable,
-/// thread-safe.
+/// Aliasing: none of `x`, `ids`, `counters` and `workspace` may overlap. Workspace: optional; with it several blocks
+/// share a long row where there are few, and a second launch puts them together: faster, with the same result. Its
+/// contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
+/// capturable, thread-safe.
 ///
-/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
-/// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+/// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_argmax(
     context: *const reflex_context,
@@ -174,6 +277,17 @@ pub extern "C" fn reflex_argmax(
     stream: reflex_stream,
 ) -> reflex_status {
     op::launch::<Argmax>(context, params, stream)
+}
+
+/// Bytes of scratch with which `reflex_argmax` is fastest for these params on this context; their `workspace` is not
+/// looked at. 0 where it would not help, and on the CPU backend.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_argmax_workspace_size(
+    context: *const reflex_context,
+    params: *const reflex_argmax_params,
+    bytes: *mut usize,
+) -> reflex_status {
+    op::workspace_size::<Argmax>(context, params, bytes)
 }
 
 /// Whether `reflex_argmax` would take these params on this context: its own validation and selection, without a launch.
@@ -185,7 +299,7 @@ pub extern "C" fn reflex_argmax_supported(
     op::supported::<Argmax>(context, params)
 }
 
-/// Name of the kernel that `reflex_argmax` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+/// Name of the kernel that `reflex_argmax` would launch first: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_argmax_selected_kernel(
     context: *const reflex_context,
@@ -193,4 +307,64 @@ pub extern "C" fn reflex_argmax_selected_kernel(
     name: *mut *const c_char,
 ) -> reflex_status {
     op::selected_kernel::<Argmax>(context, params, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn splits(rows: i64, n: i64, sm_count: u32) -> [i64; 2] {
+        let tensor = |dtype, rank, shape| reflex_tensor {
+            data: 256 as *mut c_void,
+            dtype,
+            rank,
+            shape,
+            stride: [0; 4],
+        };
+        let view = |name, tensor| View::required("argmax", name, &tensor).expect("a view");
+        let plan = ArgmaxPlan {
+            x: view("x", tensor(Dtype::F32.abi(), 2, [rows, n, 0, 0])),
+            ids: view("ids", tensor(Dtype::I32.abi(), 1, [rows, 0, 0, 0])),
+            counters: None,
+            workspace: true,
+        };
+        let limits = DeviceLimits {
+            sm_count,
+            ..Default::default()
+        };
+        plan.splits(&limits)
+    }
+
+    #[test]
+    fn splits_cover_the_row_and_none_is_empty() {
+        for sm_count in [8, 16, 132] {
+            for n in [
+                SPLIT_ROW,
+                32001,
+                32768,
+                32769,
+                151_936,
+                262_144,
+                i64::from(i32::MAX / 2),
+            ] {
+                for rows in [0, 1, 3, 8, 100, 1 << 20] {
+                    let [splits, chunk] = splits(rows, n, sm_count);
+                    assert!((1..=MOST_SPLITS).contains(&splits));
+                    assert!(
+                        splits * chunk >= n && (splits - 1) * chunk < n,
+                        "{splits} of {chunk} for {n}"
+                    );
+                    assert!(i32::try_from(splits * chunk).is_ok() && (splits == 1 || chunk % 8 == 0));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn few_long_rows_are_split() {
+        assert_eq!(splits(1, 32000, 132)[0], 1);
+        assert_eq!(splits(300, 151_936, 132)[0], 1);
+        assert!((24..=64).contains(&splits(1, 151_936, 132)[0]));
+        assert!((8..=16).contains(&splits(1, 151_936, 8)[0]));
+    }
 }

@@ -1,4 +1,5 @@
 use super::op::{self, ANY_SM, Op, Variant};
+use super::rows::vec8;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
@@ -35,7 +36,7 @@ pub(crate) struct EmbeddingPlan {
 
 impl EmbeddingPlan {
     fn vec8(&self) -> bool {
-        self.y.dim(1) % 8 == 0 && self.y.rows_aligned(16)
+        vec8([self.y])
     }
 }
 
@@ -179,8 +180,9 @@ fn launch(p: &EmbeddingPlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()>
 /// multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are free.
 ///
 /// Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
-/// up to 16, that divides a block's bytes; contiguous rows have it. `y` overlaps neither the table nor the ids. No
-/// workspace. Asynchronous on `stream`, capturable (the ids are read when the kernel runs), thread-safe.
+/// up to 16, that divides a block's bytes; contiguous rows have it. A packed table (`reflex_weights_pack`)
+/// gives the bits of the native one. `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`,
+/// capturable (the ids are read when the kernel runs), thread-safe.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).

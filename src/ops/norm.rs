@@ -1,5 +1,5 @@
 use super::op::{self, ANY_SM, Op, Variant};
-use super::rows::Rows;
+use super::rows::{Rows, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
@@ -56,7 +56,7 @@ impl NormPlan {
     }
 
     fn vec8(&self) -> bool {
-        self.dim % 8 == 0 && self.views().all(|v| v.rows_aligned(16))
+        vec8(self.views())
     }
 
     /// Rows of at most this many elements go to a warp each.

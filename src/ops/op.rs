@@ -26,6 +26,9 @@ pub(crate) trait Op {
 
     fn cpu(plan: &Self::Plan, cpu: &CpuBackend);
 
+    /// A call that gives no scratch gets a variant that needs none.
+    const WORKSPACE_OPTIONAL: bool = false;
+
     /// Scratch of the variant that a CUDA device would run. The CPU backend needs none.
     fn workspace_bytes(_plan: &Self::Plan, _limits: &DeviceLimits) -> usize {
         0
@@ -92,7 +95,8 @@ fn select<O: Op>(plan: &O::Plan, limits: &DeviceLimits) -> Result<&'static Varia
 fn check_workspace<O: Op>(params: &O::Params, plan: &O::Plan, limits: &DeviceLimits) -> Result<Workspace> {
     let workspace = O::workspace(params);
     let need = O::workspace_bytes(plan, limits);
-    if need == 0 {
+    let absent = workspace.data.is_null() && workspace.bytes == 0;
+    if need == 0 || (O::WORKSPACE_OPTIONAL && absent) {
         return Ok(workspace);
     }
     let op = O::NAME;

@@ -1,5 +1,6 @@
 use super::argmax::expect_reserved;
 use super::op::{self, ANY_SM, Op, Variant};
+use super::rows::vec8;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
@@ -127,11 +128,8 @@ impl RopePlan {
         let pair_block = if self.neox { 16 } else { 8 };
         self.rotary_dim % pair_block == 0
             && self.parts().into_iter().flatten().all(|part| {
-                part.x.dim(2) % 8 == 0
-                    && [Some(part.x), part.out, part.cache, part.norm]
-                        .into_iter()
-                        .flatten()
-                        .all(|v| v.rows_aligned(16))
+                let views = [Some(part.x), part.out, part.cache, part.norm];
+                vec8(views.into_iter().flatten())
             })
     }
 

@@ -10,6 +10,13 @@ pub(crate) struct Rows {
     pub count: i64,
 }
 
+/// Whether the rows of all of these can be read and written eight elements at a time, by 16-byte accesses.
+pub(crate) fn vec8(views: impl IntoIterator<Item = View>) -> bool {
+    views
+        .into_iter()
+        .all(|view| view.dim(view.rank() - 1) % 8 == 0 && view.rows_aligned(16))
+}
+
 impl Rows {
     pub fn of(view: &View) -> Result<Rows> {
         let outer = &view.dims()[..view.rank() - 1];

@@ -1,5 +1,6 @@
 use super::argmax::{counters, expect_reserved, integers, scores};
 use super::op::{self, ANY_SM, Op, Variant, Workspace};
+use super::rows::vec8;
 use crate::abi::{Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, kernel_args};
@@ -73,7 +74,7 @@ impl SamplePlan {
     }
 
     fn vec8(&self) -> bool {
-        self.logits.dim(1) % 8 == 0 && self.logits.rows_aligned(16)
+        vec8([self.logits])
     }
 }
 

@@ -228,6 +228,18 @@ fn every_export_survives_null_and_nonsense() {
         INVALID,
         &["reflex_weights_packed_size", "bytes is NULL"],
     );
+    see("reflex_argmax_workspace_size");
+    let p = reflex_argmax_params::default();
+    refuses(
+        reflex_argmax_workspace_size(c, &p, null_mut()),
+        INVALID,
+        &["bytes is NULL"],
+    );
+    refuses(
+        reflex_argmax_workspace_size(null(), &p, &mut bytes),
+        INVALID,
+        &["context is NULL"],
+    );
     see("reflex_attention_decode_workspace_size");
     let p = reflex_attention_decode_params::default();
     refuses(

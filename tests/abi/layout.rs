@@ -48,7 +48,7 @@ fn assertions() -> String {
         }
         reflex_activation_params { struct_size, kind, gate, up, y }
         reflex_add_params { struct_size, scale, a, b, y }
-        reflex_argmax_params { struct_size, reserved, x, ids, counters }
+        reflex_argmax_params { struct_size, reserved, x, ids, counters, workspace, workspace_size }
         reflex_attention_params { struct_size, mask, scale, reserved, q, k, v, kv_lengths, y }
         reflex_attention_decode_params { struct_size, scale, q, k, v, kv_lengths, y, workspace, workspace_size }
         reflex_embedding_params { struct_size, scale, table, ids, y }

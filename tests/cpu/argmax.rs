@@ -114,3 +114,17 @@ fn bad_input_is_refused() {
         assert_eq!(status, REFLEX_INVALID_ARGUMENT, "case {i}: {message}");
     }
 }
+
+#[test]
+fn needs_no_workspace() {
+    let env = Env::cpu();
+    let io = Io::new(&env);
+    let p = reflex_argmax_params {
+        x: io.input(Spec::new(F32, &[1, 1 << 16]), &[0.0; 1 << 16]),
+        ids: io.output(Spec::new(REFLEX_DTYPE_I32, &[1])),
+        ..base()
+    };
+    let mut bytes = usize::MAX;
+    ok(reflex_argmax_workspace_size(env.context, &p, &mut bytes));
+    assert_eq!(bytes, 0);
+}

@@ -153,7 +153,7 @@ fn norms_each_head_of_q_and_k_before_it_rotates() {
             oracle(&p, &h, positions[token], None)
         };
         let row = |values: &[f32], row: usize| values[row * dim..][..dim].to_vec();
-        for token in 0..tokens {
+        for (token, &slot) in slot_of.iter().enumerate() {
             for head in 0..q_heads {
                 let want = expected(&row(&q, token * q_heads + head), 0, token);
                 let got = row(&outputs[0], token * q_heads + head);
@@ -161,7 +161,7 @@ fn norms_each_head_of_q_and_k_before_it_rotates() {
             }
             for head in 0..kv_heads {
                 let from = token * kv_heads + head;
-                let slot = slot_of[token] as usize * kv_heads + head;
+                let slot = slot as usize * kv_heads + head;
                 let want = expected(&row(&k, from), 1, token);
                 for got in [row(&outputs[1], from), row(&outputs[2], slot)] {
                     got.iter().zip(&want).for_each(|(&got, &want)| close(got, want));

@@ -6,7 +6,7 @@ const F16: reflex_dtype = REFLEX_DTYPE_F16;
 const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
 const I32: reflex_dtype = REFLEX_DTYPE_I32;
 
-fn case(io: &Io, spec: Spec, values: &[f32], counters: &[i32]) -> Launch {
+fn case(io: &Io, spec: Spec, values: &[f32], counters: &[i32], workspace: bool) -> Launch {
     let rows = spec.shape[0];
     let mut p = reflex_argmax_params {
         struct_size: size_of::<reflex_argmax_params>() as u32,
@@ -17,14 +17,23 @@ fn case(io: &Io, spec: Spec, values: &[f32], counters: &[i32]) -> Launch {
     if !counters.is_empty() {
         p.counters = io.in_out_ints(counters);
     }
+    if workspace {
+        let mut bytes = 0;
+        ok(reflex_argmax_workspace_size(io.env.context, &p, &mut bytes));
+        p.workspace = io.workspace(bytes);
+        p.workspace_size = bytes;
+    }
     Box::new(move |context, stream| reflex_argmax(context, &p, stream))
 }
 
 pub fn tests(suite: &mut Suite) {
     let mut add = |name: String, spec: Spec, values: Vec<f32>, counters: Vec<i32>| {
-        suite.parity(format!("argmax::{name}"), Tolerance::EXACT, move |io| {
-            case(io, spec.clone(), &values, &counters)
-        });
+        for (workspace, suffix) in [(false, ""), (true, "_with_workspace")] {
+            let (spec, values, counters) = (spec.clone(), values.clone(), counters.clone());
+            suite.parity(format!("argmax::{name}{suffix}"), Tolerance::EXACT, move |io| {
+                case(io, spec.clone(), &values, &counters, workspace)
+            });
+        }
     };
     for n in [1, 2, 7, 8, 31, 32, 33, 1000, 1024, 8192, 8193, 32000, 151_936, 262_144] {
         for dtype in [F32, F16, BF16] {
@@ -40,17 +49,20 @@ pub fn tests(suite: &mut Suite) {
         add(format!("rows_{rows}"), spec, values, (0..700).collect());
     }
     for (gap, offset) in [(1, 0), (8, 0), (0, 1), (3, 2), (4, 4)] {
-        let spec = Spec::new(F32, &[4, 1000]).row_gap(gap).offset(offset);
-        add(
-            format!("gap_{gap}_offset_{offset}"),
-            spec,
-            Random::new(2).normals(4000),
-            vec![],
-        );
+        for n in [1000, 40_000] {
+            let spec = Spec::new(F32, &[4, n]).row_gap(gap).offset(offset);
+            let values = Random::new(2).normals(4 * n as usize);
+            add(format!("n_{n}_gap_{gap}_offset_{offset}"), spec, values, vec![]);
+        }
+    }
+    for rows in [1, 2, 16, 130, 300] {
+        let spec = Spec::new(BF16, &[rows, 33_001]);
+        let values = Random::new(3).normals(33_001 * rows as usize);
+        add(format!("long_rows_{rows}"), spec, values, (0..700).collect());
     }
 
     let (nan, inf) = (f32::NAN, f32::INFINITY);
-    for n in [5usize, 2048, 5000] {
+    for n in [5usize, 2048, 5000, 65_536] {
         let mut rows = [
             vec![nan; n],
             vec![-inf; n],

@@ -32,6 +32,23 @@ impl Case {
     }
 }
 
+/// Every row of a packed table, and ids that it has not.
+fn packed_launch(io: &Io, table: reflex_dtype, shape: [i64; 2], y_offset: usize) -> Launch {
+    let [vocab, dim] = shape;
+    let native = random_weights(&mut Random::new(11), table, (vocab * dim) as usize);
+    let case = PackCase::new(table, vocab, dim, Direction::Pack);
+    let bytes = run_once_bytes(&Env::cpu(), |io| case.launch(io, &native)).remove(0);
+    let ids: Vec<i32> = (-1..=vocab as i32).rev().collect();
+    let p = reflex_embedding_params {
+        struct_size: size_of::<reflex_embedding_params>() as u32,
+        scale: 1.5,
+        table: io.input_bytes(Spec::new(packed(table), &shape), &bytes),
+        ids: io.ints(&ids),
+        y: io.output(Spec::new(REFLEX_DTYPE_F32, &[ids.len() as i64, dim]).offset(y_offset)),
+    };
+    Box::new(move |context, stream| reflex_embedding(context, &p, stream))
+}
+
 pub fn tests(suite: &mut Suite) {
     // Bit for bit: this is also the test of every format's expansion on the device.
     let exact = Tolerance::EXACT;
@@ -107,6 +124,17 @@ pub fn tests(suite: &mut Suite) {
             );
         }
     }
+    for table in BLOCKS {
+        // Whole tiles alone; 21 rows after two panels and, where there can be some, three blocks after two tiles; no tile.
+        let block = i64::from(reflex_dtype_block_elements(table));
+        for (vocab, dim, y_offset) in [(32, 512, 0), (37, 512 + 3 * block, 0), (37, 768, 1), (20, block, 0)] {
+            suite.parity(
+                format!("embedding::{}_packed_{vocab}_{dim}_{y_offset}", dtype_name(table)),
+                exact,
+                move |io| packed_launch(io, table, [vocab, dim], y_offset),
+            );
+        }
+    }
     let base = Case {
         table: REFLEX_DTYPE_Q6_K,
         y: REFLEX_DTYPE_F32,
@@ -136,6 +164,11 @@ pub fn tests(suite: &mut Suite) {
         };
         let name = |p: &_| selected(env, reflex_embedding_selected_kernel, p);
         assert_eq!(name(&p), "reflex_embedding_vec8");
+        let native = p.table;
+        p.table.dtype = packed(REFLEX_DTYPE_Q8_0);
+        (p.table.shape[1], p.y.shape[1]) = (32, 32);
+        assert_eq!(name(&p), "reflex_embedding_packed_vec8");
+        (p.table, p.y.shape[1]) = (native, 16);
         p.y = io.output(Spec::new(REFLEX_DTYPE_F32, &[1, 16]).offset(1));
         assert_eq!(name(&p), "reflex_embedding");
     });

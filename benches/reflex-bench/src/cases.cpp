@@ -326,7 +326,7 @@ private:
             reflex::argmax_params p;
             p.x = t[0];
             p.ids = t[1];
-            return make_call<reflex_argmax_params>(p, REFLEX_BENCH_OP(argmax, nullptr));
+            return make_call<reflex_argmax_params>(p, REFLEX_BENCH_OP(argmax, reflex_argmax_workspace_size));
         };
     }
 

@@ -105,9 +105,6 @@ void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, 
 
     const reflex_tensor q = heads(layout_.q, rows, c.heads), k = heads(layout_.k, rows, c.kv_heads),
                         v = heads(layout_.v, rows, c.kv_heads);
-    if (layer.q_norm != nullptr) norm(q, layer.q_norm, q);
-    if (layer.k_norm != nullptr) norm(k, layer.k_norm, k);
-
     reflex::rope_params rope;
     rope.mode = c.rope_neox ? REFLEX_ROPE_NEOX : REFLEX_ROPE_INTERLEAVED;
     rope.theta_base = c.rope_base;
@@ -118,6 +115,9 @@ void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, 
     rope.v = v;
     rope.positions = positions;
     rope.freq_factors = weights_.vector(tensors_.rope_factors);
+    rope.q_norm = weights_.vector(layer.q_norm);
+    rope.k_norm = weights_.vector(layer.k_norm);
+    rope.norm_epsilon = c.rms_epsilon;
     rope.k_cache = cache(index, false, 3);
     rope.v_cache = cache(index, true, 3);
     launch(rope, reflex_rope, reflex_rope_supported);
@@ -178,7 +178,7 @@ void decoder::draw() {
         p.x = logits;
         p.ids = token;
         p.counters = counters;
-        launch(p, reflex_argmax, reflex_argmax_supported);
+        launch(p, reflex_argmax, reflex_argmax_supported, reflex_argmax_workspace_size);
         return;
     }
     reflex::sample_params p;

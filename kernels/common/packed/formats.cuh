@@ -44,7 +44,8 @@ template <class W, class Native, class Plane, class Scales> struct format {
 
     // Elements x.. of the 256 of row g + 8 half, x a multiple of 8, bit for bit as W expands them.
     static __device__ __forceinline__ void exact8(const char *tile, u32 g, u32 half, u32 x, float (&w)[8]) {
-        const char *first = tile + word_offset<SPLIT>(g, half, x & 31), *second = tile + word_offset<SPLIT>(g, half, x + 4 & 31);
+        const char *first = tile + word_offset<SPLIT>(g, half, x & 31),
+                   *second = tile + word_offset<SPLIT>(g, half, x + 4 & 31);
         typename expanded<W>::piece p;
         p.q0 = Plane::get([&](u32 c) { return at<u32>(first + c * CHUNK); }, x >> 5);
         p.q1 = Plane::get([&](u32 c) { return at<u32>(second + c * CHUNK); }, x >> 5);

@@ -43,8 +43,11 @@ __device__ __forceinline__ u32 gather_bits(u32 v) { return (v & BITS) * 0x010204
 
 // Q8_0: bytes at QS of blocks of STEP bytes.
 template <u32 STEP, u32 QS> struct bytes {
-    static __device__ __forceinline__ u32 get(const char *run, u32 b, u32 e) { return load_word(run + b * STEP + QS + e); }
-    static __device__ __forceinline__ void put(char *run, u32 e, const u32 (&low)[8], const u32 (&high)[8], u32 (&)[8]) {
+    static __device__ __forceinline__ u32 get(const char *run, u32 b, u32 e) {
+        return load_word(run + b * STEP + QS + e);
+    }
+    static __device__ __forceinline__ void put(char *run, u32 e, const u32 (&low)[8], const u32 (&high)[8],
+                                               u32 (&)[8]) {
 #pragma unroll
         for (u32 b = 0; b < 8; b++) {
             store_word(run + b * STEP + QS + e, low[b]);
@@ -59,10 +62,10 @@ template <u32 STEP, u32 QS> struct nibbles {
     static __device__ __forceinline__ u32 get(const char *run, u32 b, u32 e) {
         return load_word(run + b * STEP + QS + (e & 15)) >> (e & 16) / 4 & NIBBLES;
     }
-    static __device__ __forceinline__ void put(char *run, u32 e, const u32 (&low)[8], const u32 (&high)[8], u32 (&)[8]) {
+    static __device__ __forceinline__ void put(char *run, u32 e, const u32 (&low)[8], const u32 (&high)[8],
+                                               u32 (&)[8]) {
 #pragma unroll
-        for (u32 b = 0; b < 8; b++)
-            store_word(run + b * STEP + QS + e, (low[b] & NIBBLES) | (high[b] & NIBBLES) << 4);
+        for (u32 b = 0; b < 8; b++) store_word(run + b * STEP + QS + e, (low[b] & NIBBLES) | (high[b] & NIBBLES) << 4);
     }
     static __device__ __forceinline__ void finish(char *, const u32 (&)[8]) {}
 };
@@ -87,7 +90,8 @@ template <u32 STEP, u32 QS, u32 QH> struct nibbles_and_bits {
 // Blocks of 256 have every quant's bits in the same byte l of a section for the same element l of several 32-element
 // blocks, so that `half(run, l, q)` can write four of them for each block at a time.
 template <class K> struct superblock {
-    static __device__ __forceinline__ void put(char *run, u32 e, const u32 (&low)[8], const u32 (&high)[8], u32 (&)[8]) {
+    static __device__ __forceinline__ void put(char *run, u32 e, const u32 (&low)[8], const u32 (&high)[8],
+                                               u32 (&)[8]) {
         K::half(run, e, low);
         K::half(run, e + 16, high);
     }

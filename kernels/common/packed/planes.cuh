@@ -17,7 +17,9 @@ constexpr u32 NIBBLES = 0x0f0f0f0fu, PAIRS = 0x03030303u, BITS = 0x01010101u;
 
 // Of the elements of a 32-element block, word w of lane 4g + t holds four from this one on. SPLIT: formats that have a
 // scale for every 16 elements, where word w is about the elements of scale w.
-template <bool SPLIT> __device__ __forceinline__ u32 element(u32 t, u32 w) { return SPLIT ? 16 * w + 4 * t : 8 * t + 4 * w; }
+template <bool SPLIT> __device__ __forceinline__ u32 element(u32 t, u32 w) {
+    return SPLIT ? 16 * w + 4 * t : 8 * t + 4 * w;
+}
 
 // Byte offset in a chunk of the word with elements e.. of row g + 8 half.
 template <bool SPLIT> __device__ __forceinline__ u32 word_offset(u32 g, u32 half, u32 e) {
@@ -96,7 +98,8 @@ struct plane6 {
     static constexpr u32 CHUNKS = 6;
     static __device__ __forceinline__ u32 bit(u32 b) { return b & 1 ? 2 * (b & 3) : 4 + 2 * (b & 3); }
     template <class W> static __device__ __forceinline__ u32 get(W word, u32 b) {
-        const u32 nibble = word(b >> 1) >> 4 * (b & 1) & NIBBLES, rest = rotate_right(word(4 + (b >> 2)), bit(b)) & PAIRS;
+        const u32 nibble = word(b >> 1) >> 4 * (b & 1) & NIBBLES,
+                  rest = rotate_right(word(4 + (b >> 2)), bit(b)) & PAIRS;
         return b & 1 ? nibble << 2 | rest : nibble | rest << 4;
     }
     static __device__ __forceinline__ void put(const u32 (&q)[8], u32 (&words)[CHUNKS]) {

@@ -260,7 +260,8 @@ template <u32 AT> struct k2_scales {
 struct iq4_xs_scales {
     static constexpr u32 BYTES = 128;
     static __device__ __forceinline__ void pack(const char *const (&run)[2], char *section, u32 g) {
-        const u32 head[2] = {load_word(run[0]), load_word(run[1])}, low[2] = {load_word(run[0] + 4), load_word(run[1] + 4)};
+        const u32 head[2] = {load_word(run[0]), load_word(run[1])},
+                  low[2] = {load_word(run[0] + 4), load_word(run[1] + 4)};
         for (u32 t = 0; t < 4; t++) {
             const u32 lane = 4 * g + t;
             at<u16>(section + lane * 2) = (u16)((low[0] >> 8 * t & 0xff) | (low[1] >> 8 * t & 0xff) << 8);
@@ -289,7 +290,8 @@ struct iq4_xs_scales {
     static __device__ __forceinline__ void read(const char *section, u32 g, u32 half, u32 x, float &scale,
                                                 float &minimum) {
         const u32 b = x >> 5, lane = 4 * g + (b >> 1), place = 2 * half + (b & 1);
-        const u32 low = at<u16>(section + lane * 2) >> 4 * place & 15, high = at<u8>(section + 64 + lane) >> 2 * place & 3;
+        const u32 low = at<u16>(section + lane * 2) >> 4 * place & 15,
+                  high = at<u8>(section + 64 + lane) >> 2 * place & 3;
         scale = __fmul_rn(weight::half_at(section + 96 + g * 4 + half * 2), (float)((i32)(low | high << 4) - 32));
         minimum = 0.0f;
     }

@@ -32,25 +32,37 @@ pub(super) fn q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
     }
 }
 
-/// The 32 elements of Q5_0 and Q5_1: nibbles as in Q4_0, and for element l bit l of the 32 bits `qh` as a fifth one.
-fn five_bits<'a>(qh: &'a [u8], qs: &'a [u8]) -> impl Fn(usize) -> u8 + 'a {
-    move |l| qs[l % 16] >> (4 * (l / 16)) & 15 | (qh[l / 8] >> (l % 8) & 1) << 4
+/// Element l and element l + 16 of Q5_0 and Q5_1: nibbles as in Q4_0, and of element l bit l of `qh` as a fifth bit.
+fn five_bits(qh: u32, qs: u8, l: usize) -> (i32, i32) {
+    let (low, high) = (qh >> l & 1, qh >> (l + 16) & 1);
+    (
+        (u32::from(qs & 15) | low << 4) as i32,
+        (u32::from(qs >> 4) | high << 4) as i32,
+    )
+}
+
+fn word_at(block: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
 }
 
 /// d: f16, qh: 32 bits, 16 bytes of nibbles.
 pub(super) fn q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
-    let d = half_at(block, 0);
-    let q = five_bits(&block[2..6], &block[6..]);
-    for (l, out) in out.iter_mut().enumerate() {
-        *out = d * (i32::from(q(l)) - 16) as f32;
+    let (d, qh) = (half_at(block, 0), word_at(block, 2));
+    let (low, high) = out.split_at_mut(16);
+    for l in 0..16 {
+        let (a, b) = five_bits(qh, block[6 + l], l);
+        low[l] = d * (a - 16) as f32;
+        high[l] = d * (b - 16) as f32;
     }
 }
 
 /// d, m: f16, qh: 32 bits, 16 bytes of nibbles.
 pub(super) fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
-    let (d, m) = (half_at(block, 0), half_at(block, 2));
-    let q = five_bits(&block[4..8], &block[8..]);
-    for (l, out) in out.iter_mut().enumerate() {
-        *out = d * f32::from(q(l)) + m;
+    let (d, m, qh) = (half_at(block, 0), half_at(block, 2), word_at(block, 4));
+    let (low, high) = out.split_at_mut(16);
+    for l in 0..16 {
+        let (a, b) = five_bits(qh, block[8 + l], l);
+        low[l] = d * a as f32 + m;
+        high[l] = d * b as f32 + m;
     }
 }

@@ -1,3 +1,5 @@
+mod int8;
+
 use crate::support::*;
 use reflex_infer::*;
 
@@ -162,6 +164,7 @@ fn fewer_tests(suite: &mut Suite, weight: reflex_dtype) {
 }
 
 pub fn tests(suite: &mut Suite) {
+    int8::tests(suite);
     for weight in WEIGHTS.into_iter().filter(|weight| !THOROUGH.contains(weight)) {
         fewer_tests(suite, weight);
     }

@@ -1,0 +1,346 @@
+//! Integer products, packed weights, several weights over one x, gated pairs.
+
+use super::{BF16, F16, F32, block};
+use crate::support::*;
+use reflex_infer::*;
+
+const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
+
+/// One weight and its epilogue.
+#[derive(Clone, Copy)]
+struct Product {
+    weight: reflex_dtype,
+    n: i64,
+    packed: bool,
+    y: reflex_dtype,
+    bias: Option<reflex_dtype>,
+    residual: Option<reflex_dtype>,
+    in_place: bool,
+    extreme: bool,
+}
+
+impl Product {
+    fn new(weight: reflex_dtype, n: i64) -> Product {
+        Product {
+            weight,
+            n,
+            packed: true,
+            y: F32,
+            bias: None,
+            residual: None,
+            in_place: false,
+            extreme: false,
+        }
+    }
+
+    fn bytes(self, k: i64) -> Vec<u8> {
+        let mut random = Random::new((self.n * 31 + k) as u64 + u64::from(self.weight.0));
+        match self.extreme {
+            true => extreme_weights(&mut random, self.weight, (self.n * k) as usize),
+            false => random_weights(&mut random, self.weight, (self.n * k) as usize),
+        }
+    }
+
+    fn weight(self, io: &Io, k: i64, gap: i64) -> reflex_tensor {
+        let bytes = self.bytes(k);
+        if !self.packed {
+            return io.input_bytes(Spec::new(self.weight, &[self.n, k]).row_gap(gap), &bytes);
+        }
+        let case = PackCase::new(self.weight, self.n, k, Direction::Pack);
+        let bytes = run_once_bytes(&Env::cpu(), |io| case.launch(io, &bytes)).remove(0);
+        io.input_bytes(Spec::new(packed(self.weight), &[self.n, k]), &bytes)
+    }
+}
+
+#[derive(Clone)]
+struct Case {
+    rows: i64,
+    k: i64,
+    x: reflex_dtype,
+    flags: u32,
+    gate: Option<reflex_activation_kind>,
+    products: Vec<Product>,
+    /// Elements between rows of x and y, blocks between rows of native weights.
+    gaps: [i64; 3],
+}
+
+impl Case {
+    fn new(rows: i64, k: i64, products: &[Product]) -> Case {
+        Case {
+            rows,
+            k,
+            x: Q8_1,
+            flags: 0,
+            gate: None,
+            products: products.to_vec(),
+            gaps: [0; 3],
+        }
+    }
+
+    fn gated(self, kind: reflex_activation_kind) -> Case {
+        Case {
+            gate: Some(kind),
+            flags: self.flags | REFLEX_MATMUL_GATED,
+            ..self
+        }
+    }
+
+    /// Products are exact in both; sums are f32 in another order than the reference's. A gated pair multiplies two of them.
+    fn tolerance(&self) -> Tolerance {
+        let k = self.k as f32 + 1.0;
+        let tf32 = self.x != Q8_1 && (self.flags & REFLEX_MATMUL_INT8 == 0 || self.rows > 64) && self.rows > 8;
+        let one = if tf32 { 1.0 / 256.0 } else { 4e-6 } * k.sqrt();
+        let absolute = if self.gate.is_some() { 3.0 * one * k.sqrt() } else { one };
+        let relative = self.products.iter().map(|p| match p.y {
+            F16 => 1.0 / 1024.0,
+            BF16 => 1.0 / 128.0,
+            _ => 2e-6,
+        });
+        Tolerance::new(absolute, relative.fold(0.0, f32::max))
+    }
+
+    fn launch(&self, io: &Io) -> Launch {
+        let mut random = Random::new((self.rows * 7919 + self.k) as u64);
+        let x = random.normals((self.rows * self.k) as usize);
+        // Rows of Q8_1 start at multiples of 16 bytes.
+        let gap = if self.x == Q8_1 { self.k / 32 % 2 } else { 0 } + self.gaps[0];
+        let mut p = reflex_matmul_params {
+            struct_size: size_of::<reflex_matmul_params>() as u32,
+            flags: self.flags,
+            x: io.input(Spec::new(self.x, &[self.rows, self.k]).row_gap(gap), &x),
+            activation: self.gate.unwrap_or_default(),
+            ..Default::default()
+        };
+        for (i, product) in self.products.iter().enumerate() {
+            let shape = [self.rows, product.n];
+            let y_spec = |dtype| {
+                let odd = i64::from(dtype == Q8_1 && product.n / 32 % 2 == 1);
+                Spec::new(dtype, &shape).row_gap(odd + if dtype == Q8_1 { 0 } else { self.gaps[1] })
+            };
+            let mut made = reflex_matmul_product {
+                weight: product.weight(io, self.k, self.gaps[2]),
+                ..Default::default()
+            };
+            if let Some(dtype) = product.bias {
+                made.bias = io.input(Spec::new(dtype, &[product.n]), &random.normals(product.n as usize));
+            }
+            if self.gate.is_none() || i == 0 {
+                let values = random.normals((self.rows * product.n) as usize);
+                if product.in_place {
+                    made.residual = io.in_out(y_spec(product.y), &values);
+                    made.y = made.residual;
+                } else {
+                    if let Some(dtype) = product.residual {
+                        made.residual = io.input(y_spec(dtype), &values);
+                    }
+                    made.y = io.output(y_spec(product.y));
+                }
+            }
+            if i == 0 {
+                (p.weight, p.bias, p.residual, p.y) = (made.weight, made.bias, made.residual, made.y);
+            } else {
+                p.others[i - 1] = made;
+            }
+        }
+        ok(reflex_matmul_workspace_size(io.env.context, &p, &mut p.workspace_size));
+        p.workspace = io.workspace(p.workspace_size);
+        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+    }
+
+    fn add(self, suite: &mut Suite, name: String) {
+        suite.parity(format!("matmul::int8_{name}"), self.tolerance(), move |io| self.launch(io));
+    }
+}
+
+const ROWS: [i64; 9] = [1, 2, 8, 9, 16, 17, 33, 64, 70];
+
+pub fn tests(suite: &mut Suite) {
+    for weight in BLOCKS {
+        let name = dtype_name(weight);
+        let one = |n| Product::new(weight, n);
+        let step = block(weight);
+        for rows in ROWS {
+            // Whole panels and a part of one; whole tiles and, where blocks are small, a part of one.
+            Case::new(rows, 1024, &[one(37)]).add(suite, format!("{name}_rows_{rows}"));
+            let native = Product {
+                packed: false,
+                ..one(37)
+            };
+            Case::new(rows, 1024, &[native]).add(suite, format!("{name}_rows_{rows}_native"));
+        }
+        for rows in [1, 3, 20] {
+            for k in [step, 3 * step, 7 * step, 9 * step, 2560] {
+                Case::new(rows, k, &[one(33)]).add(suite, format!("{name}_rows_{rows}_k_{k}"));
+            }
+            let native = Product {
+                packed: false,
+                ..one(18)
+            };
+            let case = Case {
+                gaps: [64, 3, 1],
+                ..Case::new(rows, 9 * step, &[native])
+            };
+            case.add(suite, format!("{name}_rows_{rows}_native_strides"));
+        }
+        for (n, rows) in [(1, 1), (15, 1), (16, 2), (17, 1), (64, 1), (129, 1), (15, 40)] {
+            Case::new(rows, 512, &[one(n)]).add(suite, format!("{name}_rows_{rows}_n_{n}"));
+        }
+        // Enough outputs for the kernel that takes several panels a warp, on any device.
+        Case::new(1, 768, &[one(17_000)]).add(suite, format!("{name}_wide"));
+        let epilogue = Product {
+            bias: Some(F16),
+            residual: Some(BF16),
+            ..one(45)
+        };
+        let in_place = Product {
+            bias: Some(F32),
+            in_place: true,
+            y: F16,
+            ..one(64)
+        };
+        for rows in [1, 5] {
+            let case = Case {
+                x: F16,
+                flags: REFLEX_MATMUL_INT8,
+                gaps: [8, 3, 0],
+                ..Case::new(rows, 1024, &[epilogue])
+            };
+            case.add(suite, format!("{name}_rows_{rows}_epilogue"));
+            let case = Case::new(rows, 1024, &[in_place]);
+            case.add(suite, format!("{name}_rows_{rows}_in_place"));
+            let quantized = Product { y: Q8_1, ..one(96) };
+            Case::new(rows, 1024, &[quantized]).add(suite, format!("{name}_rows_{rows}_to_q8_1"));
+        }
+        // Packed weights in exact products.
+        for rows in [1, 4, 40, 70] {
+            let case = Case {
+                x: F32,
+                ..Case::new(rows, 5 * step.max(64), &[one(83)])
+            };
+            case.add(suite, format!("{name}_rows_{rows}_exact"));
+        }
+        gated(suite, weight);
+        batch_invariant(suite, weight);
+    }
+    several(suite);
+    zeros(suite);
+}
+
+fn gated(suite: &mut Suite, weight: reflex_dtype) {
+    let name = dtype_name(weight);
+    for (rows, n, y) in [(1, 96, Q8_1), (1, 50, F32), (1, 9728, Q8_1), (6, 96, Q8_1), (40, 50, F16)] {
+        let gate = Product {
+            y,
+            bias: Some(F32),
+            ..Product::new(weight, n)
+        };
+        let up = Product::new(weight, n);
+        let case = Case::new(rows, 768, &[gate, up]).gated(REFLEX_ACTIVATION_SILU);
+        case.add(suite, format!("{name}_rows_{rows}_n_{n}_gated_{}", dtype_name(y)));
+    }
+}
+
+/// Row 0 alone and among others: the same bits.
+fn batch_invariant(suite: &mut Suite, weight: reflex_dtype) {
+    let name = format!("matmul::int8_{}_batch_invariant", dtype_name(weight));
+    suite.test(name, move |_| {
+        let env = Env::cuda().expect("a GPU");
+        let first_row = |rows: i64| -> Vec<u32> {
+            let case = Case {
+                flags: REFLEX_MATMUL_BATCH_INVARIANT,
+                ..Case::new(rows, 1280, &[Product::new(weight, 33)])
+            };
+            let outputs = run_once(&env, |io| {
+                // The same random numbers, however many rows.
+                let seeded = Case { rows: 70, ..case.clone() };
+                let x = Random::new(7).normals((seeded.rows * seeded.k) as usize);
+                let product = seeded.products[0];
+                let p = reflex_matmul_params {
+                    struct_size: size_of::<reflex_matmul_params>() as u32,
+                    flags: case.flags,
+                    x: io.input(Spec::new(Q8_1, &[rows, case.k]), &x[..(rows * case.k) as usize]),
+                    weight: product.weight(io, case.k, 0),
+                    y: io.output(Spec::new(F32, &[rows, product.n])),
+                    ..Default::default()
+                };
+                Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            });
+            outputs[0][..33].iter().map(|v| v.to_bits()).collect()
+        };
+        let alone = first_row(1);
+        for rows in [2, 8, 9, 16, 17, 32, 33, 64, 65, 70] {
+            assert!(first_row(rows) == alone, "rows {rows}");
+        }
+    });
+}
+
+/// Weights of different formats, heights and layouts in one call.
+fn several(suite: &mut Suite) {
+    let q = Product {
+        bias: Some(F32),
+        ..Product::new(REFLEX_DTYPE_Q4_K, 130)
+    };
+    let k = Product {
+        y: F16,
+        ..Product::new(REFLEX_DTYPE_Q5_K, 47)
+    };
+    let v = Product {
+        packed: false,
+        residual: Some(F32),
+        ..Product::new(REFLEX_DTYPE_Q6_K, 64)
+    };
+    let tall = Product::new(REFLEX_DTYPE_Q8_0, 16_400);
+    let flags = [
+        ("", 0),
+        ("_constant", REFLEX_MATMUL_CONSTANT_WEIGHTS),
+        ("_invariant", REFLEX_MATMUL_BATCH_INVARIANT),
+    ];
+    for rows in [1, 4, 12, 30, 64, 100] {
+        for (name, flags) in flags {
+            let case = |x, more, products: &[Product]| Case {
+                x,
+                flags: flags | more,
+                ..Case::new(rows, 1024, products)
+            };
+            case(Q8_1, 0, &[q, k, v]).add(suite, format!("qkv_rows_{rows}{name}"));
+            case(F32, REFLEX_MATMUL_INT8, &[k, v]).add(suite, format!("two_rows_{rows}{name}_quantizes"));
+            case(BF16, 0, &[q, k, v]).add(suite, format!("qkv_rows_{rows}{name}_exact"));
+            let plain = Product {
+                packed: false,
+                ..Product::new(F16, 40)
+            };
+            case(F32, REFLEX_MATMUL_INT8, &[q, plain]).add(suite, format!("plain_rows_{rows}{name}_exact"));
+            case(Q8_1, 0, &[tall, k, v]).add(suite, format!("tall_rows_{rows}{name}"));
+        }
+        for kind in [REFLEX_ACTIVATION_SILU, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_GELU_ERF] {
+            let gate = Product {
+                residual: Some(F32),
+                bias: Some(F32),
+                ..Product::new(REFLEX_DTYPE_Q4_K, 64)
+            };
+            for up in [REFLEX_DTYPE_Q4_0, REFLEX_DTYPE_Q6_K] {
+                let up = Product {
+                    bias: Some(F16),
+                    ..Product::new(up, 64)
+                };
+                let name = format!("mixed_{}_rows_{rows}_gated_{}", dtype_name(up.weight), kind.0);
+                Case::new(rows, 512, &[gate, up]).gated(kind).add(suite, name.clone());
+                let case = Case {
+                    x: F32,
+                    ..Case::new(rows, 512, &[gate, up])
+                };
+                case.gated(kind).add(suite, format!("{name}_exact"));
+            }
+        }
+    }
+}
+
+fn zeros(suite: &mut Suite) {
+    let product = |n| Product {
+        bias: Some(F32),
+        ..Product::new(REFLEX_DTYPE_Q4_0, n)
+    };
+    for (rows, n, k) in [(0, 32, 64), (3, 0, 64), (1, 32, 0), (3, 32, 0)] {
+        Case::new(rows, k, &[product(n), product(40)]).add(suite, format!("zero_rows_{rows}_n_{n}_k_{k}"));
+    }
+}
