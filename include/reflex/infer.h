@@ -97,7 +97,7 @@ typedef int32_t reflex_status;
 // Where a context runs its calls.
 typedef uint32_t reflex_backend;
 
-// How to make a context. All zero: AUTO, device 0, one CPU thread per core.
+// How to make a context. All zero: AUTO, device 0, all of its SMs, one CPU thread per core.
 typedef struct reflex_context_params {
     uint32_t struct_size;
     // `REFLEX_BACKEND_*`.
@@ -106,6 +106,11 @@ typedef struct reflex_context_params {
     int32_t device;
     // Threads of the CPU backend, 0 for one per core, at most 1024.
     uint32_t cpu_threads;
+    // SMs that the caller's streams can use, as of a green context or an MPS partition: kernels are planned for so many.
+    // 0 for all of the device, else at most these. It limits nothing by itself; `reflex_get_device_info` goes on telling
+    // the device's. The CPU backend does not look at it.
+    uint32_t sm_count;
+    uint32_t reserved;
 } reflex_context_params;
 
 // Element type of a tensor. Plain types are 1..255; GGUF block formats are 0x100 + their ggml type number.
