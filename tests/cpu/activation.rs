@@ -40,7 +40,10 @@ fn erf(x: f64) -> f64 {
 }
 
 fn oracle(kind: reflex_activation_kind, x: f32) -> f64 {
-    let x = f64::from(x);
+    formula(kind, f64::from(x))
+}
+
+pub fn formula(kind: reflex_activation_kind, x: f64) -> f64 {
     match kind {
         REFLEX_ACTIVATION_SILU => x / (1.0 + (-x).exp()),
         REFLEX_ACTIVATION_GELU_TANH => {

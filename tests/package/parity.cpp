@@ -4,103 +4,14 @@
 //   reflex-parity --info [--backend B]   what the library and the device are, as key=value
 //
 // Small shapes on purpose: this also runs under compute-sanitizer. tests/cpu and tests/gpu have the grids.
-#include <reflex/infer.hpp>
+#include "parity.h"
 
-#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <functional>
-#include <initializer_list>
-#include <stdexcept>
-#include <string>
-#include <vector>
 
+namespace parity {
 namespace {
-
-using reflex::check;
-
-class session {
-public:
-    explicit session(reflex_backend backend) : context_(options(backend)), stream_(context_) {}
-
-    const reflex::context &owner() const { return context_; }
-    const reflex_context *context() const { return context_.get(); }
-    reflex_stream stream() const { return stream_.get(); }
-
-    void *allocate(size_t bytes) { return memory_.emplace_back(context_, bytes).get(); }
-
-    reflex_tensor raw(reflex_dtype dtype, std::initializer_list<int64_t> shape, size_t bytes, const void *content) {
-        const reflex_tensor tensor = reflex::tensor(allocate(bytes), dtype, shape);
-        check(reflex_memcpy(context(), tensor.data, content, bytes, stream()));
-        stream_.synchronize();
-        return tensor;
-    }
-    reflex_tensor floats(std::initializer_list<int64_t> shape, const std::vector<float> &content) {
-        return raw(REFLEX_DTYPE_F32, shape, content.size() * sizeof(float), content.data());
-    }
-    reflex_tensor ints(std::initializer_list<int64_t> shape, const std::vector<int32_t> &content) {
-        return raw(REFLEX_DTYPE_I32, shape, content.size() * sizeof(int32_t), content.data());
-    }
-    // What an op has to overwrite.
-    reflex_tensor output(std::initializer_list<int64_t> shape) {
-        int64_t count = 1;
-        for (int64_t extent : shape) count *= extent;
-        return floats(shape, std::vector<float>(static_cast<size_t>(count), -12345.0f));
-    }
-
-    template <typename T>
-    std::vector<T> read(const reflex_tensor &tensor) {
-        size_t count = 1;
-        for (uint32_t i = 0; i < tensor.rank; ++i) count *= static_cast<size_t>(tensor.shape[i]);
-        std::vector<T> values(count);
-        check(reflex_memcpy(context(), values.data(), tensor.data, count * sizeof(T), stream()));
-        stream_.synchronize();
-        return values;
-    }
-
-private:
-    static reflex::context_params options(reflex_backend backend) {
-        reflex::context_params params;
-        params.backend = backend;
-        return params;
-    }
-
-    reflex::context context_;
-    reflex::stream stream_;
-    std::vector<reflex::device_buffer> memory_;
-};
-
-// Numbers without a pattern, the same on every machine, in [-1, 1).
-std::vector<float> numbers(size_t count, uint32_t seed) {
-    std::vector<float> values(count);
-    uint32_t state = seed * 2654435761u + 1u;
-    for (float &value : values) {
-        state = state * 1664525u + 1013904223u;
-        value = static_cast<float>(state >> 8) / 8388608.0f - 1.0f;
-    }
-    return values;
-}
-
-void expect(bool condition, const std::string &what) {
-    if (!condition) throw std::runtime_error(what);
-}
-
-void expect_close(const std::vector<float> &got, const std::vector<double> &expected, double tolerance) {
-    expect(got.size() == expected.size(), "wrong number of elements");
-    for (size_t i = 0; i < got.size(); ++i) {
-        const double error = std::fabs(got[i] - expected[i]);
-        if (!(error <= tolerance * (1.0 + std::fabs(expected[i])))) {
-            throw std::runtime_error("element " + std::to_string(i) + " is " + std::to_string(got[i]) + ", expected " +
-                                     std::to_string(expected[i]));
-        }
-    }
-}
-
-double dot(const float *a, const float *b, size_t count) {
-    double sum = 0;
-    for (size_t i = 0; i < count; ++i) sum += static_cast<double>(a[i]) * b[i];
-    return sum;
-}
 
 void test_norm(session &s) {
     const size_t rows = 3, dim = 96;
@@ -177,51 +88,6 @@ void test_embedding(session &s) {
     std::vector<double> y;
     for (int32_t id : ids) y.insert(y.end(), table.begin() + id * 24, table.begin() + (id + 1) * 24);
     expect_close(s.read<float>(p.y), y, 0);
-}
-
-// Q8_0: blocks of an f16 scale and 32 signed bytes. The scale 2^-7 is exact in f16.
-std::vector<unsigned char> q8_0(const std::vector<int8_t> &quants) {
-    std::vector<unsigned char> bytes;
-    for (size_t block = 0; block < quants.size() / 32; ++block) {
-        bytes.push_back(0x00);
-        bytes.push_back(0x20);
-        for (size_t i = 0; i < 32; ++i) bytes.push_back(static_cast<unsigned char>(quants[block * 32 + i]));
-    }
-    return bytes;
-}
-
-void matmul(session &s, size_t rows, bool quantised) {
-    const size_t n = 24, k = 256;
-    const auto x = numbers(rows * k, 9), bias = numbers(n, 10), residual = numbers(rows * n, 11);
-    auto weight = numbers(n * k, 12);
-    const int64_t rows_ = static_cast<int64_t>(rows);
-    reflex::matmul_params p;
-    p.x = s.floats({rows_, 256}, x);
-    if (quantised) {
-        std::vector<int8_t> quants(n * k);
-        for (size_t i = 0; i < quants.size(); ++i) {
-            quants[i] = static_cast<int8_t>(std::lround(weight[i] * 127));
-            weight[i] = static_cast<float>(quants[i]) / 128.0f;
-        }
-        const auto bytes = q8_0(quants);
-        p.weight = s.raw(REFLEX_DTYPE_Q8_0, {24, 256}, bytes.size(), bytes.data());
-    } else {
-        p.weight = s.floats({24, 256}, weight);
-    }
-    p.bias = s.floats({24}, bias);
-    p.residual = s.floats({rows_, 24}, residual);
-    p.y = s.output({rows_, 24});
-    check(reflex_matmul_workspace_size(s.context(), &p, &p.workspace_size));
-    if (p.workspace_size > 0) p.workspace = s.allocate(p.workspace_size);
-    check(reflex_matmul(s.context(), &p, s.stream()));
-    std::vector<double> y(rows * n);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t col = 0; col < n; ++col) {
-            y[row * n + col] = dot(&x[row * k], &weight[col * k], k) + bias[col] + residual[row * n + col];
-        }
-    }
-    // Quantised weights may meet activations quantised to 8 bits: an error of up to 1/254 of each factor, of random sign.
-    expect_close(s.read<float>(p.y), y, quantised ? 0.03 : 1e-3);
 }
 
 void test_rope(session &s) {
@@ -318,8 +184,7 @@ void test_attention_decode(session &s) {
     p.v = s.floats({1, 40, 2, 64}, c.v);
     p.kv_lengths = s.ints({1}, {37});
     p.y = s.output({1, 4, 64});
-    check(reflex_attention_decode_workspace_size(s.context(), &p, &p.workspace_size));
-    if (p.workspace_size > 0) p.workspace = s.allocate(p.workspace_size);
+    s.give_workspace(p, reflex_attention_decode_workspace_size);
     check(reflex_attention_decode(s.context(), &p, s.stream()));
     expect_close(s.read<float>(p.y), c.expected(), 1e-4);
 }
@@ -354,8 +219,7 @@ void test_sample(session &s) {
     p.seed = 42;
     p.logits = s.floats({2, 500}, logits);
     p.ids = s.ints({2}, {-1, -1});
-    check(reflex_sample_workspace_size(s.context(), &p, &p.workspace_size));
-    if (p.workspace_size > 0) p.workspace = s.allocate(p.workspace_size);
+    s.give_workspace(p, reflex_sample_workspace_size);
     check(reflex_sample(s.context(), &p, s.stream()));
     expect(s.read<int32_t>(p.ids) == greatest(logits, 2), "top_k = 1 is not the greatest logit");
     p.temperature = 0;
@@ -397,10 +261,15 @@ int run(reflex_backend backend) {
         {"add", test_add},
         {"activation", test_activation},
         {"embedding", test_embedding},
-        {"matmul_f32_1_row", [](session &t) { matmul(t, 1, false); }},
-        {"matmul_f32_7_rows", [](session &t) { matmul(t, 7, false); }},
-        {"matmul_q8_0_1_row", [](session &t) { matmul(t, 1, true); }},
-        {"matmul_q8_0_7_rows", [](session &t) { matmul(t, 7, true); }},
+        {"quantize", test_quantize},
+        {"weights_pack", test_weights_pack},
+        {"matmul_f32_1_row", [](session &t) { test_matmul(t, 1, false); }},
+        {"matmul_f32_7_rows", [](session &t) { test_matmul(t, 7, false); }},
+        {"matmul_q8_0_1_row", [](session &t) { test_matmul(t, 1, true); }},
+        {"matmul_q8_0_7_rows", [](session &t) { test_matmul(t, 7, true); }},
+        {"matmul_fused_int8_1_row", [](session &t) { test_fused_int8(t, 1); }},
+        {"matmul_fused_int8_5_rows", [](session &t) { test_fused_int8(t, 5); }},
+        {"matmul_gated_to_q8_1", test_gated_to_q8_1},
         {"rope", test_rope},
         {"attention", test_attention},
         {"attention_decode", test_attention_decode},
@@ -434,6 +303,7 @@ int print_info(reflex_backend backend) {
 }
 
 }  // namespace
+}  // namespace parity
 
 int main(int argc, char **argv) {
     bool info = false, usage = false;
@@ -460,7 +330,7 @@ int main(int argc, char **argv) {
             std::printf("skipped: no CUDA device, or a library without kernels\n");
             return 77;
         }
-        return info ? print_info(backend) : run(backend);
+        return info ? parity::print_info(backend) : parity::run(backend);
     } catch (const std::exception &error) {
         std::fprintf(stderr, "%s\n", error.what());
         return 1;

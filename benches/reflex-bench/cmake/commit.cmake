@@ -1,3 +1,4 @@
+cmake_minimum_required(VERSION 3.20)
 # Writes OUT, a header with the commit of SOURCE: "unknown" outside a repository, with "-dirty" where files differ.
 set(commit "unknown")
 find_package(Git QUIET)

@@ -8,15 +8,10 @@
 namespace bench {
 namespace {
 
-// More rows than this are never asked of what runs once a step: head, argmax, sample.
-constexpr int64_t most_logit_rows = 64;
-
 int64_t bytes_of(reflex_dtype dtype, std::vector<int64_t> shape) {
     return static_cast<int64_t>(tensor_bytes(dtype, shape));
 }
 
-operand input(reflex_dtype dtype, std::vector<int64_t> shape) { return {dtype, std::move(shape)}; }
-operand output(reflex_dtype dtype, std::vector<int64_t> shape) { return {dtype, std::move(shape), content::result}; }
 operand integers(std::vector<int64_t> shape, std::function<std::vector<int32_t>(size_t)> values) {
     return {REFLEX_DTYPE_I32, std::move(shape), content::integers, std::move(values)};
 }
@@ -47,18 +42,14 @@ public:
           weights_(wanted.dtypes.empty() ? usual_weight_dtypes() : wanted.dtypes) {}
 
     std::vector<bench_case> all() {
-        for (const matmul_shape &s : wanted_.shapes) {
-            if (!asked("matmul")) continue;
-            for (const reflex_dtype weight : weights_) matmul("", "shape", s.rows, s.n, s.k, weight);
-        }
+        if (asked("matmul")) add_matmuls(out_, wanted_, rows_, weights_);
         for (const std::string &name : wanted_.models) {
             const model_shapes &m = *find_model_shapes(name);
-            if (asked("matmul")) matmuls(m);
             if (asked("attention_decode")) decodes(m);
             for (const int64_t rows : rows_) {
                 if (asked("attention")) attentions(m, rows);
                 if (asked("embedding")) {
-                    for (const reflex_dtype weight : weights_) embedding(m, rows, weight);
+                    for (const bool packed : wanted_.packed) embeddings(m, rows, packed);
                 }
                 if (asked("norm")) norms(m, rows);
                 if (asked("rope")) rope(m, rows);
@@ -84,46 +75,8 @@ private:
         c.op = op;
         c.name = name;
         c.model = model;
-        c.dtype = dtype;
+        c.dtype = reflex_dtype_name(dtype);
         return c;
-    }
-
-    void matmuls(const model_shapes &m) {
-        struct place {
-            const char *name;
-            int64_t n, k;
-        };
-        const place places[] = {{"attn_q", m.q_width(), m.hidden},      {"attn_kv", m.kv_width(), m.hidden},
-                                {"attn_output", m.hidden, m.q_width()}, {"ffn_up", m.ffn, m.hidden},
-                                {"ffn_down", m.hidden, m.ffn},          {"output", m.vocab, m.hidden}};
-        for (const int64_t rows : rows_) {
-            for (const place &p : places) {
-                if (p.n == m.vocab && rows > most_logit_rows) continue;
-                for (const reflex_dtype weight : weights_) matmul(m.name, p.name, rows, p.n, p.k, weight);
-            }
-        }
-    }
-
-    void matmul(const std::string &model, const char *name, int64_t rows, int64_t n, int64_t k, reflex_dtype weight) {
-        if (k % reflex_dtype_block_elements(weight) != 0) {
-            // Other types of the list may fit, unless the user asked for this one.
-            if (wanted_.dtypes.empty()) return;
-            throw usage_error("K = " + std::to_string(k) + " is no multiple of the " +
-                              std::to_string(reflex_dtype_block_elements(weight)) + " elements in a block of " +
-                              reflex_dtype_name(weight));
-        }
-        bench_case &c = start("matmul", name, model, weight);
-        c.shape = {{"m", rows}, {"n", n}, {"k", k}};
-        c.batch = rows;
-        c.flops = 2.0 * static_cast<double>(rows) * static_cast<double>(n) * static_cast<double>(k);
-        c.operands = {input(float_, {rows, k}), input(weight, {n, k}), output(float_, {rows, n})};
-        c.make = [](const std::vector<reflex_tensor> &t) {
-            reflex::matmul_params p;
-            p.x = t[0];
-            p.weight = t[1];
-            p.y = t[2];
-            return make_call<reflex_matmul_params>(p, REFLEX_BENCH_OP(matmul, reflex_matmul_workspace_size));
-        };
     }
 
     void decodes(const model_shapes &m) {
@@ -187,6 +140,12 @@ private:
             p.y = t[4];
             return make_call<reflex_attention_params>(p, REFLEX_BENCH_OP(attention, nullptr));
         };
+    }
+
+    void embeddings(const model_shapes &m, int64_t rows, bool packed) {
+        for (const reflex_dtype table : weights_) {
+            if (has_layout(table, packed)) embedding(m, rows, in_layout(table, packed));
+        }
     }
 
     void embedding(const model_shapes &m, int64_t rows, reflex_dtype table) {
@@ -362,6 +321,12 @@ private:
 
 }  // namespace
 
+operand input(reflex_dtype dtype, std::vector<int64_t> shape) { return {dtype, std::move(shape)}; }
+operand output(reflex_dtype dtype, std::vector<int64_t> shape) { return {dtype, std::move(shape), content::result}; }
+
+reflex_dtype in_layout(reflex_dtype weight, bool packed) { return packed ? weight | REFLEX_DTYPE_PACKED : weight; }
+bool has_layout(reflex_dtype weight, bool packed) { return !packed || reflex_dtype_block_elements(weight) > 1; }
+
 size_t tensor_bytes(reflex_dtype dtype, const std::vector<int64_t> &shape) {
     size_t elements = 1;
     for (const int64_t n : shape) elements *= static_cast<size_t>(n);
@@ -382,6 +347,10 @@ std::string bench_case::shape_text() const {
     return out;
 }
 
-std::vector<bench_case> list_cases(const options &wanted) { return case_list(wanted).all(); }
+std::vector<bench_case> list_cases(const options &wanted) {
+    std::vector<bench_case> out = case_list(wanted).all();
+    if (out.empty()) throw usage_error("nothing to measure: no type of the list has such a layout or computation");
+    return out;
+}
 
 }  // namespace bench

@@ -50,9 +50,11 @@ struct bench_case {
     std::string name;  // which of the op's places in a model: "ffn_up"
     std::string model;
     std::vector<std::pair<std::string, int64_t>> shape;
-    reflex_dtype dtype;   // of the weights, or of the cache, or of the activations
-    int64_t batch = 1;    // rows or tokens
-    int64_t context = 0;  // keys, for attention
+    std::string dtype;        // of the weights, or of the cache, or of the activations
+    std::string activations;  // empty: those of the options
+    std::string computed;     // a compute that is not exact
+    int64_t batch = 1;        // rows or tokens
+    int64_t context = 0;      // keys, for attention
     double flops = 0;
     std::vector<operand> operands;
     std::function<std::unique_ptr<launch_call>(const std::vector<reflex_tensor> &)> make;
@@ -62,6 +64,18 @@ struct bench_case {
     // Shape as text: "n=9728 k=2560".
     std::string shape_text() const;
 };
+
+operand input(reflex_dtype dtype, std::vector<int64_t> shape);
+operand output(reflex_dtype dtype, std::vector<int64_t> shape);
+
+// The type of a weight in one of the layouts; plain types have the native one alone.
+reflex_dtype in_layout(reflex_dtype weight, bool packed);
+// Whether a weight's type comes in this layout: a list of both has each plain type once.
+bool has_layout(reflex_dtype weight, bool packed);
+
+// The matmuls that the options ask for: of single shapes, or of a model.
+void add_matmuls(std::vector<bench_case> &out, const options &wanted, const std::vector<int64_t> &rows,
+                 const std::vector<reflex_dtype> &weights);
 
 size_t tensor_bytes(reflex_dtype dtype, const std::vector<int64_t> &shape);
 

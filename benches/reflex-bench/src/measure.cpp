@@ -35,7 +35,7 @@ public:
         for (const operand &o : what.operands) {
             shared_at.push_back(o.shared ? shared : nullptr);
             if (!o.shared) continue;
-            on.fill(shared, o.bytes(), o.dtype);
+            on.fill(view(o, shared), o.bytes());
             shared += aligned(o.bytes());
         }
         for (size_t s = 0; s < sets; ++s) {
@@ -65,7 +65,7 @@ private:
     static void prepare(target &on, const operand &o, void *data, size_t set) {
         switch (o.holds) {
             case content::values:
-                on.fill(data, o.bytes(), o.dtype);
+                on.fill(view(o, data), o.bytes());
                 break;
             case content::integers: {
                 const std::vector<int32_t> values = o.integers(set);

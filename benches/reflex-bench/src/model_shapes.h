@@ -21,6 +21,9 @@ struct model_shapes {
     int64_t kv_width() const { return kv_heads * head_dim; }
 };
 
+// More rows than this are never asked of what runs once a step: head, argmax, sample.
+constexpr int64_t most_logit_rows = 64;
+
 inline const std::vector<model_shapes> &all_model_shapes() {
     static const std::vector<model_shapes> all = {
         {"qwen3-4b", 2560, 9728, 151936, 32, 8, 128, true, REFLEX_ACTIVATION_SILU, 1e6f},

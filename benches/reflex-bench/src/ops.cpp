@@ -27,8 +27,9 @@ result describe(const bench_case &what, const target &on, const options &wanted)
     out.model = what.model;
     out.shape = what.shape;
     out.shape_text = what.shape_text();
-    out.dtype = reflex_dtype_name(what.dtype);
-    out.activations = reflex_dtype_name(wanted.activations);
+    out.dtype = what.dtype;
+    out.activations = what.activations.empty() ? reflex_dtype_name(wanted.activations) : what.activations;
+    out.computed = what.computed;
     out.batch = what.batch;
     out.context = what.context;
     out.sm_count = on.sm_count();

@@ -55,18 +55,26 @@ reflex_dtype dtype_named(const std::string &option, const std::string &text, con
     throw usage_error(option + " " + text + ": expected one of " + listed(names));
 }
 
+// The place of `text` in the list.
+size_t choice(const std::string &option, const std::string &text, const std::vector<std::string> &allowed) {
+    const auto found = std::find(allowed.begin(), allowed.end(), text);
+    if (found == allowed.end()) throw usage_error(option + " " + text + ": expected one of " + listed(allowed));
+    return static_cast<size_t>(found - allowed.begin());
+}
+
 bool is_shape(const std::string &text) { return !text.empty() && std::isdigit(static_cast<unsigned char>(text[0])); }
 
 void add_shapes(options &out, const std::string &text) {
     if (is_shape(text)) {
         const std::vector<int64_t> sizes = whole_numbers("--shapes", text, int64_t{1} << 24);
-        if (sizes.size() != 3) throw usage_error("--shapes " + text + ": expected M,N,K");
-        out.shapes.push_back({sizes[0], sizes[1], sizes[2]});
+        if (sizes.size() != 2 && sizes.size() != 3) throw usage_error("--shapes " + text + ": expected M,N,K or N,K");
+        const bool rows = sizes.size() == 3;
+        out.shapes.push_back({rows ? sizes[0] : 0, sizes[sizes.size() - 2], sizes.back()});
         return;
     }
     for (const std::string &name : split(text)) {
         if (find_model_shapes(name) == nullptr)
-            throw usage_error("--shapes " + name + ": expected M,N,K or one of " + listed(shape_names()));
+            throw usage_error("--shapes " + name + ": expected M,N,K, N,K or one of " + listed(shape_names()));
         out.models.push_back(name);
     }
 }
@@ -125,6 +133,14 @@ bool ops_option(options &out, const std::string &name, argument_reader &in) {
     } else if (name == "--dtype") {
         for (const std::string &dtype : split(in.value_of(name)))
             out.dtypes.push_back(dtype_named(name, dtype, weight_dtypes()));
+    } else if (name == "--layout") {
+        out.packed.clear();
+        for (const std::string &layout : split(in.value_of(name)))
+            out.packed.push_back(choice(name, layout, {"native", "packed"}) == 1);
+    } else if (name == "--compute") {
+        out.computes.clear();
+        for (const std::string &how : split(in.value_of(name)))
+            out.computes.push_back(static_cast<compute>(choice(name, how, {"exact", "int8", "int8_quantize"})));
     } else if (name == "--activations") {
         out.activations = dtype_named(name, in.value_of(name), {REFLEX_DTYPE_F32, REFLEX_DTYPE_F16, REFLEX_DTYPE_BF16});
     } else if (name == "--rows") {
@@ -158,6 +174,10 @@ const std::vector<std::string> &op_names() {
                                                    "rope",   "activation",       "add",       "quantize",  "argmax",
                                                    "sample"};
     return names;
+}
+
+const char *compute_name(compute how) {
+    return how == compute::exact ? "exact" : how == compute::int8 ? "int8" : "int8_quantize";
 }
 
 std::vector<std::string> shape_names() {
@@ -217,12 +237,20 @@ const char *usage_text() {
            "\n"
            "ops:\n"
            "  --op NAME[,NAME]     matmul, attention_decode, attention, embedding, norm, rope, activation, add,\n"
-           "                       argmax, sample; all without this option\n"
+           "                       quantize, argmax, sample; all without this option\n"
            "  --shapes NAME[,NAME] the shapes of qwen3-4b (used without this option), llama3-8b, gemma3-4b, or tiny\n"
-           "  --shapes M,N,K       a matmul of M rows, N outputs and K inputs; may be given more than once\n"
+           "  --shapes [M,]N,K     a matmul of N outputs and K inputs, of M rows or those of --rows; may be given "
+           "more\n"
+           "                       than once\n"
            "  --dtype NAME[,NAME]  weight types: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,\n"
            "                       Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4; without this option\n"
            "                       Q4_K, Q5_K, Q6_K, Q8_0, Q4_0, F16, BF16, F32\n"
+           "  --layout LIST        of weights in block formats: native (used without this option), packed\n"
+           "  --compute LIST       of a matmul of block formats: exact (used without this option), int8 (of an x of "
+           "Q8_1,\n"
+           "                       with a model's shapes fused q, k and v and the gated pair as well), int8_quantize "
+           "(of a\n"
+           "                       float x of at most 64 rows)\n"
            "  --activations NAME   F32 (used without this option), F16 or BF16\n"
            "  --rows LIST          tokens at once; 1,512 without this option\n"
            "  --context LIST       keys of attention_decode; 1024,4096,16384 without this option\n"

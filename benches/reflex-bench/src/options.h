@@ -19,7 +19,17 @@ public:
 enum class command { help, ops, ceiling, model };
 
 struct matmul_shape {
-    int64_t rows, n, k;
+    int64_t rows;  // 0: those of --rows
+    int64_t n, k;
+};
+
+// How a matmul of block formats is computed.
+enum class compute {
+    exact,
+    // In 8-bit integers, of an x of Q8_1, as the op before it leaves it.
+    int8,
+    // The same of a float x, which the matmul quantises first.
+    int8_quantize
 };
 
 struct options {
@@ -27,9 +37,11 @@ struct options {
     std::vector<std::string> ops;     // empty: all
     std::vector<std::string> models;  // whose shapes
     std::vector<matmul_shape> shapes;
-    std::vector<reflex_dtype> dtypes;  // of weights; empty: all
-    std::vector<int64_t> rows;         // empty: 1 and 512
-    std::vector<int64_t> contexts;     // empty: 1024, 4096, 16384
+    std::vector<reflex_dtype> dtypes;    // of weights; empty: the usual ones
+    std::vector<bool> packed = {false};  // layouts of block formats
+    std::vector<compute> computes = {compute::exact};
+    std::vector<int64_t> rows;      // empty: 1 and 512
+    std::vector<int64_t> contexts;  // empty: 1024, 4096, 16384
     reflex_dtype activations = REFLEX_DTYPE_F32;
     uint32_t sm_count = 0;  // 0: all
     bool cold = true;
@@ -43,6 +55,7 @@ struct options {
 
 // The ops of the library, in the order of reports.
 const std::vector<std::string> &op_names();
+const char *compute_name(compute how);
 // The models whose shapes --shapes knows.
 std::vector<std::string> shape_names();
 

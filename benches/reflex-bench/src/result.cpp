@@ -35,6 +35,8 @@ const column columns[] = {
     {"of", true, [](const result &r) { return r.name; }},
     {"shape", true, [](const result &r) { return r.shape_text; }},
     {"dtype", true, [](const result &r) { return r.dtype; }},
+    {"x", true, [](const result &r) { return r.activations; }},
+    {"compute", true, [](const result &r) { return r.computed.empty() ? "-" : r.computed; }},
     {"us", false, [](const result &r) { return when(true, "%.2f", r.measured.us.median); }},
     {"p10", false, [](const result &r) { return when(true, "%.2f", r.measured.us.p10); }},
     {"p90", false, [](const result &r) { return when(true, "%.2f", r.measured.us.p90); }},
@@ -59,8 +61,8 @@ const column columns[] = {
 std::vector<const column *> used_columns(const std::vector<result> &results) {
     std::vector<const column *> out;
     for (const column &c : columns) {
-        const bool optional =
-            c.title == std::string("regs") || c.title == std::string("spills") || c.title == std::string("vs before");
+        const bool optional = c.title == std::string("compute") || c.title == std::string("regs") ||
+                              c.title == std::string("spills") || c.title == std::string("vs before");
         const bool any = std::any_of(results.begin(), results.end(),
                                      [&](const result &r) { return r.error.empty() && c.value(r) != "-"; });
         if (any || !optional) out.push_back(&c);
@@ -132,6 +134,7 @@ json result::to_json() const {
     out.set("op", op).set("name", name).set("model", model).set("shape", std::move(sizes)).set("dtype", dtype);
     out.set("activations", activations).set("batch", static_cast<long long>(batch));
     out.set("context", static_cast<long long>(context)).set("sm_count", sm_count);
+    if (!computed.empty()) out.set("compute", computed);
     if (!error.empty()) return out.set("error", error);
     out.set("cache", m.cache).set("kernel", m.kernel);
     out.set("us", m.us.median).set("us_min", m.us.min).set("us_p10", m.us.p10).set("us_p90", m.us.p90);
@@ -155,6 +158,7 @@ std::string key_of(const json &row) {
     std::string out = row["op"].text() + "/" + row["name"].text() + "/" + row["dtype"].text() + "/" +
                       row["activations"].text() + "/" + row["cache"].text().substr(0, 4);
     for (const auto &[name, size] : row["shape"].members()) out += format("/%s=%.0f", name.c_str(), size.number());
+    if (!row["compute"].is_null()) out += "/" + row["compute"].text();
     return out + format("/%.0f SMs", row["sm_count"].number());
 }
 

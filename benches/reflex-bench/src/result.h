@@ -24,6 +24,7 @@ struct result {
     std::vector<std::pair<std::string, int64_t>> shape;
     int64_t batch = 1, context = 0;
     std::string activations;
+    std::string computed;  // empty: exact
     uint32_t sm_count = 0;
     measurement measured;
     double ceiling_fraction = 0;  // of the read ceiling of the same run, 0 where there is none

@@ -173,6 +173,40 @@ const reflex::device_buffer &target::pattern(reflex_dtype dtype) {
     return found->second;
 }
 
+void target::fill(const reflex_tensor &to, size_t bytes) {
+    if (to.dtype == REFLEX_DTYPE_Q8_1) {
+        fill_quantized(to);
+    } else if ((to.dtype & REFLEX_DTYPE_PACKED) != 0) {
+        pack_in_place(to, bytes);
+    } else {
+        fill(to.data, bytes, to.dtype);
+    }
+}
+
+void target::fill_quantized(const reflex_tensor &to) {
+    const size_t bytes = static_cast<size_t>(to.shape[0] * to.shape[1]) * sizeof(float);
+    const reflex::device_buffer values(*context_, bytes);
+    fill(values.get(), bytes, REFLEX_DTYPE_F32);
+    reflex::quantize_params p;
+    p.x = reflex::tensor(values.get(), REFLEX_DTYPE_F32, {to.shape[0], to.shape[1]});
+    p.y = to;
+    reflex::check(reflex_quantize(context(), &p, setup_->get()));
+    wait_for_setup();
+}
+
+void target::pack_in_place(const reflex_tensor &weights, size_t bytes) {
+    reflex::weights_pack_params p;
+    p.source = p.destination = weights;
+    p.source.dtype &= ~REFLEX_DTYPE_PACKED;
+    fill(weights.data, bytes, p.source.dtype);
+    reflex::check(reflex_weights_pack_workspace_size(context(), &p, &p.workspace_size));
+    reflex::device_buffer workspace;
+    if (p.workspace_size > 0) workspace = reflex::device_buffer(*context_, p.workspace_size);
+    p.workspace = workspace.get();
+    reflex::check(reflex_weights_pack(context(), &p, setup_->get()));
+    wait_for_setup();
+}
+
 void target::fill(void *to, size_t bytes, reflex_dtype dtype) {
     const reflex::device_buffer &from = pattern(dtype);
     auto *out = static_cast<uint8_t *>(to);

@@ -61,8 +61,10 @@ public:
     };
     std::vector<double> time(const std::vector<step> &steps) const;
 
-    // Set-up, finished when the call returns: fills memory with numbers that are usual for the type, or with these.
+    // Set-up, finished when the call returns: fills memory with numbers that are usual for the type, a contiguous tensor of
+    // any layout with the same, or memory with these.
     void fill(void *to, size_t bytes, reflex_dtype dtype);
+    void fill(const reflex_tensor &to, size_t bytes);
     void upload(void *to, const void *from, size_t bytes) const;
     // Pushes everything else out of L2. Nothing on the CPU.
     void flush_l2() const;
@@ -71,6 +73,8 @@ public:
     json environment(const options &wanted) const;
 
 private:
+    void pack_in_place(const reflex_tensor &weights, size_t bytes);
+    void fill_quantized(const reflex_tensor &to);
     const reflex::device_buffer &pattern(reflex_dtype dtype);
     void wait_for_setup() const { setup_->synchronize(); }
 

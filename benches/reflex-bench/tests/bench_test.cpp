@@ -66,6 +66,13 @@ void test_options() {
     CHECK(o.models == std::vector<std::string>{"llama3-8b"} && o.sm_count == 8 && !o.cold && o.json == "x");
     CHECK((o.dtypes == std::vector<reflex_dtype>{REFLEX_DTYPE_Q4_K, REFLEX_DTYPE_F16}));
     CHECK((o.rows == std::vector<int64_t>{1, 8}));
+    CHECK(plain.packed == std::vector<bool>{false} &&
+          plain.computes == std::vector<bench::compute>{bench::compute::exact});
+    const bench::options modes =
+        parse({"ops", "--shapes", "4096,256", "--layout", "native,packed", "--compute", "int8,exact,int8_quantize"});
+    CHECK((modes.packed == std::vector<bool>{false, true}) && modes.shapes[0].rows == 0 && modes.shapes[0].k == 256);
+    CHECK((modes.computes ==
+           std::vector<bench::compute>{bench::compute::int8, bench::compute::exact, bench::compute::int8_quantize}));
     const bench::options m = parse({"model", "a.gguf", "--llm", "b", "--", "--ctx", "8"});
     CHECK(m.model == "a.gguf" && m.llm == "b" && m.llm_arguments.size() == 2);
     CHECK(parse({"ops", "--help"}).what == bench::command::help && parse({"--help"}).what == bench::command::help);
@@ -77,7 +84,9 @@ void test_options() {
     CHECK(has(usage({"ops", "--json"}), "needs a value"));
     CHECK(has(usage({"ops", "--op", "gemm"}), "attention_decode"));
     CHECK(has(usage({"ops", "--shapes", "gpt-2"}), "qwen3-4b"));
-    CHECK(has(usage({"ops", "--shapes", "1,2"}), "M,N,K"));
+    CHECK(has(usage({"ops", "--shapes", "1"}), "M,N,K") && has(usage({"ops", "--shapes", "1,2,3,4"}), "M,N,K"));
+    CHECK(usage({"ops", "--layout", "tiled"}) == "--layout tiled: expected one of native, packed");
+    CHECK(usage({"ops", "--compute", "int4"}) == "--compute int4: expected one of exact, int8, int8_quantize");
     CHECK(has(usage({"ops", "--rows", "0"}), "whole number"));
     CHECK(has(usage({"ops", "--rows", "1,x"}), "whole number"));
     CHECK(has(usage({"ops", "--dtype", "I32"}), "Q4_K"));
@@ -126,7 +135,7 @@ void test_cases() {
             r.op = c.op;
             r.name = c.name;
             r.shape = c.shape;
-            r.dtype = reflex_dtype_name(c.dtype);
+            r.dtype = c.dtype;
             CHECK(keys.insert(r.key()).second);
         }
         CHECK(ops.size() == bench::op_names().size());
@@ -136,6 +145,65 @@ void test_cases() {
     CHECK(has(message_of<bench::usage_error>(
                   [] { bench::list_cases(parse({"ops", "--op", "matmul", "--shapes", "1,8,32", "--dtype", "Q4_K"})); }),
               "no multiple of the 256"));
+}
+
+std::vector<bench::bench_case> matmuls(std::vector<const char *> words) {
+    words.insert(words.begin(), {"ops", "--op", "matmul"});
+    return bench::list_cases(parse(words));
+}
+
+void test_matmul_cases() {
+    // Rows of --rows, each type in each layout it has, exact and in integers.
+    const auto shapes = matmuls({"--shapes", "4096,14336", "--rows", "1,64", "--dtype", "Q4_K,F16", "--layout",
+                                 "native,packed", "--compute", "exact,int8"});
+    std::set<std::string> found;
+    for (const bench::bench_case &c : shapes)
+        found.insert(c.dtype + " " + c.activations + " " + c.computed + " " + std::to_string(c.batch));
+    CHECK(
+        (found == std::set<std::string>{"F16 F32  1", "F16 F32  64", "Q4_K F32  1", "Q4_K F32  64", "Q4_K Q8_1 int8 1",
+                                        "Q4_K Q8_1 int8 64", "Q4_K_PACKED F32  1", "Q4_K_PACKED F32  64",
+                                        "Q4_K_PACKED Q8_1 int8 1", "Q4_K_PACKED Q8_1 int8 64"}));
+    CHECK(found.size() == shapes.size());
+
+    // A layer's fused matmuls: weights, x and y once each.
+    constexpr double x = 2560.0 / 32 * 40, q4_k = 144.0 / 256, q6_k = 210.0 / 256;
+    std::set<std::string> keys;
+    bool qkv = false, mixed = false, pair = false;
+    for (const bench::bench_case &c :
+         matmuls({"--rows", "1", "--dtype", "Q4_K,Q6_K", "--layout", "packed", "--compute", "int8,int8_quantize"})) {
+        bench::result r;
+        r.op = c.op;
+        r.name = c.name;
+        r.shape = c.shape;
+        r.dtype = c.dtype;
+        r.activations = c.activations;
+        r.computed = c.computed;
+        CHECK(keys.insert(r.key()).second);
+        if (c.computed != "int8") continue;
+        if (c.name == "attn_qkv" && c.dtype == "Q4_K_PACKED") {
+            qkv = true;
+            CHECK(c.bytes() == x + 6144 * 2560 * q4_k + 6144 * 4 && c.flops == 2.0 * 6144 * 2560);
+        }
+        if (c.name == "attn_qkv" && c.dtype == "Q4_K+Q6_K_PACKED") {
+            mixed = true;
+            CHECK(c.bytes() == x + (5120 * q4_k + 1024 * q6_k) * 2560 + 6144 * 4);
+        }
+        if (c.name == "ffn_gate_up" && c.dtype == "Q4_K_PACKED") {
+            pair = true;
+            CHECK(c.bytes() == x + 2 * 9728 * 2560 * q4_k + 9728.0 / 32 * 40 && c.shape_text() == "m=1 n=19456 k=2560");
+        }
+    }
+    CHECK(qkv && mixed && pair);
+
+    // The flag is void for more than 64 rows, and plain types have no integers.
+    CHECK(matmuls({"--shapes", "8,256", "--rows", "64,65", "--dtype", "Q8_0", "--compute", "int8_quantize"}).size() ==
+          1);
+    CHECK(has(
+        message_of<bench::usage_error>([] { matmuls({"--shapes", "8,256", "--dtype", "F16", "--layout", "packed"}); }),
+        "nothing to measure"));
+    CHECK(has(
+        message_of<bench::usage_error>([] { matmuls({"--shapes", "1,8,96", "--dtype", "Q8_0", "--compute", "int8"}); }),
+        "multiple of 64"));
 }
 
 void test_plans() {
@@ -263,6 +331,7 @@ int main() {
     test_options();
     test_bytes();
     test_cases();
+    test_matmul_cases();
     test_plans();
     test_patterns();
     test_json();

@@ -72,6 +72,22 @@ class EveryCase(unittest.TestCase):
             self.assertIn("vs before", got.stdout)
             self.assertTrue(all(row["speedup"] > 0 for row in json.loads(second.read_text())["results"]))
 
+    def test_layouts_and_computations(self):
+        with tempfile.TemporaryDirectory() as folder:
+            report = pathlib.Path(folder, "report.json")
+            words = ["ops", "--backend", "cpu", "--op", "matmul,embedding", "--shapes", "tiny", "--rows", "1,3",
+                     "--dtype", "Q4_K,Q8_0,F16", "--layout", "native,packed", "--compute", "exact,int8,int8_quantize"]
+            got = run(*words, "--json", report)
+            self.assertEqual(got.returncode, 0, got)
+            rows = json.loads(report.read_text())["results"]
+            self.assertTrue(all("error" not in row and row["us"] > 0 for row in rows), rows)
+            of = lambda field: {row.get(field) for row in rows if row["op"] == "matmul"}
+            self.assertEqual(of("dtype"), {"Q4_K", "Q4_K_PACKED", "Q4_K+Q6_K", "Q4_K+Q6_K_PACKED", "Q8_0",
+                                           "Q8_0_PACKED", "F16"})
+            self.assertEqual(of("compute"), {None, "int8", "int8_quantize"})
+            self.assertEqual(of("activations"), {"F32", "Q8_1"})
+            self.assertLessEqual({"attn_qkv", "ffn_gate_up"}, of("name"))
+
     def test_one_shape(self):
         got = run("ops", "--backend", "cpu", "--op", "matmul", "--shapes", "2,64,256", "--dtype", "Q6_K")
         self.assertEqual(got.returncode, 0, got)

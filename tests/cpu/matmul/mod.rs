@@ -1,3 +1,8 @@
+mod bad_input;
+mod case;
+mod fused;
+mod int8;
+
 use crate::support::*;
 use reflex_infer::*;
 
@@ -128,77 +133,4 @@ fn a_sum_over_nothing_is_bias_and_residual() {
         });
         assert_eq!(outputs[0], [want; 6]);
     }
-}
-
-#[test]
-fn bad_input_is_refused() {
-    let env = Env::cpu();
-    let case = |change: &dyn Fn(&mut reflex_matmul_params)| {
-        refused(&env, |io| {
-            let mut p = reflex_matmul_params {
-                struct_size: size_of::<reflex_matmul_params>() as u32,
-                x: io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 256]), &[0.0; 512]),
-                weight: io.input_bytes(Spec::new(REFLEX_DTYPE_Q4_K, &[3, 256]), &[0; 432]),
-                bias: io.input(Spec::new(REFLEX_DTYPE_F32, &[3]), &[0.0; 3]),
-                residual: io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 3]), &[0.0; 6]),
-                y: io.output(Spec::new(REFLEX_DTYPE_F32, &[2, 3])),
-                ..Default::default()
-            };
-            change(&mut p);
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
-        })
-    };
-    let expect = |(status, message): (reflex_status, String), want: reflex_status, field: &str| {
-        assert!(
-            status == want && message.contains(&format!("matmul: {field}")),
-            "{message}"
-        );
-    };
-    let invalid = REFLEX_INVALID_ARGUMENT;
-    expect(case(&|p| p.flags = 2), invalid, "flags");
-    expect(case(&|p| p.x.data = std::ptr::null_mut()), invalid, "x.data");
-    expect(case(&|p| p.weight.data = std::ptr::null_mut()), invalid, "weight.data");
-    expect(case(&|p| p.y.data = std::ptr::null_mut()), invalid, "y.data");
-    expect(case(&|p| p.x.dtype = REFLEX_DTYPE_Q4_K), invalid, "x.dtype");
-    expect(case(&|p| p.x.rank = 3), invalid, "x.rank");
-    expect(case(&|p| p.x.stride = [2048, 8, 0, 0]), invalid, "x.stride[1]");
-    expect(case(&|p| p.x.shape[0] = (1 << 30) + 1), invalid, "x.shape[0]");
-    expect(case(&|p| p.x.shape[0] = -1), invalid, "x.shape[0]");
-    expect(case(&|p| p.weight.dtype = REFLEX_DTYPE_I32), invalid, "weight.dtype");
-    expect(case(&|p| p.weight.shape[1] = 512), invalid, "weight.shape");
-    expect(case(&|p| p.weight.shape[1] = 200), invalid, "weight.shape[1]");
-    expect(case(&|p| p.bias.shape[0] = 2), invalid, "bias.shape");
-    expect(case(&|p| p.bias.dtype = REFLEX_DTYPE_I32), invalid, "bias.dtype");
-    expect(case(&|p| p.residual.shape[0] = 1), invalid, "residual.shape");
-    expect(
-        case(&|p| p.residual.dtype = REFLEX_DTYPE_I32),
-        invalid,
-        "residual.dtype",
-    );
-    expect(case(&|p| p.y.shape[1] = 4), invalid, "y.shape");
-    expect(case(&|p| p.y.dtype = REFLEX_DTYPE_I32), invalid, "y.dtype");
-    expect(case(&|p| p.y.stride = [0, 4, 0, 0]), invalid, "y.stride[0]");
-    expect(case(&|p| p.y.data = p.x.data), invalid, "y.data");
-    expect(case(&|p| p.y.data = p.weight.data), invalid, "y.data");
-    expect(case(&|p| p.y.data = p.bias.data), invalid, "y.data");
-    expect(
-        case(&|p| p.y.data = p.residual.data.wrapping_byte_add(4)),
-        invalid,
-        "y.data",
-    );
-    expect(
-        case(&|p| p.weight.data = p.weight.data.wrapping_byte_add(2)),
-        REFLEX_MISALIGNED,
-        "weight.data",
-    );
-    expect(
-        case(&|p| p.weight.stride = [146, 144, 0, 0]),
-        REFLEX_MISALIGNED,
-        "weight.stride[0]",
-    );
-    expect(
-        case(&|p| p.x.data = p.x.data.wrapping_byte_add(1)),
-        REFLEX_MISALIGNED,
-        "x.data",
-    );
 }

@@ -1,0 +1,331 @@
+//! Matmuls of up to three weights in every mode, against the formula in f64.
+
+use crate::activation::formula;
+use crate::support::*;
+use reflex_infer::*;
+
+pub const F32: reflex_dtype = REFLEX_DTYPE_F32;
+pub const F16: reflex_dtype = REFLEX_DTYPE_F16;
+pub const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
+pub const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
+
+/// One weight and its epilogue.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    pub weight: reflex_dtype,
+    pub packed: bool,
+    pub n: i64,
+    pub y: reflex_dtype,
+    pub bias: Option<reflex_dtype>,
+    pub residual: Option<reflex_dtype>,
+    /// The residual is y itself.
+    pub in_place: bool,
+}
+
+impl Product {
+    pub fn new(weight: reflex_dtype, n: i64) -> Product {
+        Product {
+            weight,
+            packed: false,
+            n,
+            y: F32,
+            bias: None,
+            residual: None,
+            in_place: false,
+        }
+    }
+
+    pub fn packed(self) -> Product {
+        Product { packed: true, ..self }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub rows: i64,
+    pub k: i64,
+    pub x: reflex_dtype,
+    pub flags: u32,
+    pub gate: Option<reflex_activation_kind>,
+    pub products: Vec<Product>,
+    /// Elements (of plain types; blocks of others) between rows of x and y, and between those of native weights.
+    pub gap: i64,
+    /// Number of the first product, which decides its contents: for one of several alone.
+    pub first: usize,
+}
+
+/// What an element must be, and how far from it.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    value: f64,
+    bound: f64,
+}
+
+/// Values as a type holds them.
+fn held(dtype: reflex_dtype, values: &[f32]) -> Vec<f32> {
+    decode(dtype, &encode(dtype, values))
+}
+
+impl Case {
+    pub fn new(rows: i64, k: i64, products: &[Product]) -> Case {
+        Case {
+            rows,
+            k,
+            x: F32,
+            flags: 0,
+            gate: None,
+            products: products.to_vec(),
+            gap: 0,
+            first: 0,
+        }
+    }
+
+    pub fn int8(self) -> Case {
+        Case {
+            flags: self.flags | REFLEX_MATMUL_INT8,
+            ..self
+        }
+    }
+
+    pub fn x(self, x: reflex_dtype) -> Case {
+        Case { x, ..self }
+    }
+
+    /// The same with one of its products, exact or in integers as the whole is.
+    pub fn only(&self, i: usize) -> Case {
+        let flags = if self.is_int8() {
+            self.flags
+        } else {
+            self.flags & !REFLEX_MATMUL_INT8
+        };
+        Case {
+            flags,
+            products: vec![self.products[i]],
+            first: i,
+            ..self.clone()
+        }
+    }
+
+    pub fn gated(self, kind: reflex_activation_kind) -> Case {
+        Case {
+            flags: self.flags | REFLEX_MATMUL_GATED,
+            gate: Some(kind),
+            ..self
+        }
+    }
+
+    /// Every product has a y, but a gated pair has one.
+    fn outputs(&self) -> &[Product] {
+        &self.products[..if self.gate.is_some() { 1 } else { self.products.len() }]
+    }
+
+    /// Normals whose size differs from block to block, as that of activations does.
+    pub fn x_values(&self) -> Vec<f32> {
+        let mut x = Random::new(self.k as u64 + 11).normals((self.rows * self.k) as usize);
+        for (i, block) in x.chunks_mut(32).enumerate() {
+            block.iter_mut().for_each(|v| *v *= 2f32.powi((i % 5) as i32 - 2));
+        }
+        x
+    }
+
+    pub fn weight_bytes(&self, i: usize) -> Vec<u8> {
+        let product = &self.products[i];
+        let mut random =
+            Random::new(31 * product.n as u64 + self.k as u64 + u64::from(product.weight.0) + (self.first + i) as u64);
+        random_weights(&mut random, product.weight, (product.n * self.k) as usize)
+    }
+
+    fn bias_values(&self, i: usize) -> Vec<f32> {
+        Random::new(5 + (self.first + i) as u64).normals(self.products[i].n as usize)
+    }
+
+    fn residual_values(&self, i: usize) -> Vec<f32> {
+        Random::new(77 + (self.first + i) as u64).normals((self.rows * self.products[i].n) as usize)
+    }
+
+    fn activation_spec(&self, dtype: reflex_dtype, width: i64) -> Spec {
+        let shape = [self.rows, width];
+        match dtype {
+            Q8_1 => q8_1(&shape),
+            _ => Spec::new(dtype, &shape).row_gap(self.gap),
+        }
+    }
+
+    /// The operands, and a workspace.
+    pub fn params(&self, io: &Io) -> reflex_matmul_params {
+        let mut p = self.operands(io);
+        ok(reflex_matmul_workspace_size(io.env.context, &p, &mut p.workspace_size));
+        p.workspace = io.workspace(p.workspace_size);
+        p
+    }
+
+    pub fn operands(&self, io: &Io) -> reflex_matmul_params {
+        let mut p = reflex_matmul_params {
+            struct_size: size_of::<reflex_matmul_params>() as u32,
+            flags: self.flags,
+            activation: self.gate.unwrap_or_default(),
+            x: io.input(self.activation_spec(self.x, self.k), &self.x_values()),
+            ..Default::default()
+        };
+        for (i, product) in self.products.iter().enumerate() {
+            let bytes = self.weight_bytes(i);
+            let shape = [product.n, self.k];
+            let mut made = reflex_matmul_product::default();
+            made.weight = if product.packed {
+                let pack = PackCase::new(product.weight, product.n, self.k, Direction::Pack);
+                let bytes = run_once_bytes(io.env, |io| pack.launch(io, &bytes)).remove(0);
+                io.input_bytes(Spec::new(packed(product.weight), &shape), &bytes)
+            } else {
+                io.input_bytes(Spec::new(product.weight, &shape).row_gap(self.gap), &bytes)
+            };
+            if let Some(dtype) = product.bias {
+                made.bias = io.input(Spec::new(dtype, &[product.n]), &self.bias_values(i));
+            }
+            if i < self.outputs().len() {
+                let values = self.residual_values(i);
+                if product.in_place {
+                    made.y = io.in_out(self.activation_spec(product.y, product.n), &values);
+                    made.residual = made.y;
+                } else {
+                    if let Some(dtype) = product.residual {
+                        made.residual = io.input(self.activation_spec(dtype, product.n), &values);
+                    }
+                    made.y = io.output(self.activation_spec(product.y, product.n));
+                }
+            }
+            match i {
+                0 => (p.weight, p.bias, p.residual, p.y) = (made.weight, made.bias, made.residual, made.y),
+                _ => p.others[i - 1] = made,
+            }
+        }
+        p
+    }
+
+    /// The bytes of every y.
+    pub fn run(&self, env: &Env) -> Vec<Vec<u8>> {
+        run_once_bytes(env, |io| {
+            let p = self.params(io);
+            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+        })
+    }
+
+    /// The documented choice of the mode.
+    pub fn is_int8(&self) -> bool {
+        let blocks = self.products.iter().all(|p| reflex_dtype_block_elements(p.weight) > 1);
+        self.x == Q8_1 || self.flags & REFLEX_MATMUL_INT8 != 0 && blocks && self.rows <= 64 && self.k > 0
+    }
+
+    /// x as the mode reads it.
+    fn x_read(&self) -> Vec<f64> {
+        let k = self.k as usize;
+        let x = match self.x {
+            Q8_1 => self.x_values(),
+            dtype => held(dtype, &self.x_values()),
+        };
+        if !self.is_int8() {
+            return x.into_iter().map(f64::from).collect();
+        }
+        let value = |block: Q8Block| block.q.map(|q| f64::from(block.d) * f64::from(q));
+        q8_1_blocks(&encode_q8_1(&x, k), k)
+            .into_iter()
+            .flat_map(value)
+            .collect()
+    }
+
+    /// One product before its residual.
+    fn product(&self, env: &Env, i: usize) -> Vec<Wanted> {
+        let (n, k) = (self.products[i].n as usize, self.k as usize);
+        let weight = expand(env, self.products[i].weight, n, k, &self.weight_bytes(i));
+        let bias = self.products[i].bias.map(|dtype| held(dtype, &self.bias_values(i)));
+        let x = self.x_read();
+        let element = |at: usize| {
+            let (row, o) = (at / n, at % n);
+            let factors = x[row * k..][..k].iter().zip(&weight[o * k..][..k]);
+            let (sum, magnitude) = factors.fold((0.0, 0.0), |(sum, magnitude), (&x, &w)| {
+                let product = x * f64::from(w);
+                (sum + product, magnitude + product.abs())
+            });
+            let value = sum + bias.as_ref().map_or(0.0, |bias| f64::from(bias[o]));
+            Wanted {
+                value,
+                // The documented bound, and the roundings to f32 of d * q and of the result.
+                bound: 38.0 * 2f64.powi(-24) * magnitude + 2f64.powi(-24) * value.abs(),
+            }
+        };
+        (0..self.rows as usize * n).map(element).collect()
+    }
+
+    fn wanted(&self, env: &Env, output: usize) -> Vec<Wanted> {
+        let mut y = self.product(env, output);
+        if let Some(kind) = self.gate {
+            for (gate, up) in y.iter_mut().zip(self.product(env, 1)) {
+                let activated = formula(kind, gate.value);
+                // No activation is steeper than 1.13.
+                let error = 1.13 * gate.bound;
+                *gate = Wanted {
+                    value: activated * up.value,
+                    bound: error * (up.value.abs() + up.bound)
+                        + activated.abs() * up.bound
+                        + 2f64.powi(-22) * (activated * up.value).abs(),
+                };
+            }
+        }
+        let product = &self.products[output];
+        let residual = if product.in_place {
+            Some(product.y)
+        } else {
+            product.residual
+        };
+        if let Some(dtype) = residual {
+            for (y, residual) in y.iter_mut().zip(held(dtype, &self.residual_values(output))) {
+                y.value += f64::from(residual);
+                y.bound += 2f64.powi(-24) * y.value.abs();
+            }
+        }
+        y
+    }
+
+    /// Runs it and holds every y against the formula; returns the bytes.
+    pub fn check(&self, env: &Env) -> Vec<Vec<u8>> {
+        let outputs = self.run(env);
+        assert_eq!(outputs.len(), self.outputs().len());
+        for (i, (bytes, product)) in outputs.iter().zip(self.outputs()).enumerate() {
+            let wanted = self.wanted(env, i);
+            if product.y == Q8_1 {
+                check_quantized(bytes, &wanted, product.n as usize);
+                continue;
+            }
+            // Half a step of the type, subnormals of F16 included.
+            let (relative, smallest) = match product.y {
+                F16 => (2f64.powi(-11), 2f64.powi(-25)),
+                BF16 => (2f64.powi(-8), 0.0),
+                _ => (0.0, 0.0),
+            };
+            let got = decode(product.y, bytes);
+            assert_eq!(got.len(), wanted.len());
+            for (at, (got, want)) in got.into_iter().zip(wanted).enumerate() {
+                let bound = want.bound + relative * (want.value.abs() + want.bound) + smallest;
+                assert!(
+                    (f64::from(got) - want.value).abs() <= bound,
+                    "{self:?}: y[{i}], element {at} is {got}, expected {} within {bound:e}",
+                    want.value
+                );
+            }
+        }
+        outputs
+    }
+}
+
+fn check_quantized(bytes: &[u8], wanted: &[Wanted], n: usize) {
+    for block in q8_1_blocks(bytes, n) {
+        let sum = |q: &[i8]| q.iter().map(|&q| i16::from(q)).sum::<i16>();
+        assert_eq!(block.sums, [sum(&block.q[..16]), sum(&block.q[16..])]);
+    }
+    let values: Vec<f64> = wanted.iter().map(|w| w.value).collect();
+    let got = decode_q8_1(bytes, n);
+    // Each block by the bounds of its own elements: twice, as its largest element sets the step.
+    for ((got, want), wanted) in got.chunks(32).zip(values.chunks(32)).zip(wanted.chunks(32)) {
+        let bound = wanted.iter().fold(0.0, |a: f64, w| a.max(w.bound));
+        assert_quantized(got, want, Tolerance::new(2.0 * bound as f32, 1e-6));
+    }
+}
