@@ -13,6 +13,20 @@
 /* The tag that cudaStream_t and CUstream use. */
 struct CUstream_st;
 
+// A row's result does not depend, bit for bit, on how many other rows there are.
+#define REFLEX_MATMUL_BATCH_INVARIANT 1
+
+// Products of block formats with at most 64 rows may be computed in 8-bit integers: x is quantised to Q8_1 first, once
+// for all weights of the call. Without it a floating-point x is multiplied with the weights' exact values.
+#define REFLEX_MATMUL_INT8 2
+
+// The weights were written before the launch in front of this one on the stream began, as when they are loaded once: they
+// may be read while it still runs.
+#define REFLEX_MATMUL_CONSTANT_WEIGHTS 4
+
+// The first two weights are a gated pair: `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias)`.
+#define REFLEX_MATMUL_GATED 8
+
 // What its address must be a multiple of.
 #define Workspace_ALIGNMENT 256
 
@@ -83,7 +97,7 @@ typedef int32_t reflex_status;
 // Where a context runs its calls.
 typedef uint32_t reflex_backend;
 
-// How to make a context. All zero: AUTO, device 0, one CPU thread per core.
+// How to make a context. All zero: AUTO, device 0, all of its SMs, one CPU thread per core.
 typedef struct reflex_context_params {
     uint32_t struct_size;
     // `REFLEX_BACKEND_*`.
@@ -92,6 +106,11 @@ typedef struct reflex_context_params {
     int32_t device;
     // Threads of the CPU backend, 0 for one per core, at most 1024.
     uint32_t cpu_threads;
+    // SMs that the caller's streams can use, as of a green context or an MPS partition: kernels are planned for so many.
+    // 0 for all of the device, else at most these. It limits nothing by itself; `reflex_get_device_info` goes on telling
+    // the device's. The CPU backend does not look at it.
+    uint32_t sm_count;
+    uint32_t reserved;
 } reflex_context_params;
 
 // Element type of a tensor. Plain types are 1..255; GGUF block formats are 0x100 + their ggml type number.
@@ -228,6 +247,44 @@ typedef struct reflex_embedding_params {
     // `[tokens, dim]`, F32, F16 or BF16.
     struct reflex_tensor y;
 } reflex_embedding_params;
+
+// One more product of the x of a `reflex_matmul`. Absent when `weight.data` is NULL.
+typedef struct reflex_matmul_product {
+    // `[n, k]`, as `weight` of the params; any type, any n.
+    struct reflex_tensor weight;
+    // Optional, `[n]`.
+    struct reflex_tensor bias;
+    // Optional, `[rows, n]`.
+    struct reflex_tensor residual;
+    // `[rows, n]`.
+    struct reflex_tensor y;
+} reflex_matmul_product;
+
+// Operands of `reflex_matmul`.
+typedef struct reflex_matmul_params {
+    uint32_t struct_size;
+    // `REFLEX_MATMUL_*` bits.
+    uint32_t flags;
+    // `[rows, k]`, F32, F16, BF16 or Q8_1.
+    struct reflex_tensor x;
+    // `[n, k]`, any weight type, block formats packed (`reflex_weights_pack`) or not; data 16-byte aligned for block
+    // formats, row strides too for Q4_K and Q5_K.
+    struct reflex_tensor weight;
+    // Optional, `[n]`, F32, F16 or BF16.
+    struct reflex_tensor bias;
+    // Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
+    struct reflex_tensor residual;
+    // `[rows, n]`, F32, F16, BF16, or, of an int8 product with n a multiple of 32, Q8_1.
+    struct reflex_tensor y;
+    // Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    void *workspace;
+    size_t workspace_size;
+    // Of a gated pair.
+    reflex_activation_kind activation;
+    uint32_t reserved;
+    // Further products of the same x.
+    struct reflex_matmul_product others[2];
+} reflex_matmul_params;
 
 // Operands of `reflex_norm`.
 typedef struct reflex_norm_params {
@@ -696,6 +753,7 @@ typedef struct reflex_telemetry {
 #define REFLEX_ATTENTION_PARAMS_INIT { .struct_size = sizeof(reflex_attention_params) }
 #define REFLEX_ATTENTION_DECODE_PARAMS_INIT { .struct_size = sizeof(reflex_attention_decode_params) }
 #define REFLEX_EMBEDDING_PARAMS_INIT { .struct_size = sizeof(reflex_embedding_params) }
+#define REFLEX_MATMUL_PARAMS_INIT { .struct_size = sizeof(reflex_matmul_params) }
 #define REFLEX_NORM_PARAMS_INIT { .struct_size = sizeof(reflex_norm_params) }
 #define REFLEX_QUANTIZE_PARAMS_INIT { .struct_size = sizeof(reflex_quantize_params) }
 #define REFLEX_ROPE_PARAMS_INIT { .struct_size = sizeof(reflex_rope_params) }
@@ -1026,8 +1084,9 @@ reflex_status reflex_attention_decode_selected_kernel(const struct reflex_contex
 // multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are free.
 //
 // Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
-// up to 16, that divides a block's bytes; contiguous rows have it. `y` overlaps neither the table nor the ids. No
-// workspace. Asynchronous on `stream`, capturable (the ids are read when the kernel runs), thread-safe.
+// up to 16, that divides a block's bytes; contiguous rows have it. A packed table (`reflex_weights_pack`)
+// gives the bits of the native one. `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`,
+// capturable (the ids are read when the kernel runs), thread-safe.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -1045,6 +1104,52 @@ reflex_status reflex_embedding_supported(const struct reflex_context *context,
 reflex_status reflex_embedding_selected_kernel(const struct reflex_context *context,
                                                const struct reflex_embedding_params *params,
                                                const char **name);
+
+// Rows of x times the transpose of weight matrices: a linear layer, or up to three of the same x.
+//
+// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`, and the same for each of `others`. With
+// `REFLEX_MATMUL_GATED`, `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias) + residual`.
+//
+// Shapes and types: see `reflex_matmul_params`. Sums are f32. There are two ways to compute:
+//
+// - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
+//   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
+//   rounded to TF32 first, each by at most 2^-11 of itself. A launch for each weight.
+// - Int8, of an x of Q8_1, or with `REFLEX_MATMUL_INT8` of any x of at most 64 rows, for block formats: x is (or is
+//   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value; products
+//   are summed in 32-bit integers for each block and are exact from there on but for the f32 sums. One launch for all weights, whatever
+//   their formats, and one before it when x has to be quantised.
+//
+// `k = 0` gives bias + residual, or zeros.
+//
+// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many.
+//
+// Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
+// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
+// free. Packed weights are the faster ones in int8, and in exact products cost an unpacking.
+//
+// Aliasing: a `y` may be exactly its own `residual`; it overlaps nothing else. Workspace: see
+// `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe. A NaN in a row of x makes that row of y
+// NaN.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
+// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
+reflex_status reflex_matmul(const struct reflex_context *context,
+                            const struct reflex_matmul_params *params,
+                            reflex_stream stream);
+
+// Bytes of scratch that `reflex_matmul` needs for these params on this context; the workspace fields are not looked at.
+reflex_status reflex_matmul_workspace_size(const struct reflex_context *context,
+                                           const struct reflex_matmul_params *params,
+                                           size_t *bytes);
+
+// Whether `reflex_matmul` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_matmul_supported(const struct reflex_context *context, const struct reflex_matmul_params *params);
+
+// Name of the kernel that `reflex_matmul` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context,
+                                            const struct reflex_matmul_params *params,
+                                            const char **name);
 
 // RMS norm of rows, with an optional residual sum before it.
 //

@@ -17,7 +17,7 @@ pub const REFLEX_BACKEND_CUDA: reflex_backend = reflex_backend(1);
 /// The host's cores: pointers are host pointers.
 pub const REFLEX_BACKEND_CPU: reflex_backend = reflex_backend(2);
 
-/// How to make a context. All zero: AUTO, device 0, one CPU thread per core.
+/// How to make a context. All zero: AUTO, device 0, all of its SMs, one CPU thread per core.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct reflex_context_params {
@@ -28,6 +28,11 @@ pub struct reflex_context_params {
     pub device: i32,
     /// Threads of the CPU backend, 0 for one per core, at most 1024.
     pub cpu_threads: u32,
+    /// SMs that the caller's streams can use, as of a green context or an MPS partition: kernels are planned for so many.
+    /// 0 for all of the device, else at most these. It limits nothing by itself; `reflex_get_device_info` goes on telling
+    /// the device's. The CPU backend does not look at it.
+    pub sm_count: u32,
+    pub reserved: u32,
 }
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
@@ -105,11 +110,19 @@ fn create_backend(params: &reflex_context_params) -> Result<Backend> {
             params.cpu_threads
         )));
     }
+    if params.reserved != 0 {
+        return Err(Error::invalid(format!(
+            "reflex_context_create: reserved is {}, expected 0",
+            params.reserved
+        )));
+    }
     let cpu = || CpuBackend::new(params.cpu_threads as usize).map(Backend::Cpu);
-    let cuda = || CudaBackend::new(params.device).map(Backend::Cuda);
+    let cuda = || CudaBackend::new(params.device);
+    let planned = |cuda: CudaBackend| cuda.planned_for(params.sm_count).map(Backend::Cuda);
     match params.backend {
-        REFLEX_BACKEND_AUTO => cuda().or_else(|_| cpu()),
-        REFLEX_BACKEND_CUDA => cuda(),
+        // A device that is there settles the backend: a wrong sm_count is then an error, and no reason for the CPU.
+        REFLEX_BACKEND_AUTO => cuda().map_or_else(|_| cpu(), planned),
+        REFLEX_BACKEND_CUDA => cuda().and_then(planned),
         REFLEX_BACKEND_CPU => cpu(),
         other => Err(Error::invalid(format!(
             "reflex_context_create: backend is {}, which is no REFLEX_BACKEND",

@@ -20,7 +20,9 @@ pub(crate) struct CudaBackend {
     pub(super) device: sys::CUdevice,
     /// The primary context, for calls that need a current one.
     pub(super) primary: sys::CUcontext,
+    /// What kernels are planned for: the device's, with the SMs that the caller's streams can use.
     pub limits: DeviceLimits,
+    pub device_limits: DeviceLimits,
     pub name: String,
     pub total_memory: u64,
     /// Loaded images by kernel file.
@@ -108,12 +110,28 @@ impl CudaBackend {
             device,
             primary,
             limits,
+            device_limits: limits,
             name,
             total_memory: total as u64,
             libraries: Mutex::default(),
             kernels: RwLock::default(),
             dependent_launches: driver_version().is_some_and(|version| version >= DEPENDENT_LAUNCHES_DRIVER),
         })
+    }
+
+    /// Kernels planned for this many of the SMs, 0 for all.
+    pub fn planned_for(mut self, sm_count: u32) -> Result<CudaBackend> {
+        let all = self.device_limits.sm_count;
+        if sm_count > all {
+            return Err(Error::invalid(format!(
+                "reflex_context_create: sm_count is {sm_count}, expected 0 to {all}, which {} has",
+                self.name
+            )));
+        }
+        if sm_count > 0 {
+            self.limits.sm_count = sm_count;
+        }
+        Ok(self)
     }
 
     /// `0000:65:00.0` for example: what tells the device to NVML.

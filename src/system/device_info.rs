@@ -76,7 +76,7 @@ pub extern "C" fn reflex_get_device_info(
                 let total = crate::system::host_memory()?.1;
                 describe(REFLEX_BACKEND_CPU, &crate::system::cpu_name(), &limits, total)
             }
-            Backend::Cuda(cuda) => describe(REFLEX_BACKEND_CUDA, &cuda.name, &cuda.limits, cuda.total_memory),
+            Backend::Cuda(cuda) => describe(REFLEX_BACKEND_CUDA, &cuda.name, &cuda.device_limits, cuda.total_memory),
         };
         out.write(info);
         Ok(())

@@ -315,7 +315,7 @@ pub extern "C" fn reflex_get_hardware_profile(
                 memory_bytes: crate::system::host_memory()?.1,
                 ..reflex_hardware_profile::new(REFLEX_DEVICE_CLASS_CPU, &crate::system::cpu_name())
             },
-            Backend::Cuda(cuda) => profile_of(&Root::system(), &cuda.name, &cuda.limits, cuda.total_memory),
+            Backend::Cuda(cuda) => profile_of(&Root::system(), &cuda.name, &cuda.device_limits, cuda.total_memory),
         };
         out.write(profile);
         Ok(())

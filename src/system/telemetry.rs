@@ -168,7 +168,7 @@ impl Probe {
             Backend::Cpu(_) => Probe::at(Root::system()),
             Backend::Cuda(cuda) => Probe {
                 root: Root::system(),
-                discrete: !cuda.limits.integrated,
+                discrete: !cuda.device_limits.integrated,
                 cuda_driver: crate::cuda::driver_version().unwrap_or(-1),
                 nvml: NvmlDevice::find(&DeviceNames {
                     pci_bus_id: cuda.pci_bus_id(),

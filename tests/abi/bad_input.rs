@@ -300,13 +300,14 @@ fn every_export_survives_null_and_nonsense() {
     refuses(create(&|p| p.backend = reflex_backend(9)), INVALID, &["backend is 9"]);
     refuses(create(&|p| p.device = -1), INVALID, &["device is -1"]);
     refuses(create(&|p| p.cpu_threads = 5000), INVALID, &["cpu_threads is 5000"]);
+    refuses(create(&|p| p.reserved = 1), INVALID, &["reserved is 1"]);
     assert!(context.is_null());
     let status = {
         let p = reflex_context_params {
             struct_size: size_of::<reflex_context_params>() as u32,
             backend: REFLEX_BACKEND_CUDA,
             device: 4096,
-            cpu_threads: 0,
+            ..Default::default()
         };
         reflex_context_create(&p, &mut context)
     };

@@ -26,7 +26,7 @@ fn assertions() -> String {
     let mut text = String::new();
     layout! { text,
         reflex_tensor { data, dtype, rank, shape, stride }
-        reflex_context_params { struct_size, backend, device, cpu_threads }
+        reflex_context_params { struct_size, backend, device, cpu_threads, sm_count, reserved }
         reflex_build_info { version, cuda_archs, nvrtc_version, target }
         reflex_device_info {
             struct_size, backend, name, sm, sm_count, integrated, shared_memory_per_block, l2_bytes, total_memory,
@@ -52,7 +52,10 @@ fn assertions() -> String {
         reflex_attention_params { struct_size, mask, scale, reserved, q, k, v, kv_lengths, y }
         reflex_attention_decode_params { struct_size, scale, q, k, v, kv_lengths, y, workspace, workspace_size }
         reflex_embedding_params { struct_size, scale, table, ids, y }
-        reflex_matmul_params { struct_size, flags, x, weight, bias, residual, y, workspace, workspace_size }
+        reflex_matmul_product { weight, bias, residual, y }
+        reflex_matmul_params {
+            struct_size, flags, x, weight, bias, residual, y, workspace, workspace_size, activation, reserved, others,
+        }
         reflex_norm_params { struct_size, epsilon, x, residual, residual_out, weight, y }
         reflex_quantize_params { struct_size, reserved, x, y }
         reflex_rope_params {

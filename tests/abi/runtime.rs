@@ -44,8 +44,10 @@ fn threads_are_as_many_as_asked_for() {
     let params = reflex_context_params {
         struct_size: size_of::<reflex_context_params>() as u32,
         backend: REFLEX_BACKEND_CPU,
-        device: 0,
         cpu_threads: 3,
+        // For GPUs alone.
+        sm_count: 1 << 20,
+        ..Default::default()
     };
     let mut context = null_mut();
     ok(reflex_context_create(&params, &mut context));

@@ -297,10 +297,67 @@ pub fn tests(suite: &mut Suite) {
             struct_size: size_of::<reflex_context_params>() as u32,
             backend: REFLEX_BACKEND_CUDA,
             device: 4096,
-            cpu_threads: 0,
+            ..Default::default()
         };
         let mut context = null_mut();
         assert_eq!(reflex_context_create(&params, &mut context), REFLEX_INVALID_ARGUMENT);
         assert!(last_error().contains("device is 4096"), "{}", last_error());
+    });
+
+    suite.test("runtime::kernels_are_planned_for_the_sms_that_are_told", |env| {
+        let all = env.device_info().sm_count;
+        let create = |backend, sm_count| {
+            let params = reflex_context_params {
+                struct_size: size_of::<reflex_context_params>() as u32,
+                backend,
+                sm_count,
+                ..Default::default()
+            };
+            let mut context = null_mut();
+            (reflex_context_create(&params, &mut context), context)
+        };
+        for backend in [REFLEX_BACKEND_AUTO, REFLEX_BACKEND_CUDA] {
+            let (status, context) = create(backend, all + 1);
+            assert!(status == REFLEX_INVALID_ARGUMENT && context.is_null());
+            let wanted = format!("sm_count is {}, expected 0 to {all}", all + 1);
+            assert!(last_error().contains(&wanted), "{}", last_error());
+        }
+        // The scratch of attention_decode grows with its splits, and those with the SMs.
+        let scratch = |context| {
+            let like = |shape: [i64; 4], dtype| reflex_tensor {
+                data: std::ptr::without_provenance_mut(4096),
+                dtype,
+                rank: shape.iter().take_while(|&&n| n > 0).count() as u32,
+                shape,
+                stride: [0; 4],
+            };
+            let p = reflex_attention_decode_params {
+                struct_size: size_of::<reflex_attention_decode_params>() as u32,
+                q: like([1, 8, 128, 0], REFLEX_DTYPE_F16),
+                k: like([1, 16384, 1, 128], REFLEX_DTYPE_F16),
+                v: like([1, 16384, 1, 128], REFLEX_DTYPE_F16),
+                kv_lengths: like([1, 0, 0, 0], REFLEX_DTYPE_I32),
+                y: reflex_tensor {
+                    data: std::ptr::without_provenance_mut(1 << 30),
+                    ..like([1, 8, 128, 0], REFLEX_DTYPE_F16)
+                },
+                ..Default::default()
+            };
+            let mut bytes = 0;
+            ok(reflex_attention_decode_workspace_size(context, &p, &mut bytes));
+            bytes
+        };
+        let (status, one) = create(REFLEX_BACKEND_CUDA, 1);
+        ok(status);
+        let (status, same) = create(REFLEX_BACKEND_CUDA, all);
+        ok(status);
+        assert_eq!(scratch(same), scratch(env.context));
+        assert!(all == 1 || scratch(one) < scratch(same));
+        let mut info: reflex_device_info = unsafe { std::mem::zeroed() };
+        info.struct_size = size_of::<reflex_device_info>() as u32;
+        ok(reflex_get_device_info(one, &mut info));
+        assert_eq!(info.sm_count, all);
+        reflex_context_destroy(one);
+        reflex_context_destroy(same);
     });
 }

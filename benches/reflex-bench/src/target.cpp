@@ -36,10 +36,12 @@ private:
     reflex_stream stream_;
 };
 
-std::unique_ptr<reflex::context> make_context(const options &wanted) {
+// Kernels planned for `sm_count` SMs, 0 for all.
+std::unique_ptr<reflex::context> make_context(const options &wanted, uint32_t sm_count) {
     reflex::context_params params;
     params.backend = wanted.cpu ? REFLEX_BACKEND_CPU : REFLEX_BACKEND_CUDA;
     params.device = wanted.device;
+    params.sm_count = sm_count;
     try {
         return std::make_unique<reflex::context>(params);
     } catch (const reflex::error &error) {
@@ -93,15 +95,19 @@ std::string power_mode(const reflex_telemetry &now) {
 
 }  // namespace
 
-target::target(const options &wanted) : context_(make_context(wanted)), info_(context_->info()) {
-    setup_ = std::make_unique<reflex::stream>(*context_);
+target::target(const options &wanted) : context_(make_context(wanted, 0)), info_(context_->info()) {
     const float top = telemetry().gpu_clock_limit_mhz;
     nominal_mhz_ = std::isnan(top) ? info_.core_clock_khz / 1e3 : static_cast<double>(top);
-    if (wanted.cpu) return;
+    if (wanted.cpu) {
+        setup_ = std::make_unique<reflex::stream>(*context_);
+        return;
+    }
     if (wanted.sm_count > info_.sm_count)
         throw usage_error("--sm-count " + std::to_string(wanted.sm_count) + ": the device has " +
                           std::to_string(info_.sm_count) + " SMs");
     cuda_ = std::make_unique<cuda_device>(wanted.device, wanted.sm_count);
+    if (cuda_->sm_count() != info_.sm_count) context_ = make_context(wanted, cuda_->sm_count());
+    setup_ = std::make_unique<reflex::stream>(*context_);
     // More than L2 holds, so that reading it once leaves nothing else there.
     flush_ = reflex::device_buffer(*context_, 2 * l2_bytes() / 16 * 16 + 4096);
     reflex::check(reflex_memset(context(), flush_.get(), 0, flush_.size(), setup_->get()));

@@ -67,8 +67,14 @@ fn tile_bytes(dtype: Dtype) -> i64 {
 /// Enough blocks for every SM to have two, and a pair whose panels one warp can take together.
 fn wide_fits(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
     let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();
-    let pair = plan.gate.is_none() || plan.parts().all(|part| part.weight.dtype == plan.first().weight.dtype);
-    pair && panels >= 2 * 4 * i64::from(limits.sm_count)
+    (plan.gate.is_none() || alike(plan)) && panels >= 2 * 4 * i64::from(limits.sm_count)
+}
+
+/// One warp can take panels of both weights of a pair.
+fn alike(plan: &MatmulPlan) -> bool {
+    let first = &plan.first().weight;
+    plan.parts()
+        .all(|part| part.weight.dtype == first.dtype && part.weight.packed == first.packed)
 }
 
 /// How a launch is cut up.
@@ -91,6 +97,8 @@ impl Layout {
         let panels = match shape {
             Shape::Narrow => least,
             Shape::Wide => 4,
+            // A warp takes two, and both of one weight unless the pair is alike.
+            Shape::Columns(_) if plan.gate.is_some() && !alike(plan) => 4,
             Shape::Columns(_) => least.max(2),
         };
         let largest = plan.parts().map(|part| tile_bytes(part.weight.dtype)).max().unwrap_or(0);

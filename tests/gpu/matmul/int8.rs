@@ -88,7 +88,9 @@ impl Case {
     /// Products are exact in both; sums are f32 in another order than the reference's. A gated pair multiplies two of them.
     fn tolerance(&self) -> Tolerance {
         let k = self.k as f32 + 1.0;
-        let tf32 = self.x != Q8_1 && (self.flags & REFLEX_MATMUL_INT8 == 0 || self.rows > 64) && self.rows > 8;
+        let plain = self.products.iter().any(|p| block(p.weight) == 1);
+        let int8 = self.x == Q8_1 || self.flags & REFLEX_MATMUL_INT8 != 0 && self.rows <= 64 && !plain;
+        let tf32 = !int8 && self.rows > 8 && self.flags & REFLEX_MATMUL_BATCH_INVARIANT == 0;
         let one = if tf32 { 1.0 / 256.0 } else { 4e-6 } * k.sqrt();
         let absolute = if self.gate.is_some() { 3.0 * one * k.sqrt() } else { one };
         let relative = self.products.iter().map(|p| match p.y {
@@ -324,6 +326,11 @@ fn several(suite: &mut Suite) {
                     ..Product::new(up, 64)
                 };
                 let name = format!("mixed_{}_rows_{rows}_gated_{}", dtype_name(up.weight), kind.0);
+                let native = Product { packed: false, ..gate };
+                let half = Case::new(rows, 512, &[native, Product { weight: gate.weight, ..up }]);
+                if up.weight == REFLEX_DTYPE_Q4_0 {
+                    half.gated(kind).add(suite, format!("half_packed_rows_{rows}_gated_{}", kind.0));
+                }
                 Case::new(rows, 512, &[gate, up]).gated(kind).add(suite, name.clone());
                 let case = Case {
                     x: F32,
