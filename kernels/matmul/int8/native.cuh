@@ -83,19 +83,14 @@ template <class F, class W, bool TOGETHER>
 __device__ __forceinline__ void int8_vector_native(const native_panel &panel, const char *x, i32 k, i32 split,
                                                    i32 splits, i32 lane, float (&acc)[2]) {
     const char *const row[2] = {panel.row(lane >> 2), panel.row((lane >> 2) + 8)};
-    const i32 whole = k / tiles::TILE_K;
-    i32 tile = panel.start / tiles::TILE_K + split;
-    for (; tile < whole; tile += splits) {
-        x_fragment xs;
-        xs.template load<F>(x, k, tile, tiles::TILE_BLOCKS, lane);
-        int8_vector_native_tile<F, W, TOGETHER>(row, tile * tiles::TILE_K - panel.start, tiles::TILE_BLOCKS, xs, k, lane,
-                                                acc);
-    }
-    const i32 blocks = (k - whole * tiles::TILE_K) / 32;
-    if (tile == whole && blocks > 0) {
+    for (i32 tile = panel.start / tiles::TILE_K + split; tile * tiles::TILE_K < k; tile += splits) {
+        const i32 first = tile * tiles::TILE_K, blocks = min((k - first) / 32, tiles::TILE_BLOCKS);
         x_fragment xs;
         xs.template load<F>(x, k, tile, blocks, lane);
-        int8_vector_native_tile<F, W, false>(row, tile * tiles::TILE_K - panel.start, blocks, xs, k, lane, acc);
+        if (TOGETHER && blocks == tiles::TILE_BLOCKS)
+            int8_vector_native_tile<F, W, true>(row, first - panel.start, blocks, xs, k, lane, acc);
+        else
+            int8_vector_native_tile<F, W, false>(row, first - panel.start, blocks, xs, k, lane, acc);
     }
 }
 
