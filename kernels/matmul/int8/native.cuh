@@ -36,7 +36,7 @@ template <class W> __device__ __forceinline__ void native_words(const char *cons
     }
 }
 
-// One tile and one row of x: as int8_vector_tile. WHOLE: all blocks of the tile are there, and their loads can go out
+// One tile and one row of x: as int8_vector_tile. WHOLE: all blocks of the tile are there, and the loads of two can go out
 // together. `from` is the tile's first element from the panel's start on.
 template <class F, class W, bool WHOLE>
 __device__ __forceinline__ void int8_vector_native_tile(const char *const (&row)[2], i32 from, i32 blocks,
@@ -49,9 +49,8 @@ __device__ __forceinline__ void int8_vector_native_tile(const char *const (&row)
 #pragma unroll
         for (int i = 0; i < 4; i++)
             c[w][i] = SUM_START - W::OFFSET * (CHAINS == 1 ? x.sum(i & 1) : x.half_sum(i & 1, w));
-#pragma unroll
-    for (int b = 0; b < tiles::TILE_BLOCKS; b++) {
-        if (!WHOLE && b >= blocks) break;
+#pragma unroll WHOLE ? 2 : 1
+    for (i32 b = 0; b < (WHOLE ? tiles::TILE_BLOCKS : blocks); b++) {
         const u32 b0 = g == b ? x.q[0] : 0, b1 = g == b ? x.q[1] : 0;
         u32 a[4];
         native_words<W>(row, from + 32 * b, k, t, a);
