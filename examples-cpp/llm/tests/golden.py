@@ -62,6 +62,8 @@ def architecture_checks(args, command):
         run_model = command + ["--model", str(args.architectures / case["model"])]
         want = bytes.fromhex(case["text_hex"])
         yield case["model"], "text", check_text(run_model, case["prompt"], case["predict"], want)
+        thrice = b"".join(b"=== %d of 3 ===\n%s\n" % (i, want) for i in (1, 2, 3))
+        yield case["model"], "three sequences", check_text(run_model + ["--parallel", "3"], case["prompt"], case["predict"], thrice)
         yield case["model"], "text in batches of 5", check_text(run_model + ["--batch", "5"], case["prompt"], case["predict"], want)
 
 
