@@ -11,13 +11,13 @@ template <class Q, class S, i32 OFF, i32 BLOCK_BYTES> struct format : Q {
     using scales = S;
     static constexpr i32 OFFSET = OFF;  // subtracted from a quant
     static constexpr i32 GROUP = S::GROUP, GROUPS = 64 / GROUP;  // elements of a scale; scales of two blocks
-    static constexpr bool MINIMA = S::MINIMA;
+    static constexpr bool MINIMA = S::MINIMA, ROW = S::ROW;
     static constexpr i32 TILE_BYTES = Q::QUANT_BYTES + S::BYTES;
     static_assert(TILE_BYTES == TILE_ROWS * BLOCK_BYTES, "a tile is as large as what it packs");
 };
 
-using iq4_quants = table_nibbles<0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u>;
-using mxfp4_quants = table_nibbles<0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu>;
+using iq4_quants = table_nibbles<0x26190d01u, 0x71594535u, 0x4153687fu, 0x0a162331u, true>;
+using mxfp4_quants = table_nibbles<0x03020100u, 0x0c080604u, 0x03020100u, 0x0c080604u, false>;
 
 // The last number is the bytes of 256 elements.
 using q4_0 = format<nibbles, block_halves, 8, 144>;

@@ -3,7 +3,7 @@
 using namespace reflex;
 
 // A panel a warp: many warps share the k of few outputs, for devices of many SMs.
-extern "C" __global__ void __launch_bounds__(256, 2)
+extern "C" __global__ void __launch_bounds__(256, 3)
     reflex_matmul_int8_vector_narrow(const __grid_constant__ int8_args a) {
     int8_product<int8_vector_shape<false>>(a);
 }

@@ -76,11 +76,8 @@ bandwidth find_bandwidth(const device &owner, const model_tensors &tensors) {
         return {measure_host_read(tensors, threads),
                 "measured, weights read by " + std::to_string(threads) + (threads == 1 ? " thread" : " threads")};
     }
-    const reflex_device_info &info = owner.info();
-    if (info.memory_clock_khz != 0 && info.memory_bus_bits != 0) {
-        // Two transfers per clock on every memory that NVIDIA GPUs use.
-        return {2.0 * info.memory_clock_khz * 1e3 * info.memory_bus_bits / 8, "nominal"};
-    }
+    const double nominal = owner.owner().profile().memory_bandwidth;
+    if (nominal > 0) return {nominal, "nominal"};
     return {measure_device_copy(owner), "measured by a copy, reads and writes counted"};
 }
 

@@ -13,8 +13,8 @@ struct bandwidth {
     std::string origin;       // "nominal", or how it was measured
 };
 
-// CPU backend: measured, by reading the weights with one thread per core. CUDA: what the driver's memory clock and bus width give, or
-// measured by copying within the device where the driver does not tell them.
+// CPU backend: measured, by reading the weights with one thread per core. CUDA: the nominal one of the device's hardware profile,
+// or measured by copying within the device where that is unknown.
 bandwidth find_bandwidth(const device &owner, const model_tensors &tensors);
 
 }  // namespace llm

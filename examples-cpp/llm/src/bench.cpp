@@ -25,7 +25,7 @@ void repeat(bench_result &result, const std::function<void()> &prepare, const st
     while (rates.empty() || (rates.size() < most_repetitions && spent < time_budget)) {
         prepare();
         const double seconds = seconds_of(body);
-        rates.push_back(result.tokens / seconds);
+        rates.push_back(uint64_t{result.tokens} * result.sequences / seconds);
         spent += seconds;
     }
     std::sort(rates.begin(), rates.end());
@@ -44,7 +44,7 @@ std::vector<token_id> some_tokens(uint32_t count, uint32_t vocab) {
 }
 
 bench_result bench_prefill(engine &model, uint32_t vocab, uint32_t tokens) {
-    bench_result result{"prefill", tokens, 0, 0, 0, 0, 0, 0};
+    bench_result result{"prefill", tokens, 0, 1, 0, 0, 0, 0, 0};
     const std::vector<token_id> input = some_tokens(tokens, vocab);
     repeat(
         result, [&] { model.rewind(0); },
@@ -56,10 +56,11 @@ bench_result bench_prefill(engine &model, uint32_t vocab, uint32_t tokens) {
 }
 
 bench_result bench_decode(engine &model, uint32_t vocab, uint32_t depth, uint32_t steps) {
-    bench_result result{"decode", steps, depth, 0, 0, 0, 0, 0};
+    bench_result result{"decode", steps, depth, model.sequences(), 0, 0, 0, 0, 0};
     const std::vector<token_id> input = some_tokens(depth + 1, vocab);
     model.rewind(0);
     model.append(input.data(), depth);
+    model.share();
     repeat(
         result,
         [&] {
@@ -76,13 +77,13 @@ bench_result bench_decode(engine &model, uint32_t vocab, uint32_t depth, uint32_
 
 }  // namespace
 
-std::vector<bench_result> run_bench(engine &model, const model_config &config, uint64_t bytes_per_token,
+std::vector<bench_result> run_bench(engine &model, const model_config &config, uint64_t bytes_per_step,
                                     const bandwidth &memory, void (*done)(const bench_result &)) {
     std::vector<bench_result> results;
     const auto add = [&](bench_result result) {
         if (result.test == "decode" && memory.bytes_per_second > 0)
-            result.floor_fraction =
-                static_cast<double>(bytes_per_token) * result.tokens_per_second / memory.bytes_per_second;
+            result.floor_fraction = static_cast<double>(bytes_per_step) * result.tokens_per_second / result.sequences /
+                                    memory.bytes_per_second;
         results.push_back(result);
         done(result);
     };

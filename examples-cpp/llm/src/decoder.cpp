@@ -5,6 +5,9 @@
 namespace llm {
 namespace {
 
+// The most rows that are multiplied in 8-bit integers: of more, tensor cores multiply exact weights as fast.
+constexpr uint32_t int8_rows = 64;
+
 int64_t extent(uint64_t count) { return static_cast<int64_t>(count); }
 
 // Puts the dimension of a batch of one in front.
@@ -18,8 +21,10 @@ reflex_tensor as_batch(const reflex_tensor &in) {
 
 }  // namespace
 
-reflex_tensor decoder::activation(uint64_t offset, uint32_t rows, uint64_t width) const {
-    return reflex::tensor(base_ + offset, REFLEX_DTYPE_F32, {rows, extent(width)});
+reflex_tensor decoder::activation(uint64_t offset, uint32_t rows, uint64_t width, bool quantised) const {
+    if (!quantised) return reflex::tensor(base_ + offset, REFLEX_DTYPE_F32, {rows, extent(width)});
+    return reflex::tensor(base_ + offset, REFLEX_DTYPE_Q8_1, {rows, extent(width)},
+                          {extent(q8_row_bytes(width)), reflex_dtype_block_bytes(REFLEX_DTYPE_Q8_1)});
 }
 
 reflex_tensor decoder::heads(uint64_t offset, uint32_t rows, uint32_t count) const {
@@ -30,11 +35,22 @@ reflex_tensor decoder::integers(uint64_t offset, uint32_t count) const {
     return reflex::tensor(base_ + offset, REFLEX_DTYPE_I32, {count});
 }
 
-reflex_tensor decoder::cache(uint32_t layer, bool values, uint32_t rank) const {
+reflex_tensor decoder::lengths(uint32_t sequences) const {
+    return integers(layout_.counters + shape_.sequences * sizeof(int32_t), sequences);
+}
+
+reflex_tensor decoder::slots() const {
+    return integers(layout_.counters + 2 * shape_.sequences * sizeof(int32_t), shape_.sequences);
+}
+
+reflex_tensor decoder::cache(uint32_t layer, bool values, uint32_t sequences) const {
     uint8_t *part = base_ + layout_.cache + (2 * uint64_t{layer} + (values ? 1 : 0)) * layout_.cache_part;
-    const reflex_tensor slots =
-        reflex::tensor(part, REFLEX_DTYPE_F16, {shape_.context, config_.kv_heads, config_.head_dim});
-    return rank == 4 ? as_batch(slots) : slots;
+    return reflex::tensor(part, REFLEX_DTYPE_F16, {sequences, shape_.context, config_.kv_heads, config_.head_dim});
+}
+
+reflex_tensor decoder::cache_slots(uint32_t layer, bool values, uint32_t sequences) const {
+    return reflex::tensor(cache(layer, values, sequences).data, REFLEX_DTYPE_F16,
+                          {int64_t{sequences} * shape_.context, config_.kv_heads, config_.head_dim});
 }
 
 template <typename Params, typename Run, typename Supported>
@@ -60,8 +76,8 @@ uint64_t decoder::measure_workspace(const run_shape &shape) {
     use(reinterpret_cast<uint8_t *>(2 * placeholder_base), shape, lay_out(config_, shape, 0));
     measuring_ = true;
     workspace_ = 0;
-    prefill(shape.batch);
-    if (shape.batch > 1) prefill(1);
+    // The scratch grows with the rows, but for the step from integers to exact products.
+    for (const uint32_t rows : {1u, std::min(shape.batch, int8_rows), shape.batch}) prefill(rows);
     head(0, shape.logit_rows);
     step();
     measuring_ = false;
@@ -76,103 +92,107 @@ void decoder::use(uint8_t *base, const run_shape &shape, const run_layout &layou
 
 void decoder::prefill(uint32_t rows) {
     embed(integers(layout_.ids, rows), rows);
-    layers(rows, integers(layout_.positions, rows), attention_path::prefill);
+    for (uint32_t i = 0; i < config_.layers; ++i) layer(i, rows, attention_path::prefill);
 }
 
 void decoder::step() {
-    embed(integers(layout_.token, 1), 1);
-    layers(1, integers(layout_.counters, 1), attention_path::decode);
-    head(0, 1);
+    embed(integers(layout_.token, shape_.sequences), shape_.sequences);
+    for (uint32_t i = 0; i < config_.layers; ++i) step_layer(i);
+    head(0, shape_.sequences);
     draw();
 }
 
-void decoder::layers(uint32_t rows, const reflex_tensor &positions, attention_path path) {
-    for (uint32_t i = 0; i < config_.layers; ++i) {
-        attend(tensors_.layers[i], i, rows, positions, path);
-        feed_forward(tensors_.layers[i], rows);
-    }
+void decoder::step_layer(uint32_t index) { layer(index, shape_.sequences, attention_path::decode); }
+
+void decoder::layer(uint32_t index, uint32_t rows, attention_path path) {
+    attend(tensors_.layers[index], index, rows, path);
+    feed_forward(tensors_.layers[index], rows);
 }
 
-void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, const reflex_tensor &positions,
-                     attention_path path) {
+void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path) {
     const model_config &c = config_;
     const reflex_tensor hidden = activation(layout_.hidden, rows, c.hidden),
-                        normed = activation(layout_.normed, rows, c.hidden);
+                        normed =
+                            activation(layout_.normed, rows, c.hidden, quantised(rows, {layer.q, layer.k, layer.v}));
     norm(hidden, layer.attn_norm, normed);
-    matmul(normed, layer.q, layer.q_bias, {}, activation(layout_.q, rows, c.q_width()));
-    matmul(normed, layer.k, layer.k_bias, {}, activation(layout_.k, rows, c.kv_width()));
-    matmul(normed, layer.v, layer.v_bias, {}, activation(layout_.v, rows, c.kv_width()));
+    matmul(normed, {product(layer.q, layer.q_bias, {}, activation(layout_.q, rows, c.q_width())),
+                    product(layer.k, layer.k_bias, {}, activation(layout_.k, rows, c.kv_width())),
+                    product(layer.v, layer.v_bias, {}, activation(layout_.v, rows, c.kv_width()))});
+    rotate_and_store(layer, index, rows, path);
 
-    const reflex_tensor q = heads(layout_.q, rows, c.heads), k = heads(layout_.k, rows, c.kv_heads),
-                        v = heads(layout_.v, rows, c.kv_heads);
-    reflex::rope_params rope;
-    rope.mode = c.rope_neox ? REFLEX_ROPE_NEOX : REFLEX_ROPE_INTERLEAVED;
-    rope.theta_base = c.rope_base;
-    rope.freq_scale = 1.0f / c.rope_scale;
-    rope.rotary_dim = c.rope_dims;
-    rope.q = q;
-    rope.k = k;
-    rope.v = v;
-    rope.positions = positions;
-    rope.freq_factors = weights_.vector(tensors_.rope_factors);
-    rope.q_norm = weights_.vector(layer.q_norm);
-    rope.k_norm = weights_.vector(layer.k_norm);
-    rope.norm_epsilon = c.rms_epsilon;
-    rope.k_cache = cache(index, false, 3);
-    rope.v_cache = cache(index, true, 3);
-    launch(rope, reflex_rope, reflex_rope_supported);
-
-    const reflex_tensor attended = heads(layout_.attended, rows, c.heads);
-    const reflex_tensor length = integers(layout_.counters + sizeof(int32_t), 1);
+    const reflex_tensor q = heads(layout_.q, rows, c.heads);
+    reflex_tensor attended = activation(layout_.attended, rows, c.q_width());
     if (path == attention_path::decode) {
+        const bool quantise = c.head_dim % 32 == 0 && quantised(rows, {layer.output});
+        attended = activation(layout_.attended, rows, c.q_width(), quantise);
         reflex::attention_decode_params attention;
         attention.q = q;
-        attention.k = cache(index, false, 4);
-        attention.v = cache(index, true, 4);
-        attention.kv_lengths = length;
-        attention.y = attended;
+        attention.k = cache(index, false, rows);
+        attention.v = cache(index, true, rows);
+        attention.kv_lengths = lengths(rows);
+        attention.y = quantise ? attended : heads(layout_.attended, rows, c.heads);
         launch(attention, reflex_attention_decode, reflex_attention_decode_supported,
                reflex_attention_decode_workspace_size);
     } else {
         reflex::attention_params attention;
         attention.mask = REFLEX_ATTENTION_CAUSAL;
         attention.q = as_batch(q);
-        attention.k = cache(index, false, 4);
-        attention.v = cache(index, true, 4);
-        attention.kv_lengths = length;
-        attention.y = as_batch(attended);
+        attention.k = cache(index, false, 1);
+        attention.v = cache(index, true, 1);
+        attention.kv_lengths = lengths(1);
+        attention.y = as_batch(heads(layout_.attended, rows, c.heads));
         launch(attention, reflex_attention, reflex_attention_supported);
     }
-    matmul(activation(layout_.attended, rows, c.q_width()), layer.output, layer.output_bias, hidden, hidden);
+    matmul(attended, {product(layer.output, layer.output_bias, hidden, hidden)});
+}
+
+void decoder::rotate_and_store(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path) {
+    const model_config &c = config_;
+    reflex::rope_params rope;
+    rope.mode = c.rope_neox ? REFLEX_ROPE_NEOX : REFLEX_ROPE_INTERLEAVED;
+    rope.theta_base = c.rope_base;
+    rope.freq_scale = 1.0f / c.rope_scale;
+    rope.rotary_dim = c.rope_dims;
+    rope.q = heads(layout_.q, rows, c.heads);
+    rope.k = heads(layout_.k, rows, c.kv_heads);
+    rope.v = heads(layout_.v, rows, c.kv_heads);
+    rope.freq_factors = weights_.vector(tensors_.rope_factors);
+    rope.q_norm = weights_.vector(layer.q_norm);
+    rope.k_norm = weights_.vector(layer.k_norm);
+    rope.norm_epsilon = c.rms_epsilon;
+    if (path == attention_path::decode) {
+        rope.positions = positions();
+        rope.slots = slots();
+    } else {
+        rope.positions = integers(layout_.positions, rows);  // and slots: the first sequence's cache comes first
+    }
+    const uint32_t sequences = path == attention_path::decode ? rows : 1;
+    rope.k_cache = cache_slots(index, false, sequences);
+    rope.v_cache = cache_slots(index, true, sequences);
+    launch(rope, reflex_rope, reflex_rope_supported);
 }
 
 void decoder::feed_forward(const layer_tensors &layer, uint32_t rows) {
+    const bool quantise = quantised(rows, {layer.gate, layer.up});
     const reflex_tensor hidden = activation(layout_.hidden, rows, config_.hidden),
-                        normed = activation(layout_.normed, rows, config_.hidden);
-    const reflex_tensor gate = activation(layout_.gate, rows, config_.ffn),
-                        up = activation(layout_.up, rows, config_.ffn);
+                        normed = activation(layout_.normed, rows, config_.hidden, quantise),
+                        gated = activation(layout_.gated, rows, config_.ffn, quantise && quantised(rows, {layer.down}));
     norm(hidden, layer.ffn_norm, normed);
-    matmul(normed, layer.gate, nullptr, {}, gate);
-    matmul(normed, layer.up, nullptr, {}, up);
-    reflex::activation_params swiglu;
-    swiglu.kind = REFLEX_ACTIVATION_SILU;
-    swiglu.gate = gate;
-    swiglu.up = up;
-    swiglu.y = gate;
-    launch(swiglu, reflex_activation, reflex_activation_supported);
-    matmul(gate, layer.down, nullptr, hidden, hidden);
+    matmul(normed, {product(layer.gate, nullptr, {}, gated), product(layer.up, nullptr, {}, {})}, REFLEX_MATMUL_GATED);
+    matmul(gated, {product(layer.down, nullptr, hidden, hidden)});
 }
 
 void decoder::head(uint32_t first, uint32_t count) {
     const uint64_t row_bytes = uint64_t{config_.hidden} * sizeof(float);
-    const reflex_tensor normed = activation(layout_.normed, count, config_.hidden);
+    const reflex_tensor normed = activation(layout_.normed, count, config_.hidden, quantised(count, {tensors_.output}));
     norm(activation(layout_.hidden + first * row_bytes, count, config_.hidden), tensors_.output_norm, normed);
-    matmul(normed, tensors_.output, nullptr, {}, activation(layout_.logits, count, config_.vocab));
+    matmul(normed, {product(tensors_.output, nullptr, {}, activation(layout_.logits, count, config_.vocab))});
 }
 
 void decoder::draw() {
-    const reflex_tensor logits = activation(layout_.logits, 1, config_.vocab), token = integers(layout_.token, 1),
-                        counters = integers(layout_.counters, 2);
+    const reflex_tensor logits = activation(layout_.logits, shape_.sequences, config_.vocab),
+                        token = integers(layout_.token, shape_.sequences),
+                        counters = integers(layout_.counters, 3 * shape_.sequences);
     if (sampling_.temperature == 0.0f) {
         reflex::argmax_params p;
         p.x = logits;
@@ -188,7 +208,7 @@ void decoder::draw() {
     p.min_p = sampling_.min_p;
     p.seed = sampling_.seed;
     p.logits = logits;
-    p.steps = integers(layout_.counters, 1);
+    p.steps = positions();
     p.ids = token;
     p.counters = counters;
     launch(p, reflex_sample, reflex_sample_supported, reflex_sample_workspace_size);
@@ -211,15 +231,30 @@ void decoder::norm(const reflex_tensor &x, const gguf_tensor *weight, const refl
     launch(p, reflex_norm, reflex_norm_supported);
 }
 
-void decoder::matmul(const reflex_tensor &x, const gguf_tensor *weight, const gguf_tensor *bias,
-                     const reflex_tensor &residual, const reflex_tensor &y) {
+void decoder::matmul(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products, uint32_t flags) {
     reflex::matmul_params p;
+    p.flags = flags | REFLEX_MATMUL_CONSTANT_WEIGHTS;
+    // Where x could not be quantised by what made it, the library does so.
+    if (compute_ == compute_mode::int8) p.flags |= REFLEX_MATMUL_INT8;
+    p.activation = REFLEX_ACTIVATION_SILU;  // which is 0, as a call without a gate wants it
     p.x = x;
-    p.weight = weights_.matrix(weight);
-    p.bias = weights_.vector(bias);
-    p.residual = residual;
-    p.y = y;
+    const reflex_matmul_product &first = *products.begin();
+    p.weight = first.weight;
+    p.bias = first.bias;
+    p.residual = first.residual;
+    p.y = first.y;
+    std::copy(products.begin() + 1, products.end(), p.others);
     launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
+}
+
+reflex_matmul_product decoder::product(const gguf_tensor *weight, const gguf_tensor *bias,
+                                       const reflex_tensor &residual, const reflex_tensor &y) const {
+    return {weights_.matrix(weight), weights_.vector(bias), residual, y};
+}
+
+bool decoder::quantised(uint32_t rows, std::initializer_list<const gguf_tensor *> into) const {
+    return compute_ == compute_mode::int8 && rows <= int8_rows &&
+           std::all_of(into.begin(), into.end(), [](const gguf_tensor *weight) { return weight->type->is_block(); });
 }
 
 }  // namespace llm

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 
 #include "device.h"
 #include "memory_plan.h"
 #include "model_file.h"
+#include "modes.h"
 #include "weights.h"
 
 namespace llm {
@@ -21,8 +23,8 @@ class decoder {
 public:
     // The arguments have to outlive this object.
     decoder(const device &owner, const model_config &config, const model_tensors &tensors, const weights &stored,
-            const sampling &how)
-        : owner_(owner), config_(config), tensors_(tensors), weights_(stored), sampling_(how) {}
+            const sampling &how, compute_mode compute)
+        : owner_(owner), config_(config), tensors_(tensors), weights_(stored), sampling_(how), compute_(compute) {}
 
     // The scratch that the largest launch of a run of this shape needs. Asks the library about every launch, so that what it does
     // not support is known before anything is allocated; throws reflex::error then.
@@ -31,28 +33,34 @@ public:
     // The block of device memory that the launches work in, laid out by `layout`.
     void use(uint8_t *base, const run_shape &shape, const run_layout &layout);
 
-    // `rows` tokens from ids and positions into `hidden`, their keys and values into the cache. `counters` holds the last
-    // position and the length of the cache with these rows.
+    // `rows` tokens of the first sequence from ids and positions into `hidden`, their keys and values into its cache. The counters
+    // hold the last position and the length of the cache with these rows.
     void prefill(uint32_t rows);
     // The logits of `count` rows of `hidden` from `first` on.
     void head(uint32_t first, uint32_t count);
-    // Picks `token` by the first row of logits and advances the counters.
+    // Picks each sequence's `token` by its row of logits and advances the counters.
     void draw();
-    // One step of decoding: `token` at its counters' position, through to the next `token`.
+    // One step of decoding of every sequence: `token` at its counters' position, through to the next `token`.
     void step();
+    // The part of a step that a layer is.
+    void step_layer(uint32_t index);
 
 private:
     enum class attention_path { prefill, decode };
 
-    void layers(uint32_t rows, const reflex_tensor &positions, attention_path path);
-    void attend(const layer_tensors &layer, uint32_t index, uint32_t rows, const reflex_tensor &positions,
-                attention_path path);
+    void layer(uint32_t index, uint32_t rows, attention_path path);
+    void attend(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path);
+    void rotate_and_store(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path);
     void feed_forward(const layer_tensors &layer, uint32_t rows);
 
     void embed(const reflex_tensor &ids, uint32_t rows);
     void norm(const reflex_tensor &x, const gguf_tensor *weight, const reflex_tensor &y);
-    void matmul(const reflex_tensor &x, const gguf_tensor *weight, const gguf_tensor *bias,
-                const reflex_tensor &residual, const reflex_tensor &y);
+    // Up to three products of one x. `flags` are added to those of every matmul here.
+    void matmul(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products, uint32_t flags = 0);
+    reflex_matmul_product product(const gguf_tensor *weight, const gguf_tensor *bias, const reflex_tensor &residual,
+                                  const reflex_tensor &y) const;
+    // Whether `rows` rows that go into products with these weights are to be quantised by what makes them.
+    bool quantised(uint32_t rows, std::initializer_list<const gguf_tensor *> into) const;
 
     // Launches, or in a measuring pass asks for support and scratch.
     template <typename Params, typename Run, typename Supported>
@@ -60,16 +68,24 @@ private:
     template <typename Params, typename Run, typename Supported, typename WorkspaceSize>
     void launch(Params &params, Run run, Supported supported, WorkspaceSize workspace_size);
 
-    reflex_tensor activation(uint64_t offset, uint32_t rows, uint64_t width) const;
+    reflex_tensor activation(uint64_t offset, uint32_t rows, uint64_t width, bool quantised = false) const;
     reflex_tensor heads(uint64_t offset, uint32_t rows, uint32_t count) const;
     reflex_tensor integers(uint64_t offset, uint32_t count) const;
-    reflex_tensor cache(uint32_t layer, bool values, uint32_t rank) const;
+    // Counters of every sequence: positions, lengths, slots.
+    reflex_tensor positions() const { return integers(layout_.counters, shape_.sequences); }
+    reflex_tensor lengths(uint32_t sequences) const;
+    reflex_tensor slots() const;
+    // [sequences, context, kv_heads, head_dim]
+    reflex_tensor cache(uint32_t layer, bool values, uint32_t sequences) const;
+    // The same as slots, those of all sequences one behind the other.
+    reflex_tensor cache_slots(uint32_t layer, bool values, uint32_t sequences) const;
 
     const device &owner_;
     const model_config &config_;
     const model_tensors &tensors_;
     const weights &weights_;
     const sampling sampling_;
+    const compute_mode compute_;
     uint8_t *base_ = nullptr;
     run_shape shape_{};
     run_layout layout_{};

@@ -7,30 +7,39 @@
 namespace llm {
 
 engine::engine(const device &owner, const mapped_file &file, const model_config &config, const model_tensors &tensors,
-               const run_shape &shape, const sampling &how, bool use_graph)
-    : owner_(owner), config_(config), weights_(owner, file, tensors), decoder_(owner, config, tensors, weights_, how) {
-    const uint64_t workspace = decoder_.measure_workspace(shape);
-    plan_ = plan_memory(config, tensors, shape, workspace);
-    const memory_state memory = owner.memory();
-    const std::string problem = why_not(plan_, memory.free, memory.total);
-    if (!problem.empty()) throw does_not_fit("the run " + problem);
-
+               const run_shape &shape, const sampling &how, const engine_options &options)
+    : owner_(owner),
+      config_(config),
+      options_(options),
+      weights_(owner, file, tensors, options.weights, options.compute),
+      decoder_(owner, config, tensors, weights_, how, options.compute) {
+    make_plan(shape);
     reflex::check(reflex_context_preload(owner.context()));
+    if (!weights_.map()) make_plan(shape);
     weights_.load();
     block_ = reflex::device_buffer(owner.owner(), plan_.layout.end);
     staging_ = reflex::host_buffer(owner.owner(), slots * plan_.layout.inputs);
-    tokens_ = reflex::host_buffer(owner.owner(), slots * sizeof(token_id));
+    tokens_ = reflex::host_buffer(owner.owner(), uint64_t{slots} * shape.sequences * sizeof(token_id));
     for (uint32_t i = 0; i < slots; ++i) {
         staged_.emplace_back(owner.owner());
         fetched_.emplace_back(owner.owner());
     }
     decoder_.use(at(0), shape, plan_.layout);
-    if (use_graph) graph_ = reflex::capture(owner.owner(), owner.stream(), [this] { decoder_.step(); });
+    if (!options.graph) return;
+    graph_ = reflex::capture(owner.owner(), owner.stream(), [this] { decoder_.step(); });
+    layer_nodes_ = reflex::capture(owner.owner(), owner.stream(), [this] { decoder_.step_layer(0); }).nodes();
 }
 
 engine::~engine() {
     // Nothing may be in flight when the buffers go, whatever brought us here.
     reflex_stream_synchronize(owner_.context(), owner_.stream());
+}
+
+void engine::make_plan(const run_shape &shape) {
+    plan_ = plan_memory(config_, weights_.memory(), shape, decoder_.measure_workspace(shape));
+    const memory_state memory = owner_.memory();
+    const std::string problem = why_not(plan_, memory.free, memory.total);
+    if (!problem.empty()) throw does_not_fit("the run " + problem);
 }
 
 void engine::rewind(uint32_t length) {
@@ -66,9 +75,13 @@ void engine::upload(uint64_t from) {
 }
 
 void engine::stage_counters(uint8_t *slot, uint32_t position) {
-    auto *counters = reinterpret_cast<int32_t *>(slot + plan_.layout.counters);
-    counters[0] = static_cast<int32_t>(position);
-    counters[1] = static_cast<int32_t>(position) + 1;
+    auto *positions = reinterpret_cast<int32_t *>(slot + plan_.layout.counters);
+    int32_t *lengths = positions + sequences(), *cache_slots = lengths + sequences();
+    for (uint32_t i = 0; i < sequences(); ++i) {
+        positions[i] = static_cast<int32_t>(position);
+        lengths[i] = static_cast<int32_t>(position) + 1;
+        cache_slots[i] = static_cast<int32_t>(i * context() + position);
+    }
 }
 
 void engine::append_batch(const token_id *tokens, uint32_t count) {
@@ -91,14 +104,27 @@ const float *engine::logits(uint32_t first, uint32_t count) {
     return host_logits_.data();
 }
 
+void engine::share() {
+    if (length_ == 0) return;
+    const uint64_t sequence_bytes = context() * config_.kv_width() * sizeof(uint16_t),
+                   used_bytes = length_ * config_.kv_width() * sizeof(uint16_t);
+    for (uint32_t part = 0; part < 2 * config_.layers; ++part) {
+        uint8_t *first = at(plan_.layout.cache + part * plan_.layout.cache_part);
+        for (uint32_t i = 1; i < sequences(); ++i) owner_.copy(first + i * sequence_bytes, first, used_bytes);
+    }
+}
+
 void engine::draw_first() {
     decoder_.head(last_batch_ - 1, 1);
+    const uint64_t row_bytes = uint64_t{config_.vocab} * sizeof(float);
+    for (uint32_t i = 1; i < sequences(); ++i)
+        owner_.copy(at(plan_.layout.logits + i * row_bytes), at(plan_.layout.logits), row_bytes);
     decoder_.draw();
 }
 
 void engine::set_next(token_id token) {
     uint8_t *slot = stage();
-    *reinterpret_cast<token_id *>(slot + plan_.layout.token) = token;
+    std::fill_n(reinterpret_cast<token_id *>(slot + plan_.layout.token), sequences(), token);
     stage_counters(slot, length_);
     upload(plan_.layout.token);
 }
@@ -114,18 +140,18 @@ void engine::step() {
     }
 }
 
-void engine::request_token() {
+void engine::request_tokens() {
     if (requested_ - waited_ >= slots) throw std::logic_error("more tokens requested than slots");
     const uint32_t index = requested_++ % slots;
-    owner_.copy(token_slot(index), at(plan_.layout.token), sizeof(token_id));
+    owner_.copy(token_slot(index), at(plan_.layout.token), sequences() * sizeof(token_id));
     fetched_[index].record(owner_.stream());
 }
 
-token_id engine::wait_token() {
+const token_id *engine::wait_tokens() {
     if (waited_ == requested_) throw std::logic_error("no token requested");
     const uint32_t index = waited_++ % slots;
     fetched_[index].synchronize();
-    return *token_slot(index);
+    return token_slot(index);
 }
 
 }  // namespace llm

@@ -1,4 +1,5 @@
-// One sequence of tokens on one device: its cache, prefill in batches, and a decode step that is recorded once and replayed.
+// Sequences of tokens on one device: their caches, prefill in batches, and a decode step of all of them that is recorded once and
+// replayed. All have the same length; they part where the drawn tokens differ.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include "mapped_file.h"
 #include "memory_plan.h"
 #include "model_file.h"
+#include "modes.h"
 #include "tokenizer.h"
 #include "weights.h"
 
@@ -21,45 +23,60 @@ public:
     using std::runtime_error::runtime_error;
 };
 
+struct engine_options {
+    compute_mode compute = compute_mode::int8;
+    weight_placement weights = weight_placement::automatic;
+    bool graph = true;
+};
+
 class engine {
 public:
     // Plans the memory, throws does_not_fit or reflex::error before any of it is allocated, then loads the weights. The arguments have
     // to outlive this object.
     engine(const device &owner, const mapped_file &file, const model_config &config, const model_tensors &tensors,
-           const run_shape &shape, const sampling &how, bool use_graph);
+           const run_shape &shape, const sampling &how, const engine_options &options);
     ~engine();
 
     const memory_plan &plan() const { return plan_; }
-    bool weights_mapped() const { return weights_.mapped(); }
+    weight_placement placement() const { return weights_.placement(); }
+    compute_mode compute() const { return options_.compute; }
+    // Launches of a decode step, and of one of its layers; 0 without a graph.
     size_t graph_nodes() const { return graph_ ? graph_.nodes() : 0; }
+    size_t layer_nodes() const { return layer_nodes_; }
     // Device memory that this object holds, mapped weights not counted.
-    uint64_t allocated() const { return plan_.layout.end + (weights_.mapped() ? 0 : plan_.weights); }
+    uint64_t allocated() const { return plan_.layout.end + (weights_.mapped() ? 0 : plan_.weights.bytes); }
 
     uint32_t length() const { return length_; }
     uint32_t context() const { return plan_.shape.context; }
+    uint32_t sequences() const { return plan_.shape.sequences; }
 
     // Forgets the tokens from `length` on.
     void rewind(uint32_t length);
-    // Appends tokens to the sequence, as many batches as it takes.
+    // Appends tokens to the first sequence, as many batches as it takes. `share` has to follow before the others are decoded.
     void append(const token_id *tokens, size_t count);
     // Logits of `count` rows of the last batch from `first` on, in host memory; valid until the next call.
     const float *logits(uint32_t first, uint32_t count);
 
-    // Queues the choice of a token after the last one appended. It becomes the next to decode.
+    // Gives what the first sequence holds to all others.
+    void share();
+
+    // Queues the choice of a token for each sequence after the last one appended. It becomes the next to decode.
     void draw_first();
-    // Sets the next token to decode from the host.
+    // Sets the next token to decode, of every sequence, from the host.
     void set_next(token_id token);
-    // Queues a decode step: the next token goes into the sequence, and a new next token is drawn, all on the device.
+    // Queues a decode step: the next token goes into its sequence, and a new next token is drawn, all on the device.
     void step();
 
-    // A step may be queued before the token of the one before it has been looked at: two tokens are kept.
-    void request_token();
-    token_id wait_token();
+    // A step may be queued before the tokens of the one before it have been looked at: those of two steps are kept.
+    void request_tokens();
+    // One of each sequence; valid until as many more have been requested.
+    const token_id *wait_tokens();
     void synchronize() const { owner_.synchronize(); }
     // How many steps it is worth to be ahead of the host: none on the CPU backend, where calls run at once.
     uint32_t steps_ahead() const { return owner_.is_cpu() ? 0 : 1; }
 
 private:
+    void make_plan(const run_shape &shape);
     void append_batch(const token_id *tokens, uint32_t count);
     // A slot of page-locked memory laid out like the inputs on the device, once an earlier copy from it has ended.
     uint8_t *stage();
@@ -67,12 +84,13 @@ private:
     void upload(uint64_t from);
     void stage_counters(uint8_t *slot, uint32_t position);
     uint8_t *at(uint64_t offset) const { return static_cast<uint8_t *>(block_.get()) + offset; }
-    token_id *token_slot(uint32_t index) const { return static_cast<token_id *>(tokens_.get()) + index; }
+    token_id *token_slot(uint32_t index) const { return static_cast<token_id *>(tokens_.get()) + index * sequences(); }
 
     static constexpr uint32_t slots = 2;
 
     const device &owner_;
     const model_config &config_;
+    const engine_options options_;
     weights weights_;
     decoder decoder_;
     memory_plan plan_;
@@ -82,6 +100,7 @@ private:
     std::vector<reflex::event> staged_, fetched_;
     uint32_t uploads_ = 0, requested_ = 0, waited_ = 0;
     reflex::graph graph_;
+    size_t layer_nodes_ = 0;
     uint32_t length_ = 0, last_batch_ = 0;
     std::vector<float> host_logits_;
 };

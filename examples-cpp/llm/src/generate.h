@@ -13,22 +13,27 @@ namespace llm {
 enum class stop_reason { end_of_text, token_limit, context_full };
 
 struct generation {
-    size_t prompt_tokens = 0, new_tokens = 0;  // the token that ended the text is counted
-    double prefill_seconds = 0;                // until the first new token was known
-    double decode_seconds = 0;                 // from then until the last was
+    size_t sequences = 1;
+    size_t prompt_tokens = 0;
+    size_t new_tokens = 0;       // of all sequences; the token that ended a text is counted
+    double prefill_seconds = 0;  // until the first new token was known
+    double decode_seconds = 0;   // from then until the last was
     stop_reason reason = stop_reason::token_limit;
 
     double prefill_rate() const {
         return prefill_seconds > 0 ? static_cast<double>(prompt_tokens) / prefill_seconds : 0;
     }
-    // The first new token comes out of the prefill.
+    // The first new token of each sequence comes out of the prefill.
     double decode_rate() const {
-        return new_tokens > 1 && decode_seconds > 0 ? static_cast<double>(new_tokens - 1) / decode_seconds : 0;
+        return new_tokens > sequences && decode_seconds > 0
+                   ? static_cast<double>(new_tokens - sequences) / decode_seconds
+                   : 0;
     }
 };
 
-// `most` new tokens, negative for as many as the context holds. `print` receives whole UTF-8 characters only.
+// `most` new tokens of each of the engine's sequences, negative for as many as the context holds. `print` receives the number of the
+// sequence and whole UTF-8 characters only.
 generation generate(engine &model, const tokenizer &words, const std::vector<token_id> &prompt, int32_t most,
-                    const std::function<void(const std::string &)> &print);
+                    const std::function<void(size_t, const std::string &)> &print);
 
 }  // namespace llm

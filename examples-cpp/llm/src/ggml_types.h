@@ -11,6 +11,9 @@ struct ggml_type {
     const char *name;
     uint32_t block_elements;
     uint32_t block_bytes;
+
+    // Quantised: elements share a scale.
+    bool is_block() const { return block_elements > 1; }
 };
 
 // nullptr for ids that no GGUF version assigns or that were withdrawn (4, 5, 31 to 33, 36 to 38).

@@ -4,8 +4,10 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <limits>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include <unistd.h>
 
@@ -95,8 +97,11 @@ public:
 private:
     run_shape shape() const {
         const uint32_t context = choose_context(options_, config_);
+        if (uint64_t{context} * options_.parallel > std::numeric_limits<int32_t>::max())
+            throw std::invalid_argument("--parallel " + std::to_string(options_.parallel) + " times a context of " +
+                                        std::to_string(context) + " is more than 2^31 - 1 tokens");
         return {context, std::min(options_.batch, context),
-                options_.mode == run_mode::perplexity ? perplexity_logit_rows : 1};
+                options_.mode == run_mode::perplexity ? perplexity_logit_rows : 1, options_.parallel};
     }
 
     // Calls `body` with the device and the engine made for the options.
@@ -107,7 +112,7 @@ private:
         const device owner(backend_of(options_.backend), static_cast<int32_t>(options_.device));
         const sampling how{options_.temperature, options_.top_k, options_.top_p, options_.min_p, options_.seed};
         engine model(owner, file_, config_, tensors_, shape(), how,
-                     options_.graph && options_.mode != run_mode::perplexity);
+                     {options_.compute, options_.weights, options_.graph && options_.mode != run_mode::perplexity});
         const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         progress("");
         body(run_facts{owner, config_, tensors_, model, seconds}, model);
@@ -121,11 +126,29 @@ private:
             throw std::invalid_argument("the prompt has " + std::to_string(prompt.size()) + " tokens, the context " +
                                         std::to_string(context));
         with_engine([&](const run_facts &facts, engine &model) {
-            print(options_.prompt);
-            const generation result = llm::generate(model, words_, prompt, options_.predict, print);
-            if (::isatty(STDOUT_FILENO) != 0) print("\n");
+            const generation result =
+                options_.parallel > 1 ? continue_many(model, prompt) : continue_one(model, prompt);
             report_generation(facts, result, find_bandwidth(facts.owner, tensors_));
         });
+    }
+
+    generation continue_one(engine &model, const std::vector<token_id> &prompt) {
+        print(options_.prompt);
+        const generation result = llm::generate(model, words_, prompt, options_.predict,
+                                                [](size_t, const std::string &text) { print(text); });
+        if (::isatty(STDOUT_FILENO) != 0) print("\n");
+        return result;
+    }
+
+    // They come at the same time: each is kept until all are there.
+    generation continue_many(engine &model, const std::vector<token_id> &prompt) {
+        std::vector<std::string> texts(model.sequences());
+        const generation result = llm::generate(model, words_, prompt, options_.predict,
+                                                [&](size_t i, const std::string &text) { texts[i] += text; });
+        for (size_t i = 0; i < texts.size(); ++i)
+            print("=== " + std::to_string(i + 1) + " of " + std::to_string(texts.size()) + " ===\n" + options_.prompt +
+                  texts[i] + "\n");
+        return result;
     }
 
     void score_text() {

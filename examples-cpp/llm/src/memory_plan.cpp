@@ -13,11 +13,12 @@ run_layout lay_out(const model_config &c, const run_shape &shape, uint64_t works
         end += align_up(elements * element_bytes);
         return start;
     };
-    const auto rows = [&](uint64_t width) { return place(shape.batch * width, sizeof(float)); };
+    const uint64_t most_rows = std::max(shape.batch, shape.sequences);
+    const auto rows = [&](uint64_t width) { return place(most_rows * width, sizeof(float)); };
     l.ids = place(shape.batch, sizeof(int32_t));
     l.positions = place(shape.batch, sizeof(int32_t));
-    l.token = place(1, sizeof(int32_t));
-    l.counters = place(2, sizeof(int32_t));
+    l.token = place(shape.sequences, sizeof(int32_t));
+    l.counters = place(3 * uint64_t{shape.sequences}, sizeof(int32_t));
     l.inputs = end;
     l.hidden = rows(c.hidden);
     l.normed = rows(c.hidden);
@@ -25,23 +26,27 @@ run_layout lay_out(const model_config &c, const run_shape &shape, uint64_t works
     l.attended = rows(c.q_width());
     l.k = rows(c.kv_width());
     l.v = rows(c.kv_width());
-    l.gate = rows(c.ffn);
-    l.up = rows(c.ffn);
+    l.gated = rows(c.ffn);
     l.activations_end = end;
-    l.logits = place(uint64_t{shape.logit_rows} * c.vocab, sizeof(float));
+    l.logits = place(uint64_t{std::max(shape.logit_rows, shape.sequences)} * c.vocab, sizeof(float));
     l.cache = end;
-    l.cache_part = align_up(shape.context * c.kv_width() * sizeof(uint16_t));
+    l.cache_part = align_up(uint64_t{shape.sequences} * shape.context * c.kv_width() * sizeof(uint16_t));
     end += uint64_t{c.layers} * 2 * l.cache_part;
     l.workspace = place(workspace, 1);
     l.end = end;
     return l;
 }
 
-memory_plan plan_memory(const model_config &c, const model_tensors &tensors, const run_shape &shape,
+memory_plan plan_memory(const model_config &c, const weight_memory &weights, const run_shape &shape,
                         uint64_t workspace) {
-    memory_plan plan{shape, lay_out(c, shape, workspace), 0, uint64_t{c.layers} * 2 * c.kv_width() * sizeof(uint16_t)};
-    for (const gguf_tensor *tensor : tensors.all) plan.weights += align_up(tensor->bytes);
-    return plan;
+    const uint64_t cache_per_token = uint64_t{shape.sequences} * c.layers * 2 * c.kv_width() * sizeof(uint16_t);
+    return {shape, lay_out(c, shape, workspace), weights, cache_per_token};
+}
+
+uint64_t copies_bytes(const model_tensors &tensors) {
+    uint64_t sum = 0;
+    for (const gguf_tensor *tensor : tensors.all) sum += align_up(tensor->bytes);
+    return sum;
 }
 
 uint64_t memory_reserve(uint64_t total_memory) {
@@ -63,16 +68,19 @@ std::string why_not(const memory_plan &plan, uint64_t free, uint64_t total) {
     const uint64_t reserve = memory_reserve(total);
     const uint64_t usable = free > reserve ? free - reserve : 0;
     if (plan.total() <= usable) return {};
-    std::string out = "does not fit: " + bytes_text(plan.total()) + " needed (weights " + bytes_text(plan.weights) +
-                      ", KV cache " + bytes_text(plan.kv_cache()) + " for " + std::to_string(plan.shape.context) +
-                      " tokens, activations " + bytes_text(plan.activations()) + ", logits " +
-                      bytes_text(plan.logits()) + ", workspace " + bytes_text(plan.workspace()) + "), " +
+    std::string out = "does not fit: " + bytes_text(plan.total()) + " needed (weights " +
+                      bytes_text(plan.weights.bytes) + ", KV cache " + bytes_text(plan.kv_cache()) + " for " +
+                      (plan.shape.sequences > 1 ? std::to_string(plan.shape.sequences) + " times " : "") +
+                      std::to_string(plan.shape.context) + " tokens, activations " + bytes_text(plan.activations()) +
+                      ", logits " + bytes_text(plan.logits()) + ", workspace " + bytes_text(plan.workspace()) + "), " +
                       bytes_text(usable) + " usable (" + bytes_text(free) + " free of " + bytes_text(total) + ", " +
                       bytes_text(reserve) + " kept in reserve)";
-    const uint64_t rest = plan.total() - plan.kv_cache();
+    if (plan.weights.bytes + plan.weights.scratch > usable) return out + "; the weights alone are too large";
+    const uint64_t rest = plan.weights.bytes + plan.layout.end - plan.kv_cache();
     const uint64_t tokens = rest < usable ? (usable - rest) / plan.cache_per_token / 64 * 64 : 0;
     if (tokens >= 64) return out + "; --ctx " + std::to_string(tokens) + " would fit";
-    return out + (plan.weights > usable ? "; the weights alone are too large" : "; a smaller --batch may help");
+    return out +
+           (plan.shape.sequences > 1 ? "; a smaller --batch or --parallel may help" : "; a smaller --batch may help");
 }
 
 }  // namespace llm

@@ -1,6 +1,7 @@
 // Where everything that a run keeps on the device lies, and how much that is, computed before any of it is allocated.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -10,9 +11,16 @@ namespace llm {
 
 // What the run is made for.
 struct run_shape {
-    uint32_t context;     // tokens the cache holds
-    uint32_t batch;       // rows of a prefill step
-    uint32_t logit_rows;  // rows whose logits are kept at once
+    uint32_t context;        // tokens the cache of a sequence holds
+    uint32_t batch;          // rows of a prefill step
+    uint32_t logit_rows;     // rows whose logits are kept at once
+    uint32_t sequences = 1;  // decoded at once, each with a cache of its own
+};
+
+// What the weights take.
+struct weight_memory {
+    uint64_t bytes;    // in device memory, or mapped in memory that the device shares
+    uint64_t scratch;  // while they are loaded, before anything else is allocated
 };
 
 // Every buffer starts on a multiple of this.
@@ -21,19 +29,27 @@ constexpr uint64_t align_up(uint64_t bytes) {
     return (bytes + buffer_alignment - 1) / buffer_alignment * buffer_alignment;
 }
 
-// Offsets into one block of device memory. Activations are f32, the cache is f16.
+// A row of quantised activations (REFLEX_DTYPE_Q8_1): 40 bytes for 32 elements, and rows start on multiples of 16. `width` is a multiple
+// of 32.
+constexpr uint64_t q8_row_bytes(uint64_t width) { return (width / 32 * 40 + 15) / 16 * 16; }
+
+// Offsets into one block of device memory. Activations have room for f32, and hold quantised rows, which are smaller, in int8 runs. The
+// cache is f16.
 struct run_layout {
     // What the host writes, in front so that one copy of `inputs` bytes brings it all.
-    uint64_t ids, positions;   // [batch] i32
-    uint64_t token, counters;  // [1], [2] i32: the token to decode next; its position, and the cache's length with it
+    uint64_t ids, positions;  // [batch] i32
+    uint64_t token;           // [sequences] i32: the token to decode next
+    // [3, sequences] i32: its position, the cache's length with it, and its slot among the slots of all caches
+    uint64_t counters;
     uint64_t inputs;
-    uint64_t hidden, normed;  // [batch, hidden]
-    uint64_t q, attended;     // [batch, heads * head_dim]
-    uint64_t k, v;            // [batch, kv_heads * head_dim]
-    uint64_t gate, up;        // [batch, ffn]
+    // Rows: the batch, or the sequences if these are more.
+    uint64_t hidden, normed;  // [rows, hidden]
+    uint64_t q, attended;     // [rows, heads * head_dim]
+    uint64_t k, v;            // [rows, kv_heads * head_dim]
+    uint64_t gated;           // [rows, ffn]
     uint64_t activations_end;
-    uint64_t logits;      // [logit_rows, vocab]
-    uint64_t cache;       // layers x (keys, values), each [context, kv_heads, head_dim]
+    uint64_t logits;      // [logit_rows or sequences, vocab]
+    uint64_t cache;       // layers x (keys, values), each [sequences, context, kv_heads, head_dim]
     uint64_t cache_part;  // bytes of one layer's keys, and of its values
     uint64_t workspace;
     uint64_t end;
@@ -45,18 +61,22 @@ run_layout lay_out(const model_config &config, const run_shape &shape, uint64_t 
 struct memory_plan {
     run_shape shape;
     run_layout layout;
-    uint64_t weights;  // in device memory, or mapped in memory that the device shares
-    uint64_t cache_per_token;
+    weight_memory weights;
+    uint64_t cache_per_token;  // of all sequences
 
     uint64_t activations() const { return layout.activations_end; }
     uint64_t logits() const { return layout.cache - layout.logits; }
     uint64_t kv_cache() const { return layout.workspace - layout.cache; }
     uint64_t workspace() const { return layout.end - layout.workspace; }
-    uint64_t total() const { return weights + layout.end; }
+    // At its highest: the scratch of loading is gone when the block of the layout is allocated.
+    uint64_t total() const { return weights.bytes + std::max(weights.scratch, layout.end); }
 };
 
-memory_plan plan_memory(const model_config &config, const model_tensors &tensors, const run_shape &shape,
+memory_plan plan_memory(const model_config &config, const weight_memory &weights, const run_shape &shape,
                         uint64_t workspace);
+
+// Copies of all tensors one behind the other, each where a buffer may start.
+uint64_t copies_bytes(const model_tensors &tensors);
 
 // Kept free for the driver, the kernels' code and whatever else runs on the device.
 uint64_t memory_reserve(uint64_t total_memory);

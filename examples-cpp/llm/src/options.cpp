@@ -48,6 +48,20 @@ backend_choice parse_backend(const std::string &text) {
     refuse("--backend takes auto, cuda or cpu, not \"" + text + "\"");
 }
 
+compute_mode parse_compute(const std::string &text) {
+    if (text == "int8") return compute_mode::int8;
+    if (text == "exact") return compute_mode::exact;
+    refuse("--compute takes int8 or exact, not \"" + text + "\"");
+}
+
+weight_placement parse_weights(const std::string &text) {
+    if (text == "auto") return weight_placement::automatic;
+    if (text == "packed") return weight_placement::packed;
+    if (text == "copied") return weight_placement::copied;
+    if (text == "mapped") return weight_placement::mapped;
+    refuse("--weights takes auto, packed, copied or mapped, not \"" + text + "\"");
+}
+
 class parser {
 public:
     parser(int argc, const char *const *argv) : argc_(argc), argv_(argv) {}
@@ -60,6 +74,7 @@ public:
             refuse("--prompt and --file go with neither --perplexity nor --bench");
         if (out_.mode == run_mode::generate && !has_prompt_)
             refuse("one of --prompt, --file, --perplexity and --bench is needed");
+        if (out_.parallel > 1 && out_.mode == run_mode::perplexity) refuse("--parallel does not go with --perplexity");
         if (!out_.bench_json.empty() && out_.mode != run_mode::bench) refuse("--bench-json goes with --bench");
         return out_;
     }
@@ -80,6 +95,8 @@ private:
             out_.context = static_cast<uint32_t>(parse_count(name, value(name), 1, 1u << 26));
         } else if (name == "--batch") {
             out_.batch = static_cast<uint32_t>(parse_count(name, value(name), 1, 4096));
+        } else if (name == "--parallel") {
+            out_.parallel = static_cast<uint32_t>(parse_count(name, value(name), 1, 64));
         } else if (name == "--temp") {
             out_.temperature = parse_real(name, value(name), 0.0f, true, 100.0f);
         } else if (name == "--top-k") {
@@ -94,6 +111,10 @@ private:
             out_.backend = parse_backend(value(name));
         } else if (name == "--device") {
             out_.device = static_cast<uint32_t>(parse_count(name, value(name), 0, 1023));
+        } else if (name == "--compute") {
+            out_.compute = parse_compute(value(name));
+        } else if (name == "--weights") {
+            out_.weights = parse_weights(value(name));
         } else if (name == "--no-graph") {
             out_.graph = false;
         } else if (name == "--special") {
@@ -151,6 +172,7 @@ const char *usage_text() {
            "(128)\n"
            "  -c, --ctx N            context in tokens (what the model was made for, at most 4096)\n"
            "      --batch N          rows per prefill step, 1 to 4096 (512)\n"
+           "      --parallel N       sequences decoded at once, 1 to 64: as many continuations of the prompt (1)\n"
            "      --special          read control tokens such as <|im_start|> in the prompt\n"
            "      --temp T           0: always the likeliest token; above: sample at this temperature (0)\n"
            "      --top-k K          sample among the K likeliest; 0: off (40)\n"
@@ -159,6 +181,13 @@ const char *usage_text() {
            "  -s, --seed N           seed of the sampler (0)\n"
            "      --backend NAME     auto, cuda or cpu (auto)\n"
            "      --device N         CUDA device (0)\n"
+           "      --compute MODE     int8: 8-bit activations for quantised weights; exact: f32 (int8)\n"
+           "      --weights WHERE    auto, packed (a copy arranged for speed), copied (as in the file) or mapped (no "
+           "copy): "
+           "auto is\n"
+           "                         mapped where the device shares the host's memory, else packed for int8 and copied "
+           "for "
+           "exact\n"
            "      --no-graph         launch every kernel of a decode step instead of replaying a CUDA graph\n"
            "      --perplexity FILE  score a text in chunks of the context, at most 512 tokens\n"
            "      --bench            measure prefill and decode speed\n"

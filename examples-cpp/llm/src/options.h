@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "modes.h"
+
 namespace llm {
 
 // A command line that cannot be obeyed; the message is one line. The program ends with status 2.
@@ -25,6 +27,7 @@ struct options {
     int32_t predict = 128;     // -1: until the model ends or the context is full
     uint32_t context = 0;      // 0: what the model was made for, at most 4096
     uint32_t batch = 512;      // rows per prefill step
+    uint32_t parallel = 1;     // sequences decoded at once
     float temperature = 0.0f;  // 0: greedy
     uint32_t top_k = 40;       // 0: off
     float top_p = 0.95f;       // 1: off
@@ -32,6 +35,8 @@ struct options {
     uint64_t seed = 0;
     backend_choice backend = backend_choice::automatic;
     uint32_t device = 0;
+    compute_mode compute = compute_mode::int8;
+    weight_placement weights = weight_placement::automatic;
     bool graph = true;
     bool parse_control = false;
 };

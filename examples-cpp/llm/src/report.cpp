@@ -67,28 +67,56 @@ std::string memory_text(const run_facts &facts) {
         return text("%s for the whole process, of it the KV cache %s", process.c_str(),
                     bytes_text(plan.kv_cache()).c_str());
     return text("%s on the device (weights %s%s, KV cache %s), %s for the process on the host",
-                bytes_text(facts.model.allocated()).c_str(), bytes_text(plan.weights).c_str(),
-                facts.model.weights_mapped() ? " mapped, not counted" : "", bytes_text(plan.kv_cache()).c_str(),
-                process.c_str());
+                bytes_text(facts.model.allocated()).c_str(), bytes_text(plan.weights.bytes).c_str(),
+                facts.model.placement() == weight_placement::mapped ? " mapped, not counted" : "",
+                bytes_text(plan.kv_cache()).c_str(), process.c_str());
 }
 
+// `rate` in tokens of all sequences together: a step reads the weights once for all of them.
 std::string floor_text(const run_facts &facts, const bandwidth &memory, double rate) {
     if (memory.bytes_per_second <= 0 || rate <= 0) return "unknown";
     const auto bytes = static_cast<double>(facts.tensors.bytes_per_token());
-    return text("%.1f%%: %s of weights per token at %.4g GB/s (%s) take %.3g ms",
-                100 * bytes * rate / memory.bytes_per_second, bytes_text(facts.tensors.bytes_per_token()).c_str(),
-                memory.bytes_per_second / 1e9, memory.origin.c_str(), 1e3 * bytes / memory.bytes_per_second);
+    return text("%.1f%%: %s of weights per step at %.4g GB/s (%s) take %.3g ms",
+                100 * bytes * rate / facts.model.sequences() / memory.bytes_per_second,
+                bytes_text(facts.tensors.bytes_per_token()).c_str(), memory.bytes_per_second / 1e9,
+                memory.origin.c_str(), 1e3 * bytes / memory.bytes_per_second);
 }
+
+const char *placement_text(weight_placement placement) {
+    switch (placement) {
+        case weight_placement::packed:
+            return "copied to the device and packed for matmuls";
+        case weight_placement::copied:
+            return "copied to the device";
+        case weight_placement::mapped:
+        case weight_placement::automatic:
+            break;
+    }
+    return "read where the file is mapped";
+}
+
+// As the command line names them.
+const char *name_of(weight_placement placement) {
+    constexpr const char *names[] = {"auto", "packed", "copied", "mapped"};
+    return names[static_cast<size_t>(placement)];
+}
+const char *name_of(compute_mode mode) { return mode == compute_mode::int8 ? "int8" : "exact"; }
+
+std::string sequences_text(size_t sequences) { return sequences > 1 ? text(", %zu sequences", sequences) : ""; }
 
 void report_setup(const run_facts &facts) {
     std::fputc('\n', stderr);
     row("backend", facts.owner.backend_name());
     row("device", device_text(facts.owner));
     row("model", model_text(facts));
-    row("load", text("%.3g s, weights %s", facts.load_seconds,
-                     facts.model.weights_mapped() ? "read where the file is mapped" : "copied to the device"));
-    row("decode step", facts.model.graph_nodes() != 0 ? text("one graph of %zu nodes", facts.model.graph_nodes())
-                                                      : std::string("launched kernel by kernel"));
+    row("load", text("%.3g s, weights %s", facts.load_seconds, placement_text(facts.model.placement())));
+    row("compute", facts.model.compute() == compute_mode::int8
+                       ? text("int8: up to 64 rows as 8-bit activations, where weights are quantised")
+                       : std::string("exact: activations in f32"));
+    row("decode step", facts.model.graph_nodes() != 0
+                           ? text("one graph of %zu nodes, %zu a layer%s", facts.model.graph_nodes(),
+                                  facts.model.layer_nodes(), sequences_text(facts.model.sequences()).c_str())
+                           : std::string("launched kernel by kernel"));
 }
 
 // A string as JSON; the model's name comes from a file and may hold anything.
@@ -113,8 +141,10 @@ void report_generation(const run_facts &facts, const generation &result, const b
     constexpr const char *reasons[] = {"the model ended the text", "the limit of --n-predict", "the context is full"};
     report_setup(facts);
     row("prefill", text("%zu tokens, %.4g tok/s", result.prompt_tokens, result.prefill_rate()));
-    row("decode", result.decode_rate() > 0 ? text("%zu tokens, %.4g tok/s", result.new_tokens, result.decode_rate())
-                                           : text("%zu tokens", result.new_tokens));
+    const std::string sequences = sequences_text(result.sequences);
+    row("decode", result.decode_rate() > 0
+                      ? text("%zu tokens%s, %.4g tok/s", result.new_tokens, sequences.c_str(), result.decode_rate())
+                      : text("%zu tokens%s", result.new_tokens, sequences.c_str()));
     row("stopped by", reasons[static_cast<size_t>(result.reason)]);
     row("time to first token",
         result.new_tokens > 0 ? text("%.4g ms", 1e3 * result.prefill_seconds) : std::string("-"));
@@ -136,15 +166,15 @@ void report_bench_header(const run_facts &facts, const bandwidth &memory) {
     row("bandwidth", memory.bytes_per_second > 0
                          ? text("%.4g GB/s (%s)", memory.bytes_per_second / 1e9, memory.origin.c_str())
                          : std::string("unknown"));
-    std::fprintf(stderr, "\n%-8s %7s %7s %12s %12s %12s %5s %10s\n", "test", "tokens", "depth", "tok/s median",
-                 "slowest", "fastest", "runs", "of floor");
+    std::fprintf(stderr, "\n%-8s %7s %7s %9s %12s %12s %12s %5s %10s\n", "test", "tokens", "depth", "sequences",
+                 "tok/s median", "slowest", "fastest", "runs", "of floor");
 }
 
 void report_bench_row(const bench_result &result) {
     const std::string share = result.floor_fraction > 0 ? text("%.1f%%", 100 * result.floor_fraction) : "-";
-    std::fprintf(stderr, "%-8s %7u %7u %12.5g %12.5g %12.5g %5zu %10s\n", result.test.c_str(), result.tokens,
-                 result.depth, result.tokens_per_second, result.slowest, result.fastest, result.repetitions,
-                 share.c_str());
+    std::fprintf(stderr, "%-8s %7u %7u %9u %12.5g %12.5g %12.5g %5zu %10s\n", result.test.c_str(), result.tokens,
+                 result.depth, result.sequences, result.tokens_per_second, result.slowest, result.fastest,
+                 result.repetitions, share.c_str());
 }
 
 void write_bench_json(const std::string &path, const run_facts &facts, const bandwidth &memory,
@@ -168,16 +198,21 @@ void write_bench_json(const std::string &path, const run_facts &facts, const ban
     field("weight_bytes_per_token", std::to_string(facts.tensors.bytes_per_token()));
     field("batch", std::to_string(facts.model.plan().shape.batch));
     field("context", std::to_string(facts.model.context()));
+    field("sequences", std::to_string(facts.model.sequences()));
+    field("compute", json_string(name_of(facts.model.compute())));
+    field("weights", json_string(name_of(facts.model.placement())));
     field("graph_nodes", std::to_string(facts.model.graph_nodes()));
+    field("graph_nodes_per_layer", std::to_string(facts.model.layer_nodes()));
     field("bandwidth_bytes_per_second", text("%.6g", memory.bytes_per_second));
     field("bandwidth_origin", json_string(memory.origin));
     out += " \"results\": [";
     for (size_t i = 0; i < results.size(); ++i) {
         const bench_result &r = results[i];
         out += text(
-            "%s\n  {\"test\": \"%s\", \"tokens\": %u, \"depth\": %u, \"tokens_per_second\": %.6g, \"slowest\": %.6g, "
+            "%s\n  {\"test\": \"%s\", \"tokens\": %u, \"depth\": %u, \"sequences\": %u, \"tokens_per_second\": %.6g, "
+            "\"slowest\": %.6g, "
             "\"fastest\": %.6g, \"repetitions\": %zu, \"floor_fraction\": %.6g}",
-            i > 0 ? "," : "", r.test.c_str(), r.tokens, r.depth, r.tokens_per_second, r.slowest, r.fastest,
+            i > 0 ? "," : "", r.test.c_str(), r.tokens, r.depth, r.sequences, r.tokens_per_second, r.slowest, r.fastest,
             r.repetitions, r.floor_fraction);
     }
     out += "\n ]\n}\n";

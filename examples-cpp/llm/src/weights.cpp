@@ -1,8 +1,7 @@
 #include "weights.h"
 
 #include <algorithm>
-
-#include "memory_plan.h"
+#include <stdexcept>
 
 namespace llm {
 namespace {
@@ -12,18 +11,27 @@ constexpr uintptr_t weight_alignment = 16;
 
 bool aligned(const gguf_tensor *tensor) { return reinterpret_cast<uintptr_t>(tensor->data) % weight_alignment == 0; }
 
+bool all_aligned(const model_tensors &tensors) { return std::all_of(tensors.all.begin(), tensors.all.end(), aligned); }
+
 }  // namespace
 
-weights::weights(const device &owner, const mapped_file &file, const model_tensors &tensors)
-    : owner_(owner), file_(file), tensors_(tensors) {
-    mapped_ = owner.info().integrated != 0 && std::all_of(tensors.all.begin(), tensors.all.end(), aligned);
+weights::weights(const device &owner, const mapped_file &file, const model_tensors &tensors, weight_placement wanted,
+                 compute_mode compute)
+    : owner_(owner),
+      file_(file),
+      tensors_(tensors),
+      automatic_(wanted == weight_placement::automatic),
+      // Exact products unpack packed weights every time.
+      copy_(compute == compute_mode::int8 ? weight_placement::packed : weight_placement::copied) {
+    if (wanted == weight_placement::mapped && !all_aligned(tensors))
+        throw std::invalid_argument("--weights mapped: a tensor of the file does not lie on a multiple of 16 bytes");
+    uint64_t end = 0;
     for (const gguf_tensor *tensor : tensors.all) {
-        offsets_.emplace(tensor, copied_bytes_);
-        copied_bytes_ += align_up(tensor->bytes);
+        offsets_.emplace(tensor, end);
+        end += align_up(tensor->bytes);
     }
-    // The mapping is read-only and stays so: views take plain pointers because outputs need them.
-    base_ = const_cast<uint8_t *>(file.data());
-    if (!mapped_) base_ = reinterpret_cast<uint8_t *>(placeholder_base);
+    const bool map = owner.info().integrated != 0 && all_aligned(tensors);
+    place(!automatic_ ? wanted : map ? weight_placement::mapped : copy_);
 }
 
 weights::~weights() {
@@ -32,13 +40,37 @@ weights::~weights() {
     reflex_host_unregister(owner_.context(), const_cast<uint8_t *>(file_.data()));
 }
 
-bool weights::register_file() {
-    if (owner_.is_cpu()) return true;
+void weights::place(weight_placement where) {
+    placement_ = where;
+    // The mapping is read-only and stays so: views take plain pointers because outputs need them.
+    base_ = mapped() ? const_cast<uint8_t *>(file_.data()) : reinterpret_cast<uint8_t *>(placeholder_base);
+}
+
+weight_memory weights::memory() const {
+    weight_memory out{copies_bytes(tensors_), 0};
+    if (mapped() && owner_.info().integrated == 0) out.bytes = 0;
+    for (const gguf_tensor *tensor : tensors_.all) {
+        if (!packs(tensor)) continue;
+        size_t scratch = 0;
+        const reflex::weights_pack_params p = packing(tensor);
+        reflex::check(reflex_weights_pack_supported(owner_.context(), &p));
+        reflex::check(reflex_weights_pack_workspace_size(owner_.context(), &p, &scratch));
+        out.scratch = std::max<uint64_t>(out.scratch, scratch);
+    }
+    return out;
+}
+
+bool weights::map() {
+    if (!mapped() || owner_.is_cpu()) return true;
     void *seen = nullptr;
-    // Some drivers do not register read-only mappings; the weights are then copied as on a discrete GPU.
-    if (reflex_host_register(owner_.context(), const_cast<uint8_t *>(file_.data()), file_.size(), &seen) !=
-        REFLEX_SUCCESS)
+    const reflex_status status =
+        reflex_host_register(owner_.context(), const_cast<uint8_t *>(file_.data()), file_.size(), &seen);
+    if (status != REFLEX_SUCCESS) {
+        // Some drivers do not register read-only mappings.
+        if (!automatic_) reflex::check(status);
+        place(copy_);
         return false;
+    }
     registered_ = true;
     base_ = static_cast<uint8_t *>(seen);
     return true;
@@ -46,19 +78,39 @@ bool weights::register_file() {
 
 void weights::load() {
     file_.prefetch();
-    mapped_ = mapped_ && register_file();
-    if (mapped_) return;
-    copies_ = reflex::device_buffer(owner_.owner(), copied_bytes_);
+    if (mapped()) return;
+    const weight_memory sizes = memory();
+    copies_ = reflex::device_buffer(owner_.owner(), sizes.bytes);
     base_ = static_cast<uint8_t *>(copies_.get());
-    for (const gguf_tensor *tensor : tensors_.all)
+    reflex::device_buffer scratch;
+    if (sizes.scratch > 0) scratch = reflex::device_buffer(owner_.owner(), sizes.scratch);
+    for (const gguf_tensor *tensor : tensors_.all) {
         owner_.copy(base_ + offsets_.at(tensor), tensor->data, tensor->bytes);
+        if (!packs(tensor)) continue;
+        reflex::weights_pack_params p = packing(tensor);
+        p.workspace = scratch.get();
+        p.workspace_size = sizes.scratch;
+        reflex::check(reflex_weights_pack(owner_.context(), &p, owner_.stream()));
+    }
     owner_.synchronize();
+}
+
+bool weights::packs(const gguf_tensor *tensor) const {
+    return placement_ == weight_placement::packed && tensor->type->is_block();
+}
+
+reflex::weights_pack_params weights::packing(const gguf_tensor *tensor) const {
+    reflex::weights_pack_params p;
+    p.destination = matrix(tensor);
+    p.source = p.destination;
+    p.source.dtype = reflex_dtype_from_ggml(tensor->type->id);
+    return p;
 }
 
 reflex_tensor weights::view(const gguf_tensor *tensor) const {
     reflex_tensor out{};
-    out.data = base_ + (mapped_ ? static_cast<uint64_t>(tensor->data - file_.data()) : offsets_.at(tensor));
-    out.dtype = reflex_dtype_from_ggml(tensor->type->id);
+    out.data = base_ + (mapped() ? static_cast<uint64_t>(tensor->data - file_.data()) : offsets_.at(tensor));
+    out.dtype = reflex_dtype_from_ggml(tensor->type->id) | (packs(tensor) ? REFLEX_DTYPE_PACKED : 0u);
     return out;
 }
 

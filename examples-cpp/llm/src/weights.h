@@ -1,23 +1,33 @@
-// The model's tensors where the device reads them: in the mapped file itself where the device shares the host's memory, copied otherwise.
+// The model's tensors where the device reads them: in the mapped file itself, in a copy, or in a copy packed for matmuls.
 #pragma once
 
 #include <unordered_map>
 
 #include "device.h"
 #include "mapped_file.h"
+#include "memory_plan.h"
 #include "model_file.h"
+#include "modes.h"
 
 namespace llm {
 
 class weights {
 public:
-    // Decides where the weights will lie; nothing is allocated. The arguments have to outlive this object.
-    weights(const device &owner, const mapped_file &file, const model_tensors &tensors);
+    // Decides where the weights will lie; nothing is allocated. The first three arguments have to outlive this object. Throws
+    // std::invalid_argument for a placement that the file does not allow.
+    weights(const device &owner, const mapped_file &file, const model_tensors &tensors, weight_placement wanted,
+            compute_mode compute);
     ~weights();
     weights(const weights &) = delete;
     weights &operator=(const weights &) = delete;
 
-    // Puts them there. Views made before are stale.
+    // What `load` will allocate. Weights mapped in memory that the device shares count: they take it as well.
+    weight_memory memory() const;
+
+    // Makes the mapped file readable for the device. False when the driver will not and another placement was chosen: plan anew then.
+    // Does nothing for copies.
+    bool map();
+    // Puts the weights where they belong. Views made before are stale.
     void load();
 
     // [rows, columns]. Before `load` the address is one that nothing may read, but good enough to ask the library with.
@@ -25,20 +35,27 @@ public:
     // [length]; an absent operand for nullptr
     reflex_tensor vector(const gguf_tensor *tensor) const;
 
-    bool mapped() const { return mapped_; }
+    // Never automatic.
+    weight_placement placement() const { return placement_; }
+    bool mapped() const { return placement_ == weight_placement::mapped; }
 
 private:
-    bool register_file();
+    void place(weight_placement where);
+    bool packs(const gguf_tensor *tensor) const;
+    // In place, once its blocks have been copied.
+    reflex::weights_pack_params packing(const gguf_tensor *tensor) const;
     reflex_tensor view(const gguf_tensor *tensor) const;
 
     const device &owner_;
     const mapped_file &file_;
     const model_tensors &tensors_;
-    bool mapped_ = false, registered_ = false;
+    const bool automatic_;
+    const weight_placement copy_;  // which of the copies is the better
+    weight_placement placement_;
+    bool registered_ = false;
     uint8_t *base_ = nullptr;  // of the file as the device sees it, or of the copies
     reflex::device_buffer copies_;
     std::unordered_map<const gguf_tensor *, uint64_t> offsets_;  // of the copies
-    uint64_t copied_bytes_ = 0;
 };
 
 }  // namespace llm

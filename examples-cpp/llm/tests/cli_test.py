@@ -75,6 +75,8 @@ def memory_is_planned(folder):
     vast.write_bytes(data)
     refused(1, "does not fit: 206.", "-m", str(vast), "--backend", "cpu", "-p", "x", "--ctx", str(1 << 26))
     refused(1, "would fit", "-m", str(vast), "--backend", "cpu", "-p", "x", "--ctx", str(1 << 26))
+    refused(1, "64 times 2000000 tokens", "-m", str(vast), "--backend", "cpu", "-p", "x", "--ctx", "2000000", "--parallel", "64")
+    refused(1, "more than 2^31 - 1", "-m", str(vast), "--backend", "cpu", "-p", "x", "--ctx", str(1 << 26), "--parallel", "64")
     check(run("-m", str(vast), "--backend", "cpu", "-p", "x", "-n", "1", "--ctx", "512")[0] == 0, "the same file with a small context")
 
 
@@ -109,6 +111,37 @@ def sampling():
     check(run(*BASE, "-p", "The", "-n", "24", "--temp", "1", "--top-k", "1")[1] == greedy, "top-k 1 is greedy")
 
 
+def modes():
+    prompt = "A workspace is a set of packages"
+    want = run(*BASE, "-p", prompt, "-n", "24", "--compute", "exact")[1]
+    for compute in ("int8", "exact"):
+        for weights, said in (("packed", "packed for matmuls"), ("copied", "copied to the device"), ("mapped", "where the file is mapped")):
+            code, out, err = run(*BASE, "-p", prompt, "-n", "24", "--compute", compute, "--weights", weights)
+            check(code == 0 and out == want, f"{compute}, {weights}: {code} {out!r} {err}")
+            check(said in err and f"{compute}: " in err and "8 a layer" in err, f"{compute}, {weights}: the table says {err}")
+
+
+def texts_of(out):
+    """What --parallel printed, one text each."""
+    return [part.split(b" ===\n", 1)[1].removesuffix(b"\n") for part in (b"\n" + out).split(b"\n=== ")[1:]]
+
+
+def parallel():
+    prompt = "A workspace is a set of packages"
+    one = run(*BASE, "-p", prompt, "-n", "24")[1]
+    for extra in ([], ["--no-graph"], ["--compute", "exact"], ["--weights", "packed"], ["--batch", "2"]):
+        code, out, err = run(*BASE, "-p", prompt, "-n", "24", "--parallel", "3", *extra)
+        check(code == 0 and texts_of(out) == [one] * 3, f"three sequences, {extra}: {code} {out!r} {err}")
+    check("3 sequences" in err, f"the table does not say how many: {err}")
+    # The texts end before the limit.
+    ends = "You can’t use the #[should_panic]"
+    check(texts_of(run(*BASE, "-p", ends, "-n", "120", "--parallel", "2")[1]) == [run(*BASE, "-p", ends, "-n", "120")[1]] * 2, "sequences that end")
+    # Hot sequences part. The first draws what it draws alone, whatever the others do beside it.
+    hot = [*BASE, "-p", "The", "-n", "32", "--temp", "1.5", "--top-k", "0", "--top-p", "1", "--min-p", "0", "--seed", "7", "--compute", "exact"]
+    alone, texts = run(*hot)[1], texts_of(run(*hot, "--parallel", "4")[1])
+    check(len(set(texts)) == 4 and texts[0] == alone, f"four sampled sequences: {texts}, alone {alone!r}")
+
+
 def bench(folder):
     path = folder / "bench.json"
     code, out, err = run(*BASE, "--bench", "--bench-json", str(path))
@@ -116,6 +149,11 @@ def bench(folder):
     report = json.loads(path.read_text())
     check(report["backend"] == "cpu" and all(row["tokens_per_second"] > 0 for row in report["results"]), f"bench JSON: {report}")
     check({row["test"] for row in report["results"]} == {"prefill", "decode"}, "bench JSON lacks a test")
+    check(report["graph_nodes"] == 6 * report["graph_nodes_per_layer"] + 4 and report["graph_nodes_per_layer"] == 8, f"launches: {report}")
+    check(report["compute"] == "int8" and report["weights"] == "mapped", f"modes: {report}")
+    code, out, err = run(*BASE, "--bench", "--bench-json", str(path), "--parallel", "4", "--ctx", "64")
+    rows = json.loads(path.read_text())["results"] if code == 0 else []
+    check(rows and all(row["sequences"] == (4 if row["test"] == "decode" else 1) for row in rows), f"--bench --parallel: {code} {rows} {err}")
 
 
 with tempfile.TemporaryDirectory() as name:
@@ -124,6 +162,8 @@ with tempfile.TemporaryDirectory() as name:
     memory_is_planned(pathlib.Path(name))
     text_and_table(pathlib.Path(name))
     sampling()
+    modes()
+    parallel()
     bench(pathlib.Path(name))
 print(f"{checks} checks, {failures} failed")
 sys.exit(1 if failures or not checks else 0)

@@ -81,8 +81,8 @@ void reads_the_fixture(const char *path) {
           t.layers[0].q_norm != nullptr && t.layers[0].q_bias == nullptr);
     CHECK(t.bytes_per_token() == t.bytes());
 
-    const llm::memory_plan plan = llm::plan_memory(c, t, {512, 512, 1}, 1000);
-    CHECK(plan.weights >= t.bytes() && plan.weights < t.bytes() + 68 * 256);
+    const llm::memory_plan plan = llm::plan_memory(c, {llm::copies_bytes(t), 0}, {512, 512, 1}, 1000);
+    CHECK(plan.weights.bytes >= t.bytes() && plan.weights.bytes < t.bytes() + 68 * 256);
     CHECK(plan.kv_cache() == 6ull * 512 * 128 * 2 * 2);
     CHECK(plan.logits() == 4096 * 4 && plan.workspace() == 1024);
     CHECK(llm::why_not(plan, 4ull << 30, 8ull << 30).empty());
@@ -91,6 +91,14 @@ void reads_the_fixture(const char *path) {
     const std::string refusal = llm::why_not(plan, plan.total() + reserve - 1, 8ull << 30);
     CHECK(refusal.find("--ctx 448 would fit") != std::string::npos && refusal.find("weights") != std::string::npos);
     CHECK(llm::why_not(plan, 1000, 8ull << 30).find("the weights alone are too large") != std::string::npos);
+    // Scratch of loading is gone before the rest is there.
+    CHECK(llm::plan_memory(c, {1000, 100}, {512, 512, 1}, 0).total() == 1000 + plan.layout.end - 1024);
+    CHECK(llm::plan_memory(c, {1000, 1ull << 30}, {512, 512, 1}, 0).total() == 1000 + (1ull << 30));
+    // A cache, a token, counters and logits for each sequence; more of them than the batch need more rows.
+    const llm::memory_plan many = llm::plan_memory(c, {0, 0}, {512, 4, 1, 8}, 0);
+    CHECK(many.kv_cache() == 8 * plan.kv_cache() && many.cache_per_token == 8 * plan.cache_per_token &&
+          many.logits() == 8 * plan.logits() && many.layout.q - many.layout.normed == 8ull * 256 * 4);
+    CHECK(llm::q8_row_bytes(64) == 80 && llm::q8_row_bytes(32) == 48 && llm::q8_row_bytes(2560) == 3200);
     CHECK(llm::bytes_text(999) == "999 B" && llm::bytes_text(2490000000) == "2.49 GB");
 }
 

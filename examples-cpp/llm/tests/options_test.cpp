@@ -19,7 +19,13 @@ options parse(const std::vector<const char *> &arguments) {
 void accepts(const char *file) {
     const options defaults = parse({"-m", "x", "-p", "hi"});
     CHECK(defaults.model == "x" && defaults.prompt == "hi" && defaults.predict == 128 && defaults.temperature == 0.0f &&
-          defaults.graph && defaults.backend == llm::backend_choice::automatic);
+          defaults.graph && defaults.backend == llm::backend_choice::automatic && defaults.parallel == 1 &&
+          defaults.compute == llm::compute_mode::int8 && defaults.weights == llm::weight_placement::automatic);
+    const options run = parse({"-m", "x", "--bench", "--compute", "exact", "--weights", "packed", "--parallel", "64"});
+    CHECK(run.compute == llm::compute_mode::exact && run.weights == llm::weight_placement::packed &&
+          run.parallel == 64);
+    CHECK(parse({"-m", "x", "--bench", "--weights", "mapped"}).weights == llm::weight_placement::mapped);
+    CHECK(parse({"-m", "x", "--bench", "--weights", "copied"}).weights == llm::weight_placement::copied);
     const options all = parse({"--model",   "x",       "--prompt", "",        "--n-predict",
                                "-1",        "--ctx",   "2048",     "--batch", "64",
                                "--temp",    "0.8",     "--top-k",  "0",       "--top-p",
@@ -53,6 +59,10 @@ void refuses() {
     CHECK_ERROR(usage_error, with({"--bench-json", "o"}), "goes with --bench");
     CHECK_ERROR(usage_error, parse({"-m", "x", "--bench", "--perplexity", "t"}), "more than once");
     CHECK_ERROR(usage_error, with({"--backend", "gpu"}), "auto, cuda or cpu");
+    CHECK_ERROR(usage_error, with({"--compute", "fp8"}), "int8 or exact");
+    CHECK_ERROR(usage_error, with({"--weights", "native"}), "auto, packed, copied or mapped");
+    CHECK_ERROR(usage_error, with({"--parallel", "65"}), "from 1 to 64");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--perplexity", "t", "--parallel", "2"}), "does not go with");
     CHECK_ERROR(std::system_error, parse({"-m", "x", "-f", "/nonexistent/file"}), "/nonexistent/file");
     for (const char *name : {"-m", "-p", "-f", "-n", "-c", "--batch", "--temp", "--top-k", "--top-p", "--min-p", "-s",
                              "--backend", "--device", "--perplexity", "--bench-json"}) {

@@ -32,7 +32,7 @@ __device__ __forceinline__ void merged(const uint4 &v, u32 mask, const uint4 &hi
 // Eight bits: Q8_0.
 struct bytes8 {
     static constexpr i32 QUANT_BYTES = 4096;
-    static constexpr bool SIGNED = true, NIBBLES = false;
+    static constexpr bool SIGNED = true, NIBBLES = false, SPLIT = false;
     static __device__ __forceinline__ constexpr i32 scale_of(i32) { return 1; }
     static __device__ __forceinline__ void words(const char *tile, i32 lane, i32 b, u32 (&a)[4]) {
         const uint4 v = words16(tile + b * 512, lane);
@@ -43,7 +43,7 @@ struct bytes8 {
 // Four bits: Q4_0, Q4_1, Q4_K. Even blocks are the low nibbles, odd ones the high.
 struct nibbles {
     static constexpr i32 QUANT_BYTES = 2048;
-    static constexpr bool SIGNED = false, NIBBLES = true;
+    static constexpr bool SIGNED = false, NIBBLES = true, SPLIT = false;
     static __device__ __forceinline__ constexpr i32 scale_of(i32 b) { return b & 1 ? 16 : 1; }
     static __device__ __forceinline__ void words(const char *tile, i32 lane, i32 b, u32 (&a)[4]) {
         masked(words16(tile + b / 2 * 512, lane), b & 1 ? 0xf0f0f0f0u : 0x0f0f0f0fu, a);
@@ -54,7 +54,7 @@ struct nibbles {
 // plane of single bits that a rotation brings to bit 4 or bit 3.
 struct fives {
     static constexpr i32 QUANT_BYTES = 2560;
-    static constexpr bool SIGNED = false, NIBBLES = false;
+    static constexpr bool SIGNED = false, NIBBLES = false, SPLIT = false;
     static __device__ __forceinline__ constexpr i32 scale_of(i32 b) { return b & 1 ? 8 : 1; }
     static __device__ __forceinline__ void words(const char *tile, i32 lane, i32 b, u32 (&a)[4]) {
         merged(words16(tile + b / 2 * 512, lane), b & 1 ? 0xf0f0f0f0u : 0x0f0f0f0fu, words16(tile + 2048, lane),
@@ -65,7 +65,7 @@ struct fives {
 // Six bits: Q6_K. As five, with a plane of pairs.
 struct sixes {
     static constexpr i32 QUANT_BYTES = 3072;
-    static constexpr bool SIGNED = false, NIBBLES = false;
+    static constexpr bool SIGNED = false, NIBBLES = false, SPLIT = false;
     static __device__ __forceinline__ constexpr i32 scale_of(i32 b) { return b & 1 ? 4 : 1; }
     static __device__ __forceinline__ void words(const char *tile, i32 lane, i32 b, u32 (&a)[4]) {
         merged(words16(tile + b / 2 * 512, lane), b & 1 ? 0xf0f0f0f0u : 0x0f0f0f0fu,
@@ -76,7 +76,7 @@ struct sixes {
 // Two bits: Q2_K.
 struct pairs {
     static constexpr i32 QUANT_BYTES = 1024;
-    static constexpr bool SIGNED = false, NIBBLES = false;
+    static constexpr bool SIGNED = false, NIBBLES = false, SPLIT = false;
     static __device__ __forceinline__ constexpr i32 scale_of(i32 b) { return 1 << 2 * (b & 3); }
     static __device__ __forceinline__ void words(const char *tile, i32 lane, i32 b, u32 (&a)[4]) {
         masked(words16(tile + b / 4 * 512, lane), 0x03030303u << 2 * (b & 3), a);
@@ -86,7 +86,7 @@ struct pairs {
 // Three bits: Q3_K. A pair and a single bit, which lies below the pair or above it, whichever fits the byte.
 struct threes {
     static constexpr i32 QUANT_BYTES = 1536;
-    static constexpr bool SIGNED = false, NIBBLES = false;
+    static constexpr bool SIGNED = false, NIBBLES = false, SPLIT = false;
     static __device__ __forceinline__ constexpr i32 scale_of(i32 b) {
         return (b & 3) == 0 ? 1 : (b & 3) == 1 ? 4 : (b & 3) == 2 ? 8 : 32;
     }
@@ -97,22 +97,32 @@ struct threes {
     }
 };
 
-// Four bits that index a table of sixteen signed bytes: IQ4_NL, IQ4_XS, MXFP4. The low half of a word is four nibbles of
-// the even block, the high half of the odd one: what a byte permute takes as its selector.
-template <u32 T0, u32 T1, u32 T2, u32 T3> struct table_nibbles {
+// Four bits that index a table of sixteen signed bytes, eight of either sign: IQ4_NL, IQ4_XS, MXFP4. The low half of a word
+// is four nibbles of the even block, the high half of the odd one: what a byte permute takes as its selector. One that has
+// its top bit set gives the top bit of a byte eight times, 0 for magnitudes: so a permute of magnitudes leaves out the other
+// sign. FLIP: the positive ones are the upper half of the table.
+template <u32 P0, u32 P1, u32 N0, u32 N1, bool FLIP> struct table_nibbles {
     static constexpr i32 QUANT_BYTES = 2048;
-    static constexpr bool SIGNED = true, NIBBLES = false;
+    static constexpr bool SIGNED = true, NIBBLES = false, SPLIT = true;
     static __device__ __forceinline__ constexpr i32 scale_of(i32) { return 1; }
-    static __device__ __forceinline__ void words(const char *tile, i32 lane, i32 b, u32 (&a)[4]) {
+    // Magnitudes of the positive quants and of the negative ones, zeros in between.
+    static __device__ __forceinline__ void halves(const char *tile, i32 lane, i32 b, u32 (&positive)[4], u32 (&negative)[4]) {
         const uint4 v = words16(tile + b / 2 * 512, lane);
         const u32 q[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            // Three bits of each nibble choose among eight bytes, twice; the fourth chooses between the two.
-            const u32 low = q[i] & 0x77777777u, high = (q[i] >> 1 & 0x44444444u) | 0x32103210u;
-            const u32 l = b & 1 ? low >> 16 : low, h = b & 1 ? high >> 16 : high;
-            a[i] = __byte_perm(__byte_perm(T0, T1, l), __byte_perm(T2, T3, l), h);
+            const u32 s = b & 1 ? q[i] >> 16 : q[i], flipped = s ^ 0x8888u;
+            positive[i] = __byte_perm(P0, P1, FLIP ? flipped : s);
+            negative[i] = __byte_perm(N0, N1, FLIP ? s : flipped);
         }
+    }
+    static __device__ __forceinline__ void words(const char *tile, i32 lane, i32 b, u32 (&a)[4]) {
+        u32 positive[4], negative[4];
+        halves(tile, lane, b, positive, negative);
+        // 128 - v, with the top bit flipped, is -v, and 0 for 0.
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            a[i] = positive[i] | (((negative[i] ^ 0x7f7f7f7fu) + 0x01010101u) ^ 0x80808080u);
     }
 };
 

@@ -1,8 +1,9 @@
 // The scales of a packed tile. A lane has those of blocks 2t and 2t + 1 (t = lane % 4) of rows g and g + 8 (g = lane / 4):
 // `load` fetches what it needs, `get` gives group c of row g + 8 half, so that
 //   weight = scale * (q - OFFSET) - minimum
-// with every product rounded as the format's reference rounds it. Groups: c = 0, 1 are the two blocks where a scale is for
-// 32 elements; c = 0..3 are the two halves of each where it is for 16.
+// Groups: c = 0, 1 are the two blocks where a scale is for 32 elements; c = 0..3 are the two halves of each where it is for
+// 16. Where a row has factors of its own for all 256 elements (ROW), `get` leaves them out: both numbers are small integers,
+// and `row` gives what scales and minima are multiplied with.
 #pragma once
 
 #include "common/types.cuh"
@@ -21,7 +22,7 @@ __device__ __forceinline__ float byte_of(u32 v, i32 i) {
 // One f16 a block.
 struct block_halves {
     static constexpr i32 BYTES = 256, GROUP = 32;
-    static constexpr bool MINIMA = false;
+    static constexpr bool MINIMA = false, ROW = false;
     using regs = uint2;
     static __device__ __forceinline__ regs load(const char *p, i32 lane) {
         return reinterpret_cast<const uint2 *>(p)[lane];
@@ -35,7 +36,7 @@ struct block_halves {
 // f16 scale and f16 addend a block.
 struct block_pairs {
     static constexpr i32 BYTES = 512, GROUP = 32;
-    static constexpr bool MINIMA = true;
+    static constexpr bool MINIMA = true, ROW = false;
     using regs = uint4;
     static __device__ __forceinline__ regs load(const char *p, i32 lane) {
         return reinterpret_cast<const uint4 *>(p)[lane];
@@ -50,7 +51,7 @@ struct block_pairs {
 // A power of two a block, halved: the quants are doubled.
 struct block_exponents {
     static constexpr i32 BYTES = 128, GROUP = 32;
-    static constexpr bool MINIMA = false;
+    static constexpr bool MINIMA = false, ROW = false;
     using regs = u32;
     static __device__ __forceinline__ regs load(const char *p, i32 lane) {
         return reinterpret_cast<const u32 *>(p)[lane];
@@ -72,7 +73,7 @@ __device__ __forceinline__ u32 six_bit_fields(u32 low, u32 high, i32 half) {
 
 struct q45_k_scales {
     static constexpr i32 BYTES = 256, GROUP = 32;
-    static constexpr bool MINIMA = true;
+    static constexpr bool MINIMA = true, ROW = true;
     struct regs {
         u32 low, high;
         uint2 d;
@@ -82,15 +83,19 @@ struct q45_k_scales {
                 reinterpret_cast<const uint2 *>(p + 192)[lane >> 2]};
     }
     static __device__ __forceinline__ void get(const regs &r, i32 half, i32 c, float &scale, float &minimum) {
-        const u32 fields = six_bit_fields(r.low, r.high, half), d = half ? r.d.y : r.d.x;
-        scale = __fmul_rn(half_of(d, 0), byte_of(fields, c));
-        minimum = __fmul_rn(half_of(d, 1), byte_of(fields, 2 + c));
+        const u32 fields = six_bit_fields(r.low, r.high, half);
+        scale = byte_of(fields, c);
+        minimum = byte_of(fields, 2 + c);
+    }
+    static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {
+        scale = half_of(half ? r.d.y : r.d.x, 0);
+        minimum = half_of(half ? r.d.y : r.d.x, 1);
     }
 };
 
 struct q3_k_scales {
     static constexpr i32 BYTES = 224, GROUP = 16;
-    static constexpr bool MINIMA = false;
+    static constexpr bool MINIMA = false, ROW = true;
     struct regs {
         u32 low, high, d;
     };
@@ -99,15 +104,18 @@ struct q3_k_scales {
                 reinterpret_cast<const u32 *>(p + 192)[lane >> 2]};
     }
     static __device__ __forceinline__ void get(const regs &r, i32 half, i32 c, float &scale, float &minimum) {
-        const float s = byte_of(six_bit_fields(r.low, r.high, half), c) - 32.0f;
-        scale = __fmul_rn(half_of(r.d, half), s);
+        scale = __uint_as_float(__byte_perm(six_bit_fields(r.low, r.high, half), 0x4b000000u, 0x7650 + c)) - 8388640.0f;
+        minimum = 0.0f;
+    }
+    static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {
+        scale = half_of(r.d, half);
         minimum = 0.0f;
     }
 };
 
 struct q6_k_scales {
     static constexpr i32 BYTES = 288, GROUP = 16;
-    static constexpr bool MINIMA = false;
+    static constexpr bool MINIMA = false, ROW = true;
     struct regs {
         uint2 s;
         u32 d;
@@ -116,16 +124,20 @@ struct q6_k_scales {
         return {reinterpret_cast<const uint2 *>(p)[lane], reinterpret_cast<const u32 *>(p + 256)[lane >> 2]};
     }
     static __device__ __forceinline__ void get(const regs &r, i32 half, i32 c, float &scale, float &minimum) {
-        // Signed bytes, 128 above themselves.
-        const float s = byte_of((half ? r.s.y : r.s.x) ^ 0x80808080u, c) - 128.0f;
-        scale = __fmul_rn(half_of(r.d, half), s);
+        // Signed bytes, made 128 more.
+        const u32 s = (half ? r.s.y : r.s.x) ^ 0x80808080u;
+        scale = __uint_as_float(__byte_perm(s, 0x4b000000u, 0x7650 + c)) - 8388736.0f;
+        minimum = 0.0f;
+    }
+    static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {
+        scale = half_of(r.d, half);
         minimum = 0.0f;
     }
 };
 
 struct q2_k_scales {
     static constexpr i32 BYTES = 320, GROUP = 16;
-    static constexpr bool MINIMA = true;
+    static constexpr bool MINIMA = true, ROW = true;
     struct regs {
         uint2 s, d;
     };
@@ -133,15 +145,24 @@ struct q2_k_scales {
         return {reinterpret_cast<const uint2 *>(p)[lane], reinterpret_cast<const uint2 *>(p + 256)[lane >> 2]};
     }
     static __device__ __forceinline__ void get(const regs &r, i32 half, i32 c, float &scale, float &minimum) {
-        const u32 s = half ? r.s.y : r.s.x, d = half ? r.d.y : r.d.x;
-        scale = __fmul_rn(half_of(d, 0), byte_of(s & 0x0f0f0f0fu, c));
-        minimum = __fmul_rn(half_of(d, 1), byte_of(s >> 4 & 0x0f0f0f0fu, c));
+        const u32 s = half ? r.s.y : r.s.x;
+        scale = byte_of(s & 0x0f0f0f0fu, c);
+        minimum = byte_of(s >> 4 & 0x0f0f0f0fu, c);
+    }
+    static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {
+        scale = half_of(half ? r.d.y : r.d.x, 0);
+        minimum = half_of(half ? r.d.y : r.d.x, 1);
+    }
+    // Sum of a block's two minima, each times a sum of x: the two halves' in the halves of `sums`; an integer above `start`.
+    static __device__ __forceinline__ i32 minima(const regs &r, i32 half, i32 column, i32 sums, i32 start) {
+        const u32 m = (half ? r.s.y : r.s.x) >> 4 & 0x0f0f0f0fu;
+        return column ? __dp2a_hi(sums, (i32)m, start) : __dp2a_lo(sums, (i32)m, start);
     }
 };
 
 struct iq4_xs_scales {
     static constexpr i32 BYTES = 128, GROUP = 32;
-    static constexpr bool MINIMA = false;
+    static constexpr bool MINIMA = false, ROW = true;
     struct regs {
         u32 low, high, d;
     };
@@ -152,7 +173,11 @@ struct iq4_xs_scales {
     static __device__ __forceinline__ void get(const regs &r, i32 half, i32 c, float &scale, float &minimum) {
         const i32 f = 2 * half + c;
         const i32 s = (i32)((r.low >> 4 * f & 15) | (r.high >> 2 * f & 3) << 4) - 32;
-        scale = __fmul_rn(half_of(r.d, half), (float)s);
+        scale = (float)s;
+        minimum = 0.0f;
+    }
+    static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {
+        scale = half_of(r.d, half);
         minimum = 0.0f;
     }
 };

@@ -31,7 +31,14 @@ __device__ __forceinline__ void int8_columns_tile(const Tile &tile, const x_colu
 #pragma unroll
         for (int half = 0; half < 2; half++)
 #pragma unroll
-            for (int c = 0; c < F::GROUPS; c++) F::scales::get(regs, half, c, scale[r][half][c], minimum[r][half][c]);
+            for (int c = 0; c < F::GROUPS; c++) {
+                F::scales::get(regs, half, c, scale[r][half][c], minimum[r][half][c]);
+                if constexpr (F::ROW) {
+                    float d, m;
+                    F::scales::row(regs, half, d, m);
+                    scale[r][half][c] *= d, minimum[r][half][c] *= m;
+                }
+            }
     }
     // Many columns: all unrolled, the loads run ahead of the registers.
 #pragma unroll NB < 4 ? tiles::TILE_BLOCKS / 2 : 1

@@ -36,52 +36,66 @@ template <class W> __device__ __forceinline__ void native_words(const char *cons
     }
 }
 
-// One row of x: as int8_vector_tile.
-template <class F, class W>
-__device__ __forceinline__ void int8_vector_native(const native_panel &panel, const char *x, i32 k, i32 split,
-                                                   i32 splits, i32 lane, float (&acc)[2]) {
+// One tile and one row of x: as int8_vector_tile. WHOLE: all blocks of the tile are there, and their loads can go out
+// together. `from` is the tile's first element from the panel's start on.
+template <class F, class W, bool WHOLE>
+__device__ __forceinline__ void int8_vector_native_tile(const char *const (&row)[2], i32 from, i32 blocks,
+                                                        const x_fragment &x, i32 k, i32 lane, float (&acc)[2]) {
     constexpr int CHAINS = F::GROUPS / 2;
     const i32 g = lane >> 2, t = lane & 3;
-    const char *const row[2] = {panel.row(g), panel.row(g + 8)};
-    const i32 tiles = (k + tiles::TILE_K - 1) / tiles::TILE_K;
-    for (i32 tile = panel.start / tiles::TILE_K + split; tile < tiles; tile += splits) {
-        const i32 first = tile * tiles::TILE_K, blocks = min((k - first) / 32, tiles::TILE_BLOCKS);
-        const i32 from = first - panel.start;
+    i32 c[CHAINS][4];
+#pragma unroll
+    for (int w = 0; w < CHAINS; w++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            c[w][i] = SUM_START - W::OFFSET * (CHAINS == 1 ? x.sum(i & 1) : x.half_sum(i & 1, w));
+#pragma unroll
+    for (int b = 0; b < tiles::TILE_BLOCKS; b++) {
+        if (!WHOLE && b >= blocks) break;
+        const u32 b0 = g == b ? x.q[0] : 0, b1 = g == b ? x.q[1] : 0;
+        u32 a[4];
+        native_words<W>(row, from + 32 * b, k, t, a);
+        if constexpr (CHAINS == 1) {
+            mma_16x8x32<W::SIGNED>(c[0], a, b0, b1);
+        } else {
+            mma_16x8x16<W::SIGNED>(c[0], a[0], a[1], b0);
+            mma_16x8x16<W::SIGNED>(c[1], a[2], a[3], b1);
+        }
+    }
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+        for (int group = 0; group < F::GROUPS; group++) {
+            const int column = group / CHAINS, w = group % CHAINS;
+            if (!WHOLE && 2 * t + column >= blocks) continue;
+            const i32 i = from + 32 * (2 * t + column) + 16 * w;
+            float scale, minimum;
+            W::scale8(W::load8(row[half], i, k, true), i, scale, minimum);
+            const float d = x.scale(column);
+            const i32 total = CHAINS == 1 ? x.sum(column) : x.half_sum(column, w);
+            acc[half] = fmaf(sum_value(c[w][2 * half + column]), scale * d, acc[half]);
+            if (F::MINIMA) acc[half] = fmaf(-minimum, d * (float)total, acc[half]);
+        }
+}
+
+// TOGETHER: see WHOLE; it costs registers.
+template <class F, class W, bool TOGETHER>
+__device__ __forceinline__ void int8_vector_native(const native_panel &panel, const char *x, i32 k, i32 split,
+                                                   i32 splits, i32 lane, float (&acc)[2]) {
+    const char *const row[2] = {panel.row(lane >> 2), panel.row((lane >> 2) + 8)};
+    const i32 whole = k / tiles::TILE_K;
+    i32 tile = panel.start / tiles::TILE_K + split;
+    for (; tile < whole; tile += splits) {
+        x_fragment xs;
+        xs.template load<F>(x, k, tile, tiles::TILE_BLOCKS, lane);
+        int8_vector_native_tile<F, W, TOGETHER>(row, tile * tiles::TILE_K - panel.start, tiles::TILE_BLOCKS, xs, k, lane,
+                                                acc);
+    }
+    const i32 blocks = (k - whole * tiles::TILE_K) / 32;
+    if (tile == whole && blocks > 0) {
         x_fragment xs;
         xs.template load<F>(x, k, tile, blocks, lane);
-        i32 c[CHAINS][4];
-#pragma unroll
-        for (int w = 0; w < CHAINS; w++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                c[w][i] = SUM_START - W::OFFSET * (CHAINS == 1 ? xs.sum(i & 1) : xs.half_sum(i & 1, w));
-#pragma unroll
-        for (int b = 0; b < tiles::TILE_BLOCKS; b++) {
-            if (b >= blocks) break;
-            const u32 b0 = g == b ? xs.q[0] : 0, b1 = g == b ? xs.q[1] : 0;
-            u32 a[4];
-            native_words<W>(row, from + 32 * b, k, t, a);
-            if constexpr (CHAINS == 1) {
-                mma_16x8x32<W::SIGNED>(c[0], a, b0, b1);
-            } else {
-                mma_16x8x16<W::SIGNED>(c[0], a[0], a[1], b0);
-                mma_16x8x16<W::SIGNED>(c[1], a[2], a[3], b1);
-            }
-        }
-#pragma unroll
-        for (int half = 0; half < 2; half++)
-#pragma unroll
-            for (int group = 0; group < F::GROUPS; group++) {
-                const int column = group / CHAINS, w = group % CHAINS;
-                if (2 * t + column >= blocks) continue;
-                const i32 i = from + 32 * (2 * t + column) + 16 * w;
-                float scale, minimum;
-                W::scale8(W::load8(row[half], i, k, true), i, scale, minimum);
-                const float d = xs.scale(column);
-                const i32 total = CHAINS == 1 ? xs.sum(column) : xs.half_sum(column, w);
-                acc[half] = fmaf(sum_value(c[w][2 * half + column]), scale * d, acc[half]);
-                if (F::MINIMA) acc[half] = fmaf(-minimum, d * (float)total, acc[half]);
-            }
+        int8_vector_native_tile<F, W, false>(row, tile * tiles::TILE_K - panel.start, blocks, xs, k, lane, acc);
     }
 }
 

@@ -29,7 +29,7 @@ template <bool WIDE> struct int8_vector_shape {
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
                                                                              i32 splits, i32 lane, sums<1> &acc) const {
-        int8_vector_native<F, W>(panel, x, k, split, splits, lane, acc[0]);
+        int8_vector_native<F, W, !WIDE>(panel, x, k, split, splits, lane, acc[0]);
     }
     // acc += more, or acc = more.
     static __device__ __forceinline__ void add(float (&acc)[2], const float (&more)[2], bool keep) {

@@ -58,9 +58,10 @@ struct x_fragment {
         }
     }
     __device__ __forceinline__ float scale(i32 column) const { return __uint_as_float(column ? record.z : record.x); }
+    __device__ __forceinline__ i32 both_sums(i32 column) const { return (i32)(column ? record.w : record.y); }
     // Sum of the quants of one half of a block.
     __device__ __forceinline__ i32 half_sum(i32 column, i32 half) const {
-        const i32 sums = (i32)(column ? record.w : record.y);
+        const i32 sums = both_sums(column);
         return half ? sums >> 16 : (i32)((u32)sums << 16) >> 16;
     }
     __device__ __forceinline__ i32 sum(i32 column) const { return half_sum(column, 0) + half_sum(column, 1); }
@@ -85,16 +86,20 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
             sums[column][w] = x.scale(column) * (float)s;
         }
     }
-    i32 c[R][CHAINS][4];
+    // A lone panel's products would wait for one another: they take turns at several sums.
+    constexpr int TURNS = R == 1 ? 4 / CHAINS : R == 2 && CHAINS == 1 ? 2 : 1;
+    i32 c[R][CHAINS][TURNS][4];
 #pragma unroll
     for (int r = 0; r < R; r++)
 #pragma unroll
         for (int w = 0; w < CHAINS; w++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) c[r][w][i] = start[i & 1][w];
+            for (int n = 0; n < TURNS; n++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) c[r][w][n][i] = n == 0 ? start[i & 1][w] : 0;
 
+    const u32 n0 = negated4(x.q[0]), n1 = negated4(x.q[1]);
     if constexpr (F::NIBBLES) {
-        const u32 n0 = negated4(x.q[0]), n1 = negated4(x.q[1]);
 #pragma unroll
         for (int j = 0; j < tiles::TILE_BLOCKS / 2; j++) {
             const bool low = g == 2 * j, high = g == 2 * j + 1;
@@ -106,8 +111,8 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
                 const u32 whole[4] = {v.x, v.y, v.z, v.w};
                 u32 upper[4];
                 tiles::masked(v, 0xf0f0f0f0u, upper);
-                mma_16x8x32<false>(c[r][0], whole, b0, b1);
-                mma_16x8x32<false>(c[r][0], upper, m0, m1);
+                mma_16x8x32<false>(c[r][0][2 * j % TURNS], whole, b0, b1);
+                mma_16x8x32<false>(c[r][0][(2 * j + 1) % TURNS], upper, m0, m1);
             }
         }
     } else {
@@ -116,31 +121,63 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
             const u32 b0 = g == b ? x.q[0] : 0, b1 = g == b ? x.q[1] : 0;
 #pragma unroll
             for (int r = 0; r < R; r++) {
-                u32 a[4];
-                F::words(tile(r), lane, b, a);
-                if constexpr (CHAINS == 1) {
-                    mma_16x8x32<F::SIGNED>(c[r][0], a, b0, b1);
+                if constexpr (F::SPLIT) {
+                    u32 positive[4], negative[4];
+                    F::halves(tile(r), lane, b, positive, negative);
+                    mma_16x8x32<false>(c[r][0][2 * b % TURNS], positive, b0, b1);
+                    mma_16x8x32<false>(c[r][0][(2 * b + 1) % TURNS], negative, g == b ? n0 : 0, g == b ? n1 : 0);
                 } else {
-                    mma_16x8x16<F::SIGNED>(c[r][0], a[0], a[1], b0);
-                    mma_16x8x16<F::SIGNED>(c[r][1], a[2], a[3], b1);
+                    u32 a[4];
+                    F::words(tile(r), lane, b, a);
+                    if constexpr (CHAINS == 1) {
+                        mma_16x8x32<F::SIGNED>(c[r][0][b % TURNS], a, b0, b1);
+                    } else {
+                        mma_16x8x16<F::SIGNED>(c[r][0][b % TURNS], a[0], a[1], b0);
+                        mma_16x8x16<F::SIGNED>(c[r][1][b % TURNS], a[2], a[3], b1);
+                    }
                 }
             }
         }
     }
+#pragma unroll
+    for (int r = 0; r < R; r++)
+#pragma unroll
+        for (int w = 0; w < CHAINS; w++)
+#pragma unroll
+            for (int n = 1; n < TURNS; n++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) c[r][w][0][i] += c[r][w][n][i];
 
 #pragma unroll
     for (int r = 0; r < R; r++) {
         const typename F::scales::regs regs = F::scales::load(tile(r) + F::QUANT_BYTES, lane);
 #pragma unroll
-        for (int half = 0; half < 2; half++)
+        for (int half = 0; half < 2; half++) {
+            float sum = F::ROW ? 0.0f : acc[r][half], less = 0.0f;
 #pragma unroll
             for (int group = 0; group < F::GROUPS; group++) {
                 const int column = group / CHAINS, w = group % CHAINS;
                 float scale, minimum;
                 F::scales::get(regs, half, group, scale, minimum);
-                acc[r][half] = fmaf(sum_value(c[r][w][2 * half + column]), scale * factor[column], acc[r][half]);
-                if (F::MINIMA) acc[r][half] = fmaf(-minimum, sums[column][w], acc[r][half]);
+                sum = fmaf(sum_value(c[r][w][0][2 * half + column]), scale * factor[column], sum);
+                if (F::MINIMA && CHAINS == 1) less = fmaf(minimum, sums[column][0], less);
             }
+            if constexpr (F::MINIMA && CHAINS == 2) {
+#pragma unroll
+                for (int column = 0; column < 2; column++) {
+                    const i32 both = F::scales::minima(regs, half, column, x.both_sums(column), SUM_START);
+                    less = fmaf(sum_value(both), x.scale(column), less);
+                }
+            }
+            if constexpr (F::ROW) {
+                float scale, minimum;
+                F::scales::row(regs, half, scale, minimum);
+                acc[r][half] = fmaf(scale, sum, acc[r][half]);
+                if (F::MINIMA) acc[r][half] = fmaf(-minimum, less, acc[r][half]);
+            } else {
+                acc[r][half] = sum - less;
+            }
+        }
     }
 }
 

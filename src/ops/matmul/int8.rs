@@ -64,10 +64,12 @@ fn tile_bytes(dtype: Dtype) -> i64 {
     PANEL * TILE / dtype.block_elements() as i64 * dtype.block_bytes() as i64
 }
 
-/// Enough blocks for every SM to have two, and a pair whose panels one warp can take together.
+/// Enough blocks for every SM to have two, weights whose panels are read in one piece, and a pair that one warp can take
+/// together.
 fn wide_fits(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
     let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();
-    (plan.gate.is_none() || alike(plan)) && panels >= 2 * 4 * i64::from(limits.sm_count)
+    let packed = plan.parts().all(|part| part.weight.packed);
+    packed && (plan.gate.is_none() || alike(plan)) && panels >= 2 * 4 * i64::from(limits.sm_count)
 }
 
 /// One warp can take panels of both weights of a pair.
@@ -113,7 +115,10 @@ impl Layout {
                     .map(|part| shape.stages() * shape.panels(part.weight.dtype) * tile_bytes(part.weight.dtype))
                     .max()
                     .unwrap_or(0);
-                (if fits(4 * ring_bytes) { 4 } else { 2 }, ring_bytes)
+                // Of a short k more blocks on an SM hide one another's beginnings and ends, where there are enough of them.
+                let blocks: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum();
+                let short = ceil_div(plan.k, TILE) <= 24 && blocks >= 4 * i64::from(limits.sm_count);
+                (if !short && fits(4 * ring_bytes) { 4 } else { 2 }, ring_bytes)
             }
             Shape::Narrow | Shape::Columns(_) => {
                 // The splits decide the order of the sums: the same for any number of rows.
