@@ -92,7 +92,7 @@ fn select<O: Op>(plan: &O::Plan, limits: &DeviceLimits) -> Result<&'static Varia
         .ok_or_else(|| Error::unsupported(format!("{}: valid, but no kernel of this library covers it", O::NAME)))
 }
 
-fn check_workspace<O: Op>(params: &O::Params, plan: &O::Plan, limits: &DeviceLimits) -> Result<Workspace> {
+pub(super) fn check_workspace<O: Op>(params: &O::Params, plan: &O::Plan, limits: &DeviceLimits) -> Result<Workspace> {
     let workspace = O::workspace(params);
     let need = O::workspace_bytes(plan, limits);
     let absent = workspace.data.is_null() && workspace.bytes == 0;

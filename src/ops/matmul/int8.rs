@@ -286,3 +286,6 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
     let grid = Grid::new([blocks, ceil_div(p.rows, layout.shape.columns()), 1], layout.warps as u32 * 32)?;
     cuda.launch(kernel, grid.shared(layout.shared as u32), &args)
 }
+
+#[cfg(test)]
+mod tests;

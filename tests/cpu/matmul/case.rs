@@ -170,13 +170,16 @@ impl Case {
         for (i, product) in self.products.iter().enumerate() {
             let bytes = self.weight_bytes(i);
             let shape = [product.n, self.k];
-            let mut made = reflex_matmul_product::default();
-            made.weight = if product.packed {
+            let weight = if product.packed {
                 let pack = PackCase::new(product.weight, product.n, self.k, Direction::Pack);
                 let bytes = run_once_bytes(io.env, |io| pack.launch(io, &bytes)).remove(0);
                 io.input_bytes(Spec::new(packed(product.weight), &shape), &bytes)
             } else {
                 io.input_bytes(Spec::new(product.weight, &shape).row_gap(self.gap), &bytes)
+            };
+            let mut made = reflex_matmul_product {
+                weight,
+                ..Default::default()
             };
             if let Some(dtype) = product.bias {
                 made.bias = io.input(Spec::new(dtype, &[product.n]), &self.bias_values(i));

@@ -130,7 +130,6 @@ fn a_gated_pair_is_two_products_and_an_activation() {
                     } else {
                         Spec::new(y, &[rows, n])
                     }),
-                    ..Default::default()
                 };
                 Box::new(move |context, stream| reflex_activation(context, &p, stream))
             });

@@ -1,0 +1,205 @@
+//! How launches are cut up on devices of every size, without one.
+
+use super::super::*;
+use super::*;
+use crate::abi::{REFLEX_DTYPE_PACKED, REFLEX_MISALIGNED, REFLEX_WORKSPACE_TOO_SMALL, reflex_dtype};
+use std::ptr::{null_mut, without_provenance_mut};
+
+/// Compute capability, SMs, shared memory of a block.
+const DEVICES: [(u32, u32, u32); 7] = [
+    (75, 40, 64 << 10),
+    (75, 1, 64 << 10),
+    (86, 16, 99 << 10),
+    (87, 8, 163 << 10),
+    (87, 16, 163 << 10),
+    (90, 132, 227 << 10),
+    (121, 48, 99 << 10),
+];
+
+fn devices() -> impl Iterator<Item = DeviceLimits> {
+    DEVICES
+        .into_iter()
+        .map(|(sm, sm_count, shared_per_block)| DeviceLimits {
+            sm,
+            sm_count,
+            shared_per_block,
+            ..Default::default()
+        })
+}
+
+/// Addresses that nothing reads, apart from one another.
+fn tensor(at: &mut usize, dtype: reflex_dtype, shape: [i64; 2]) -> reflex_tensor {
+    *at += 1 << 40;
+    // Rows of Q8_1 start at multiples of 16 bytes.
+    let row = (shape[1] / 32 * 40 + 15) / 16 * 16;
+    reflex_tensor {
+        data: without_provenance_mut(*at),
+        dtype,
+        rank: 2,
+        shape: [shape[0], shape[1], 0, 0],
+        stride: if dtype == Dtype::Q8_1.abi() {
+            [row, 40, 0, 0]
+        } else {
+            [0; 4]
+        },
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Weight {
+    dtype: Dtype,
+    packed: bool,
+    n: i64,
+    y: Dtype,
+}
+
+fn params(rows: i64, k: i64, x: Dtype, gated: bool, weights: &[Weight]) -> reflex_matmul_params {
+    let mut at = 0;
+    let mut p = reflex_matmul_params {
+        flags: REFLEX_MATMUL_INT8 | if gated { REFLEX_MATMUL_GATED } else { 0 },
+        x: tensor(&mut at, x.abi(), [rows, k]),
+        ..Default::default()
+    };
+    for (i, w) in weights.iter().enumerate() {
+        let bit = if w.packed { REFLEX_DTYPE_PACKED.0 } else { 0 };
+        let weight = tensor(&mut at, reflex_dtype(w.dtype.abi().0 | bit), [w.n, k]);
+        let y = match gated && i > 0 {
+            true => reflex_tensor::default(),
+            false => tensor(&mut at, w.y.abi(), [rows, w.n]),
+        };
+        match i {
+            0 => (p.weight, p.y) = (weight, y),
+            _ => (p.others[i - 1].weight, p.others[i - 1].y) = (weight, y),
+        }
+    }
+    p
+}
+
+/// Every pair of formats, and of layouts, in every use of two.
+fn weights(n: i64) -> Vec<(bool, Vec<Weight>)> {
+    let y = if n % 32 == 0 { Dtype::Q8_1 } else { Dtype::F32 };
+    let mut all = Vec::new();
+    for &dtype in Dtype::BLOCKS {
+        for packed in [false, true] {
+            let first = Weight { dtype, packed, n, y };
+            all.push((false, vec![first]));
+            for &dtype in Dtype::BLOCKS {
+                for packed in [false, true] {
+                    let second = Weight { dtype, packed, ..first };
+                    all.push((true, vec![first, second]));
+                    let third = Weight {
+                        n: 48,
+                        y: Dtype::F32,
+                        ..second
+                    };
+                    all.push((false, vec![third, first, second]));
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_launch_is_one_that_its_kernel_can_run() {
+    for n in [17, 64, 9728] {
+        for (gated, weights) in weights(n) {
+            for (rows, k) in [
+                (1, 256),
+                (1, 2560),
+                (2, 512),
+                (9, 9728),
+                (33, 2560),
+                (64, 256),
+                (100, 1024),
+            ] {
+                let plan = Matmul::plan(&params(rows, k, Dtype::Q8_1, gated, &weights)).unwrap();
+                for limits in devices() {
+                    let layout = Layout::new(&plan, &limits);
+                    let what = || {
+                        let names: Vec<&str> = weights.iter().map(|w| w.dtype.name()).collect();
+                        format!("{rows} x {k}, n {n}, {names:?}, gated {gated}, {limits:?}")
+                    };
+                    let most = if layout.shape == Shape::Wide { 4 } else { WARPS };
+                    assert!((1..=most).contains(&layout.warps), "{} warps: {}", layout.warps, what());
+                    assert!(layout.shared <= i64::from(limits.shared_per_block), "{}", what());
+                    let share = if gated { layout.panels / 2 } else { layout.panels };
+                    for part in plan.parts() {
+                        let (splits, panels) = (layout.splits(part), layout.shape.panels(part.weight.dtype));
+                        assert!(splits >= 1 && layout.warps % splits == 0, "{}", what());
+                        // Each warp's panels, and all of the block's.
+                        assert_eq!(layout.warps / splits * panels, layout.panels, "{}", what());
+                        assert!(layout.ring_bytes >= layout.shape.stages() * panels * tile_bytes(part.weight.dtype));
+                        assert!(layout.shared >= splits * layout.panels * PANEL * layout.shape.columns() * 4);
+                        // A warp has one format.
+                        assert!(!gated || alike(&plan) || share % panels == 0, "{}", what());
+                        if part.y.dtype == Dtype::Q8_1 {
+                            assert!(share % 2 == 0, "whole blocks of Q8_1: {}", what());
+                        }
+                    }
+                    assert_eq!(layout.ring_bytes % 16, 0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_have_one_order_for_any_number_of_rows() {
+    for (gated, weights) in weights(64) {
+        for k in [256, 1024, 2560, 9728] {
+            for limits in devices() {
+                let splits = |rows: i64, flags: u32| {
+                    let mut p = params(rows, k, Dtype::Q8_1, gated, &weights);
+                    p.flags |= flags;
+                    let plan = Matmul::plan(&p).unwrap();
+                    let layout = Layout::new(&plan, &limits);
+                    plan.parts().map(|part| layout.splits(part)).collect::<Vec<_>>()
+                };
+                let alone = splits(1, REFLEX_MATMUL_BATCH_INVARIANT);
+                for rows in [2, 8, 9, 17, 33, 64, 200] {
+                    assert_eq!(splits(rows, 0), alone, "{rows} rows of {k}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_float_x_is_quantised_in_the_workspace() {
+    let weight = Weight {
+        dtype: Dtype::Q4_K,
+        packed: true,
+        n: 64,
+        y: Dtype::F32,
+    };
+    let limits = devices().next().unwrap();
+    let bytes = |rows, k, x| {
+        let plan = Matmul::plan(&params(rows, k, x, false, &[weight])).unwrap();
+        Matmul::workspace_bytes(&plan, &limits)
+    };
+    assert_eq!(bytes(3, 512, Dtype::Q8_1), 0);
+    assert_eq!(bytes(3, 512, Dtype::F32), 3 * 640);
+    assert_eq!(bytes(64, 256, Dtype::BF16), 64 * 320);
+
+    let check = |data, bytes| {
+        let mut p = params(3, 512, Dtype::F16, false, &[weight]);
+        (p.workspace, p.workspace_size) = (data, bytes);
+        op::check_workspace::<Matmul>(&p, &Matmul::plan(&p).unwrap(), &limits)
+    };
+    let refused = |data, bytes| check(data, bytes).err().map(|e| (e.status, e.message));
+    for (data, bytes) in [(null_mut(), 0), (null_mut(), 4096), (without_provenance_mut(256), 1919)] {
+        let (status, message) = refused(data, bytes).unwrap();
+        assert_eq!(status, REFLEX_WORKSPACE_TOO_SMALL);
+        assert!(
+            message.starts_with("matmul: workspace is") && message.contains("expected 1920 bytes"),
+            "{message}"
+        );
+    }
+    let (status, message) = refused(without_provenance_mut(128), 4096).unwrap();
+    assert!(
+        status == REFLEX_MISALIGNED && message.contains("expected a multiple of 256"),
+        "{message}"
+    );
+    assert!(check(without_provenance_mut(256), 1920).is_ok());
+}
