@@ -14,24 +14,28 @@ __device__ __forceinline__ void mma_16x8x16(i32 (&c)[4], u32 a0, u32 a1, u32 b) 
 #if __CUDA_ARCH__ >= 800
     if constexpr (SIGNED)
         asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-                     : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-                     : "r"(a0), "r"(a1), "r"(b));
+            : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+            : "r"(a0), "r"(a1), "r"(b));
     else
         asm("mma.sync.aligned.m16n8k16.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-                     : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-                     : "r"(a0), "r"(a1), "r"(b));
+            : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+            : "r"(a0), "r"(a1), "r"(b));
 #else
     // Turing multiplies eight rows at a time.
     if constexpr (SIGNED) {
         asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-                     : "+r"(c[0]), "+r"(c[1]) : "r"(a0), "r"(b));
+            : "+r"(c[0]), "+r"(c[1])
+            : "r"(a0), "r"(b));
         asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-                     : "+r"(c[2]), "+r"(c[3]) : "r"(a1), "r"(b));
+            : "+r"(c[2]), "+r"(c[3])
+            : "r"(a1), "r"(b));
     } else {
         asm("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-                     : "+r"(c[0]), "+r"(c[1]) : "r"(a0), "r"(b));
+            : "+r"(c[0]), "+r"(c[1])
+            : "r"(a0), "r"(b));
         asm("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-                     : "+r"(c[2]), "+r"(c[3]) : "r"(a1), "r"(b));
+            : "+r"(c[2]), "+r"(c[3])
+            : "r"(a1), "r"(b));
     }
 #endif
 }
@@ -42,12 +46,12 @@ __device__ __forceinline__ void mma_16x8x32(i32 (&c)[4], const u32 (&a)[4], u32 
 #if __CUDA_ARCH__ >= 800
     if constexpr (SIGNED)
         asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                     : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+            : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
     else
         asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                     : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+            : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 #else
     mma_16x8x16<SIGNED>(c, a[0], a[1], b0);
     mma_16x8x16<SIGNED>(c, a[2], a[3], b1);

@@ -9,7 +9,7 @@ namespace reflex::tiles {
 
 template <class Q, class S, i32 OFF, i32 BLOCK_BYTES> struct format : Q {
     using scales = S;
-    static constexpr i32 OFFSET = OFF;  // subtracted from a quant
+    static constexpr i32 OFFSET = OFF;                           // subtracted from a quant
     static constexpr i32 GROUP = S::GROUP, GROUPS = 64 / GROUP;  // elements of a scale; scales of two blocks
     static constexpr bool MINIMA = S::MINIMA, ROW = S::ROW;
     static constexpr i32 TILE_BYTES = Q::QUANT_BYTES + S::BYTES;

@@ -2,7 +2,9 @@
 
 use super::backend::CpuBackend;
 use super::element::{load, load_row, store_row};
-use crate::ops::activation::{ActivationPlan, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU, reflex_activation_kind};
+use crate::ops::activation::{
+    ActivationPlan, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU, reflex_activation_kind,
+};
 
 unsafe extern "C" {
     /// The C library's complementary error function; std has none.

@@ -54,7 +54,9 @@ pub(crate) fn matmul(p: &MatmulPlan, cpu: &CpuBackend) {
     let x = activations(p, rows, k);
     if let Some(kind) = p.gate {
         let mut pair = p.parts().map(|part| Product::of(&x, rows, k, part, cpu));
-        let (Some(gate), Some(up)) = (pair.next(), pair.next()) else { return };
+        let (Some(gate), Some(up)) = (pair.next(), pair.next()) else {
+            return;
+        };
         for row in 0..rows {
             let values = gate.row(row).iter().zip(up.row(row));
             finish_row(p.first(), row, values.map(|(&g, &u)| activated(kind, g) * u).collect());
@@ -90,13 +92,16 @@ fn activations(p: &MatmulPlan, rows: usize, k: usize) -> Vec<f32> {
 
 fn bias(part: &MatmulPart, o: usize) -> f64 {
     // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
-    part.bias.map_or(0.0, |bias| unsafe { f64::from(load(bias.data, bias.dtype, o)) })
+    part.bias
+        .map_or(0.0, |bias| unsafe { f64::from(load(bias.data, bias.dtype, o)) })
 }
 
 fn residual(part: &MatmulPart, row: usize, o: usize) -> f64 {
     let at = |residual: View| (residual.row(&[row as i64]), residual.dtype);
     // SAFETY: as above.
-    part.residual.map(at).map_or(0.0, |(row, dtype)| unsafe { f64::from(load(row, dtype, o)) })
+    part.residual
+        .map(at)
+        .map_or(0.0, |(row, dtype)| unsafe { f64::from(load(row, dtype, o)) })
 }
 
 fn finish_row(part: &MatmulPart, row: usize, mut values: Vec<f32>) {

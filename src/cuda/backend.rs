@@ -208,13 +208,15 @@ impl CudaBackend {
         let image = self.image(file)?;
         let _relaxed = RelaxedCapture::enter()?;
         let _current = Current::push(self.primary)?;
+        // The driver makes its own copy.
+        let code = image.inflate()?;
         let mut library = std::ptr::null_mut();
         check(
             &format!("cuLibraryLoadData({file}, sm_{}{})", image.sm, image.suffix),
             unsafe {
                 sys::cuLibraryLoadData(
                     &mut library,
-                    image.bytes.as_ptr().cast(),
+                    code.as_ptr().cast(),
                     std::ptr::null_mut(),
                     std::ptr::null_mut(),
                     0,

@@ -1,5 +1,9 @@
 //! The kernel images that the build embedded, and which of them a device can run.
 
+use crate::abi::{Error, REFLEX_INTERNAL, Result};
+use flate2::read::DeflateDecoder;
+use std::io::Read;
+
 /// One kernel file compiled for one architecture.
 #[derive(Debug)]
 pub(crate) struct KernelImage {
@@ -8,12 +12,10 @@ pub(crate) struct KernelImage {
     pub sm: u32,
     pub suffix: &'static str,
     pub ptx: bool,
-    pub bytes: &'static [u8],
+    /// Bytes of the cubin or PTX.
+    size: usize,
+    deflated: &'static [u8],
 }
-
-/// cuLibraryLoadData reads cubins as 64-bit words.
-#[repr(C, align(64))]
-struct Aligned<T: ?Sized>(T);
 
 include!(concat!(env!("OUT_DIR"), "/kernel_images.rs"));
 
@@ -40,6 +42,20 @@ impl KernelImage {
             (true, _) => 0,
         };
         runs.then_some(kind + self.sm)
+    }
+
+    /// What cuLibraryLoadData takes, which reads cubins as 64-bit words.
+    pub fn inflate(&self) -> Result<Vec<u64>> {
+        let mut words = vec![0u64; self.size.div_ceil(8)];
+        // SAFETY: bytes of the vector.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), self.size) };
+        DeflateDecoder::new(self.deflated).read_exact(bytes).map_err(|e| {
+            Error::new(
+                REFLEX_INTERNAL,
+                format!("the image of kernel file {} is damaged: {e}", self.file),
+            )
+        })?;
+        Ok(words)
     }
 
     /// Whether `pdl_wait` of the kernels waits in this code. It does not in PTX for an older GPU, wherever that runs.
@@ -76,7 +92,8 @@ mod tests {
             sm,
             suffix,
             ptx,
-            bytes: &[],
+            size: 0,
+            deflated: &[],
         }
     }
 

@@ -122,8 +122,18 @@ const INT8_ROWS: i64 = 64;
 /// Names of the operands of each product, for messages.
 const FIELDS: [[&str; 4]; 3] = [
     ["weight", "bias", "residual", "y"],
-    ["others[0].weight", "others[0].bias", "others[0].residual", "others[0].y"],
-    ["others[1].weight", "others[1].bias", "others[1].residual", "others[1].y"],
+    [
+        "others[0].weight",
+        "others[0].bias",
+        "others[0].residual",
+        "others[0].y",
+    ],
+    [
+        "others[1].weight",
+        "others[1].bias",
+        "others[1].residual",
+        "others[1].y",
+    ],
 ];
 
 struct Matmul;
@@ -135,10 +145,8 @@ impl Op for Matmul {
 
     fn plan(p: &reflex_matmul_params) -> Result<MatmulPlan> {
         let op = Self::NAME;
-        const FLAGS: u32 = REFLEX_MATMUL_BATCH_INVARIANT
-            | REFLEX_MATMUL_INT8
-            | REFLEX_MATMUL_CONSTANT_WEIGHTS
-            | REFLEX_MATMUL_GATED;
+        const FLAGS: u32 =
+            REFLEX_MATMUL_BATCH_INVARIANT | REFLEX_MATMUL_INT8 | REFLEX_MATMUL_CONSTANT_WEIGHTS | REFLEX_MATMUL_GATED;
         if p.flags & !FLAGS != 0 {
             return Err(Error::invalid(format!(
                 "{op}: flags is {:#x}, expected REFLEX_MATMUL_* bits ({FLAGS:#x})",
@@ -229,7 +237,11 @@ impl Op for Matmul {
 }
 
 fn gate(p: &reflex_matmul_params) -> Result<Option<reflex_activation_kind>> {
-    let kinds = [REFLEX_ACTIVATION_SILU, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_GELU_ERF];
+    let kinds = [
+        REFLEX_ACTIVATION_SILU,
+        REFLEX_ACTIVATION_GELU_TANH,
+        REFLEX_ACTIVATION_GELU_ERF,
+    ];
     let gated = p.flags & REFLEX_MATMUL_GATED != 0;
     if gated && !kinds.contains(&p.activation) {
         return Err(Error::invalid(format!(

@@ -13,9 +13,7 @@ namespace reflex::tiles {
 
 constexpr i32 TILE_ROWS = 16, TILE_K = 256, TILE_BLOCKS = 8;
 
-__device__ __forceinline__ uint4 words16(const char *p, i32 lane) {
-    return reinterpret_cast<const uint4 *>(p)[lane];
-}
+__device__ __forceinline__ uint4 words16(const char *p, i32 lane) { return reinterpret_cast<const uint4 *>(p)[lane]; }
 
 __device__ __forceinline__ void masked(const uint4 &v, u32 mask, u32 (&a)[4]) {
     a[0] = v.x & mask, a[1] = v.y & mask, a[2] = v.z & mask, a[3] = v.w & mask;
@@ -106,7 +104,8 @@ template <u32 P0, u32 P1, u32 N0, u32 N1, bool FLIP> struct table_nibbles {
     static constexpr bool SIGNED = true, NIBBLES = false, SPLIT = true;
     static __device__ __forceinline__ constexpr i32 scale_of(i32) { return 1; }
     // Magnitudes of the positive quants and of the negative ones, zeros in between.
-    static __device__ __forceinline__ void halves(const char *tile, i32 lane, i32 b, u32 (&positive)[4], u32 (&negative)[4]) {
+    static __device__ __forceinline__ void halves(const char *tile, i32 lane, i32 b, u32 (&positive)[4],
+                                                  u32 (&negative)[4]) {
         const uint4 v = words16(tile + b / 2 * 512, lane);
         const u32 q[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
@@ -121,8 +120,7 @@ template <u32 P0, u32 P1, u32 N0, u32 N1, bool FLIP> struct table_nibbles {
         halves(tile, lane, b, positive, negative);
         // 128 - v, with the top bit flipped, is -v, and 0 for 0.
 #pragma unroll
-        for (int i = 0; i < 4; i++)
-            a[i] = positive[i] | (((negative[i] ^ 0x7f7f7f7fu) + 0x01010101u) ^ 0x80808080u);
+        for (int i = 0; i < 4; i++) a[i] = positive[i] | (((negative[i] ^ 0x7f7f7f7fu) + 0x01010101u) ^ 0x80808080u);
     }
 };
 

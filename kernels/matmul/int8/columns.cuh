@@ -66,8 +66,8 @@ __device__ __forceinline__ void int8_columns_tile(const Tile &tile, const x_colu
             x_fragment column[2];
 #pragma unroll
             for (int i = 0; i < 2; i++)
-                column[i].record = *reinterpret_cast<const uint4 *>(
-                    x.row(nb * 8 + 2 * t + i) + x.k + (i64)index * (8 * tiles::TILE_BLOCKS) + j * 16);
+                column[i].record = *reinterpret_cast<const uint4 *>(x.row(nb * 8 + 2 * t + i) + x.k +
+                                                                    (i64)index * (8 * tiles::TILE_BLOCKS) + j * 16);
 #pragma unroll
             for (int e = 0; e < 2; e++)
 #pragma unroll

@@ -41,9 +41,11 @@ __device__ __forceinline__ void int8_store(const int8_args &a, const int8_part &
         }
         const i64 row = first_row + column;
         if (part.residual)
-            v += load1(static_cast<const char *>(part.residual) + row * part.residual_stride, part.residual_type, output);
+            v += load1(static_cast<const char *>(part.residual) + row * part.residual_stride, part.residual_type,
+                       output);
         const float value[1] = {v};
-        store_activations<1>(static_cast<char *>(part.y) + row * part.y_stride, part.y_type, part.n, output, value, true);
+        store_activations<1>(static_cast<char *>(part.y) + row * part.y_stride, part.y_type, part.n, output, value,
+                             true);
     }
 }
 

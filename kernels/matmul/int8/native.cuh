@@ -88,8 +88,7 @@ __device__ __forceinline__ void int8_vector_native(const native_panel &panel, co
         xs.template load<F>(x, k, tile, blocks, lane);
         if (TOGETHER && blocks == tiles::TILE_BLOCKS)
             int8_vector_native_tile<F, W, true>(row, first - panel.start, blocks, xs, k, lane, acc);
-        else
-            int8_vector_native_tile<F, W, false>(row, first - panel.start, blocks, xs, k, lane, acc);
+        else int8_vector_native_tile<F, W, false>(row, first - panel.start, blocks, xs, k, lane, acc);
     }
 }
 
@@ -122,8 +121,8 @@ __device__ __forceinline__ void int8_columns_native(const native_panel &panel, c
                 i32 sums[2];
 #pragma unroll
                 for (int column = 0; column < 2; column++) {
-                    const uint2 record =
-                        reinterpret_cast<const uint2 *>(x.row(nb * 8 + 2 * t + column) + k)[tile * tiles::TILE_BLOCKS + b];
+                    const uint2 record = reinterpret_cast<const uint2 *>(x.row(nb * 8 + 2 * t + column) +
+                                                                         k)[tile * tiles::TILE_BLOCKS + b];
                     d[column] = __uint_as_float(record.x), sums[column] = (i32)record.y;
                 }
 #pragma unroll
@@ -141,7 +140,8 @@ __device__ __forceinline__ void int8_columns_native(const native_panel &panel, c
 #pragma unroll
                     for (int e = 0; e < 4; e++) {
                         acc[nb][e] = fmaf(sum_value(c[e]), scale[e >> 1][w] * d[e & 1], acc[nb][e]);
-                        if (F::MINIMA) acc[nb][e] = fmaf(-minimum[e >> 1][w], d[e & 1] * (float)total[e & 1], acc[nb][e]);
+                        if (F::MINIMA)
+                            acc[nb][e] = fmaf(-minimum[e >> 1][w], d[e & 1] * (float)total[e & 1], acc[nb][e]);
                     }
                 }
             }

@@ -23,8 +23,8 @@ template <bool WIDE> struct int8_vector_shape {
     __device__ __forceinline__ int8_vector_shape(const int8_args &a) : x(static_cast<const char *>(a.x)), k(a.k) {}
 
     template <class F, i32 R, class Wait>
-    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring, i32 lane,
-                                                 Wait &wait, sums<R> &acc) const {
+    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring,
+                                                 i32 lane, Wait &wait, sums<R> &acc) const {
         int8_vector_packed<F, R, STAGES>(panel, x, k, split, splits, ring, lane, wait, acc);
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
@@ -37,7 +37,8 @@ template <bool WIDE> struct int8_vector_shape {
         for (int half = 0; half < 2; half++) acc[half] = (keep ? acc[half] : 0.0f) + more[half];
     }
     // Leaves the sums of a panel where the epilogue finds them.
-    static __device__ __forceinline__ void put(const int8_sums &to, i32 split, i32 slot, i32 lane, const float (&acc)[2]) {
+    static __device__ __forceinline__ void put(const int8_sums &to, i32 split, i32 slot, i32 lane,
+                                               const float (&acc)[2]) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             float v = acc[half];
@@ -61,8 +62,8 @@ template <int NB> struct int8_columns_shape {
             a.rows - 1 - (i32)blockIdx.y * COLUMNS, a.k} {}
 
     template <class F, i32 R, class Wait>
-    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring, i32 lane,
-                                                 Wait &wait, sums<R> &acc) const {
+    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring,
+                                                 i32 lane, Wait &wait, sums<R> &acc) const {
         int8_columns_packed<F, R, NB, STAGES>(panel, x, split, splits, ring, lane, wait, acc);
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
@@ -81,8 +82,8 @@ template <int NB> struct int8_columns_shape {
         for (int nb = 0; nb < NB; nb++)
 #pragma unroll
             for (int e = 0; e < 4; e++)
-                to.at(split, nb * 8 + (lane & 3) * 2 + (e & 1),
-                      slot * tiles::TILE_ROWS + (e >> 1) * 8 + (lane >> 2)) = acc[nb][e];
+                to.at(split, nb * 8 + (lane & 3) * 2 + (e & 1), slot * tiles::TILE_ROWS + (e >> 1) * 8 + (lane >> 2)) =
+                    acc[nb][e];
     }
 };
 
@@ -150,8 +151,7 @@ template <class Shape> struct int8_warp {
                 rest = {p.row(p.first), p.part->weight_stride, min(p.part->n - p.first, tiles::TILE_ROWS), 0};
             }
             typename Shape::template sums<1> more = {};
-            if (p.exists() && rest.start < a.k)
-                shape.template native_tiles<F, W>(rest, split, part.splits, lane, more);
+            if (p.exists() && rest.start < a.k) shape.template native_tiles<F, W>(rest, split, part.splits, lane, more);
 #pragma unroll
             for (int r = 0; r < R; r++)
                 if (one == r) Shape::add(acc[r], more[0], p.whole());
@@ -181,8 +181,8 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     if (!a.prefetch) work.wait();
     const Shape shape(a);
     char *ring = shared + warp * a.ring_bytes;
-#define REFLEX_RUN(type, format) \
-    case type: \
+#define REFLEX_RUN(type, format)                                                                       \
+    case type:                                                                                         \
         work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, share, lane); \
         break;
     switch (a.part[a.gate && first_slot >= share ? 1 : index].weight_type) {

@@ -184,8 +184,7 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
 // Adds tiles split, split + splits, ... of R panels. The first copies start before `wait` where the weights allow it.
 template <class F, int R, int S, class Wait>
 __device__ __forceinline__ void int8_vector_packed(const char *const (&panel)[R], const char *x, i32 k, i32 split,
-                                                   i32 splits, char *shared, i32 lane, Wait &work,
-                                                   float (&acc)[R][2]) {
+                                                   i32 splits, char *shared, i32 lane, Wait &work, float (&acc)[R][2]) {
     const tile_ring<F, R, S> ring{shared, lane};
     const i32 tiles = k / tiles::TILE_K, count = (tiles - split + splits - 1) / splits;
 #pragma unroll

@@ -153,7 +153,6 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, block: [i64; 2],
     cuda.launch(kernel, Grid::new([blocks, 1, 1], threads)?, &args)
 }
 
-
 /// Where a launch keeps what it needs in the workspace, and how much that is.
 struct Scratch {
     /// Bytes of an unpacked stretch of a weight.
@@ -165,8 +164,14 @@ struct Scratch {
 impl Scratch {
     fn of(p: &MatmulPlan) -> Scratch {
         let packed = p.parts().filter(|part| part.weight.packed);
-        let weight = packed.map(|part| stretch_rows(part) * Panels::of(&part.weight).row_bytes()).max();
-        let product = if p.gate.is_some() { p.rows * p.first().n() * 4 } else { 0 };
+        let weight = packed
+            .map(|part| stretch_rows(part) * Panels::of(&part.weight).row_bytes())
+            .max();
+        let product = if p.gate.is_some() {
+            p.rows * p.first().n() * 4
+        } else {
+            0
+        };
         let aligned = |bytes: i64| ceil_div(bytes, Workspace::ALIGNMENT as i64) * Workspace::ALIGNMENT as i64;
         Scratch {
             weight: aligned(weight.unwrap_or(0)),
@@ -179,7 +184,10 @@ impl Scratch {
 fn stretch_rows(part: &MatmulPart) -> i64 {
     const BYTES: i64 = 32 << 20;
     let panels = Panels::of(&part.weight);
-    (BYTES / panels.bytes().max(1)).max(1).saturating_mul(Panels::ROWS).min(part.n())
+    (BYTES / panels.bytes().max(1))
+        .max(1)
+        .saturating_mul(Panels::ROWS)
+        .min(part.n())
 }
 
 pub(super) fn workspace_bytes(p: &MatmulPlan, _limits: &DeviceLimits) -> usize {
@@ -189,7 +197,13 @@ pub(super) fn workspace_bytes(p: &MatmulPlan, _limits: &DeviceLimits) -> usize {
 
 fn launch_parts(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
     let scratch = Scratch::of(p);
-    let at = |offset: i64| workspace.data.cast::<u8>().wrapping_offset(offset as isize).cast::<c_void>();
+    let at = |offset: i64| {
+        workspace
+            .data
+            .cast::<u8>()
+            .wrapping_offset(offset as isize)
+            .cast::<c_void>()
+    };
     let Some(kind) = p.gate else {
         return p.parts().try_for_each(|part| launch_part(p, part, cuda, workspace));
     };

@@ -103,7 +103,11 @@ impl Layout {
             Shape::Columns(_) if plan.gate.is_some() && !alike(plan) => 4,
             Shape::Columns(_) => least.max(2),
         };
-        let largest = plan.parts().map(|part| tile_bytes(part.weight.dtype)).max().unwrap_or(0);
+        let largest = plan
+            .parts()
+            .map(|part| tile_bytes(part.weight.dtype))
+            .max()
+            .unwrap_or(0);
         // What is in flight of a panel for each split of k; a warp's share of it does not depend on the rows of x.
         let ring = |splits: i64| splits * panels * shape.stages() * largest;
         let sums = |splits: i64, columns: i64| splits * panels * PANEL * columns * 4;
@@ -169,10 +173,26 @@ macro_rules! variant {
 pub(super) static VARIANTS: [Variant<MatmulPlan>; 6] = [
     variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow", Shape::Narrow),
     variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_wide", Shape::Wide),
-    variant!("matmul_int8_columns8", c"reflex_matmul_int8_columns8", Shape::Columns(8)),
-    variant!("matmul_int8_columns16", c"reflex_matmul_int8_columns16", Shape::Columns(16)),
-    variant!("matmul_int8_columns32", c"reflex_matmul_int8_columns32", Shape::Columns(32)),
-    variant!("matmul_int8_columns64", c"reflex_matmul_int8_columns64", Shape::Columns(64)),
+    variant!(
+        "matmul_int8_columns8",
+        c"reflex_matmul_int8_columns8",
+        Shape::Columns(8)
+    ),
+    variant!(
+        "matmul_int8_columns16",
+        c"reflex_matmul_int8_columns16",
+        Shape::Columns(16)
+    ),
+    variant!(
+        "matmul_int8_columns32",
+        c"reflex_matmul_int8_columns32",
+        Shape::Columns(32)
+    ),
+    variant!(
+        "matmul_int8_columns64",
+        c"reflex_matmul_int8_columns64",
+        Shape::Columns(64)
+    ),
 ];
 
 #[repr(C)]
@@ -258,7 +278,11 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
     let data = |v: &Option<View>| v.map_or(std::ptr::null(), |v| v.data.cast_const());
     let dtype = |v: &Option<View>| v.map_or(0, |v| v.dtype.abi().0);
     // Of a gated pair a block takes half of its panels from each.
-    let share = if p.gate.is_some() { layout.panels / 2 } else { layout.panels };
+    let share = if p.gate.is_some() {
+        layout.panels / 2
+    } else {
+        layout.panels
+    };
     let mut blocks = 0;
     for (to, part) in args.part.iter_mut().zip(p.parts()) {
         *to = Int8Part {
@@ -283,7 +307,10 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
             blocks += ceil_div(ceil_div(part.n(), PANEL), share);
         }
     }
-    let grid = Grid::new([blocks, ceil_div(p.rows, layout.shape.columns()), 1], layout.warps as u32 * 32)?;
+    let grid = Grid::new(
+        [blocks, ceil_div(p.rows, layout.shape.columns()), 1],
+        layout.warps as u32 * 32,
+    )?;
     cuda.launch(kernel, grid.shared(layout.shared as u32), &args)
 }
 

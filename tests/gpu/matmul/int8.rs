@@ -150,7 +150,9 @@ impl Case {
     }
 
     fn add(self, suite: &mut Suite, name: String) {
-        suite.parity(format!("matmul::int8_{name}"), self.tolerance(), move |io| self.launch(io));
+        suite.parity(format!("matmul::int8_{name}"), self.tolerance(), move |io| {
+            self.launch(io)
+        });
     }
 }
 
@@ -230,7 +232,13 @@ pub fn tests(suite: &mut Suite) {
 
 fn gated(suite: &mut Suite, weight: reflex_dtype) {
     let name = dtype_name(weight);
-    for (rows, n, y) in [(1, 96, Q8_1), (1, 50, F32), (1, 9728, Q8_1), (6, 96, Q8_1), (40, 50, F16)] {
+    for (rows, n, y) in [
+        (1, 96, Q8_1),
+        (1, 50, F32),
+        (1, 9728, Q8_1),
+        (6, 96, Q8_1),
+        (40, 50, F16),
+    ] {
         let gate = Product {
             y,
             bias: Some(F32),
@@ -254,7 +262,10 @@ fn batch_invariant(suite: &mut Suite, weight: reflex_dtype) {
             };
             let outputs = run_once(&env, |io| {
                 // The same random numbers, however many rows.
-                let seeded = Case { rows: 70, ..case.clone() };
+                let seeded = Case {
+                    rows: 70,
+                    ..case.clone()
+                };
                 let x = Random::new(7).normals((seeded.rows * seeded.k) as usize);
                 let product = seeded.products[0];
                 let p = reflex_matmul_params {
@@ -314,7 +325,11 @@ fn several(suite: &mut Suite) {
             case(F32, REFLEX_MATMUL_INT8, &[q, plain]).add(suite, format!("plain_rows_{rows}{name}_exact"));
             case(Q8_1, 0, &[tall, k, v]).add(suite, format!("tall_rows_{rows}{name}"));
         }
-        for kind in [REFLEX_ACTIVATION_SILU, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_GELU_ERF] {
+        for kind in [
+            REFLEX_ACTIVATION_SILU,
+            REFLEX_ACTIVATION_GELU_TANH,
+            REFLEX_ACTIVATION_GELU_ERF,
+        ] {
             let gate = Product {
                 residual: Some(F32),
                 bias: Some(F32),
@@ -327,9 +342,20 @@ fn several(suite: &mut Suite) {
                 };
                 let name = format!("mixed_{}_rows_{rows}_gated_{}", dtype_name(up.weight), kind.0);
                 let native = Product { packed: false, ..gate };
-                let half = Case::new(rows, 512, &[native, Product { weight: gate.weight, ..up }]);
+                let half = Case::new(
+                    rows,
+                    512,
+                    &[
+                        native,
+                        Product {
+                            weight: gate.weight,
+                            ..up
+                        },
+                    ],
+                );
                 if up.weight == REFLEX_DTYPE_Q4_0 {
-                    half.gated(kind).add(suite, format!("half_packed_rows_{rows}_gated_{}", kind.0));
+                    half.gated(kind)
+                        .add(suite, format!("half_packed_rows_{rows}_gated_{}", kind.0));
                 }
                 Case::new(rows, 512, &[gate, up]).gated(kind).add(suite, name.clone());
                 let case = Case {
