@@ -17,12 +17,13 @@ struct int8_part {
     u32 weight_type, bias_type, residual_type, y_type;
     i32 n;
     i32 first_block;  // of the grid
-    i32 packed;
+    i32 tile_bytes;   // of packed weights; 0: native ones
     i32 splits;  // warps that share k
 };
 
 struct int8_args {
     const void *x;
+    const void *norm;  // weight of an RMS norm of x; may be NULL
     i64 x_stride;
     int8_part part[3];
     i32 rows, k;
@@ -31,8 +32,11 @@ struct int8_args {
     i32 panels;      // of 16 outputs that a block makes; of a gated pair, half of them of each
     i32 prefetch;    // weights may be read before the launches in front of this one have ended
     i32 ring_bytes;  // shared memory of a warp
+    i32 x_at;        // where in shared memory x is put that is not Q8_1 yet
+    u32 x_type, norm_type;
+    float epsilon;
     i32 reserved;
 };
-REFLEX_ARGS_LAYOUT(int8_args, 312, reserved, 308);
+REFLEX_ARGS_LAYOUT(int8_args, 336, reserved, 332);
 
 }  // namespace reflex

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/launch.cuh"
+#include "matmul/int8/activations.cuh"
 #include "matmul/int8/epilogue.cuh"
 #include "matmul/int8/native.cuh"
 
@@ -20,7 +21,7 @@ template <bool WIDE> struct int8_vector_shape {
     const char *x;
     i32 k;
 
-    __device__ __forceinline__ int8_vector_shape(const int8_args &a) : x(static_cast<const char *>(a.x)), k(a.k) {}
+    __device__ __forceinline__ int8_vector_shape(const int8_args &a, const char *quantised) : x(quantised), k(a.k) {}
 
     template <class F, i32 R, class Wait>
     __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring,
@@ -57,8 +58,8 @@ template <int NB> struct int8_columns_shape {
 
     x_columns x;
 
-    __device__ __forceinline__ int8_columns_shape(const int8_args &a)
-        : x{static_cast<const char *>(a.x) + (i64)blockIdx.y * COLUMNS * a.x_stride, a.x_stride,
+    __device__ __forceinline__ int8_columns_shape(const int8_args &a, const char *quantised)
+        : x{quantised + (i64)blockIdx.y * COLUMNS * a.x_stride, a.x_stride,
             a.rows - 1 - (i32)blockIdx.y * COLUMNS, a.k} {}
 
     template <class F, i32 R, class Wait>
@@ -96,8 +97,17 @@ struct int8_panel {
         return static_cast<const char *>(part->weight) + i * part->weight_stride;
     }
     __device__ __forceinline__ bool exists() const { return first < part->n; }
+    // Starts the way of a warp's first tiles to L2.
+    __device__ __forceinline__ void prefetch(i32 split, i32 splits, i32 k, i32 lane) const {
+        const i32 end = min(split + 2 * splits, k / tiles::TILE_K);
+        for (i32 tile = split; tile < end; tile += splits) {
+            const char *from = row(first) + (i64)tile * part->tile_bytes;
+            for (i32 i = lane * 128; i < part->tile_bytes; i += 32 * 128)
+                asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(from + i)));
+        }
+    }
     // Packed weights have whole panels, and the rows behind them as they were.
-    __device__ __forceinline__ bool whole() const { return part->packed && first + tiles::TILE_ROWS <= part->n; }
+    __device__ __forceinline__ bool whole() const { return part->tile_bytes && first + tiles::TILE_ROWS <= part->n; }
 };
 
 // One warp's share of the products.
@@ -108,9 +118,9 @@ template <class Shape> struct int8_warp {
     i32 first_output;
     bool waited;
 
-    // Until the launches in front have ended; those behind may start then.
+    // Until the launches in front have ended.
     __device__ __forceinline__ void wait() {
-        if (!waited) pdl_begin();
+        if (!waited) pdl_wait();
         waited = true;
     }
 
@@ -124,7 +134,7 @@ template <class Shape> struct int8_warp {
             const i32 slot = first_slot + r;
             const bool second = a.gate && slot >= share;
             panel[r] = {second ? &a.part[1] : &part, first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
-            packed &= panel[r].part->packed && panel[r].part->n >= tiles::TILE_ROWS;
+            packed &= panel[r].part->tile_bytes && panel[r].part->n >= tiles::TILE_ROWS;
         }
         typename Shape::template sums<R> acc = {};
         if (packed) {
@@ -178,8 +188,22 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     const int8_sums sums{reinterpret_cast<float *>(shared), a.panels * tiles::TILE_ROWS, Shape::COLUMNS};
 
     int8_warp<Shape> work{a, part, sums, first_output, false};
+    pdl_launch_dependents();
     if (!a.prefetch) work.wait();
-    const Shape shape(a);
+    if (Shape::COLUMNS == 1 && a.x_type != Q8_1) {
+        // The rings are filled when x is there; what they are filled with is on its way to L2.
+        if (a.prefetch) {
+            for (i32 slot = first_slot; slot < first_slot + a.panels / groups; slot++) {
+                const bool second = a.gate && slot >= share;
+                const int8_panel panel{second ? &a.part[1] : &part,
+                                       first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
+                if (panel.whole()) panel.prefetch(split, part.splits, a.k, lane);
+            }
+        }
+        work.wait();
+        int8_quantise(a);
+    }
+    const Shape shape(a, a.x_type == Q8_1 ? static_cast<const char *>(a.x) : shared + a.x_at);
     char *ring = shared + warp * a.ring_bytes;
 #define REFLEX_RUN(type, format)                                                                       \
     case type:                                                                                         \

@@ -87,7 +87,7 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
         }
     }
     // A lone panel's products would wait for one another: they take turns at several sums.
-    constexpr int TURNS = R == 1 ? 4 / CHAINS : R == 2 && CHAINS == 1 ? 2 : 1;
+    constexpr int TURNS = R == 1 ? (F::NIBBLES ? 4 : 2) : R == 2 && CHAINS == 1 ? 2 : 1;
     i32 c[R][CHAINS][TURNS][4];
 #pragma unroll
     for (int r = 0; r < R; r++)
