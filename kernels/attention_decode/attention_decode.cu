@@ -21,7 +21,9 @@ template <int DMAX> __device__ __forceinline__ void attention_decode_bf16_mma(co
 
 #define REFLEX_KERNEL(blocks, name, body)                                                                             \
     extern "C" __global__ void __launch_bounds__(128, blocks) name(const __grid_constant__ attention_decode_args a) { \
-        pdl_begin();                                                                                                  \
+        /* the next launch would take room from the blocks that read the cache */                                     \
+        pdl_wait();                                                                                                   \
+        pdl_launch_dependents();                                                                                      \
         body;                                                                                                         \
     }
 

@@ -20,8 +20,9 @@ __device__ __forceinline__ void pdl_wait() {
 #endif
 }
 
-// Lets the next launch become resident once every block has come here. After pdl_wait(): then no more than one launch
-// waits beside the one that works.
+// Lets the next launch become resident once every block has come here. It waits for this one to end, which waits for those
+// in front: before pdl_wait() is early enough to hide the start of two launches. A kernel that needs the SMs for itself
+// comes here later.
 __device__ __forceinline__ void pdl_launch_dependents() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -31,8 +32,8 @@ __device__ __forceinline__ void pdl_launch_dependents() {
 // How a kernel begins that has nothing to do before its operands are there. Here and not further down, so that no block
 // leaves before it.
 __device__ __forceinline__ void pdl_begin() {
-    pdl_wait();
     pdl_launch_dependents();
+    pdl_wait();
 }
 
 }  // namespace reflex

@@ -4,6 +4,7 @@ use super::activation::activated;
 use super::backend::CpuBackend;
 use super::blocks::dequantize;
 use super::element::{load, load_row, store, store_row};
+use super::norm;
 use super::packed::native_row;
 use super::q8_1;
 use crate::abi::{Dtype, View};
@@ -83,6 +84,10 @@ fn activations(p: &MatmulPlan, rows: usize, k: usize) -> Vec<f32> {
     for (row, out) in x.chunks_exact_mut(k.max(1)).enumerate() {
         // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
         unsafe { load_row(p.x.row(&[row as i64]), p.x.dtype, out) };
+        if let Some(norm) = &p.norm {
+            // SAFETY: as above.
+            unsafe { norm::normalise(out, Some(norm), p.norm_epsilon) };
+        }
         if p.int8 && p.x.dtype != Dtype::Q8_1 {
             q8_1::round(out);
         }

@@ -2,6 +2,7 @@
 
 use super::backend::CpuBackend;
 use super::element::{load, load_row, store_row};
+use crate::abi::View;
 use crate::ops::norm::NormPlan;
 
 pub(crate) fn norm(p: &NormPlan, cpu: &CpuBackend) {
@@ -21,14 +22,20 @@ pub(crate) fn norm(p: &NormPlan, cpu: &CpuBackend) {
             if let Some(out) = &p.residual_out {
                 store_row(address(out), out.dtype, &h);
             }
-            // The sum in f64: this is the reference that kernels are held against.
-            let squares: f64 = h.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-            let scale = (1.0 / (squares / dim as f64 + f64::from(p.epsilon)).sqrt()) as f32;
-            for (i, value) in h.iter_mut().enumerate() {
-                let weight = p.weight.map_or(1.0, |w| load(w.data, w.dtype, i));
-                *value = *value * scale * weight;
-            }
+            normalise(&mut h, p.weight.as_ref(), p.epsilon);
             store_row(address(&p.y), p.y.dtype, &h);
         }
     });
+}
+
+/// # Safety
+/// The weight may be read.
+pub(crate) unsafe fn normalise(h: &mut [f32], weight: Option<&View>, epsilon: f32) {
+    // The sum in f64: this is the reference that kernels are held against.
+    let squares: f64 = h.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    let scale = (1.0 / (squares / h.len() as f64 + f64::from(epsilon)).sqrt()) as f32;
+    for (i, value) in h.iter_mut().enumerate() {
+        let weight = weight.map_or(1.0, |w| unsafe { load(w.data, w.dtype, i) });
+        *value = *value * scale * weight;
+    }
 }

@@ -62,6 +62,11 @@ pub struct reflex_matmul_params {
     pub reserved: u32,
     /// Further products of the same x.
     pub others: [reflex_matmul_product; 2],
+    /// Optional, `[k]`, F32, F16 or BF16: x is normalised first, as `reflex_norm` does it with this weight. Not of a Q8_1 x.
+    pub norm: reflex_tensor,
+    /// Of the norm, added to the mean square; 0 selects 1e-6. Finite and not negative; 0 without `norm`.
+    pub norm_epsilon: f32,
+    pub reserved2: u32,
 }
 
 impl Default for reflex_matmul_params {
@@ -102,6 +107,8 @@ pub(crate) struct MatmulPlan {
     pub int8: bool,
     pub gate: Option<reflex_activation_kind>,
     pub x: View,
+    pub norm: Option<View>,
+    pub norm_epsilon: f32,
     parts: [Option<MatmulPart>; 3],
 }
 
@@ -153,8 +160,10 @@ impl Op for Matmul {
                 p.flags
             )));
         }
-        if p.reserved != 0 {
-            return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
+        for (field, reserved) in [("reserved", p.reserved), ("reserved2", p.reserved2)] {
+            if reserved != 0 {
+                return Err(Error::invalid(format!("{op}: {field} is {reserved}, expected 0")));
+            }
         }
         let gate = gate(p)?;
         let x = View::required(op, "x", &p.x)?
@@ -164,6 +173,7 @@ impl Op for Matmul {
             .expect_dim(0, 0..=LARGEST)?
             .expect_dim(1, 0..=LARGEST)?;
         let (rows, k) = (x.dim(0), x.dim(1));
+        let norm = norm(p, &x)?;
         let first = reflex_matmul_product {
             weight: p.weight,
             bias: p.bias,
@@ -200,6 +210,8 @@ impl Op for Matmul {
             int8: false,
             gate,
             x,
+            norm,
+            norm_epsilon: if p.norm_epsilon == 0.0 { 1e-6 } else { p.norm_epsilon },
             parts,
         };
         plan.int8 = chooses_int8(&plan, p.flags & REFLEX_MATMUL_INT8 != 0)?;
@@ -223,7 +235,7 @@ impl Op for Matmul {
 
     fn workspace_bytes(plan: &MatmulPlan, limits: &DeviceLimits) -> usize {
         match plan.int8 {
-            true => int8::workspace_bytes(plan),
+            true => int8::workspace_bytes(plan, limits),
             false => exact::workspace_bytes(plan, limits),
         }
     }
@@ -256,6 +268,25 @@ fn gate(p: &reflex_matmul_params) -> Result<Option<reflex_activation_kind>> {
         )));
     }
     Ok(gated.then_some(p.activation))
+}
+
+fn norm(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
+    let op = Matmul::NAME;
+    let norm = View::optional(op, "norm", &p.norm)?;
+    if !p.norm_epsilon.is_finite() || p.norm_epsilon < 0.0 || norm.is_none() && p.norm_epsilon != 0.0 {
+        return Err(Error::invalid(format!(
+            "{op}: norm_epsilon is {}, expected a finite number from 0 on, and 0 without norm",
+            p.norm_epsilon
+        )));
+    }
+    let Some(norm) = norm else { return Ok(None) };
+    if x.dtype == Dtype::Q8_1 {
+        return Err(Error::invalid(format!("{op}: norm.data is set, expected NULL with an x of Q8_1")));
+    }
+    norm.expect_dtype(Dtype::FLOATS)?
+        .expect_shape(&[x.dim(1)], "[k] of x")?
+        .expect_dense_rows()
+        .map(Some)
 }
 
 /// `gate` is the first of a gated pair whose second this is: it has the shape of that, and its y.
@@ -326,6 +357,9 @@ fn outputs_apart(plan: &MatmulPlan) -> Result<()> {
     for (i, part) in plan.parts().take(outputs).enumerate() {
         for (j, other) in plan.parts().enumerate() {
             part.y.expect_apart(&other.weight)?;
+            if let Some(norm) = &plan.norm {
+                part.y.expect_apart(norm)?;
+            }
             if let Some(bias) = &other.bias {
                 part.y.expect_apart(bias)?;
             }
@@ -365,6 +399,7 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 /// Rows of x times the transpose of weight matrices: a linear layer, or up to three of the same x.
 ///
 /// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`, and the same for each of `others`. With
+/// `norm`, x is first what `reflex_norm` makes of it: `x[r][i] * norm[i] / sqrt(mean(x[r]^2) + norm_epsilon)`. With
 /// `REFLEX_MATMUL_GATED`, `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias) + residual`.
 ///
 /// Shapes and types: see `reflex_matmul_params`. Sums are f32. There are two ways to compute:

@@ -65,7 +65,7 @@ impl NormPlan {
     const CACHED_DIM: i64 = 12 * 1024;
 }
 
-struct Norm;
+pub(crate) struct Norm;
 
 impl Op for Norm {
     const NAME: &'static str = "norm";

@@ -111,11 +111,8 @@ void decoder::layer(uint32_t index, uint32_t rows, attention_path path) {
 
 void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path) {
     const model_config &c = config_;
-    const reflex_tensor hidden = activation(layout_.hidden, rows, c.hidden),
-                        normed =
-                            activation(layout_.normed, rows, c.hidden, quantised(rows, {layer.q, layer.k, layer.v}));
-    norm(hidden, layer.attn_norm, normed);
-    matmul(normed, {product(layer.q, layer.q_bias, {}, activation(layout_.q, rows, c.q_width())),
+    const reflex_tensor hidden = activation(layout_.hidden, rows, c.hidden);
+    normed_matmul(rows, hidden, layer.attn_norm, {product(layer.q, layer.q_bias, {}, activation(layout_.q, rows, c.q_width())),
                     product(layer.k, layer.k_bias, {}, activation(layout_.k, rows, c.kv_width())),
                     product(layer.v, layer.v_bias, {}, activation(layout_.v, rows, c.kv_width()))});
     rotate_and_store(layer, index, rows, path);
@@ -175,18 +172,16 @@ void decoder::rotate_and_store(const layer_tensors &layer, uint32_t index, uint3
 void decoder::feed_forward(const layer_tensors &layer, uint32_t rows) {
     const bool quantise = quantised(rows, {layer.gate, layer.up});
     const reflex_tensor hidden = activation(layout_.hidden, rows, config_.hidden),
-                        normed = activation(layout_.normed, rows, config_.hidden, quantise),
                         gated = activation(layout_.gated, rows, config_.ffn, quantise && quantised(rows, {layer.down}));
-    norm(hidden, layer.ffn_norm, normed);
-    matmul(normed, {product(layer.gate, nullptr, {}, gated), product(layer.up, nullptr, {}, {})}, REFLEX_MATMUL_GATED);
+    normed_matmul(rows, hidden, layer.ffn_norm,
+                  {product(layer.gate, nullptr, {}, gated), product(layer.up, nullptr, {}, {})}, REFLEX_MATMUL_GATED);
     matmul(gated, {product(layer.down, nullptr, hidden, hidden)});
 }
 
 void decoder::head(uint32_t first, uint32_t count) {
     const uint64_t row_bytes = uint64_t{config_.hidden} * sizeof(float);
-    const reflex_tensor normed = activation(layout_.normed, count, config_.hidden, quantised(count, {tensors_.output}));
-    norm(activation(layout_.hidden + first * row_bytes, count, config_.hidden), tensors_.output_norm, normed);
-    matmul(normed, {product(tensors_.output, nullptr, {}, activation(layout_.logits, count, config_.vocab))});
+    normed_matmul(count, activation(layout_.hidden + first * row_bytes, count, config_.hidden), tensors_.output_norm,
+                  {product(tensors_.output, nullptr, {}, activation(layout_.logits, count, config_.vocab))});
 }
 
 void decoder::draw() {
@@ -231,8 +226,25 @@ void decoder::norm(const reflex_tensor &x, const gguf_tensor *weight, const refl
     launch(p, reflex_norm, reflex_norm_supported);
 }
 
-void decoder::matmul(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products, uint32_t flags) {
+void decoder::normed_matmul(uint32_t rows, const reflex_tensor &x, const gguf_tensor *weight,
+                            std::initializer_list<reflex_matmul_product> products, uint32_t flags) {
+    if (compute_ == compute_mode::int8 && rows <= int8_rows) {
+        matmul(x, products, flags, weight);
+        return;
+    }
+    // Once here, where every product would do it again.
+    const reflex_tensor normed = activation(layout_.normed, rows, config_.hidden);
+    norm(x, weight, normed);
+    matmul(normed, products, flags);
+}
+
+void decoder::matmul(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products, uint32_t flags,
+                     const gguf_tensor *norm) {
     reflex::matmul_params p;
+    if (norm != nullptr) {
+        p.norm = weights_.vector(norm);
+        p.norm_epsilon = config_.rms_epsilon;
+    }
     p.flags = flags | REFLEX_MATMUL_CONSTANT_WEIGHTS;
     // Where x could not be quantised by what made it, the library does so.
     if (compute_ == compute_mode::int8) p.flags |= REFLEX_MATMUL_INT8;

@@ -56,7 +56,11 @@ private:
     void embed(const reflex_tensor &ids, uint32_t rows);
     void norm(const reflex_tensor &x, const gguf_tensor *weight, const reflex_tensor &y);
     // Up to three products of one x. `flags` are added to those of every matmul here.
-    void matmul(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products, uint32_t flags = 0);
+    void matmul(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products, uint32_t flags = 0,
+                const gguf_tensor *norm = nullptr);
+    // The same of x after a norm with this weight, in one call where the products are int8.
+    void normed_matmul(uint32_t rows, const reflex_tensor &x, const gguf_tensor *weight,
+                       std::initializer_list<reflex_matmul_product> products, uint32_t flags = 0);
     reflex_matmul_product product(const gguf_tensor *weight, const gguf_tensor *bias, const reflex_tensor &residual,
                                   const reflex_tensor &y) const;
     // Whether `rows` rows that go into products with these weights are to be quantised by what makes them.

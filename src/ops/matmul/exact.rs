@@ -6,6 +6,7 @@ use crate::abi::{Dtype, Result, View, reflex_tensor};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
 use crate::ops::activation::{Activation, reflex_activation_params};
 use crate::ops::add::{Add, reflex_add_params};
+use crate::ops::norm::{Norm, reflex_norm_params};
 use crate::ops::op::{self, ANY_SM, Variant, Workspace};
 use crate::ops::panels::Panels;
 use crate::ops::weights_pack::{WeightsUnpack, reflex_weights_unpack_params};
@@ -20,7 +21,7 @@ const SMALL_TILE_ROWS: i64 = 64;
 impl MatmulPlan {
     /// One weight, as the kernels take it.
     fn plain(&self) -> bool {
-        self.parts().count() == 1 && self.gate.is_none() && !self.first().weight.packed
+        self.parts().count() == 1 && self.gate.is_none() && self.norm.is_none() && !self.first().weight.packed
     }
 
     /// One of the products alone.
@@ -159,6 +160,8 @@ struct Scratch {
     weight: i64,
     /// Bytes of one product of a gated pair, in f32.
     product: i64,
+    /// Bytes of the normalised x, in f32.
+    x: i64,
 }
 
 impl Scratch {
@@ -176,6 +179,7 @@ impl Scratch {
         Scratch {
             weight: aligned(weight.unwrap_or(0)),
             product: aligned(product),
+            x: aligned(if p.norm.is_some() { p.rows * p.k * 4 } else { 0 }),
         }
     }
 }
@@ -192,7 +196,7 @@ fn stretch_rows(part: &MatmulPart) -> i64 {
 
 pub(super) fn workspace_bytes(p: &MatmulPlan, _limits: &DeviceLimits) -> usize {
     let scratch = Scratch::of(p);
-    (scratch.weight + 2 * scratch.product) as usize
+    (scratch.weight + 2 * scratch.product + scratch.x) as usize
 }
 
 fn launch_parts(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
@@ -204,6 +208,32 @@ fn launch_parts(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()
             .wrapping_offset(offset as isize)
             .cast::<c_void>()
     };
+    if let Some(norm) = &p.norm {
+        let y = reflex_tensor {
+            data: at(scratch.weight + 2 * scratch.product),
+            dtype: Dtype::F32.abi(),
+            rank: 2,
+            shape: [p.rows, p.k, 0, 0],
+            stride: [0; 4],
+        };
+        let params = reflex_norm_params {
+            epsilon: p.norm_epsilon,
+            x: p.x.tensor(),
+            weight: norm.tensor(),
+            y,
+            ..Default::default()
+        };
+        op::run::<Norm>(&params, cuda, &Workspace::NONE)?;
+        let normalised = MatmulPlan {
+            x: View::required("matmul", "workspace", &y)?,
+            norm: None,
+            ..*p
+        };
+        return match normalised.plain() {
+            true => op::run_plan::<Matmul>(&normalised, cuda, workspace),
+            false => launch_parts(&normalised, cuda, workspace),
+        };
+    }
     let Some(kind) = p.gate else {
         return p.parts().try_for_each(|part| launch_part(p, part, cuda, workspace));
     };
