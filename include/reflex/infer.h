@@ -284,6 +284,11 @@ typedef struct reflex_matmul_params {
     uint32_t reserved;
     // Further products of the same x.
     struct reflex_matmul_product others[2];
+    // Optional, `[k]`, F32, F16 or BF16: x is normalised first, as `reflex_norm` does it with this weight. Not of a Q8_1 x.
+    struct reflex_tensor norm;
+    // Of the norm, added to the mean square; 0 selects 1e-6. Finite and not negative; 0 without `norm`.
+    float norm_epsilon;
+    uint32_t reserved2;
 } reflex_matmul_params;
 
 // Operands of `reflex_norm`.
@@ -1108,6 +1113,7 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // Rows of x times the transpose of weight matrices: a linear layer, or up to three of the same x.
 //
 // `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`, and the same for each of `others`. With
+// `norm`, x is first what `reflex_norm` makes of it: `x[r][i] * norm[i] / sqrt(mean(x[r]^2) + norm_epsilon)`. With
 // `REFLEX_MATMUL_GATED`, `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias) + residual`.
 //
 // Shapes and types: see `reflex_matmul_params`. Sums are f32. There are two ways to compute:

@@ -281,7 +281,9 @@ fn norm(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
     }
     let Some(norm) = norm else { return Ok(None) };
     if x.dtype == Dtype::Q8_1 {
-        return Err(Error::invalid(format!("{op}: norm.data is set, expected NULL with an x of Q8_1")));
+        return Err(Error::invalid(format!(
+            "{op}: norm.data is set, expected NULL with an x of Q8_1"
+        )));
     }
     norm.expect_dtype(Dtype::FLOATS)?
         .expect_shape(&[x.dim(1)], "[k] of x")?

@@ -145,9 +145,10 @@ template <class Shape> struct int8_warp {
         }
         wait();
         // What is not packed, one panel at a time.
+        const bool left = !packed || a.k % tiles::TILE_K != 0 || !panel[0].whole();
         const i32 end = a.k / tiles::TILE_K * tiles::TILE_K;
 #pragma unroll 1
-        for (i32 one = 0; one < R; one++) {
+        for (i32 one = 0; one < (R == 1 && !left ? 0 : R); one++) {
             int8_panel p = panel[0];
 #pragma unroll
             for (int r = 1; r < R; r++)

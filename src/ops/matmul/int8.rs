@@ -159,8 +159,15 @@ impl Layout {
     fn quantises_itself(&self, plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
         /// Static shared memory of the kernel is beside it, and a longer x takes longer than a launch.
         const LONGEST: i64 = 8192;
-        let aligned = [Some(plan.x), plan.norm].into_iter().flatten().all(|view| view.rows_aligned(16));
-        let shares = if plan.gate.is_some() { self.panels / 2 } else { self.panels };
+        let aligned = [Some(plan.x), plan.norm]
+            .into_iter()
+            .flatten()
+            .all(|view| view.rows_aligned(16));
+        let shares = if plan.gate.is_some() {
+            self.panels / 2
+        } else {
+            self.panels
+        };
         let outputs = plan.parts().take(if plan.gate.is_some() { 1 } else { 3 });
         let blocks: i64 = outputs.map(|part| ceil_div(part.n(), PANEL * shares)).sum();
         plan.x.dtype != Dtype::Q8_1
@@ -351,7 +358,11 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
             y_type: part.y.dtype.abi().0,
             n: part.n() as i32,
             first_block: blocks as i32,
-            tile_bytes: if part.weight.packed { tile_bytes(part.weight.dtype) as i32 } else { 0 },
+            tile_bytes: if part.weight.packed {
+                tile_bytes(part.weight.dtype) as i32
+            } else {
+                0
+            },
             splits: layout.splits(part) as i32,
         };
         args.parts += 1;

@@ -59,6 +59,7 @@ struct Case {
     x: reflex_dtype,
     flags: u32,
     gate: Option<reflex_activation_kind>,
+    norm: Option<reflex_dtype>,
     products: Vec<Product>,
     /// Elements between rows of x and y, blocks between rows of native weights.
     gaps: [i64; 3],
@@ -72,6 +73,7 @@ impl Case {
             x: Q8_1,
             flags: 0,
             gate: None,
+            norm: None,
             products: products.to_vec(),
             gaps: [0; 3],
         }
@@ -92,6 +94,8 @@ impl Case {
         let int8 = self.x == Q8_1 || self.flags & REFLEX_MATMUL_INT8 != 0 && self.rows <= 64 && !plain;
         let tf32 = !int8 && self.rows > 8 && self.flags & REFLEX_MATMUL_BATCH_INVARIANT == 0;
         let one = if tf32 { 1.0 / 256.0 } else { 4e-6 } * k.sqrt();
+        // A norm whose sum is rounded otherwise may move an element of x by a step, 1/127 of its block's largest: a few may.
+        let one = if self.norm.is_some() && int8 { one + 0.15 } else { one };
         let absolute = if self.gate.is_some() { 3.0 * one * k.sqrt() } else { one };
         let relative = self.products.iter().map(|p| match p.y {
             F16 => 1.0 / 1024.0,
@@ -113,6 +117,10 @@ impl Case {
             activation: self.gate.unwrap_or_default(),
             ..Default::default()
         };
+        if let Some(dtype) = self.norm {
+            p.norm = io.input(Spec::new(dtype, &[self.k]), &random.normals(self.k as usize));
+            p.norm_epsilon = 1e-5;
+        }
         for (i, product) in self.products.iter().enumerate() {
             let shape = [self.rows, product.n];
             let y_spec = |dtype| {
@@ -227,6 +235,7 @@ pub fn tests(suite: &mut Suite) {
         batch_invariant(suite, weight);
     }
     several(suite);
+    normed(suite);
     zeros(suite);
 }
 
@@ -366,6 +375,57 @@ fn several(suite: &mut Suite) {
             }
         }
     }
+}
+
+/// x normalised on the way in: in the kernel, in a launch before it, and in exact products.
+fn normed(suite: &mut Suite) {
+    for (rows, n) in [(1, 37), (1, 17_000), (1, 90_000), (4, 37), (40, 37), (70, 37)] {
+        for (x, norm) in [(F32, F32), (F16, BF16)] {
+            let one = |weight| Product {
+                bias: Some(F32),
+                ..Product::new(weight, n)
+            };
+            let weights = [one(REFLEX_DTYPE_Q4_K), Product::new(REFLEX_DTYPE_Q6_K, 50)];
+            for (name, flags) in [("", REFLEX_MATMUL_INT8 | REFLEX_MATMUL_CONSTANT_WEIGHTS), ("_exact", 0)] {
+                if n > 20_000 && flags == 0 {
+                    continue;
+                }
+                let case = Case {
+                    x,
+                    flags,
+                    norm: Some(norm),
+                    ..Case::new(rows, 768, &weights)
+                };
+                case.add(suite, format!("norm_rows_{rows}_n_{n}_{}{name}", dtype_name(x)));
+                let pair = [
+                    Product {
+                        y: Q8_1,
+                        ..one(REFLEX_DTYPE_Q4_0)
+                    },
+                    one(REFLEX_DTYPE_Q4_0),
+                ];
+                if n % 32 == 0 && rows == 1 && flags != 0 {
+                    let case = Case {
+                        x,
+                        flags,
+                        norm: Some(norm),
+                        ..Case::new(rows, 800, &pair)
+                    };
+                    let case = case.gated(REFLEX_ACTIVATION_SILU);
+                    case.add(suite, format!("norm_rows_{rows}_n_{n}_{}_gated", dtype_name(x)));
+                }
+            }
+        }
+    }
+    // Neither x nor the norm's weight aligned for wide loads.
+    let case = Case {
+        x: F32,
+        flags: REFLEX_MATMUL_INT8,
+        norm: Some(F32),
+        gaps: [1, 0, 0],
+        ..Case::new(2, 1024, &[Product::new(REFLEX_DTYPE_Q5_0, 40)])
+    };
+    case.add(suite, "norm_unaligned".into());
 }
 
 fn zeros(suite: &mut Suite) {
