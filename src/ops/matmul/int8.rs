@@ -34,7 +34,7 @@ impl Shape {
     /// Panels that a warp takes.
     fn panels(self, dtype: Dtype) -> i64 {
         match self {
-            Shape::Narrow | Shape::Columns(64) => 1,
+            Shape::Narrow => 1,
             Shape::Wide if tile_bytes(dtype) <= 2560 => 4,
             _ => 2,
         }
@@ -43,6 +43,14 @@ impl Shape {
     /// Tiles of a panel that a warp keeps on the way.
     fn stages(self) -> i64 {
         if self == Shape::Narrow { 3 } else { 2 }
+    }
+
+    /// Shared memory in which a warp adds up, beside its ring.
+    fn held_bytes(self) -> i64 {
+        match self {
+            Shape::Narrow | Shape::Wide => 0,
+            Shape::Columns(columns) => 2 * PANEL * columns * 4,
+        }
     }
 
     fn of(plan: &MatmulPlan, limits: &DeviceLimits) -> Shape {
@@ -87,6 +95,8 @@ struct Layout {
     warps: i64,
     /// Shared memory of a warp's ring.
     ring_bytes: i64,
+    /// Shared memory before what the warps add up in.
+    held: i64,
     shared: i64,
 }
 
@@ -106,7 +116,7 @@ impl Layout {
         let largest = plan.parts().map(|part| tile_bytes(part.weight.dtype)).max().unwrap_or(0);
         // What is in flight of a panel for each split of k; a warp's share of it does not depend on the rows of x.
         let ring = |splits: i64| splits * panels * shape.stages() * largest;
-        let sums = |splits: i64, columns: i64| splits * panels * PANEL * columns * 4;
+        let sums = |splits: i64, shape: Shape| splits * panels * PANEL * shape.columns() * 4;
         let fits = |bytes: i64| bytes <= i64::from(limits.shared_per_block);
         let (warps, ring_bytes) = match shape {
             Shape::Wide => {
@@ -121,12 +131,22 @@ impl Layout {
                 (if !short && fits(4 * ring_bytes) { 4 } else { 2 }, ring_bytes)
             }
             Shape::Narrow | Shape::Columns(_) => {
-                // The splits decide the order of the sums: the same for any number of rows.
-                let mut splits = balanced(ceil_div(plan.k, TILE).max(1), WARPS / panels);
-                while splits > 1 && !fits(ring(splits).max(sums(splits, 64))) {
+                // The splits decide the order of the sums: where that must be the same for any number of rows, what the
+                // most rows have room for.
+                let sized = if plan.batch_invariant { Shape::Columns(64) } else { shape };
+                let in_a_warp = shape.panels(plan.first().weight.dtype);
+                let bytes = |splits: i64| {
+                    ring(splits).max(sums(splits, sized)) + splits * panels / in_a_warp * sized.held_bytes()
+                };
+                // Eight warps, or, where every SM has two blocks, four of several rows.
+                let blocks: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum();
+                let many = shape != Shape::Narrow && blocks >= 2 * i64::from(limits.sm_count);
+                let most = WARPS * in_a_warp / panels / if many { 2 } else { 1 };
+                let mut splits = balanced(ceil_div(plan.k, TILE).max(1), most.max(1));
+                while splits > 1 && !fits(bytes(splits)) {
                     splits -= 1;
                 }
-                let warps = splits * panels / shape.panels(plan.first().weight.dtype);
+                let warps = splits * panels / in_a_warp;
                 (warps, ring(splits) / warps)
             }
         };
@@ -135,10 +155,12 @@ impl Layout {
             panels,
             warps,
             ring_bytes,
+            held: 0,
             shared: 0,
         };
         let splits = plan.parts().map(|part| layout.splits(part)).max().unwrap_or(1);
-        layout.shared = (warps * ring_bytes).max(sums(splits, shape.columns()));
+        layout.held = (warps * ring_bytes).max(sums(splits, shape));
+        layout.shared = layout.held + warps * shape.held_bytes();
         layout
     }
 
@@ -207,8 +229,8 @@ kernel_args! {
         panels: i32,
         prefetch: i32,
         ring_bytes: i32,
-        reserved: i32,
-    } size 312, reserved at 308
+        held: i32,
+    } size 312, held at 308
 }
 
 /// Bytes of a row of x in the scratch.
@@ -255,6 +277,7 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
     args.panels = layout.panels as i32;
     args.prefetch = i32::from(p.constant_weights);
     args.ring_bytes = layout.ring_bytes as i32;
+    args.held = layout.held as i32;
     let data = |v: &Option<View>| v.map_or(std::ptr::null(), |v| v.data.cast_const());
     let dtype = |v: &Option<View>| v.map_or(0, |v| v.dtype.abi().0);
     // Of a gated pair a block takes half of its panels from each.
