@@ -42,7 +42,7 @@ __device__ __forceinline__ __half2 twice(u32 pair, i32 high) { return half2_of(_
 
 // 1024 + byte (of signed bytes 1152 + value) of the even bytes of v, or of the odd ones.
 template <bool SIGNED> __device__ __forceinline__ __half2 bytes_above_1024(u32 v, i32 odd) {
-    return half2_of(((odd ? v >> 8 : v) & 0x00ff00ffu) ^ (SIGNED ? 0x64806480u : 0x64006400u));
+    return half2_of(__byte_perm(SIGNED ? v ^ 0x80808080u : v, 0x64646464u, odd ? 0x4341 : 0x4240));
 }
 
 // Takes the largest of some scales to [128, 256): `down` is what they are multiplied with, `up` undoes it. Both are powers
@@ -203,8 +203,7 @@ __device__ __forceinline__ void int8_columns_product(const half_tile<F> (&w)[R],
                                                      const column_scales<F> &x, const column_source &next, i32 lane,
                                                      float4 (&acc)[R]) {
     constexpr int CHAINS = F::GROUPS / 2;
-    // Each panel's products take turns at two sums: they would wait for one another.
-    float c[R][2][4] = {};
+    float c[R][4] = {};
 #pragma unroll
     for (int j = 0; j < tiles::TILE_BLOCKS / 2; j++) {
         const u32 s = __shfl_sync(FULL_MASK, x.scales, (lane & ~3) + j);
@@ -223,15 +222,14 @@ __device__ __forceinline__ void int8_columns_product(const half_tile<F> (&w)[R],
 #pragma unroll
             for (int word = 0; word < 2; word++)
 #pragma unroll
-                for (int r = 0; r < R; r++) mma_16x8x16<F16>(c[r][word], w[r].a[b][word], v[word][0], v[word][1]);
+                for (int r = 0; r < R; r++) mma_16x8x16<F16>(c[r], w[r].a[b][word], v[word][0], v[word][1]);
         }
     }
 #pragma unroll
     for (int r = 0; r < R; r++)
 #pragma unroll
         for (int half = 0; half < 2; half++)
-            add_pair(acc[r], half, (c[r][0][2 * half] + c[r][1][2 * half]) * x.up[0],
-                     (c[r][0][2 * half + 1] + c[r][1][2 * half + 1]) * x.up[1], w[r].row(half));
+            add_pair(acc[r], half, c[r][2 * half] * x.up[0], c[r][2 * half + 1] * x.up[1], w[r].row(half));
     if constexpr (F::MINIMA) {
 #pragma unroll
         for (int r = 0; r < R; r++) {

@@ -129,19 +129,20 @@ template <class Shape> struct int8_warp {
     template <class F, class W> __device__ __forceinline__ void run(const Shape &shape, char *ring, char *held, i32 split,
                                                                     i32 first_slot, i32 share, i32 lane) {
         constexpr i32 R = Shape::template PANELS<F>;
-        const auto panel = [&](i32 r) -> int8_panel {
-            const i32 slot = first_slot + r;
-            const bool second = a.gate && slot >= share;
-            return {second ? &a.part[1] : &part, first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
-        };
+        int8_panel panel[R];
         bool packed = true;
 #pragma unroll
-        for (int r = 0; r < R; r++) packed &= panel(r).part->packed && panel(r).part->n >= tiles::TILE_ROWS;
+        for (int r = 0; r < R; r++) {
+            const i32 slot = first_slot + r;
+            const bool second = a.gate && slot >= share;
+            panel[r] = {second ? &a.part[1] : &part, first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
+            packed &= panel[r].part->packed && panel[r].part->n >= tiles::TILE_ROWS;
+        }
         typename Shape::template sums<R> acc(held, lane);
         if (packed) {
             const char *tile[R];
 #pragma unroll
-            for (int r = 0; r < R; r++) tile[r] = panel(r).row(panel(r).whole() ? panel(r).first : 0);
+            for (int r = 0; r < R; r++) tile[r] = panel[r].row(panel[r].whole() ? panel[r].first : 0);
             shape.template packed_tiles<F, R>(tile, split, part.splits, ring, lane, *this, acc);
         }
         wait();
@@ -149,7 +150,10 @@ template <class Shape> struct int8_warp {
         const i32 end = a.k / tiles::TILE_K * tiles::TILE_K;
 #pragma unroll 1
         for (i32 one = 0; one < R; one++) {
-            const int8_panel p = panel(one);
+            int8_panel p = panel[0];
+#pragma unroll
+            for (int r = 1; r < R; r++)
+                if (one == r) p = panel[r];
             native_panel rest;
             if (p.whole()) {
                 // Only blocks of 32 can be left over.
