@@ -14,18 +14,18 @@ namespace reflex {
 // One row of x. WIDE: a warp takes two or four panels, for devices of few SMs; else one, for many.
 template <bool WIDE> struct int8_vector_shape {
     using panel_sums = float[2];
-    static constexpr i32 COLUMNS = 1, STAGES = WIDE ? 2 : 3, HELD = 0;
+    static constexpr i32 COLUMNS = 1, STAGES = WIDE ? 2 : 3;
     template <class F> static constexpr i32 PANELS = !WIDE ? 1 : F::TILE_BYTES <= 2560 ? 4 : 2;
     template <i32 R> struct sums {
-        float panel[R][2] = {};
-
-        __device__ __forceinline__ sums(char *, i32) {}
+        float panel[R][2];
     };
 
     const char *x;
     i32 k;
 
     __device__ __forceinline__ int8_vector_shape(const int8_args &a) : x(static_cast<const char *>(a.x)), k(a.k) {}
+
+    template <i32 R> __device__ __forceinline__ sums<R> start(i32) const { return {}; }
 
     template <class F, i32 R, class Wait>
     __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring, i32 lane,
@@ -56,7 +56,7 @@ template <bool WIDE> struct int8_vector_shape {
 
 // NB x 8 rows of x.
 template <int NB> struct int8_columns_shape {
-    static constexpr i32 COLUMNS = NB * 8, STAGES = 2, HELD = 2 * NB * 16 * (i32)WARP;
+    static constexpr i32 COLUMNS = NB * 8, STAGES = 2;
     template <class F> static constexpr i32 PANELS = 2;
     template <i32 R> using sums = column_sums<R, NB>;
     using panel_sums = float[NB][4];
@@ -65,6 +65,10 @@ template <int NB> struct int8_columns_shape {
 
     __device__ __forceinline__ explicit int8_columns_shape(const int8_args &args) : a(args) {}
 
+    template <i32 R> __device__ __forceinline__ sums<R> start(i32 lane) const {
+        extern __shared__ __align__(128) char shared[];
+        return sums<R>(shared + a.held + threadIdx.x / WARP * (R * NB * 16 * WARP), lane);
+    }
     __device__ __forceinline__ x_columns x() const {
         const i32 first = (i32)blockIdx.y * COLUMNS;
         return {static_cast<const char *>(a.x) + first * a.x_stride, a.x_stride, a.rows - 1 - first, a.k};
@@ -126,7 +130,7 @@ template <class Shape> struct int8_warp {
         waited = true;
     }
 
-    template <class F, class W> __device__ __forceinline__ void run(const Shape &shape, char *ring, char *held, i32 split,
+    template <class F, class W> __device__ __forceinline__ void run(const Shape &shape, char *ring, i32 split,
                                                                     i32 first_slot, i32 share, i32 lane) {
         constexpr i32 R = Shape::template PANELS<F>;
         int8_panel panel[R];
@@ -138,7 +142,7 @@ template <class Shape> struct int8_warp {
             panel[r] = {second ? &a.part[1] : &part, first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
             packed &= panel[r].part->packed && panel[r].part->n >= tiles::TILE_ROWS;
         }
-        typename Shape::template sums<R> acc(held, lane);
+        typename Shape::template sums<R> acc = shape.template start<R>(lane);
         if (packed) {
             const char *tile[R];
 #pragma unroll
@@ -193,10 +197,10 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     int8_warp<Shape> work{a, part, sums, first_output, false};
     if (!a.prefetch) work.wait();
     const Shape shape(a);
-    char *ring = shared + warp * a.ring_bytes, *held = shared + a.held + warp * Shape::HELD;
+    char *ring = shared + warp * a.ring_bytes;
 #define REFLEX_RUN(type, format) \
     case type: \
-        work.template run<tiles::format, weight::format>(shape, ring, held, split, first_slot, share, lane); \
+        work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, share, lane); \
         break;
     switch (a.part[a.gate && first_slot >= share ? 1 : index].weight_type) {
         REFLEX_RUN(Q4_0, q4_0)
