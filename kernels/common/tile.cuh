@@ -12,6 +12,8 @@ template <class Q, class S, i32 OFF, i32 BLOCK_BYTES> struct format : Q {
     static constexpr i32 OFFSET = OFF;                           // subtracted from a quant
     static constexpr i32 GROUP = S::GROUP, GROUPS = 64 / GROUP;  // elements of a scale; scales of two blocks
     static constexpr bool MINIMA = S::MINIMA, ROW = S::ROW;
+    // (1024 + byte) * scale and 1024 * scale are exact in f16, the latter below its largest: scales of six bits.
+    static constexpr bool FUSED = ROW && OFF == 0 && !Q::SIGNED;
     static constexpr i32 TILE_BYTES = Q::QUANT_BYTES + S::BYTES;
     static_assert(TILE_BYTES == TILE_ROWS * BLOCK_BYTES, "a tile is as large as what it packs");
 };

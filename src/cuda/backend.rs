@@ -175,14 +175,7 @@ impl CudaBackend {
             sys::cuLibraryGetKernel(&mut handle, library, kernel.symbol.as_ptr())
         })?;
         if kernel.large_shared {
-            check(&format!("cuKernelSetAttribute({})", kernel.name()), unsafe {
-                sys::cuKernelSetAttribute(
-                    sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                    self.limits.shared_per_block as i32,
-                    handle,
-                    self.device,
-                )
-            })?;
+            self.allow_all_shared_memory(kernel, handle)?;
         }
         let loaded = LoadedKernel {
             // A CUkernel may be launched as a CUfunction: it runs in the context of the stream.
@@ -193,6 +186,27 @@ impl CudaBackend {
         };
         self.kernels.write().unwrap().insert(key, loaded);
         Ok(loaded)
+    }
+
+    /// What a launch gives a kernel comes on top of what the kernel declares.
+    fn allow_all_shared_memory(&self, kernel: &Kernel, handle: sys::CUkernel) -> Result<()> {
+        let mut declared = 0;
+        check(&format!("cuKernelGetAttribute({})", kernel.name()), unsafe {
+            sys::cuKernelGetAttribute(
+                &mut declared,
+                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
+                handle,
+                self.device,
+            )
+        })?;
+        check(&format!("cuKernelSetAttribute({})", kernel.name()), unsafe {
+            sys::cuKernelSetAttribute(
+                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                self.limits.shared_per_block as i32 - declared,
+                handle,
+                self.device,
+            )
+        })
     }
 
     fn image(&self, file: &str) -> Result<&'static KernelImage> {

@@ -35,8 +35,8 @@ struct int8_args {
     i32 x_at;        // where in shared memory x is put that is not Q8_1 yet
     u32 x_type, norm_type;
     float epsilon;
-    i32 reserved;
+    i32 held;        // where in shared memory the warps' sums are, of several rows of x
 };
-REFLEX_ARGS_LAYOUT(int8_args, 336, reserved, 332);
+REFLEX_ARGS_LAYOUT(int8_args, 336, held, 332);
 
 }  // namespace reflex

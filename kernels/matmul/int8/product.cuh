@@ -14,35 +14,40 @@ namespace reflex {
 
 // One row of x. WIDE: a warp takes two or four panels, for devices of few SMs; else one, for many.
 template <bool WIDE> struct int8_vector_shape {
+    using panel_sums = float[2];
     static constexpr i32 COLUMNS = 1, STAGES = WIDE ? 2 : 3;
     template <class F> static constexpr i32 PANELS = !WIDE ? 1 : F::TILE_BYTES <= 2560 ? 4 : 2;
-    template <i32 R> using sums = float[R][2];
+    template <i32 R> struct sums {
+        float panel[R][2];
+    };
 
     const char *x;
     i32 k;
 
     __device__ __forceinline__ int8_vector_shape(const int8_args &a, const char *quantised) : x(quantised), k(a.k) {}
 
+    template <i32 R> __device__ __forceinline__ sums<R> start(i32) const { return {}; }
+
     template <class F, i32 R, class Wait>
-    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring,
-                                                 i32 lane, Wait &wait, sums<R> &acc) const {
-        int8_vector_packed<F, R, STAGES>(panel, x, k, split, splits, ring, lane, wait, acc);
+    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring, i32 lane,
+                                                 Wait &wait, sums<R> &acc) const {
+        int8_vector_packed<F, R, STAGES>(panel, x, k, split, splits, ring, lane, wait, acc.panel);
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
-                                                                             i32 splits, i32 lane, sums<1> &acc) const {
-        int8_vector_native<F, W, !WIDE>(panel, x, k, split, splits, lane, acc[0]);
+                                                                             i32 splits, i32 lane, float (&acc)[2]) const {
+        int8_vector_native<F, W, !WIDE>(panel, x, k, split, splits, lane, acc);
     }
-    // acc += more, or acc = more.
-    static __device__ __forceinline__ void add(float (&acc)[2], const float (&more)[2], bool keep) {
+    // Sums of panel r += more, or = more.
+    template <i32 R> static __device__ __forceinline__ void add(sums<R> &acc, i32 r, const float (&more)[2], bool keep) {
 #pragma unroll
-        for (int half = 0; half < 2; half++) acc[half] = (keep ? acc[half] : 0.0f) + more[half];
+        for (int half = 0; half < 2; half++) acc.panel[r][half] = (keep ? acc.panel[r][half] : 0.0f) + more[half];
     }
-    // Leaves the sums of a panel where the epilogue finds them.
-    static __device__ __forceinline__ void put(const int8_sums &to, i32 split, i32 slot, i32 lane,
-                                               const float (&acc)[2]) {
+    // Leaves the sums of panel r where the epilogue finds them.
+    template <i32 R> static __device__ __forceinline__ void put(const int8_sums &to, i32 split, i32 slot, i32 lane,
+                                                                const sums<R> &acc, i32 r) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            float v = acc[half];
+            float v = acc.panel[r][half];
             v += __shfl_xor_sync(FULL_MASK, v, 1);
             v += __shfl_xor_sync(FULL_MASK, v, 2);
             if ((lane & 3) == 0) to.at(split, 0, slot * tiles::TILE_ROWS + half * 8 + (lane >> 2)) = v;
@@ -53,38 +58,49 @@ template <bool WIDE> struct int8_vector_shape {
 // NB x 8 rows of x.
 template <int NB> struct int8_columns_shape {
     static constexpr i32 COLUMNS = NB * 8, STAGES = 2;
-    template <class F> static constexpr i32 PANELS = NB == 8 ? 1 : 2;
-    template <i32 R> using sums = float[R][NB][4];
+    template <class F> static constexpr i32 PANELS = 2;
+    template <i32 R> using sums = column_sums<R, NB>;
+    using panel_sums = float[NB][4];
 
-    x_columns x;
+    const int8_args &a;
 
-    __device__ __forceinline__ int8_columns_shape(const int8_args &a, const char *quantised)
-        : x{quantised + (i64)blockIdx.y * COLUMNS * a.x_stride, a.x_stride,
-            a.rows - 1 - (i32)blockIdx.y * COLUMNS, a.k} {}
+    __device__ __forceinline__ int8_columns_shape(const int8_args &args, const char *) : a(args) {}
 
+    template <i32 R> __device__ __forceinline__ sums<R> start(i32 lane) const {
+        extern __shared__ __align__(128) char shared[];
+        return sums<R>(shared + a.held + threadIdx.x / WARP * (R * NB * 16 * WARP), lane);
+    }
+    __device__ __forceinline__ x_columns x() const {
+        const i32 first = (i32)blockIdx.y * COLUMNS;
+        return {static_cast<const char *>(a.x) + first * a.x_stride, a.x_stride, a.rows - 1 - first, a.k};
+    }
     template <class F, i32 R, class Wait>
-    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring,
-                                                 i32 lane, Wait &wait, sums<R> &acc) const {
-        int8_columns_packed<F, R, NB, STAGES>(panel, x, split, splits, ring, lane, wait, acc);
+    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring, i32 lane,
+                                                 Wait &wait, sums<R> &acc) const {
+        int8_columns_packed<F, R, NB, STAGES>(panel, x(), split, splits, ring, lane, wait, acc);
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
-                                                                             i32 splits, i32 lane, sums<1> &acc) const {
-        int8_columns_native<F, W, NB>(panel, x, split, splits, lane, acc[0]);
+                                                                             i32 splits, i32 lane, panel_sums &acc) const {
+        int8_columns_native<F, W, NB>(panel, x(), split, splits, lane, acc);
     }
-    static __device__ __forceinline__ void add(float (&acc)[NB][4], const float (&more)[NB][4], bool keep) {
+    template <i32 R> static __device__ __forceinline__ void add(const sums<R> &acc, i32 r, const panel_sums &more,
+                                                                bool keep) {
 #pragma unroll
-        for (int nb = 0; nb < NB; nb++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) acc[nb][e] = (keep ? acc[nb][e] : 0.0f) + more[nb][e];
+        for (int nb = 0; nb < NB; nb++) {
+            float4 &sum = acc.at(r, nb);
+            const float4 v = keep ? sum : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            sum = make_float4(v.x + more[nb][0], v.y + more[nb][1], v.z + more[nb][2], v.w + more[nb][3]);
+        }
     }
-    static __device__ __forceinline__ void put(const int8_sums &to, i32 split, i32 slot, i32 lane,
-                                               const float (&acc)[NB][4]) {
-#pragma unroll
-        for (int nb = 0; nb < NB; nb++)
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-                to.at(split, nb * 8 + (lane & 3) * 2 + (e & 1), slot * tiles::TILE_ROWS + (e >> 1) * 8 + (lane >> 2)) =
-                    acc[nb][e];
+    template <i32 R> static __device__ __forceinline__ void put(const int8_sums &to, i32 split, i32 slot, i32 lane,
+                                                                const sums<R> &acc, i32 r) {
+#pragma unroll 1
+        for (i32 nb = 0; nb < NB; nb++) {
+            const float4 sum = acc.at(r, nb);
+            const i32 column = nb * 8 + (lane & 3) * 2, output = slot * tiles::TILE_ROWS + (lane >> 2);
+            to.at(split, column, output) = sum.x, to.at(split, column + 1, output) = sum.y;
+            to.at(split, column, output + 8) = sum.z, to.at(split, column + 1, output + 8) = sum.w;
+        }
     }
 };
 
@@ -136,7 +152,7 @@ template <class Shape> struct int8_warp {
             panel[r] = {second ? &a.part[1] : &part, first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
             packed &= panel[r].part->tile_bytes && panel[r].part->n >= tiles::TILE_ROWS;
         }
-        typename Shape::template sums<R> acc = {};
+        typename Shape::template sums<R> acc = shape.template start<R>(lane);
         if (packed) {
             const char *tile[R];
 #pragma unroll
@@ -161,16 +177,17 @@ template <class Shape> struct int8_warp {
             } else {
                 rest = {p.row(p.first), p.part->weight_stride, min(p.part->n - p.first, tiles::TILE_ROWS), 0};
             }
-            typename Shape::template sums<1> more = {};
-            if (p.exists() && rest.start < a.k) shape.template native_tiles<F, W>(rest, split, part.splits, lane, more);
+            typename Shape::panel_sums more = {};
+            if (p.exists() && rest.start < a.k)
+                shape.template native_tiles<F, W>(rest, split, part.splits, lane, more);
 #pragma unroll
             for (int r = 0; r < R; r++)
-                if (one == r) Shape::add(acc[r], more[0], p.whole());
+                if (one == r) Shape::add(acc, r, more, p.whole());
         }
         // The sums lie where the rings were.
         __syncthreads();
 #pragma unroll
-        for (int r = 0; r < R; r++) Shape::put(sums, split, first_slot + r, lane, acc[r]);
+        for (int r = 0; r < R; r++) Shape::put(sums, split, first_slot + r, lane, acc, r);
     }
 };
 
@@ -206,8 +223,8 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     }
     const Shape shape(a, a.x_type == Q8_1 ? static_cast<const char *>(a.x) : shared + a.x_at);
     char *ring = shared + warp * a.ring_bytes;
-#define REFLEX_RUN(type, format)                                                                       \
-    case type:                                                                                         \
+#define REFLEX_RUN(type, format) \
+    case type: \
         work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, share, lane); \
         break;
     switch (a.part[a.gate && first_slot >= share ? 1 : index].weight_type) {

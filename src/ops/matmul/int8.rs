@@ -10,6 +10,8 @@ use crate::system::DeviceLimits;
 
 const PANEL: i64 = 16;
 const TILE: i64 = 256;
+/// What the kernels have of shared memory beside what a launch gives them, at most.
+const STATIC_SHARED: i64 = 1024;
 /// Warps of a block at most, as the kernels are compiled.
 const WARPS: i64 = 8;
 
@@ -35,7 +37,7 @@ impl Shape {
     /// Panels that a warp takes.
     fn panels(self, dtype: Dtype) -> i64 {
         match self {
-            Shape::Narrow | Shape::Columns(64) => 1,
+            Shape::Narrow => 1,
             Shape::Wide if tile_bytes(dtype) <= 2560 => 4,
             _ => 2,
         }
@@ -44,6 +46,14 @@ impl Shape {
     /// Tiles of a panel that a warp keeps on the way.
     fn stages(self) -> i64 {
         if self == Shape::Narrow { 3 } else { 2 }
+    }
+
+    /// Shared memory in which a warp adds up, beside its ring.
+    fn held_bytes(self) -> i64 {
+        match self {
+            Shape::Narrow | Shape::Wide => 0,
+            Shape::Columns(columns) => 2 * PANEL * columns * 4,
+        }
     }
 
     fn of(plan: &MatmulPlan, limits: &DeviceLimits) -> Shape {
@@ -90,6 +100,8 @@ struct Layout {
     ring_bytes: i64,
     /// Where in shared memory each block quantises x for itself.
     x_at: Option<i64>,
+    /// Shared memory before what the warps add up in.
+    held: i64,
     shared: i64,
 }
 
@@ -113,8 +125,8 @@ impl Layout {
             .unwrap_or(0);
         // What is in flight of a panel for each split of k; a warp's share of it does not depend on the rows of x.
         let ring = |splits: i64| splits * panels * shape.stages() * largest;
-        let sums = |splits: i64, columns: i64| splits * panels * PANEL * columns * 4;
-        let fits = |bytes: i64| bytes <= i64::from(limits.shared_per_block);
+        let sums = |splits: i64, shape: Shape| splits * panels * PANEL * shape.columns() * 4;
+        let fits = |bytes: i64| bytes + STATIC_SHARED <= i64::from(limits.shared_per_block);
         let (warps, ring_bytes) = match shape {
             Shape::Wide => {
                 let ring_bytes = plan
@@ -128,12 +140,22 @@ impl Layout {
                 (if !short && fits(4 * ring_bytes) { 4 } else { 2 }, ring_bytes)
             }
             Shape::Narrow | Shape::Columns(_) => {
-                // The splits decide the order of the sums: the same for any number of rows.
-                let mut splits = balanced(ceil_div(plan.k, TILE).max(1), WARPS / panels);
-                while splits > 1 && !fits(ring(splits).max(sums(splits, 64))) {
+                // The splits decide the order of the sums: where that must be the same for any number of rows, what the
+                // most rows have room for.
+                let sized = if plan.batch_invariant { Shape::Columns(64) } else { shape };
+                let in_a_warp = shape.panels(plan.first().weight.dtype);
+                let bytes = |splits: i64| {
+                    ring(splits).max(sums(splits, sized)) + splits * panels / in_a_warp * sized.held_bytes()
+                };
+                // Eight warps, or, where every SM has two blocks, four of several rows.
+                let blocks: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum();
+                let many = shape != Shape::Narrow && blocks >= 2 * i64::from(limits.sm_count);
+                let most = WARPS * in_a_warp / panels / if many { 2 } else { 1 };
+                let mut splits = balanced(ceil_div(plan.k, TILE).max(1), most.max(1));
+                while splits > 1 && !fits(bytes(splits)) {
                     splits -= 1;
                 }
-                let warps = splits * panels / shape.panels(plan.first().weight.dtype);
+                let warps = splits * panels / in_a_warp;
                 (warps, ring(splits) / warps)
             }
         };
@@ -143,10 +165,12 @@ impl Layout {
             warps,
             ring_bytes,
             x_at: None,
+            held: 0,
             shared: 0,
         };
         let splits = plan.parts().map(|part| layout.splits(part)).max().unwrap_or(1);
-        layout.shared = (warps * ring_bytes).max(sums(splits, shape.columns()));
+        layout.held = (warps * ring_bytes).max(sums(splits, shape));
+        layout.shared = layout.held + warps * shape.held_bytes();
         let bytes = quantised_stride(plan);
         if layout.quantises_itself(plan, limits) && fits(layout.shared + bytes) {
             layout.x_at = Some(layout.shared);
@@ -263,8 +287,8 @@ kernel_args! {
         x_type: u32,
         norm_type: u32,
         epsilon: f32,
-        reserved: i32,
-    } size 336, reserved at 332
+        held: i32,
+    } size 336, held at 332
 }
 
 /// Bytes of a row of x in the scratch.
@@ -327,6 +351,7 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
     args.panels = layout.panels as i32;
     args.prefetch = i32::from(p.constant_weights);
     args.ring_bytes = layout.ring_bytes as i32;
+    args.held = layout.held as i32;
     args.x_type = x.dtype.abi().0;
     if let Some(at) = layout.x_at {
         args.x_at = at as i32;
