@@ -142,7 +142,11 @@ impl Layout {
             Shape::Narrow | Shape::Columns(_) => {
                 // The splits decide the order of the sums: where that must be the same for any number of rows, what the
                 // most rows have room for.
-                let sized = if plan.batch_invariant { Shape::Columns(64) } else { shape };
+                let sized = if plan.batch_invariant {
+                    Shape::Columns(64)
+                } else {
+                    shape
+                };
                 let in_a_warp = shape.panels(plan.first().weight.dtype);
                 let bytes = |splits: i64| {
                     ring(splits).max(sums(splits, sized)) + splits * panels / in_a_warp * sized.held_bytes()
