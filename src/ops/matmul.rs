@@ -235,7 +235,7 @@ impl Op for Matmul {
 
     fn workspace_bytes(plan: &MatmulPlan, limits: &DeviceLimits) -> usize {
         match plan.int8 {
-            true => int8::workspace_bytes(plan, limits),
+            true => int8::workspace_bytes(plan),
             false => exact::workspace_bytes(plan, limits),
         }
     }

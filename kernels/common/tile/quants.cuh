@@ -95,6 +95,13 @@ struct threes {
     }
 };
 
+// A byte permute whose selectors' top bits count: __byte_perm takes them away.
+__device__ __forceinline__ u32 signed_permute(u32 a, u32 b, u32 selectors) {
+    u32 v;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(v) : "r"(a), "r"(b), "r"(selectors));
+    return v;
+}
+
 // Four bits that index a table of sixteen signed bytes, eight of either sign: IQ4_NL, IQ4_XS, MXFP4. The low half of a word
 // is four nibbles of the even block, the high half of the odd one: what a byte permute takes as its selector. One that has
 // its top bit set gives the top bit of a byte eight times, 0 for magnitudes: so a permute of magnitudes leaves out the other
@@ -111,8 +118,8 @@ template <u32 P0, u32 P1, u32 N0, u32 N1, bool FLIP> struct table_nibbles {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             const u32 s = b & 1 ? q[i] >> 16 : q[i], flipped = s ^ 0x8888u;
-            positive[i] = __byte_perm(P0, P1, FLIP ? flipped : s);
-            negative[i] = __byte_perm(N0, N1, FLIP ? s : flipped);
+            positive[i] = signed_permute(P0, P1, FLIP ? flipped : s);
+            negative[i] = signed_permute(N0, N1, FLIP ? s : flipped);
         }
     }
     static __device__ __forceinline__ void words(const char *tile, i32 lane, i32 b, u32 (&a)[4]) {

@@ -23,7 +23,6 @@ struct int8_part {
 
 struct int8_args {
     const void *x;
-    const void *norm;  // weight of an RMS norm of x; may be NULL
     i64 x_stride;
     int8_part part[3];
     i32 rows, k;
@@ -32,11 +31,8 @@ struct int8_args {
     i32 panels;      // of 16 outputs that a block makes; of a gated pair, half of them of each
     i32 prefetch;    // weights may be read before the launches in front of this one have ended
     i32 ring_bytes;  // shared memory of a warp
-    i32 x_at;        // where in shared memory x is put that is not Q8_1 yet
-    u32 x_type, norm_type;
-    float epsilon;
     i32 held;        // where in shared memory the warps' sums are, of several rows of x
 };
-REFLEX_ARGS_LAYOUT(int8_args, 336, held, 332);
+REFLEX_ARGS_LAYOUT(int8_args, 312, held, 308);
 
 }  // namespace reflex

@@ -6,7 +6,6 @@
 #pragma once
 
 #include "common/launch.cuh"
-#include "matmul/int8/activations.cuh"
 #include "matmul/int8/epilogue.cuh"
 #include "matmul/int8/native.cuh"
 
@@ -24,7 +23,7 @@ template <bool WIDE> struct int8_vector_shape {
     const char *x;
     i32 k;
 
-    __device__ __forceinline__ int8_vector_shape(const int8_args &a, const char *quantised) : x(quantised), k(a.k) {}
+    __device__ __forceinline__ int8_vector_shape(const int8_args &a) : x(static_cast<const char *>(a.x)), k(a.k) {}
 
     template <i32 R> __device__ __forceinline__ sums<R> start(i32) const { return {}; }
 
@@ -64,7 +63,7 @@ template <int NB> struct int8_columns_shape {
 
     const int8_args &a;
 
-    __device__ __forceinline__ int8_columns_shape(const int8_args &args, const char *) : a(args) {}
+    __device__ __forceinline__ explicit int8_columns_shape(const int8_args &args) : a(args) {}
 
     template <i32 R> __device__ __forceinline__ sums<R> start(i32 lane) const {
         extern __shared__ __align__(128) char shared[];
@@ -113,15 +112,6 @@ struct int8_panel {
         return static_cast<const char *>(part->weight) + i * part->weight_stride;
     }
     __device__ __forceinline__ bool exists() const { return first < part->n; }
-    // Starts the way of a warp's first tiles to L2.
-    __device__ __forceinline__ void prefetch(i32 split, i32 splits, i32 k, i32 lane) const {
-        const i32 end = min(split + 2 * splits, k / tiles::TILE_K);
-        for (i32 tile = split; tile < end; tile += splits) {
-            const char *from = row(first) + (i64)tile * part->tile_bytes;
-            for (i32 i = lane * 128; i < part->tile_bytes; i += 32 * 128)
-                asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(from + i)));
-        }
-    }
     // Packed weights have whole panels, and the rows behind them as they were.
     __device__ __forceinline__ bool whole() const { return part->tile_bytes && first + tiles::TILE_ROWS <= part->n; }
 };
@@ -208,20 +198,7 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     int8_warp<Shape> work{a, part, sums, first_output, false};
     pdl_launch_dependents();
     if (!a.prefetch) work.wait();
-    if (Shape::COLUMNS == 1 && a.x_type != Q8_1) {
-        // The rings are filled when x is there; what they are filled with is on its way to L2.
-        if (a.prefetch) {
-            for (i32 slot = first_slot; slot < first_slot + a.panels / groups; slot++) {
-                const bool second = a.gate && slot >= share;
-                const int8_panel panel{second ? &a.part[1] : &part,
-                                       first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
-                if (panel.whole()) panel.prefetch(split, part.splits, a.k, lane);
-            }
-        }
-        work.wait();
-        int8_quantise(a);
-    }
-    const Shape shape(a, a.x_type == Q8_1 ? static_cast<const char *>(a.x) : shared + a.x_at);
+    const Shape shape(a);
     char *ring = shared + warp * a.ring_bytes;
 #define REFLEX_RUN(type, format) \
     case type: \

@@ -98,8 +98,6 @@ struct Layout {
     warps: i64,
     /// Shared memory of a warp's ring.
     ring_bytes: i64,
-    /// Where in shared memory each block quantises x for itself.
-    x_at: Option<i64>,
     /// Shared memory before what the warps add up in.
     held: i64,
     shared: i64,
@@ -168,41 +166,13 @@ impl Layout {
             panels,
             warps,
             ring_bytes,
-            x_at: None,
             held: 0,
             shared: 0,
         };
         let splits = plan.parts().map(|part| layout.splits(part)).max().unwrap_or(1);
         layout.held = (warps * ring_bytes).max(sums(splits, shape));
         layout.shared = layout.held + warps * shape.held_bytes();
-        let bytes = quantised_stride(plan);
-        if layout.quantises_itself(plan, limits) && fits(layout.shared + bytes) {
-            layout.x_at = Some(layout.shared);
-            layout.shared += bytes;
-        }
         layout
-    }
-
-    /// Every block quantises, and normalises, x for itself: where the launch that would do it once costs more.
-    fn quantises_itself(&self, plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
-        /// Static shared memory of the kernel is beside it, and a longer x takes longer than a launch.
-        const LONGEST: i64 = 8192;
-        let aligned = [Some(plan.x), plan.norm]
-            .into_iter()
-            .flatten()
-            .all(|view| view.rows_aligned(16));
-        let shares = if plan.gate.is_some() {
-            self.panels / 2
-        } else {
-            self.panels
-        };
-        let outputs = plan.parts().take(if plan.gate.is_some() { 1 } else { 3 });
-        let blocks: i64 = outputs.map(|part| ceil_div(part.n(), PANEL * shares)).sum();
-        plan.x.dtype != Dtype::Q8_1
-            && matches!(self.shape, Shape::Narrow | Shape::Wide)
-            && aligned
-            && plan.k <= LONGEST
-            && blocks <= 4 * i64::from(limits.sm_count)
     }
 
     /// Warps that share the k of a part.
@@ -277,7 +247,6 @@ struct Int8Part {
 kernel_args! {
     struct Int8Args {
         x: *const u8,
-        norm: *const u8,
         x_stride: i64,
         part: [Int8Part; 3],
         rows: i32,
@@ -287,12 +256,8 @@ kernel_args! {
         panels: i32,
         prefetch: i32,
         ring_bytes: i32,
-        x_at: i32,
-        x_type: u32,
-        norm_type: u32,
-        epsilon: f32,
         held: i32,
-    } size 336, held at 332
+    } size 312, held at 308
 }
 
 /// Bytes of a row of x in the scratch.
@@ -300,11 +265,10 @@ fn quantised_stride(plan: &MatmulPlan) -> i64 {
     (plan.k / 32 * 40 + 15) / 16 * 16
 }
 
-/// The quantised x, where the caller gives another and the kernel does not quantise it itself.
-pub(super) fn workspace_bytes(plan: &MatmulPlan, limits: &DeviceLimits) -> usize {
+/// The quantised x, where the caller gives another.
+pub(super) fn workspace_bytes(plan: &MatmulPlan) -> usize {
     match plan.x.dtype {
         Dtype::Q8_1 => 0,
-        _ if Layout::new(plan, limits).x_at.is_some() => 0,
         _ => (plan.rows * quantised_stride(plan)) as usize,
     }
 }
@@ -313,7 +277,6 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
     let layout = Layout::new(p, cuda.limits());
     let x = match p.x.dtype {
         Dtype::Q8_1 => p.x,
-        _ if layout.x_at.is_some() => p.x,
         _ => {
             let y = reflex_tensor {
                 data: workspace.data,
@@ -356,13 +319,6 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
     args.prefetch = i32::from(p.constant_weights);
     args.ring_bytes = layout.ring_bytes as i32;
     args.held = layout.held as i32;
-    args.x_type = x.dtype.abi().0;
-    if let Some(at) = layout.x_at {
-        args.x_at = at as i32;
-        args.norm = p.norm.map_or(std::ptr::null(), |norm| norm.data);
-        args.norm_type = p.norm.map_or(0, |norm| norm.dtype.abi().0);
-        args.epsilon = p.norm_epsilon;
-    }
     let data = |v: &Option<View>| v.map_or(std::ptr::null(), |v| v.data.cast_const());
     let dtype = |v: &Option<View>| v.map_or(0, |v| v.dtype.abi().0);
     // Of a gated pair a block takes half of its panels from each.

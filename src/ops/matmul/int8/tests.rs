@@ -158,7 +158,7 @@ fn sums_have_one_order_for_any_number_of_rows() {
                 };
                 let alone = splits(1, REFLEX_MATMUL_BATCH_INVARIANT);
                 for rows in [2, 8, 9, 17, 33, 64, 200] {
-                    assert_eq!(splits(rows, 0), alone, "{rows} rows of {k}");
+                    assert_eq!(splits(rows, REFLEX_MATMUL_BATCH_INVARIANT), alone, "{rows} rows of {k}");
                 }
             }
         }
