@@ -1122,9 +1122,11 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 //   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
 //   rounded to TF32 first, each by at most 2^-11 of itself. A launch for each weight.
 // - Int8, of an x of Q8_1, or with `REFLEX_MATMUL_INT8` of any x of at most 64 rows, for block formats: x is (or is
-//   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value; products
-//   are summed in 32-bit integers for each block and are exact from there on but for the f32 sums. One launch for all weights, whatever
-//   their formats, and one before it when x has to be quantised.
+//   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value. Products
+//   with one row, or with weights that are not packed, are summed in 32-bit integers for each block and are exact from
+//   there on but for the f32 sums. Several rows are multiplied with packed weights as f16: both factors are rounded to
+//   that, in units that their row or column has for 256 elements of k, by at most 2^-10 of themselves and 2^-24 of the
+//   largest of these. One launch for all weights, whatever their formats, and one before it when x has to be quantised.
 //
 // `k = 0` gives bias + residual, or zeros.
 //

@@ -219,9 +219,11 @@ void test_fused_int8(session &s, size_t rows) {
     for (size_t i = 0; i < q.size(); ++i) q[i] += bias[i % 40];
     for (size_t i = 0; i < v.size(); ++i) v[i] += residual[i];
     const auto got_q = s.read<float>(p.y), got_k = s.read<float>(p.others[0].y), got_v = s.read<float>(p.others[1].y);
-    expect_close(got_q, q, 1e-4);
-    expect_close(got_k, products(held, weights[1]), 1e-4);
-    expect_close(got_v, v, 1e-4);
+    // Several rows go through f16.
+    const double tolerance = rows > 1 ? 3e-3 : 1e-4;
+    expect_close(got_q, q, tolerance);
+    expect_close(got_k, products(held, weights[1]), tolerance);
+    expect_close(got_v, v, tolerance);
 
     // The flag quantises a float x to the same.
     p.flags |= REFLEX_MATMUL_INT8;
@@ -253,7 +255,7 @@ void test_gated_to_q8_1(session &s) {
     auto y = products(held, gate);
     const auto factor = products(held, up);
     for (size_t i = 0; i < y.size(); ++i) y[i] = y[i] / (1 + std::exp(-y[i])) * factor[i];
-    expect_quantized(q8_1_blocks(s, p.y), y, 1e-4);
+    expect_quantized(q8_1_blocks(s, p.y), y, 3e-3);
 }
 
 }  // namespace parity

@@ -112,9 +112,10 @@ void decoder::layer(uint32_t index, uint32_t rows, attention_path path) {
 void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path) {
     const model_config &c = config_;
     const reflex_tensor hidden = activation(layout_.hidden, rows, c.hidden);
-    normed_matmul(rows, hidden, layer.attn_norm, {product(layer.q, layer.q_bias, {}, activation(layout_.q, rows, c.q_width())),
-                    product(layer.k, layer.k_bias, {}, activation(layout_.k, rows, c.kv_width())),
-                    product(layer.v, layer.v_bias, {}, activation(layout_.v, rows, c.kv_width()))});
+    normed_matmul(rows, hidden, layer.attn_norm,
+                  {product(layer.q, layer.q_bias, {}, activation(layout_.q, rows, c.q_width())),
+                   product(layer.k, layer.k_bias, {}, activation(layout_.k, rows, c.kv_width())),
+                   product(layer.v, layer.v_bias, {}, activation(layout_.v, rows, c.kv_width()))});
     rotate_and_store(layer, index, rows, path);
 
     const reflex_tensor q = heads(layout_.q, rows, c.heads);

@@ -18,7 +18,7 @@ struct int8_part {
     i32 n;
     i32 first_block;  // of the grid
     i32 tile_bytes;   // of packed weights; 0: native ones
-    i32 splits;  // warps that share k
+    i32 splits;       // warps that share k
 };
 
 struct int8_args {

@@ -38,7 +38,9 @@ __device__ __forceinline__ __half2 half2_of(u32 bits) { return *reinterpret_cast
 __device__ __forceinline__ u32 bits_of(__half2 v) { return *reinterpret_cast<const u32 *>(&v); }
 __device__ __forceinline__ u32 half2_bits(float low, float high) { return bits_of(__floats2half2_rn(low, high)); }
 // One half twice.
-__device__ __forceinline__ __half2 twice(u32 pair, i32 high) { return half2_of(__byte_perm(pair, 0, high ? 0x3232 : 0x1010)); }
+__device__ __forceinline__ __half2 twice(u32 pair, i32 high) {
+    return half2_of(__byte_perm(pair, 0, high ? 0x3232 : 0x1010));
+}
 
 // 1024 + byte (of signed bytes 1152 + value) of the even bytes of v, or of the odd ones.
 template <bool SIGNED> __device__ __forceinline__ __half2 bytes_above_1024(u32 v, i32 odd) {
@@ -99,7 +101,8 @@ template <class F> struct half_tile {
             }
             if constexpr (F::MINIMA)
 #pragma unroll
-                for (int c = 0; c < CHAINS; c++) minima[c][half] = half2_bits(minimum[half][2 * c], minimum[half][2 * c + 1]);
+                for (int c = 0; c < CHAINS; c++)
+                    minima[c][half] = half2_bits(minimum[half][2 * c], minimum[half][2 * c + 1]);
         }
         if constexpr (F::ROW) {
             float d[2], m[2];
@@ -124,7 +127,8 @@ template <class F> struct half_tile {
                 const int b = 2 * j + e;
                 u32 v[4];
                 F::words(tile, lane, b, v);
-                const __half2 zero = __float2half2_rn((F::SIGNED ? 1152.0f : 1024.0f) + (float)(F::OFFSET * F::scale_of(b)));
+                const __half2 zero =
+                    __float2half2_rn((F::SIGNED ? 1152.0f : 1024.0f) + (float)(F::OFFSET * F::scale_of(b)));
 #pragma unroll
                 for (int half = 0; half < 2; half++)
 #pragma unroll
@@ -162,8 +166,8 @@ template <class F> struct column_scales {
     // Sums of x are taken in units of this: at most 4064 x 256 of them are to be an f16.
     static constexpr float SHARE = 64.0f;
 
-    u32 scales;  // of column g, blocks 2t and 2t + 1
-    float up[2];  // the units of columns 2t and 2t + 1
+    u32 scales;                     // of column g, blocks 2t and 2t + 1
+    float up[2];                    // the units of columns 2t and 2t + 1
     u32 high[CHAINS], low[CHAINS];  // scaled sums of x as two f16 each, the second what the first leaves
 
     __device__ __forceinline__ void set(const uint4 &record, i32 lane) {

@@ -28,16 +28,18 @@ template <bool WIDE> struct int8_vector_shape {
     template <i32 R> __device__ __forceinline__ sums<R> start(i32) const { return {}; }
 
     template <class F, i32 R, class Wait>
-    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring, i32 lane,
-                                                 Wait &wait, sums<R> &acc) const {
+    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring,
+                                                 i32 lane, Wait &wait, sums<R> &acc) const {
         int8_vector_packed<F, R, STAGES>(panel, x, k, split, splits, ring, lane, wait, acc.panel);
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
-                                                                             i32 splits, i32 lane, float (&acc)[2]) const {
+                                                                             i32 splits, i32 lane,
+                                                                             float (&acc)[2]) const {
         int8_vector_native<F, W, !WIDE>(panel, x, k, split, splits, lane, acc);
     }
     // Sums of panel r += more, or = more.
-    template <i32 R> static __device__ __forceinline__ void add(sums<R> &acc, i32 r, const float (&more)[2], bool keep) {
+    template <i32 R> static __device__ __forceinline__ void add(sums<R> &acc, i32 r, const float (&more)[2],
+                                                                bool keep) {
 #pragma unroll
         for (int half = 0; half < 2; half++) acc.panel[r][half] = (keep ? acc.panel[r][half] : 0.0f) + more[half];
     }
@@ -74,12 +76,13 @@ template <int NB> struct int8_columns_shape {
         return {static_cast<const char *>(a.x) + first * a.x_stride, a.x_stride, a.rows - 1 - first, a.k};
     }
     template <class F, i32 R, class Wait>
-    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring, i32 lane,
-                                                 Wait &wait, sums<R> &acc) const {
+    __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring,
+                                                 i32 lane, Wait &wait, sums<R> &acc) const {
         int8_columns_packed<F, R, NB, STAGES>(panel, x(), split, splits, ring, lane, wait, acc);
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
-                                                                             i32 splits, i32 lane, panel_sums &acc) const {
+                                                                             i32 splits, i32 lane,
+                                                                             panel_sums &acc) const {
         int8_columns_native<F, W, NB>(panel, x(), split, splits, lane, acc);
     }
     template <i32 R> static __device__ __forceinline__ void add(const sums<R> &acc, i32 r, const panel_sums &more,
@@ -168,8 +171,7 @@ template <class Shape> struct int8_warp {
                 rest = {p.row(p.first), p.part->weight_stride, min(p.part->n - p.first, tiles::TILE_ROWS), 0};
             }
             typename Shape::panel_sums more = {};
-            if (p.exists() && rest.start < a.k)
-                shape.template native_tiles<F, W>(rest, split, part.splits, lane, more);
+            if (p.exists() && rest.start < a.k) shape.template native_tiles<F, W>(rest, split, part.splits, lane, more);
 #pragma unroll
             for (int r = 0; r < R; r++)
                 if (one == r) Shape::add(acc, r, more, p.whole());
@@ -200,8 +202,8 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     if (!a.prefetch) work.wait();
     const Shape shape(a);
     char *ring = shared + warp * a.ring_bytes;
-#define REFLEX_RUN(type, format) \
-    case type: \
+#define REFLEX_RUN(type, format)                                                                       \
+    case type:                                                                                         \
         work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, share, lane); \
         break;
     switch (a.part[a.gate && first_slot >= share ? 1 : index].weight_type) {
