@@ -80,45 +80,16 @@ bool is_row(const std::string &line) {
            line.find("step") == std::string::npos;
 }
 
-}  // namespace
-
-int run_model(const options &wanted) {
-    const std::string llm = find_llm(wanted);
-    const target on(wanted);
-    const temporary_file report;
-    std::vector<std::string> words = {llm,
-                                      "--model",
-                                      wanted.model,
-                                      "--bench",
-                                      "--bench-json",
-                                      report.path(),
-                                      "--backend",
-                                      wanted.cpu ? "cpu" : "cuda",
-                                      "--device",
-                                      std::to_string(wanted.device)};
-    words.insert(words.end(), wanted.llm_arguments.begin(), wanted.llm_arguments.end());
-
-    std::vector<energy_meter::clock::time_point> finished;
-    const energy_meter meter(on);
-    const int status = run_program(words, [&](const std::string &line) {
-        if (is_row(line)) finished.push_back(energy_meter::clock::now());
-        std::fputs(line.c_str(), stderr);
-    });
-    if (status != 0) {
-        std::fprintf(stderr, "reflex-bench: reflex-llm ended with status %d\n", status);
-        return 1;
-    }
-    const json found = read_json_file(report.path());
-    const json environment = on.environment(wanted);
-
-    json rows = json::array();
-    std::printf("%s\n%-8s %7s %7s %12s %12s %12s %10s %10s %8s\n", found["model"].text("?").c_str(), "test", "tokens",
-                "depth", "tok/s", "slowest", "fastest", "J/token", "tokens/J", "W");
+// The rows of one run of reflex-llm, with the energy that each took.
+void add_rows(const json &found, const std::vector<energy_meter::clock::time_point> &finished,
+              const energy_meter &meter, json &rows) {
     for (size_t i = 0; i < found["results"].items().size(); ++i) {
         const json &row = found["results"].items()[i];
         const double rate = row["tokens_per_second"].number(), tokens = row["tokens"].number();
         // The repetitions come last before the row is printed.
-        const double seconds = rate > 0 ? row["repetitions"].number() * tokens / rate : 0;
+        const bool decode = row["test"].text() != "prefill";
+        const double at_once = decode ? found["sequences"].number() : 1;
+        const double seconds = rate > 0 ? row["repetitions"].number() * tokens * at_once / rate : 0;
         std::optional<double> joules;
         if (i < finished.size()) joules = meter.joules(finished[i], seconds);
         const double per_token = joules.value_or(0) / std::max(seconds * rate, 1e-9);
@@ -126,7 +97,7 @@ int run_model(const options &wanted) {
         shape.set("tokens", tokens).set("depth", row["depth"].number());
         out.set("op", "model").set("name", row["test"].text()).set("model", found["model"].text());
         out.set("shape", std::move(shape)).set("dtype", found["tensor_types"].text());
-        out.set("batch", row["test"].text() == "prefill" ? found["batch"].number() : 1);
+        out.set("batch", decode ? at_once : found["batch"].number());
         out.set("context", row["depth"].number() + tokens).set("tokens_per_second", rate);
         out.set("slowest", row["slowest"].number()).set("fastest", row["fastest"].number());
         out.set("repetitions", row["repetitions"].number()).set("floor_fraction", row["floor_fraction"].number());
@@ -135,21 +106,62 @@ int run_model(const options &wanted) {
         out.set("power_w", joules ? json(joules.value_or(0) / seconds) : json());
         out.set("energy_source", joules ? json(meter.source()) : json());
         rows.push(std::move(out));
-        std::printf("%-8s %7.0f %7.0f %12.5g %12.5g %12.5g ", row["test"].text().c_str(), tokens, row["depth"].number(),
-                    rate, row["slowest"].number(), row["fastest"].number());
+        std::printf("%-8s %7.0f %7.0f %9.0f %12.5g %12.5g %12.5g ", row["test"].text().c_str(), tokens,
+                    row["depth"].number(), at_once, rate, row["slowest"].number(), row["fastest"].number());
         if (joules) {
             std::printf("%10.4g %10.4g %8.4g\n", per_token, 1 / per_token, joules.value_or(0) / seconds);
         } else {
             std::printf("%10s %10s %8s\n", "-", "-", "-");
         }
     }
+}
+
+}  // namespace
+
+int run_model(const options &wanted) {
+    const std::string llm = find_llm(wanted);
+    const target on(wanted);
+    const energy_meter meter(on);
+    const std::vector<int64_t> &sequences = wanted.sequences;
+    json rows = json::array(), about = json::object(), environment;
+    for (const int64_t count : sequences) {
+        const temporary_file report;
+        std::vector<std::string> words = {llm,
+                                          "--model",
+                                          wanted.model,
+                                          "--bench",
+                                          "--bench-json",
+                                          report.path(),
+                                          "--parallel",
+                                          std::to_string(count),
+                                          "--backend",
+                                          wanted.cpu ? "cpu" : "cuda",
+                                          "--device",
+                                          std::to_string(wanted.device)};
+        words.insert(words.end(), wanted.llm_arguments.begin(), wanted.llm_arguments.end());
+        std::vector<energy_meter::clock::time_point> finished;
+        const int status = run_program(words, [&](const std::string &line) {
+            if (is_row(line)) finished.push_back(energy_meter::clock::now());
+            std::fputs(line.c_str(), stderr);
+        });
+        if (status != 0) {
+            std::fprintf(stderr, "reflex-bench: reflex-llm ended with status %d\n", status);
+            return 1;
+        }
+        const json found = read_json_file(report.path());
+        if (count == sequences.front()) {
+            environment = on.environment(wanted);
+            std::printf("%s\n%-8s %7s %7s %9s %12s %12s %12s %10s %10s %8s\n", found["model"].text("?").c_str(), "test",
+                        "tokens", "depth", "sequences", "tok/s", "slowest", "fastest", "J/token", "tokens/J", "W");
+            for (const auto &[name, value] : found.members()) {
+                if (name != "results" && name != "sequences") about.set(name, value);
+            }
+        }
+        add_rows(found, finished, meter, rows);
+    }
     if (!wanted.json.empty()) {
         json out = json::object();
-        out.set("schema", "reflex-bench/1").set("kind", "model").set("environment", environment);
-        json about = json::object();
-        for (const auto &[name, value] : found.members()) {
-            if (name != "results") about.set(name, value);
-        }
+        out.set("schema", "reflex-bench/1").set("kind", "model").set("environment", std::move(environment));
         out.set("llm", std::move(about)).set("results", std::move(rows));
         write_text_file(wanted.json, out.dump());
     }

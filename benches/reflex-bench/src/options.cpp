@@ -206,6 +206,8 @@ options parse_options(int argc, const char *const *argv) {
         if (out.what == command::ops && ops_option(out, name, in)) continue;
         if (out.what == command::model && name == "--llm") {
             out.llm = in.value_of(name);
+        } else if (out.what == command::model && name == "--sequences") {
+            out.sequences = whole_numbers(name, in.value_of(name), 64);
         } else if (out.what == command::model && name == "--") {
             while (!in.done()) out.llm_arguments.push_back(in.next());
         } else if (out.what == command::model && name[0] != '-' && out.model.empty()) {
@@ -263,6 +265,7 @@ const char *usage_text() {
            "\n"
            "model:\n"
            "  --llm PATH           the reflex-llm to run; without this option the one beside this program\n"
+           "  --sequences LIST     sequences decoded at once, 1 to 64, a run for each; 1 without this option\n"
            "\n"
            "Exit status: 0 done, 1 something failed, 2 wrong usage or no usable GPU.\n";
 }

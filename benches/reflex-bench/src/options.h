@@ -40,8 +40,9 @@ struct options {
     std::vector<reflex_dtype> dtypes;    // of weights; empty: the usual ones
     std::vector<bool> packed = {false};  // layouts of block formats
     std::vector<compute> computes = {compute::exact};
-    std::vector<int64_t> rows;      // empty: 1 and 512
-    std::vector<int64_t> contexts;  // empty: 1024, 4096, 16384
+    std::vector<int64_t> rows;             // empty: 1 and 512
+    std::vector<int64_t> sequences = {1};  // that a model decodes at once, one run after the other
+    std::vector<int64_t> contexts;         // empty: 1024, 4096, 16384
     reflex_dtype activations = REFLEX_DTYPE_F32;
     uint32_t sm_count = 0;  // 0: all
     bool cold = true;
