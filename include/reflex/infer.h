@@ -286,9 +286,19 @@ typedef struct reflex_matmul_params {
     struct reflex_matmul_product others[2];
     // Optional, `[k]`, F32, F16 or BF16: x is normalised first, as `reflex_norm` does it with this weight. Not of a Q8_1 x.
     struct reflex_tensor norm;
-    // Of the norm, added to the mean square; 0 selects 1e-6. Finite and not negative; 0 without `norm`.
+    // Of the norm, added to the mean square; 0 selects 1e-6. Finite and not negative; 0 without `norm` and `x_squares`.
     float norm_epsilon;
     uint32_t reserved2;
+    // Optional, `[rows, k / 32]`, F32: `x`, which is Q8_1, is the `y_normed` of an earlier product, and these are its
+    // `y_squares`.
+    struct reflex_tensor x_squares;
+    // Optional, `[n]` of `weight`, F32, F16 or BF16: weight of the RMS norm through which a later product reads y. Of an
+    // int8 product with n a multiple of 32, of which `y` is the only one.
+    struct reflex_tensor y_norm;
+    // Present exactly when `y_norm` is: `[rows, n]`, Q8_1.
+    struct reflex_tensor y_normed;
+    // Present exactly when `y_norm` is: `[rows, n / 32]`, F32.
+    struct reflex_tensor y_squares;
 } reflex_matmul_params;
 
 // Operands of `reflex_norm`.
@@ -1115,6 +1125,11 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`, and the same for each of `others`. With
 // `norm`, x is first what `reflex_norm` makes of it: `x[r][i] * norm[i] / sqrt(mean(x[r]^2) + norm_epsilon)`. With
 // `REFLEX_MATMUL_GATED`, `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias) + residual`.
+//
+// An RMS norm between two products needs no launch of its own: the first one, with `y_norm`, also leaves
+// `y_normed[r][o] = y[r][o] * y_norm[o]` and `y_squares[r][b]`, the sum of `y[r][o]^2` over the 32 outputs `o` of block `b`, both of y in
+// f32 before it is rounded to its type. The second one takes them as `x` and `x_squares`, and divides the sums of
+// its products by `sqrt(sum_b x_squares[r][b] / k + norm_epsilon)` before it adds bias and residual.
 //
 // Shapes and types: see `reflex_matmul_params`. Sums are f32. There are two ways to compute:
 //

@@ -2,15 +2,15 @@
 
 using namespace reflex;
 
-// Where a launch may begin before the one in front has ended, room for a third block is worth more than registers.
+// Where a launch may begin before the one in front has ended, room for its blocks is worth more than registers.
 #if __CUDA_ARCH__ >= 900
-#define NARROW_BLOCKS 3
+#define NARROW_REGISTERS 80
 #else
-#define NARROW_BLOCKS 2
+#define NARROW_REGISTERS 128
 #endif
 
 // A panel a warp: many warps share the k of few outputs, for devices of many SMs.
-extern "C" __global__ void __launch_bounds__(256, NARROW_BLOCKS)
+extern "C" __global__ void __maxnreg__(NARROW_REGISTERS)
     reflex_matmul_int8_vector_narrow(const __grid_constant__ int8_args a) {
     int8_product<int8_vector_shape<false>>(a);
 }

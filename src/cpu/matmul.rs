@@ -8,7 +8,7 @@ use super::norm;
 use super::packed::native_row;
 use super::q8_1;
 use crate::abi::{Dtype, View};
-use crate::ops::matmul::{MatmulPart, MatmulPlan};
+use crate::ops::matmul::{MatmulPart, MatmulPlan, SQUARES};
 
 /// Outputs that share one reading of a row of x.
 const OUTPUTS: usize = 4;
@@ -60,14 +60,19 @@ pub(crate) fn matmul(p: &MatmulPlan, cpu: &CpuBackend) {
         };
         for row in 0..rows {
             let values = gate.row(row).iter().zip(up.row(row));
-            finish_row(p.first(), row, values.map(|(&g, &u)| activated(kind, g) * u).collect());
+            finish_row(
+                p,
+                p.first(),
+                row,
+                values.map(|(&g, &u)| activated(kind, g) * u).collect(),
+            );
         }
         return;
     }
     for part in p.parts() {
-        if part.y.dtype == Dtype::Q8_1 {
+        if part.y.dtype == Dtype::Q8_1 || p.normed.is_some() {
             let product = Product::of(&x, rows, k, part, cpu);
-            (0..rows).for_each(|row| finish_row(part, row, product.row(row).to_vec()));
+            (0..rows).for_each(|row| finish_row(p, part, row, product.row(row).to_vec()));
         } else {
             // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
             products(&x, rows, k, &part.weight, cpu, &|row, o, sum| unsafe {
@@ -91,6 +96,13 @@ fn activations(p: &MatmulPlan, rows: usize, k: usize) -> Vec<f32> {
         if p.int8 && p.x.dtype != Dtype::Q8_1 {
             q8_1::round(out);
         }
+        if let Some(squares) = &p.x_squares {
+            let mut sums = vec![0.0; squares.dim(1) as usize];
+            // SAFETY: as above.
+            unsafe { load_row(squares.row(&[row as i64]), squares.dtype, &mut sums) };
+            let scale = norm::scale(sums.iter().map(|&v| f64::from(v)).sum(), k, p.norm_epsilon);
+            out.iter_mut().for_each(|v| *v *= scale);
+        }
     }
     x
 }
@@ -109,12 +121,25 @@ fn residual(part: &MatmulPart, row: usize, o: usize) -> f64 {
         .map_or(0.0, |(row, dtype)| unsafe { f64::from(load(row, dtype, o)) })
 }
 
-fn finish_row(part: &MatmulPart, row: usize, mut values: Vec<f32>) {
+fn finish_row(p: &MatmulPlan, part: &MatmulPart, row: usize, mut values: Vec<f32>) {
     for (o, value) in values.iter_mut().enumerate() {
         *value = (f64::from(*value) + residual(part, row, o)) as f32;
     }
     // SAFETY: as above.
     unsafe { store_row(part.y.row(&[row as i64]), part.y.dtype, &values) };
+    let Some(normed) = &p.normed else { return };
+    let squares: Vec<f32> = values
+        .chunks_exact(SQUARES as usize)
+        .map(|block| block.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>() as f32)
+        .collect();
+    // SAFETY: as above.
+    unsafe {
+        for (o, value) in values.iter_mut().enumerate() {
+            *value *= load(normed.weight.data, normed.weight.dtype, o);
+        }
+        store_row(normed.y.row(&[row as i64]), normed.y.dtype, &values);
+        store_row(normed.squares.row(&[row as i64]), normed.squares.dtype, &squares);
+    }
 }
 
 /// Gives `sink` every (row, output, sum of products), from several threads.

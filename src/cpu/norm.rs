@@ -33,9 +33,14 @@ pub(crate) fn norm(p: &NormPlan, cpu: &CpuBackend) {
 pub(crate) unsafe fn normalise(h: &mut [f32], weight: Option<&View>, epsilon: f32) {
     // The sum in f64: this is the reference that kernels are held against.
     let squares: f64 = h.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-    let scale = (1.0 / (squares / h.len() as f64 + f64::from(epsilon)).sqrt()) as f32;
+    let scale = scale(squares, h.len(), epsilon);
     for (i, value) in h.iter_mut().enumerate() {
         let weight = weight.map_or(1.0, |w| unsafe { load(w.data, w.dtype, i) });
         *value = *value * scale * weight;
     }
+}
+
+/// What an RMS norm multiplies with, from the sum of squares of `dim` elements.
+pub(crate) fn scale(squares: f64, dim: usize, epsilon: f32) -> f32 {
+    (1.0 / (squares / dim as f64 + f64::from(epsilon)).sqrt()) as f32
 }

@@ -64,9 +64,19 @@ pub struct reflex_matmul_params {
     pub others: [reflex_matmul_product; 2],
     /// Optional, `[k]`, F32, F16 or BF16: x is normalised first, as `reflex_norm` does it with this weight. Not of a Q8_1 x.
     pub norm: reflex_tensor,
-    /// Of the norm, added to the mean square; 0 selects 1e-6. Finite and not negative; 0 without `norm`.
+    /// Of the norm, added to the mean square; 0 selects 1e-6. Finite and not negative; 0 without `norm` and `x_squares`.
     pub norm_epsilon: f32,
     pub reserved2: u32,
+    /// Optional, `[rows, k / 32]`, F32: `x`, which is Q8_1, is the `y_normed` of an earlier product, and these are its
+    /// `y_squares`.
+    pub x_squares: reflex_tensor,
+    /// Optional, `[n]` of `weight`, F32, F16 or BF16: weight of the RMS norm through which a later product reads y. Of an
+    /// int8 product with n a multiple of 32, of which `y` is the only one.
+    pub y_norm: reflex_tensor,
+    /// Present exactly when `y_norm` is: `[rows, n]`, Q8_1.
+    pub y_normed: reflex_tensor,
+    /// Present exactly when `y_norm` is: `[rows, n / 32]`, F32.
+    pub y_squares: reflex_tensor,
 }
 
 impl Default for reflex_matmul_params {
@@ -97,6 +107,15 @@ impl MatmulPart {
     }
 }
 
+/// What a later product reads in place of y with a norm: y times the norm's weight, and the sums of squares that the norm
+/// divides by.
+#[derive(Clone, Copy)]
+pub(crate) struct NormedOutput {
+    pub weight: View,
+    pub y: View,
+    pub squares: View,
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct MatmulPlan {
     pub rows: i64,
@@ -109,6 +128,9 @@ pub(crate) struct MatmulPlan {
     pub x: View,
     pub norm: Option<View>,
     pub norm_epsilon: f32,
+    pub x_squares: Option<View>,
+    /// Of the first part.
+    pub normed: Option<NormedOutput>,
     parts: [Option<MatmulPart>; 3],
 }
 
@@ -123,6 +145,8 @@ impl MatmulPlan {
 }
 
 const LARGEST: i64 = 1 << 30;
+/// Elements of a sum of squares: those of a block of Q8_1.
+pub(crate) const SQUARES: i64 = 32;
 /// The most rows that REFLEX_MATMUL_INT8 turns to integers: for more the tensor cores' other types are as fast.
 const INT8_ROWS: i64 = 64;
 
@@ -212,9 +236,12 @@ impl Op for Matmul {
             x,
             norm,
             norm_epsilon: if p.norm_epsilon == 0.0 { 1e-6 } else { p.norm_epsilon },
+            x_squares: x_squares(p, &x)?,
+            normed: None,
             parts,
         };
         plan.int8 = chooses_int8(&plan, p.flags & REFLEX_MATMUL_INT8 != 0)?;
+        plan.normed = normed_output(p, &plan)?;
         outputs_apart(&plan)?;
         Ok(plan)
     }
@@ -273,9 +300,10 @@ fn gate(p: &reflex_matmul_params) -> Result<Option<reflex_activation_kind>> {
 fn norm(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
     let op = Matmul::NAME;
     let norm = View::optional(op, "norm", &p.norm)?;
-    if !p.norm_epsilon.is_finite() || p.norm_epsilon < 0.0 || norm.is_none() && p.norm_epsilon != 0.0 {
+    let unused = norm.is_none() && p.x_squares.data.is_null();
+    if !p.norm_epsilon.is_finite() || p.norm_epsilon < 0.0 || unused && p.norm_epsilon != 0.0 {
         return Err(Error::invalid(format!(
-            "{op}: norm_epsilon is {}, expected a finite number from 0 on, and 0 without norm",
+            "{op}: norm_epsilon is {}, expected a finite number from 0 on, and 0 without norm and x_squares",
             p.norm_epsilon
         )));
     }
@@ -289,6 +317,74 @@ fn norm(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
         .expect_shape(&[x.dim(1)], "[k] of x")?
         .expect_dense_rows()
         .map(Some)
+}
+
+fn x_squares(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
+    let op = Matmul::NAME;
+    let Some(squares) = View::optional(op, "x_squares", &p.x_squares)? else {
+        return Ok(None);
+    };
+    if x.dtype != Dtype::Q8_1 {
+        return Err(Error::invalid(format!(
+            "{op}: x_squares.data is set, expected NULL unless x is Q8_1"
+        )));
+    }
+    squares
+        .expect_dtype(&[Dtype::F32])?
+        .expect_shape(&[x.dim(0), x.dim(1) / SQUARES], "[rows], [k / 32] of x")?
+        .expect_dense_rows()
+        .map(Some)
+}
+
+fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<NormedOutput>> {
+    let op = Matmul::NAME;
+    let fields = [
+        ("y_norm", &p.y_norm),
+        ("y_normed", &p.y_normed),
+        ("y_squares", &p.y_squares),
+    ];
+    if fields.iter().all(|(_, tensor)| tensor.data.is_null()) {
+        return Ok(None);
+    }
+    if let Some((field, _)) = fields.iter().find(|(_, tensor)| tensor.data.is_null()) {
+        return Err(Error::invalid(format!(
+            "{op}: {field}.data is NULL, expected a pointer: y_norm, y_normed and y_squares go together"
+        )));
+    }
+    let y = &plan.first().y;
+    let (rows, n) = (y.dim(0), y.dim(1));
+    if n % SQUARES != 0 {
+        return Err(Error::invalid(format!(
+            "{op}: y_norm.data is set and n is {n}, expected a multiple of {SQUARES}"
+        )));
+    }
+    if plan.gate.is_none() && plan.parts().count() > 1 {
+        return Err(Error::invalid(format!(
+            "{op}: y_norm.data is set, expected NULL with others[0].weight or others[1].weight"
+        )));
+    }
+    if !plan.int8 {
+        return Err(Error::unsupported(format!(
+            "{op}: y_norm.data is set, expected NULL unless x is Q8_1, or REFLEX_MATMUL_INT8 is set and there are at most \
+             {INT8_ROWS} rows of block formats"
+        )));
+    }
+    let [weight, y_normed, squares] = fields.map(|(field, tensor)| View::required(op, field, tensor));
+    let weight = weight?
+        .expect_dtype(Dtype::FLOATS)?
+        .expect_shape(&[n], "[n] of weight")?
+        .expect_dense_rows()?;
+    let output = |view: View, dtype, n, what| {
+        view.expect_dtype(&[dtype])?
+            .expect_shape(&[rows, n], what)?
+            .expect_dense_rows()?
+            .expect_writable()
+    };
+    Ok(Some(NormedOutput {
+        weight,
+        y: output(y_normed?, Dtype::Q8_1, n, "the shape of y")?,
+        squares: output(squares?, Dtype::F32, n / SQUARES, "[rows], [n / 32] of y")?,
+    }))
 }
 
 /// `gate` is the first of a gated pair whose second this is: it has the shape of that, and its y.
@@ -353,14 +449,28 @@ fn part(
     })
 }
 
-/// No y shares memory with another, nor with anything that is read but its own residual.
+/// No output shares memory with another, nor with anything that is read but its own residual.
 fn outputs_apart(plan: &MatmulPlan) -> Result<()> {
     let outputs = if plan.gate.is_some() { 1 } else { 3 };
+    if let Some(normed) = &plan.normed {
+        normed.y.expect_apart(&normed.squares)?;
+        for output in [&normed.y, &normed.squares] {
+            let parts = plan
+                .parts()
+                .flat_map(|part| [Some(part.weight), part.bias, part.residual, Some(part.y)]);
+            let inputs = [Some(plan.x), plan.norm, plan.x_squares, Some(normed.weight)];
+            for other in parts.chain(inputs).flatten() {
+                output.expect_apart(&other)?;
+            }
+        }
+    }
     for (i, part) in plan.parts().take(outputs).enumerate() {
         for (j, other) in plan.parts().enumerate() {
             part.y.expect_apart(&other.weight)?;
-            if let Some(norm) = &plan.norm {
-                part.y.expect_apart(norm)?;
+            for read in [plan.norm, plan.x_squares, plan.normed.map(|normed| normed.weight)] {
+                if let Some(read) = &read {
+                    part.y.expect_apart(read)?;
+                }
             }
             if let Some(bias) = &other.bias {
                 part.y.expect_apart(bias)?;
@@ -403,6 +513,11 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 /// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`, and the same for each of `others`. With
 /// `norm`, x is first what `reflex_norm` makes of it: `x[r][i] * norm[i] / sqrt(mean(x[r]^2) + norm_epsilon)`. With
 /// `REFLEX_MATMUL_GATED`, `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias) + residual`.
+///
+/// An RMS norm between two products needs no launch of its own: the first one, with `y_norm`, also leaves
+/// `y_normed[r][o] = y[r][o] * y_norm[o]` and `y_squares[r][b]`, the sum of `y[r][o]^2` over the 32 outputs `o` of block `b`, both of y in
+/// f32 before it is rounded to its type. The second one takes them as `x` and `x_squares`, and divides the sums of
+/// its products by `sqrt(sum_b x_squares[r][b] / k + norm_epsilon)` before it adds bias and residual.
 ///
 /// Shapes and types: see `reflex_matmul_params`. Sums are f32. There are two ways to compute:
 ///

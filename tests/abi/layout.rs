@@ -54,7 +54,8 @@ fn assertions() -> String {
         reflex_embedding_params { struct_size, scale, table, ids, y }
         reflex_matmul_product { weight, bias, residual, y }
         reflex_matmul_params {
-            struct_size, flags, x, weight, bias, residual, y, workspace, workspace_size, activation, reserved, others,
+            struct_size, flags, x, weight, bias, residual, y, workspace, workspace_size, activation, reserved, others, norm,
+            norm_epsilon, reserved2, x_squares, y_norm, y_normed, y_squares,
         }
         reflex_norm_params { struct_size, epsilon, x, residual, residual_out, weight, y }
         reflex_quantize_params { struct_size, reserved, x, y }

@@ -8,6 +8,9 @@ namespace {
 // The most rows that are multiplied in 8-bit integers: of more, tensor cores multiply exact weights as fast.
 constexpr uint32_t int8_rows = 64;
 
+// Elements of one sum of squares of reflex_matmul.
+constexpr uint32_t squares_elements = 32;
+
 int64_t extent(uint64_t count) { return static_cast<int64_t>(count); }
 
 // Puts the dimension of a batch of one in front.
@@ -106,13 +109,12 @@ void decoder::step_layer(uint32_t index) { layer(index, shape_.sequences, attent
 
 void decoder::layer(uint32_t index, uint32_t rows, attention_path path) {
     attend(tensors_.layers[index], index, rows, path);
-    feed_forward(tensors_.layers[index], rows);
+    feed_forward(index, rows);
 }
 
 void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path) {
     const model_config &c = config_;
-    const reflex_tensor hidden = activation(layout_.hidden, rows, c.hidden);
-    normed_matmul(rows, hidden, layer.attn_norm,
+    normed_matmul(0, rows, layer.attn_norm,
                   {product(layer.q, layer.q_bias, {}, activation(layout_.q, rows, c.q_width())),
                    product(layer.k, layer.k_bias, {}, activation(layout_.k, rows, c.kv_width())),
                    product(layer.v, layer.v_bias, {}, activation(layout_.v, rows, c.kv_width()))});
@@ -141,7 +143,7 @@ void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, 
         attention.y = as_batch(heads(layout_.attended, rows, c.heads));
         launch(attention, reflex_attention, reflex_attention_supported);
     }
-    matmul(attended, {product(layer.output, layer.output_bias, hidden, hidden)});
+    add_to_hidden(attended, layer.output, layer.output_bias, layer.ffn_norm, {layer.gate, layer.up});
 }
 
 void decoder::rotate_and_store(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path) {
@@ -170,18 +172,36 @@ void decoder::rotate_and_store(const layer_tensors &layer, uint32_t index, uint3
     launch(rope, reflex_rope, reflex_rope_supported);
 }
 
-void decoder::feed_forward(const layer_tensors &layer, uint32_t rows) {
+void decoder::feed_forward(uint32_t index, uint32_t rows) {
+    const layer_tensors &layer = tensors_.layers[index];
     const bool quantise = quantised(rows, {layer.gate, layer.up});
-    const reflex_tensor hidden = activation(layout_.hidden, rows, config_.hidden),
-                        gated = activation(layout_.gated, rows, config_.ffn, quantise && quantised(rows, {layer.down}));
-    normed_matmul(rows, hidden, layer.ffn_norm,
+    const reflex_tensor gated = activation(layout_.gated, rows, config_.ffn, quantise && quantised(rows, {layer.down}));
+    normed_matmul(0, rows, layer.ffn_norm,
                   {product(layer.gate, nullptr, {}, gated), product(layer.up, nullptr, {}, {})}, REFLEX_MATMUL_GATED);
-    matmul(gated, {product(layer.down, nullptr, hidden, hidden)});
+    if (index + 1 < config_.layers) {
+        const layer_tensors &next = tensors_.layers[index + 1];
+        add_to_hidden(gated, layer.down, nullptr, next.attn_norm, {next.q, next.k, next.v});
+    } else {
+        add_to_hidden(gated, layer.down, nullptr, tensors_.output_norm, {tensors_.output});
+    }
+}
+
+void decoder::add_to_hidden(const reflex_tensor &x, const gguf_tensor *weight, const gguf_tensor *bias,
+                            const gguf_tensor *next_norm, std::initializer_list<const gguf_tensor *> next) {
+    const auto rows = static_cast<uint32_t>(x.shape[0]);
+    const reflex_tensor hidden = activation(layout_.hidden, rows, config_.hidden);
+    reflex::matmul_params p = matmul_of(x, {product(weight, bias, hidden, hidden)});
+    handed_on_ = config_.hidden % squares_elements == 0 && quantised(rows, {weight}) && quantised(rows, next);
+    if (handed_on_) {
+        p.y_norm = weights_.vector(next_norm);
+        p.y_normed = activation(layout_.normed, rows, config_.hidden, true);
+        p.y_squares = activation(layout_.squares, rows, config_.hidden / squares_elements);
+    }
+    launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
 }
 
 void decoder::head(uint32_t first, uint32_t count) {
-    const uint64_t row_bytes = uint64_t{config_.hidden} * sizeof(float);
-    normed_matmul(count, activation(layout_.hidden + first * row_bytes, count, config_.hidden), tensors_.output_norm,
+    normed_matmul(first, count, tensors_.output_norm,
                   {product(tensors_.output, nullptr, {}, activation(layout_.logits, count, config_.vocab))});
 }
 
@@ -215,6 +235,7 @@ void decoder::embed(const reflex_tensor &ids, uint32_t rows) {
     p.table = weights_.matrix(tensors_.embedding);
     p.ids = ids;
     p.y = activation(layout_.hidden, rows, config_.hidden);
+    handed_on_ = false;
     launch(p, reflex_embedding, reflex_embedding_supported);
 }
 
@@ -227,25 +248,35 @@ void decoder::norm(const reflex_tensor &x, const gguf_tensor *weight, const refl
     launch(p, reflex_norm, reflex_norm_supported);
 }
 
-void decoder::normed_matmul(uint32_t rows, const reflex_tensor &x, const gguf_tensor *weight,
+void decoder::normed_matmul(uint32_t first, uint32_t rows, const gguf_tensor *weight,
                             std::initializer_list<reflex_matmul_product> products, uint32_t flags) {
-    if (compute_ == compute_mode::int8 && rows <= int8_rows) {
-        matmul(x, products, flags, weight);
+    const uint32_t width = config_.hidden, squares = width / squares_elements;
+    if (handed_on_) {
+        reflex::matmul_params p =
+            matmul_of(activation(layout_.normed + first * q8_row_bytes(width), rows, width, true), products, flags);
+        p.x_squares = activation(layout_.squares + first * squares * sizeof(float), rows, squares);
+        p.norm_epsilon = config_.rms_epsilon;
+        launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
         return;
     }
-    // Once here, where every product would do it again.
-    const reflex_tensor normed = activation(layout_.normed, rows, config_.hidden);
-    norm(x, weight, normed);
-    matmul(normed, products, flags);
+    const reflex_tensor x = activation(layout_.hidden + first * width * sizeof(float), rows, width);
+    if (compute_ == compute_mode::int8 && rows <= int8_rows) {
+        reflex::matmul_params p = matmul_of(x, products, flags);
+        p.norm = weights_.vector(weight);
+        p.norm_epsilon = config_.rms_epsilon;
+        launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
+    } else {
+        // Once here, where every product would do it again.
+        const reflex_tensor normed = activation(layout_.normed, rows, width);
+        norm(x, weight, normed);
+        reflex::matmul_params p = matmul_of(normed, products, flags);
+        launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
+    }
 }
 
-void decoder::matmul(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products, uint32_t flags,
-                     const gguf_tensor *norm) {
+reflex::matmul_params decoder::matmul_of(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products,
+                                         uint32_t flags) const {
     reflex::matmul_params p;
-    if (norm != nullptr) {
-        p.norm = weights_.vector(norm);
-        p.norm_epsilon = config_.rms_epsilon;
-    }
     p.flags = flags | REFLEX_MATMUL_CONSTANT_WEIGHTS;
     // Where x could not be quantised by what made it, the library does so.
     if (compute_ == compute_mode::int8) p.flags |= REFLEX_MATMUL_INT8;
@@ -257,7 +288,7 @@ void decoder::matmul(const reflex_tensor &x, std::initializer_list<reflex_matmul
     p.residual = first.residual;
     p.y = first.y;
     std::copy(products.begin() + 1, products.end(), p.others);
-    launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
+    return p;
 }
 
 reflex_matmul_product decoder::product(const gguf_tensor *weight, const gguf_tensor *bias,

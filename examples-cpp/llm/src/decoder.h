@@ -51,15 +51,19 @@ private:
     void layer(uint32_t index, uint32_t rows, attention_path path);
     void attend(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path);
     void rotate_and_store(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path);
-    void feed_forward(const layer_tensors &layer, uint32_t rows);
+    void feed_forward(uint32_t index, uint32_t rows);
+    // hidden += x weight^T + bias. `next` are the weights of what reads hidden after this, through a norm with `next_norm`.
+    void add_to_hidden(const reflex_tensor &x, const gguf_tensor *weight, const gguf_tensor *bias,
+                       const gguf_tensor *next_norm, std::initializer_list<const gguf_tensor *> next);
 
     void embed(const reflex_tensor &ids, uint32_t rows);
     void norm(const reflex_tensor &x, const gguf_tensor *weight, const reflex_tensor &y);
     // Up to three products of one x. `flags` are added to those of every matmul here.
-    void matmul(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products, uint32_t flags = 0,
-                const gguf_tensor *norm = nullptr);
-    // The same of x after a norm with this weight, in one call where the products are int8.
-    void normed_matmul(uint32_t rows, const reflex_tensor &x, const gguf_tensor *weight,
+    reflex::matmul_params matmul_of(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products,
+                                    uint32_t flags = 0) const;
+    // Launches them for `rows` rows of hidden from `first` on, after a norm with this weight: in one call where the products are int8, and
+    // without a launch of the norm where what wrote hidden has seen to it.
+    void normed_matmul(uint32_t first, uint32_t rows, const gguf_tensor *weight,
                        std::initializer_list<reflex_matmul_product> products, uint32_t flags = 0);
     reflex_matmul_product product(const gguf_tensor *weight, const gguf_tensor *bias, const reflex_tensor &residual,
                                   const reflex_tensor &y) const;
@@ -93,6 +97,8 @@ private:
     uint8_t *base_ = nullptr;
     run_shape shape_{};
     run_layout layout_{};
+    // `normed` and `squares` are those of hidden, for the norm of whatever reads it next.
+    bool handed_on_ = false;
     bool measuring_ = false;
     uint64_t workspace_ = 0;
 };

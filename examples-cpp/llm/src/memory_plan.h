@@ -44,6 +44,7 @@ struct run_layout {
     uint64_t inputs;
     // Rows: the batch, or the sequences if these are more.
     uint64_t hidden, normed;  // [rows, hidden]
+    uint64_t squares;         // [rows, hidden / 32]: what the norm of a quantised `normed` has still to divide by
     uint64_t q, attended;     // [rows, heads * head_dim]
     uint64_t k, v;            // [rows, kv_heads * head_dim]
     uint64_t gated;           // [rows, ffn]

@@ -3,6 +3,9 @@
 //   y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]
 //   gated:    y[r][o] = f(sum_i x[r][i] * weight0[o][i] + bias0[o]) * (sum_i x[r][i] * weight1[o][i] + bias1[o]) + residual0[r][o]
 //
+// With x_squares the sums over i are divided by sqrt(sum(x_squares[r]) / k + epsilon); with y_norm the first part's y times that, and
+// sums of 32 squares of y, go to memory as well: an RMS norm in the middle of two products.
+//
 // x is Q8_1: rows of int8 and, behind them, a record {f32 scale, i16 sum, i16 sum} for each 32 elements (common/q8_1.cuh).
 #pragma once
 
@@ -24,7 +27,15 @@ struct int8_part {
 struct int8_args {
     const void *x;
     i64 x_stride;
+    const float *x_squares;  // [k / 32] a row, or NULL
+    i64 x_squares_stride;
     int8_part part[3];
+    const void *y_norm;  // [n] or NULL
+    void *y_normed;      // Q8_1
+    float *y_squares;    // [n / 32] a row
+    i64 y_normed_stride, y_squares_stride;
+    u32 y_norm_type;
+    float epsilon;
     i32 rows, k;
     i32 parts;
     i32 gate;        // 0, or 1 + the activation's kind: the first two parts are a gated pair
@@ -33,6 +44,6 @@ struct int8_args {
     i32 ring_bytes;  // shared memory of a warp
     i32 held;        // where in shared memory the warps' sums are, of several rows of x
 };
-REFLEX_ARGS_LAYOUT(int8_args, 312, held, 308);
+REFLEX_ARGS_LAYOUT(int8_args, 376, held, 372);
 
 }  // namespace reflex

@@ -1,8 +1,9 @@
-// From sums in shared memory to results: the splits of k added in order, bias, gate, residual, and the type of y.
+// From sums in shared memory to results: the splits of k added in order, the norm's scale, bias, gate, residual, and the type of y.
 #pragma once
 
 #include "activation.cuh"
 #include "common/q8_1.cuh"
+#include "common/reduce.cuh"
 #include "matmul/int8/args.cuh"
 
 namespace reflex {
@@ -22,30 +23,66 @@ struct int8_sums {
     }
 };
 
-// Outputs `first` to `first + count` of rows `first_row`.. of one part (of the gated pair: count is half of the sums').
+// Not inline: the loops in front of it have no registers to spare. What the RMS norm of x multiplies its rows with, from `first_row` on. By whole warps, the last one first: it has the least to do.
+__device__ __noinline__ void int8_row_scales(const int8_args &a, i32 first_row, i32 rows, float *scales) {
+    const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP, count = a.k / Q8_1_BLOCK;
+    for (i32 row = warps - 1 - warp; row < rows; row += warps) {
+        const float *squares = reinterpret_cast<const float *>(reinterpret_cast<const char *>(a.x_squares) +
+                                                               (first_row + row) * a.x_squares_stride);
+        float sum = 0.0f;
+        for (i32 i = lane; i < count; i += WARP) sum += squares[i];
+        sum = warp_sum(sum);
+        if (lane == 0) scales[row] = rsqrtf(sum / (float)a.k + a.epsilon);
+    }
+}
+
+// What an output needs beside its sums.
+struct int8_operands {
+    float bias, up_bias, residual, norm;
+
+    __device__ __forceinline__ void load(const int8_args &a, const int8_part &part, i32 output, i64 row, bool there) {
+        bias = up_bias = residual = norm = 0.0f;
+        if (!there || output >= part.n) return;
+        if (part.bias) bias = load1(part.bias, part.bias_type, output);
+        if (a.gate && a.part[1].bias) up_bias = load1(a.part[1].bias, a.part[1].bias_type, output);
+        if (part.residual)
+            residual = load1(static_cast<const char *>(part.residual) + row * part.residual_stride, part.residual_type,
+                             output);
+        if (a.y_norm) norm = load1(a.y_norm, a.y_norm_type, output);
+    }
+};
+
+// Outputs `first` to `first + count` of rows `first_row`.. of one part (of the gated pair: count is half of the sums'). EARLY: each
+// thread makes one at most, and has its operands.
+template <bool EARLY>
 __device__ __forceinline__ void int8_store(const int8_args &a, const int8_part &part, const int8_sums &sums, i32 splits,
-                                           i32 first, i32 first_row) {
+                                           i32 first, i32 first_row, const float *scales, int8_operands operands) {
     const i32 count = a.gate ? sums.outputs / 2 : sums.outputs;
     const i32 rows = min(sums.columns, a.rows - first_row);
     for (i32 i = threadIdx.x; i < count * rows; i += blockDim.x) {
         const i32 o = i % count, column = i / count, output = first + o;
         // With y in blocks of 32 a warp has one of them, and n is a multiple of 32: all of it is inside, or none.
         if (output >= part.n) continue;
-        float v = sums.total(splits, column, o);
-        if (part.bias) v += load1(part.bias, part.bias_type, output);
-        if (a.gate) {
-            const int8_part &up = a.part[1];
-            float u = sums.total(splits, column, count + o);
-            if (up.bias) u += load1(up.bias, up.bias_type, output);
-            v = activation_value(v, a.gate - 1) * u;
-        }
         const i64 row = first_row + column;
-        if (part.residual)
-            v += load1(static_cast<const char *>(part.residual) + row * part.residual_stride, part.residual_type,
-                       output);
+        if (!EARLY) operands.load(a, part, output, row, true);
+        const float scale = a.x_squares ? scales[column] : 1.0f;
+        float v = fmaf(sums.total(splits, column, o), scale, operands.bias);
+        if (a.gate)
+            v = activation_value(v, a.gate - 1) * fmaf(sums.total(splits, column, count + o), scale, operands.up_bias);
+        if (part.residual) v += operands.residual;
         const float value[1] = {v};
         store_activations<1>(static_cast<char *>(part.y) + row * part.y_stride, part.y_type, part.n, output, value,
                              true);
+        if (a.y_norm) {
+            // As with y in blocks of 32.
+            const float normed[1] = {v * operands.norm};
+            q8_1_store<1>(static_cast<char *>(a.y_normed) + row * a.y_normed_stride, part.n, output, normed);
+            const float squares = warp_sum(v * v);
+            if (output % Q8_1_BLOCK == 0)
+                *reinterpret_cast<float *>(reinterpret_cast<char *>(a.y_squares) + row * a.y_squares_stride +
+                                           output / Q8_1_BLOCK * 4) = squares;
+        }
+        if (EARLY) break;
     }
 }
 

@@ -186,13 +186,15 @@ template <class Shape> struct int8_warp {
 template <class Shape> __device__ __forceinline__ void int8_product(const int8_args &a) {
     extern __shared__ __align__(128) char shared[];
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    __shared__ float scales[Shape::COLUMNS];
+    const i32 block = blockIdx.x;
     i32 index = 0;
     if (!a.gate)
-        while (index + 1 < a.parts && (i32)blockIdx.x >= a.part[index + 1].first_block) index++;
+        while (index + 1 < a.parts && block >= a.part[index + 1].first_block) index++;
     const int8_part &part = a.part[index];
     // Panels of one part, and the outputs that come of them.
     const i32 share = a.gate ? a.panels / 2 : a.panels;
-    const i32 first_output = ((i32)blockIdx.x - part.first_block) * share * tiles::TILE_ROWS;
+    const i32 first_output = (block - part.first_block) * share * tiles::TILE_ROWS;
     const i32 split = warp % part.splits, group = warp / part.splits, groups = warps / part.splits;
     const i32 first_slot = group * (a.panels / groups);
     const int8_sums sums{reinterpret_cast<float *>(shared), a.panels * tiles::TILE_ROWS, Shape::COLUMNS};
@@ -222,8 +224,14 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
         REFLEX_RUN(MXFP4, mxfp4)
     }
 #undef REFLEX_RUN
+    const i32 first_row = blockIdx.y * Shape::COLUMNS;
+    // Of the one output that a thread makes of a single row: on their way while the warps meet.
+    int8_operands operands;
+    if (Shape::COLUMNS == 1)
+        operands.load(a, part, first_output + threadIdx.x, 0, threadIdx.x < share * tiles::TILE_ROWS);
+    if (a.x_squares) int8_row_scales(a, first_row, min(Shape::COLUMNS, a.rows - first_row), scales);
     __syncthreads();
-    int8_store(a, part, sums, part.splits, first_output, blockIdx.y * Shape::COLUMNS);
+    int8_store<Shape::COLUMNS == 1>(a, part, sums, part.splits, first_output, first_row, scales, operands);
 }
 
 }  // namespace reflex

@@ -12,7 +12,7 @@ const PANEL: i64 = 16;
 const TILE: i64 = 256;
 /// What the kernels have of shared memory beside what a launch gives them, at most.
 const STATIC_SHARED: i64 = 1024;
-/// Warps of a block at most, as the kernels are compiled.
+/// Warps of a block at most, as the kernels are compiled. The one for a single panel a warp takes half as many more.
 const WARPS: i64 = 8;
 
 /// The kernels, and what the launch has to know of how each is compiled.
@@ -75,12 +75,14 @@ fn tile_bytes(dtype: Dtype) -> i64 {
     PANEL * TILE / dtype.block_elements() as i64 * dtype.block_bytes() as i64
 }
 
-/// Enough blocks for every SM to have two, weights whose panels are read in one piece, and a pair that one warp can take
+/// Enough blocks for every SM, weights whose panels are read in one piece, and a pair that one warp can take
 /// together.
 fn wide_fits(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
     let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();
     let packed = plan.parts().all(|part| part.weight.packed);
-    packed && (plan.gate.is_none() || alike(plan)) && panels >= 2 * 4 * i64::from(limits.sm_count)
+    // On many SMs time is lost while a launch begins and ends: many small warps shorten that.
+    let blocks = if limits.sm_count > 32 { 4 } else { 2 };
+    packed && (plan.gate.is_none() || alike(plan)) && panels >= blocks * 4 * i64::from(limits.sm_count)
 }
 
 /// One warp can take panels of both weights of a pair.
@@ -106,7 +108,7 @@ struct Layout {
 impl Layout {
     fn new(plan: &MatmulPlan, limits: &DeviceLimits) -> Layout {
         let shape = Shape::of(plan, limits);
-        let quantised = plan.parts().any(|part| part.y.dtype == Dtype::Q8_1);
+        let quantised = plan.normed.is_some() || plan.parts().any(|part| part.y.dtype == Dtype::Q8_1);
         // A block of Q8_1 is 32 outputs; a gated pair takes twice the panels for the same outputs.
         let least = if quantised { 2 } else { 1 } * if plan.gate.is_some() { 2 } else { 1 };
         let panels = match shape {
@@ -149,10 +151,12 @@ impl Layout {
                 let bytes = |splits: i64| {
                     ring(splits).max(sums(splits, sized)) + splits * panels / in_a_warp * sized.held_bytes()
                 };
-                // Eight warps, or, where every SM has two blocks, four of several rows.
+                // Eight warps, or, where every SM has two blocks, four of several rows. Twelve where an SM has one block at most.
                 let blocks: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum();
-                let many = shape != Shape::Narrow && blocks >= 2 * i64::from(limits.sm_count);
-                let most = WARPS * in_a_warp / panels / if many { 2 } else { 1 };
+                let few = shape == Shape::Narrow && blocks <= i64::from(limits.sm_count);
+                let limit = if few { WARPS + WARPS / 2 } else { WARPS };
+                let many = matches!(shape, Shape::Columns(_)) && blocks >= 2 * i64::from(limits.sm_count);
+                let most = limit * in_a_warp / panels / if many { 2 } else { 1 };
                 let mut splits = balanced(ceil_div(plan.k, TILE).max(1), most.max(1));
                 while splits > 1 && !fits(bytes(splits)) {
                     splits -= 1;
@@ -248,7 +252,16 @@ kernel_args! {
     struct Int8Args {
         x: *const u8,
         x_stride: i64,
+        x_squares: *const u8,
+        x_squares_stride: i64,
         part: [Int8Part; 3],
+        y_norm: *const u8,
+        y_normed: *mut u8,
+        y_squares: *mut u8,
+        y_normed_stride: i64,
+        y_squares_stride: i64,
+        y_norm_type: u32,
+        epsilon: f32,
         rows: i32,
         k: i32,
         parts: i32,
@@ -257,7 +270,7 @@ kernel_args! {
         prefetch: i32,
         ring_bytes: i32,
         held: i32,
-    } size 312, held at 308
+    } size 376, held at 372
 }
 
 /// Bytes of a row of x in the scratch.
@@ -319,6 +332,19 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
     args.prefetch = i32::from(p.constant_weights);
     args.ring_bytes = layout.ring_bytes as i32;
     args.held = layout.held as i32;
+    args.epsilon = p.norm_epsilon;
+    if let Some(squares) = &p.x_squares {
+        args.x_squares = squares.data;
+        args.x_squares_stride = squares.stride(0);
+    }
+    if let Some(normed) = &p.normed {
+        args.y_norm = normed.weight.data;
+        args.y_norm_type = normed.weight.dtype.abi().0;
+        args.y_normed = normed.y.data;
+        args.y_normed_stride = normed.y.stride(0);
+        args.y_squares = normed.squares.data;
+        args.y_squares_stride = normed.squares.stride(0);
+    }
     let data = |v: &Option<View>| v.map_or(std::ptr::null(), |v| v.data.cast_const());
     let dtype = |v: &Option<View>| v.map_or(0, |v| v.dtype.abi().0);
     // Of a gated pair a block takes half of its panels from each.

@@ -1,6 +1,7 @@
 mod bad_input;
 mod case;
 mod fused;
+mod handed_on;
 mod int8;
 
 use crate::support::*;

@@ -60,6 +60,10 @@ struct Case {
     flags: u32,
     gate: Option<reflex_activation_kind>,
     norm: Option<reflex_dtype>,
+    /// Of the norm that a later product reads the first y through.
+    y_norm: Option<reflex_dtype>,
+    /// x is what such a product has left.
+    x_squares: bool,
     products: Vec<Product>,
     /// Elements between rows of x and y, blocks between rows of native weights.
     gaps: [i64; 3],
@@ -74,6 +78,8 @@ impl Case {
             flags: 0,
             gate: None,
             norm: None,
+            y_norm: None,
+            x_squares: false,
             products: products.to_vec(),
             gaps: [0; 3],
         }
@@ -108,6 +114,12 @@ impl Case {
         // A norm whose sum is rounded otherwise may move an element of x by a step, 1/127 of its block's largest: a few may.
         let one = if self.norm.is_some() && int8 { one + 0.15 } else { one };
         let absolute = if self.gate.is_some() { 3.0 * one * k.sqrt() } else { one };
+        // Sums of 32 squares of numbers of up to five times their deviation, which is that of the sum of k products.
+        let absolute = if self.y_norm.is_some() {
+            320.0 * absolute * k.sqrt()
+        } else {
+            absolute
+        };
         let relative = self.products.iter().map(|p| match p.y {
             F16 => 1.0 / 1024.0,
             BF16 => 1.0 / 128.0,
@@ -132,6 +144,21 @@ impl Case {
         if let Some(dtype) = self.norm {
             p.norm = io.input(Spec::new(dtype, &[self.k]), &random.normals(self.k as usize));
             p.norm_epsilon = 1e-5;
+        }
+        if self.x_squares {
+            let squares: Vec<f32> = random.normals((self.rows * self.k / 32) as usize);
+            let squares: Vec<f32> = squares.iter().map(|v| 16.0 + 8.0 * v.abs()).collect();
+            p.x_squares = io.input(
+                Spec::new(F32, &[self.rows, self.k / 32]).row_gap(self.gaps[0]),
+                &squares,
+            );
+            p.norm_epsilon = 1e-3;
+        }
+        if let Some(dtype) = self.y_norm {
+            let (rows, n) = (self.rows, self.products[0].n);
+            p.y_norm = io.input(Spec::new(dtype, &[n]), &random.normals(n as usize));
+            p.y_normed = io.output(Spec::new(Q8_1, &[rows, n]).row_gap(n / 32 % 2));
+            p.y_squares = io.output(Spec::new(F32, &[rows, n / 32]).row_gap(self.gaps[1]));
         }
         for (i, product) in self.products.iter().enumerate() {
             let shape = [self.rows, product.n];
@@ -244,6 +271,7 @@ pub fn tests(suite: &mut Suite) {
             case.add(suite, format!("{name}_rows_{rows}_exact"));
         }
         gated(suite, weight);
+        handed_on(suite, weight);
         batch_invariant(suite, weight);
     }
     several(suite);
@@ -268,6 +296,71 @@ fn gated(suite: &mut Suite, weight: reflex_dtype) {
         let up = Product::new(weight, n);
         let case = Case::new(rows, 768, &[gate, up]).gated(REFLEX_ACTIVATION_SILU);
         case.add(suite, format!("{name}_rows_{rows}_n_{n}_gated_{}", dtype_name(y)));
+    }
+}
+
+/// A norm between two products: y of the first with the norm's weight and sums of squares, and their use in the second.
+fn handed_on(suite: &mut Suite, weight: reflex_dtype) {
+    let name = dtype_name(weight);
+    for (rows, n) in [(1, 32), (1, 96), (1, 2560), (1, 17_024), (3, 96), (12, 96), (40, 160)] {
+        let first = Product {
+            in_place: true,
+            ..Product::new(weight, n)
+        };
+        let flags = REFLEX_MATMUL_CONSTANT_WEIGHTS;
+        let leaves = Case {
+            y_norm: Some(if n == 96 { BF16 } else { F32 }),
+            flags,
+            ..Case::new(rows, 768, &[first])
+        };
+        leaves.add(suite, format!("{name}_rows_{rows}_n_{n}_leaves_norm"));
+        let biased = Product {
+            bias: Some(F32),
+            residual: Some(F32),
+            packed: n != 32,
+            ..first
+        };
+        let takes = Case {
+            x_squares: true,
+            flags,
+            gaps: [2, 3, 0],
+            ..Case::new(
+                rows,
+                1024,
+                &[
+                    Product {
+                        in_place: false,
+                        ..biased
+                    },
+                    Product::new(weight, 37),
+                ],
+            )
+        };
+        takes.add(suite, format!("{name}_rows_{rows}_n_{n}_takes_norm"));
+        // Both at once, of a pair.
+        let pair = Case {
+            x_squares: true,
+            y_norm: Some(F16),
+            ..Case::new(
+                rows,
+                1024,
+                &[
+                    Product {
+                        in_place: false,
+                        y: F16,
+                        ..biased
+                    },
+                    Product {
+                        residual: None,
+                        ..biased
+                    },
+                ],
+            )
+        };
+        if n <= 96 {
+            pair.gated(REFLEX_ACTIVATION_SILU)
+                .add(suite, format!("{name}_rows_{rows}_n_{n}_gated_norms"));
+        }
     }
 }
 

@@ -120,7 +120,11 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         let names: Vec<&str> = weights.iter().map(|w| w.dtype.name()).collect();
                         format!("{rows} x {k}, n {n}, {names:?}, gated {gated}, {limits:?}")
                     };
-                    let most = if layout.shape == Shape::Wide { 4 } else { WARPS };
+                    let most = match layout.shape {
+                        Shape::Wide => 4,
+                        Shape::Narrow => WARPS + WARPS / 2,
+                        Shape::Columns(_) => WARPS,
+                    };
                     assert!((1..=most).contains(&layout.warps), "{} warps: {}", layout.warps, what());
                     assert!(layout.shared <= i64::from(limits.shared_per_block), "{}", what());
                     let share = if gated { layout.panels / 2 } else { layout.panels };
