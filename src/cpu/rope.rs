@@ -21,7 +21,11 @@ pub(crate) fn rope(p: &RopePlan, cpu: &CpuBackend) {
     cpu.for_each(p.tokens as usize, work, |token| {
         let position = p.rotation.positions.map_or(0, |positions| index(&positions, token));
         let slot = match p.append {
-            true => p.lengths.map_or(p.cache_slots(), |v| i64::from(index(&v, token)).min(p.cache_slots())) - 1,
+            true => {
+                p.lengths
+                    .map_or(p.cache_slots(), |v| i64::from(index(&v, token)).min(p.cache_slots()))
+                    - 1
+            }
             false => i64::from(p.slots.map_or(position, |slots| index(&slots, token))),
         };
         let slot = (0..p.cache_slots()).contains(&slot).then_some(slot);
@@ -73,7 +77,11 @@ impl Head {
     fn new(p: &RopePlan, part: &RopePart, token: i64, head: i64, slot: Option<i64>) -> Head {
         let out = part.out.map(|v| (v.row(&[token, head]), v));
         let cache = part.cache.zip(slot).map(|(v, slot)| {
-            let row = if p.append { v.row(&[token, slot, head]) } else { v.row(&[slot, head]) };
+            let row = if p.append {
+                v.row(&[token, slot, head])
+            } else {
+                v.row(&[slot, head])
+            };
             (row, v)
         });
         let (x, row) = (part.x, part.x.row(&[token, head]).cast_const());

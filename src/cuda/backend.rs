@@ -185,9 +185,7 @@ impl CudaBackend {
         let loaded = LoadedKernel {
             // A CUkernel may be launched as a CUfunction: it runs in the context of the stream.
             function: handle.cast(),
-            dependent: kernel.dependent
-                && self.dependent_launches
-                && image.waits_for_earlier_launches(),
+            dependent: kernel.dependent && self.dependent_launches && image.waits_for_earlier_launches(),
             sm: image.sm,
             most_cluster: match kernel.clusters && image.has_clusters() {
                 true => self.most_cluster(kernel, handle)?,

@@ -309,21 +309,122 @@ pub fn tests(suite: &mut Suite) {
         }
         let capacity = base.capacity as i32;
         for (what, case) in [
-            ("no_lengths", Case { no_lengths: true, lengths: vec![capacity; 3], ..base.clone() }),
-            ("no_norm", Case { norms: None, ..base.clone() }),
-            ("no_rotation", Case { rotated: false, ..base.clone() }),
-            ("append_alone", Case { rotated: false, norms: None, ..base.clone() }),
-            ("q_alone", Case { append: false, ..base.clone() }),
-            ("q_norm_alone", Case { append: false, rotated: false, ..base.clone() }),
-            ("merged", Case { merged: true, lengths: vec![65, 700], ..base.clone() }),
-            ("gap_8", Case { gap: 8, lengths: vec![65, 700], ..base.clone() }),
-            ("gap_1", Case { gap: 1, lengths: vec![65, 700], ..base.clone() }),
-            ("offset_1", Case { offset: 1, lengths: vec![65, 700], ..base.clone() }),
-            ("q8_1", Case { y: Q8_1, lengths: vec![65, 700], ..base.clone() }),
-            ("q8_1_composed", Case { y: Q8_1, offset: 3, ..base.clone() }),
-            ("x_f16", Case { x: F16, y: F16, ..base.clone() }),
-            ("x_bf16", Case { x: BF16, y: BF16, ..base.clone() }),
-            ("no_heads", Case { heads: 0, ..base.clone() }),
+            (
+                "no_lengths",
+                Case {
+                    no_lengths: true,
+                    lengths: vec![capacity; 3],
+                    ..base.clone()
+                },
+            ),
+            (
+                "no_norm",
+                Case {
+                    norms: None,
+                    ..base.clone()
+                },
+            ),
+            (
+                "no_rotation",
+                Case {
+                    rotated: false,
+                    ..base.clone()
+                },
+            ),
+            (
+                "append_alone",
+                Case {
+                    rotated: false,
+                    norms: None,
+                    ..base.clone()
+                },
+            ),
+            (
+                "q_alone",
+                Case {
+                    append: false,
+                    ..base.clone()
+                },
+            ),
+            (
+                "q_norm_alone",
+                Case {
+                    append: false,
+                    rotated: false,
+                    ..base.clone()
+                },
+            ),
+            (
+                "merged",
+                Case {
+                    merged: true,
+                    lengths: vec![65, 700],
+                    ..base.clone()
+                },
+            ),
+            (
+                "gap_8",
+                Case {
+                    gap: 8,
+                    lengths: vec![65, 700],
+                    ..base.clone()
+                },
+            ),
+            (
+                "gap_1",
+                Case {
+                    gap: 1,
+                    lengths: vec![65, 700],
+                    ..base.clone()
+                },
+            ),
+            (
+                "offset_1",
+                Case {
+                    offset: 1,
+                    lengths: vec![65, 700],
+                    ..base.clone()
+                },
+            ),
+            (
+                "q8_1",
+                Case {
+                    y: Q8_1,
+                    lengths: vec![65, 700],
+                    ..base.clone()
+                },
+            ),
+            (
+                "q8_1_composed",
+                Case {
+                    y: Q8_1,
+                    offset: 3,
+                    ..base.clone()
+                },
+            ),
+            (
+                "x_f16",
+                Case {
+                    x: F16,
+                    y: F16,
+                    ..base.clone()
+                },
+            ),
+            (
+                "x_bf16",
+                Case {
+                    x: BF16,
+                    y: BF16,
+                    ..base.clone()
+                },
+            ),
+            (
+                "no_heads",
+                Case {
+                    heads: 0,
+                    ..base.clone()
+                },
+            ),
         ] {
             case.add(suite, &format!("{type_name}_{what}"));
         }

@@ -3,9 +3,7 @@
 use super::{AttentionDecodePlan, reflex_attention_decode_params};
 use crate::abi::{Dtype, Result, View, reflex_tensor};
 use crate::ops::attention::KvCache;
-use crate::ops::rope::{
-    RopePart, RopePlan, Rotation, RotationParams, head_norm, heads, needs, norm_epsilon,
-};
+use crate::ops::rope::{RopePart, RopePlan, Rotation, RotationParams, head_norm, heads, needs, norm_epsilon};
 
 /// The part of the work that is `reflex_rope`'s, checked.
 #[derive(Clone, Copy)]
@@ -88,7 +86,10 @@ impl Step {
         if k_new.is_some() {
             let mut read = vec![*q];
             read.extend(step.inputs().into_iter().flatten().chain(cache.lengths));
-            let written = |view: View| read.iter().try_fold(view.expect_writable()?, |view, other| view.expect_apart(other));
+            let written = |view: View| {
+                read.iter()
+                    .try_fold(view.expect_writable()?, |view, other| view.expect_apart(other))
+            };
             cache.k = written(cache.k)?;
             cache.v = written(cache.v)?.expect_apart(&cache.k)?;
         }
@@ -98,7 +99,14 @@ impl Step {
     /// What is read besides q.
     pub fn inputs(&self) -> [Option<View>; 6] {
         let r = &self.rotation;
-        [self.k_new, self.v_new, r.positions, r.freq_factors, self.q_norm, self.k_norm]
+        [
+            self.k_new,
+            self.v_new,
+            r.positions,
+            r.freq_factors,
+            self.q_norm,
+            self.k_norm,
+        ]
     }
 
     /// The attention's q is another one than the call's.

@@ -164,9 +164,7 @@ impl RopeAngles {
     pub fn new(rotation: &Rotation) -> RopeAngles {
         let ratio = |i: usize| rotation.frequency(i) / rotation.freq_scale;
         RopeAngles {
-            freq_factors: rotation
-                .freq_factors
-                .map_or(std::ptr::null(), |v| v.data.cast_const()),
+            freq_factors: rotation.freq_factors.map_or(std::ptr::null(), |v| v.data.cast_const()),
             coarse: std::array::from_fn(|i| split(rotation.frequency(16 * i) / std::f64::consts::TAU)),
             fine: std::array::from_fn(|i| split(ratio(i))),
             rotary_dim: rotation.rotary_dim as i32,
