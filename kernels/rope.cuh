@@ -32,9 +32,9 @@ constexpr i32 ROPE_MAX_SCALES = 64;
 
 struct rope_part {
     const void *x;
-    void *out, *cache;                                                 // NULL: not written
-    const void *norm;                                                  // [dim] or NULL
-    i64 x_token, x_head, out_token, out_head;                          // byte strides
+    void *out, *cache;                         // NULL: not written
+    const void *norm;                          // [dim] or NULL
+    i64 x_token, x_head, out_token, out_head;  // byte strides
     i64 cache_token, cache_slot, cache_head;
     i32 heads, dim;
     u32 x_type, out_type, cache_type, norm_type;

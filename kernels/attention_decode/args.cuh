@@ -24,10 +24,10 @@ struct attention_decode_args {
     i32 q_vec8;  // rows of q are 16-byte aligned
     float scale_log2;
     // What the tensor core kernels do of reflex_rope's work. All rows are 16-byte aligned.
-    float epsilon;                       // of the norms
-    const void *k_new, *v_new;           // the sequences' last rows, which are not in the cache yet; or null
-    const i32 *positions;                // or null: no rotation
-    const void *q_norm, *k_norm;         // or null
+    float epsilon;                          // of the norms
+    const void *k_new, *v_new;              // the sequences' last rows, which are not in the cache yet; or null
+    const i32 *positions;                   // or null: no rotation
+    const void *q_norm, *k_norm;            // or null
     row_stride k_new_stride, v_new_stride;  // -, batch, head
     rope_angles angles;
     u32 k_new_type, v_new_type, q_norm_type, k_norm_type;
@@ -59,11 +59,11 @@ __device__ __forceinline__ i32 decode_split_keys(i32 length, i32 splits) {
 struct decode_block {
     const attention_decode_args &a;
     i32 batch, kv_head, split;
-    i32 head0, rows;        // query heads head0 .. head0 + rows
-    bool writes_new;        // this block's chunk writes the new row to the cache
-    i32 begin, end, length; // keys
-    i32 used;               // splits that have keys
-    bool has_new;           // the last of its keys is the new one
+    i32 head0, rows;         // query heads head0 .. head0 + rows
+    bool writes_new;         // this block's chunk writes the new row to the cache
+    i32 begin, end, length;  // keys
+    i32 used;                // splits that have keys
+    bool has_new;            // the last of its keys is the new one
 
     // Rows part_row .. part_row + part_rows of the `block_rows` that the launch gave each block.
     __device__ __forceinline__ decode_block(const attention_decode_args &a, i32 block_rows, i32 part_row, i32 part_rows)

@@ -25,12 +25,12 @@ template <int DMAX> __device__ __forceinline__ void attention_decode_bf16_mma(co
     extern "C" __global__ void __launch_bounds__(128, blocks) name(const __grid_constant__ attention_decode_args a) { \
         body;                                                                                                         \
     }
-#define REFLEX_WAITING_KERNEL(blocks, name, body)                                    \
-    REFLEX_KERNEL(blocks, name, {                                                    \
-        /* the next launch would take room from the blocks that read the cache */    \
-        pdl_wait();                                                                  \
-        pdl_launch_dependents();                                                     \
-        body;                                                                        \
+#define REFLEX_WAITING_KERNEL(blocks, name, body)                                 \
+    REFLEX_KERNEL(blocks, name, {                                                 \
+        /* the next launch would take room from the blocks that read the cache */ \
+        pdl_wait();                                                               \
+        pdl_launch_dependents();                                                  \
+        body;                                                                     \
     })
 
 #if __CUDA_ARCH__ >= 800

@@ -54,7 +54,10 @@ template <u32 T, int DMAX> struct decode_query {
         const i32 heads = block.rows + (a.k_new ? 2 : 0), per_pass = blockDim.x / (u32)a.lanes;
         for (i32 pass = 0;;) {
             if (a.q_norm || a.k_norm)
-                rope_lanes_norm(x.v, x.norm, a.lanes, a.dim, a.epsilon, x.is_q ? a.q_norm : x.is_k ? a.k_norm : nullptr);
+                rope_lanes_norm(x.v, x.norm, a.lanes, a.dim, a.epsilon,
+                                x.is_q   ? a.q_norm
+                                : x.is_k ? a.k_norm
+                                         : nullptr);
             if (a.positions) {
                 const bool rotated = x.there && !x.is_v;
                 if (a.neox) rope_lanes_rotate<true>(x.v, rotation, a.angles.rotary_dim, x.i, rotated);

@@ -195,7 +195,8 @@ void test_decode_step(session &s) {
     attention_case c{1, 37};
     const size_t dim = attention_case::dim, kv_heads = attention_case::kv_heads, row = kv_heads * dim;
     const size_t at = (c.length - 1) * row;
-    const std::vector<float> k_new(c.k.begin() + at, c.k.begin() + at + row), v_new(c.v.begin() + at, c.v.begin() + at + row);
+    const std::vector<float> k_new(c.k.begin() + at, c.k.begin() + at + row),
+        v_new(c.v.begin() + at, c.v.begin() + at + row);
     reflex::attention_decode_params p;
     p.q = s.floats({1, 4, 64}, c.q);
     const auto behind = [&](std::vector<float> cache) {
