@@ -18,8 +18,9 @@
 // Limits: rotary_dim at most 1024. Bound by memory for many tokens, by latency for one.
 #pragma once
 
-#include "common/element.cuh"
+#include "common/attention.cuh"
 #include "common/reduce.cuh"
+#include "common/rotation.cuh"
 
 namespace reflex {
 
@@ -31,53 +32,26 @@ constexpr i32 ROPE_MAX_SCALES = 64;
 
 struct rope_part {
     const void *x;
-    void *out, *cache;                                                 // NULL: not written
-    const void *norm;                                                  // [dim] or NULL
-    i64 x_token, x_head, out_token, out_head, cache_slot, cache_head;  // byte strides
+    void *out, *cache;                         // NULL: not written
+    const void *norm;                          // [dim] or NULL
+    i64 x_token, x_head, out_token, out_head;  // byte strides
+    i64 cache_token, cache_slot, cache_head;
     i32 heads, dim;
     u32 x_type, out_type, cache_type, norm_type;
 };
 
 struct rope_args {
     rope_part part[3];             // q, k, v; q and k have the same dim
-    const i32 *positions, *slots;  // [tokens]; slots may be NULL
-    const float *freq_factors;     // [rotary_dim / 2] or NULL
-    // Turns per position of pair 16 a + b are coarse[a] * fine[b]; each is the sum of two floats.
-    float2 coarse[32], fine[16];
+    const i32 *positions, *slots;  // [tokens] or NULL
+    const i32 *kv_lengths;         // [tokens] or NULL, where a token is appended
+    rope_angles angles;
     i64 cache_slots;
     i32 groups, chunk;  // blocks of a token; items or heads of a block
     i32 lanes;          // of a head, a power of two
-    i32 rotary_dim;
-    float epsilon, magnitude;
+    float epsilon;
+    i32 append;  // each token has a cache of its own, and is the last of it
 };
-REFLEX_ARGS_LAYOUT(rope_args, 752, magnitude, 748);
-
-// x modulo 1 in units of 2^-64. Whole turns do not matter, also not after a product with an integer position.
-__device__ __forceinline__ u64 rope_fixed(float x) {
-    return (u64)__float2ll_rn((x - rintf(x)) * 18446744073709551616.0f);
-}
-
-// Cosine and sine of pair i. An f32 angle would be off by 0.03 at position 1e6 and be reduced by slow code; here the
-// frequency has 46 bits or more, and the product with the position wraps exactly at whole turns.
-__device__ __forceinline__ float2 rope_rotation(const rope_args &a, i32 position, i32 i) {
-    const float2 c = a.coarse[i >> 4], f = a.fine[i & 15];
-    // Not contracted: lo is the error of this very product.
-    float hi = __fmul_rn(c.x, f.x);
-    float lo = fmaf(c.x, f.x, -hi) + (c.x * f.y + c.y * f.x);
-    if (a.freq_factors) {
-        const float factor = a.freq_factors[i];
-        const float quotient = hi / factor;
-        lo = (fmaf(-quotient, factor, hi) + lo) / factor;
-        hi = quotient;
-    }
-    const u64 turns = (rope_fixed(hi) + rope_fixed(lo)) * (u64)(i64)position;
-    // The last term is 0, or NaN where the factor gave no frequency.
-    const float half_turns = (float)(i64)turns * (1.0f / 9223372036854775808.0f) + (hi + lo) * 0.0f;
-    float2 r;
-    sincospif(half_turns, &r.y, &r.x);
-    r.x *= a.magnitude, r.y *= a.magnitude;
-    return r;
-}
+REFLEX_ARGS_LAYOUT(rope_args, 792, append, 784);
 
 // One head of one token: where it is and where it goes, of which either may be NULL.
 struct rope_head {
@@ -91,7 +65,8 @@ struct rope_head {
         : part(part), scale(1.0f) {
         x = static_cast<const char *>(part.x) + token * part.x_token + head * part.x_head;
         out = part.out ? static_cast<char *>(part.out) + token * part.out_token + head * part.out_head : nullptr;
-        cache = part.cache && cached ? static_cast<char *>(part.cache) + slot * part.cache_slot + head * part.cache_head
+        cache = part.cache && cached ? static_cast<char *>(part.cache) + token * part.cache_token +
+                                           slot * part.cache_slot + head * part.cache_head
                                      : nullptr;
     }
 
@@ -117,10 +92,6 @@ struct rope_head {
     }
 };
 
-__device__ __forceinline__ float rope_norm_scale(const rope_args &a, i32 dim, float squares) {
-    return rsqrtf(squares / (float)dim + a.epsilon);
-}
-
 // The token of a block, its position and its row of the caches.
 struct rope_token {
     i64 token;
@@ -130,18 +101,14 @@ struct rope_token {
     __device__ __forceinline__ rope_token(const rope_args &a) {
         token = blockIdx.x / (u32)a.groups;
         group = (i32)(blockIdx.x % (u32)a.groups);
-        position = a.positions[token];
-        slot = a.slots ? a.slots[token] : position;
+        position = a.positions ? a.positions[token] : 0;
+        if (a.append) slot = kv_length(a.kv_lengths, token, a.cache_slots) - 1;
+        else slot = a.slots ? a.slots[token] : position;
         cached = slot >= 0 && slot < a.cache_slots;
     }
 
     __device__ __forceinline__ rope_head head(const rope_part &part, i32 head) const {
         return rope_head(part, token, head, slot, cached);
-    }
-
-    // By the whole block; a barrier is to follow.
-    __device__ __forceinline__ void rotations(const rope_args &a, float2 *rotation) const {
-        for (i32 i = threadIdx.x; i < a.rotary_dim / 2; i += blockDim.x) rotation[i] = rope_rotation(a, position, i);
     }
 };
 
@@ -159,18 +126,6 @@ template <int N> __device__ __forceinline__ void rope_neox(const rope_head &head
     }
     head.store<N>(i, u);
     head.store<N>(i + half, v);
-}
-
-// Pairs of neighbours, the first of which is number `pair`.
-template <int PAIRS> __device__ __forceinline__ void rope_rotate_pairs(float (&v)[2 * PAIRS], const float2 *rotation,
-                                                                       i32 pair) {
-#pragma unroll
-    for (int k = 0; k < PAIRS; k++) {
-        const float2 r = rotation[pair + k];
-        const float first = v[2 * k] * r.x - v[2 * k + 1] * r.y;
-        v[2 * k + 1] = v[2 * k + 1] * r.x + v[2 * k] * r.y;
-        v[2 * k] = first;
-    }
 }
 
 template <int N> __device__ __forceinline__ void rope_interleaved(const rope_head &head, const float2 *rotation,
@@ -197,9 +152,10 @@ template <int N, bool NEOX> __device__ __forceinline__ void rope_items(const rop
     __shared__ float2 rotation[ROPE_MAX_PAIRS];
     __shared__ float scale[ROPE_MAX_SCALES];
     const rope_token token(a);
-    const i32 half = a.rotary_dim / 2, pair_items = half / PAIRS, q_heads = a.part[0].heads;
+    const i32 rotary_dim = a.angles.rotary_dim, half = rotary_dim / 2, pair_items = half / PAIRS;
+    const i32 q_heads = a.part[0].heads;
     const i32 dim = max(a.part[0].dim, a.part[1].dim);  // one of them may be absent
-    const i32 head_items = pair_items + (dim - a.rotary_dim) / N, v_items = a.part[2].dim / N;
+    const i32 head_items = pair_items + (dim - rotary_dim) / N, v_items = a.part[2].dim / N;
     const i32 qk_items = (q_heads + a.part[1].heads) * head_items;
     const i32 first = token.group * a.chunk, last = min(first + a.chunk, qk_items + a.part[2].heads * v_items);
 
@@ -220,10 +176,10 @@ template <int N, bool NEOX> __device__ __forceinline__ void rope_items(const rop
                 for (int k = 0; k < N; k++) squares += v[k] * v[k];
             }
             squares = warp_sum(squares);
-            if (lane == 0) scale[h] = rope_norm_scale(a, dim, squares);
+            if (lane == 0) scale[h] = rope_norm_scale(a.epsilon, dim, squares);
         }
     }
-    if (first < qk_items) token.rotations(a, rotation);
+    if (first < qk_items) rope_rotations(a.angles, token.position, rotation);
     __syncthreads();
 
     for (i32 w = first + (i32)threadIdx.x; w < last; w += blockDim.x) {
@@ -239,7 +195,7 @@ template <int N, bool NEOX> __device__ __forceinline__ void rope_items(const rop
             if constexpr (NEOX) rope_neox<N>(head, rotation, half, item * PAIRS);
             else rope_interleaved<N>(head, rotation, item * PAIRS);
         } else {
-            const i32 i = is_v ? item * N : a.rotary_dim + (item - pair_items) * N;
+            const i32 i = is_v ? item * N : rotary_dim + (item - pair_items) * N;
             float v[N];
             head.load<N>(i, v);
             head.pass<N>(i, v);
@@ -254,10 +210,7 @@ template <bool NEOX> __device__ __forceinline__ void rope_heads(const rope_args 
     const i32 first = token.group * a.chunk, last = min(first + a.chunk, qk_heads + a.part[2].heads);
     const i32 lane = threadIdx.x % (u32)a.lanes, per_pass = blockDim.x / (u32)a.lanes;
     const i32 i = lane * 8;  // this lane's elements of every head
-    // NeoX: the lane that holds the other elements of this one's pairs, as an offset.
-    const i32 half_lanes = a.rotary_dim / 16;
-    const bool rotated = i < a.rotary_dim, second = lane >= half_lanes;
-    const i32 other = NEOX && rotated ? (second ? -half_lanes : half_lanes) : 0;
+    const i32 rotary_dim = a.angles.rotary_dim;
 
     // As often for every thread of the block: the warps shuffle, and the block waits for the angles.
     for (i32 pass = first; pass < last; pass += per_pass) {
@@ -272,39 +225,14 @@ template <bool NEOX> __device__ __forceinline__ void rope_heads(const rope_args 
             if (part.norm) load8(part.norm, part.norm_type, i, w);
         }
         if (pass == first && first < qk_heads) {
-            token.rotations(a, rotation);
+            rope_rotations(a.angles, token.position, rotation);
             __syncthreads();
         }
-        if (a.part[0].norm || a.part[1].norm) {
-            float squares = 0.0f;
-#pragma unroll
-            for (int k = 0; k < 8; k++) squares += v[k] * v[k];
-            for (i32 offset = a.lanes / 2; offset > 0; offset /= 2)
-                squares += __shfl_xor_sync(FULL_MASK, squares, offset);
-            if (part.norm) {
-                const float scale = rope_norm_scale(a, part.dim, squares);
-#pragma unroll
-                for (int k = 0; k < 8; k++) v[k] *= scale * w[k];
-            }
-        }
-        float pair[8];
-        if constexpr (NEOX) {
-#pragma unroll
-            for (int k = 0; k < 8; k++) pair[k] = __shfl_sync(FULL_MASK, v[k], (i32)(threadIdx.x % WARP) + other);
-        }
+        if (a.part[0].norm || a.part[1].norm) rope_lanes_norm(v, w, a.lanes, part.dim, a.epsilon, part.norm);
+        rope_lanes_rotate<NEOX>(v, rotation, rotary_dim, i, there && !is_v);
         if (!there) continue;
-        if (is_v || !rotated) {
-            head.pass<8>(i, v);
-            continue;
-        }
-        if constexpr (NEOX) {
-            const float2 *r = rotation + i - (second ? a.rotary_dim / 2 : 0);
-#pragma unroll
-            for (int k = 0; k < 8; k++) v[k] = v[k] * r[k].x + (second ? pair[k] : -pair[k]) * r[k].y;
-        } else {
-            rope_rotate_pairs<4>(v, rotation, i / 2);
-        }
-        head.store<8>(i, v);
+        if (is_v || i >= rotary_dim) head.pass<8>(i, v);
+        else head.store<8>(i, v);
     }
 }
 

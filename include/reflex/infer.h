@@ -66,6 +66,12 @@ struct CUstream_st;
 // The reasons are not known. Alone: no other bit is set.
 #define REFLEX_THROTTLE_UNKNOWN 2147483648
 
+// A rotation, checked. Without positions nothing is rotated.
+typedef struct Rotation Rotation;
+
+// The part of the work that is `reflex_rope`'s, checked.
+typedef struct Step Step;
+
 // A device and what the library keeps for it. Opaque; immutable after creation; usable from many threads at once.
 typedef struct reflex_context reflex_context;
 
@@ -211,6 +217,9 @@ typedef struct reflex_attention_params {
     struct reflex_tensor y;
 } reflex_attention_params;
 
+// How `reflex_rope` pairs the elements of a head.
+typedef uint32_t reflex_rope_mode;
+
 // Operands of `reflex_attention_decode`.
 typedef struct reflex_attention_decode_params {
     uint32_t struct_size;
@@ -233,6 +242,31 @@ typedef struct reflex_attention_decode_params {
     // The size depends on shapes alone, never on `kv_lengths`.
     void *workspace;
     size_t workspace_size;
+    // Of the rotation, as in `reflex_rope_params`: `REFLEX_ROPE_*`.
+    reflex_rope_mode mode;
+    // Base of the frequencies, 1 or more; 0 selects 10000.
+    float theta_base;
+    // Multiplies the position; 0 selects 1.
+    float freq_scale;
+    // Multiplies cosine and sine; 0 selects 1.
+    float magnitude;
+    // Leading elements of a head that are rotated, even; 0 selects all of them.
+    uint32_t rotary_dim;
+    // Of both norms, added to the mean square; 0 selects 1e-6. Finite and not negative.
+    float norm_epsilon;
+    // Optional, with `v_new`: `[batch, kv_heads, head_dim]`, F32, F16 or BF16: the new token's k, written to row
+    // length - 1 of the sequence in `k` after norm and rotation, and seen by the query.
+    struct reflex_tensor k_new;
+    // Optional, with `k_new`: `[batch, kv_heads, v_head_dim]`, F32, F16 or BF16, written to that row of `v`.
+    struct reflex_tensor v_new;
+    // Optional, `[batch]`, I32, read on the device: q and `k_new` are rotated. Absent: they are not.
+    struct reflex_tensor positions;
+    // Optional, with `positions`: `[rotary_dim / 2]`, F32: divides the frequencies.
+    struct reflex_tensor freq_factors;
+    // Optional, `[head_dim]`, F32, F16 or BF16: each head of q gets an RMS norm with this weight before it is rotated.
+    struct reflex_tensor q_norm;
+    // Optional, with `k_new`: the same for `k_new`.
+    struct reflex_tensor k_norm;
 } reflex_attention_decode_params;
 
 // Operands of `reflex_embedding`.
@@ -329,9 +363,6 @@ typedef struct reflex_quantize_params {
     struct reflex_tensor y;
 } reflex_quantize_params;
 
-// How `reflex_rope` pairs the elements of a head.
-typedef uint32_t reflex_rope_mode;
-
 // Operands of `reflex_rope`.
 typedef struct reflex_rope_params {
     uint32_t struct_size;
@@ -360,9 +391,9 @@ typedef struct reflex_rope_params {
     // Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`). One that is 0 or not
     // finite makes its pair NaN.
     struct reflex_tensor freq_factors;
-    // Optional, `[slots, kv_heads, head_dim]`, F16 or F32: receives the rotated K at each token's slot.
+    // Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot.
     struct reflex_tensor k_cache;
-    // Optional, `[slots, kv_heads, v_head_dim]`, F16 or F32: receives V at each token's slot.
+    // Optional, `[slots, kv_heads, v_head_dim]`, F32, F16 or BF16: receives V at each token's slot.
     struct reflex_tensor v_cache;
     // Optional, `[tokens]`, I32, read on the device: row of the caches for each token; absent: its position.
     // A slot outside the cache is skipped (give -1 to padding tokens).
@@ -704,6 +735,8 @@ typedef struct reflex_telemetry {
 
 // Every key of the sequence.
 #define REFLEX_ATTENTION_FULL 1
+
+
 
 // Pairs (i, i + rotary_dim / 2): GPT-NeoX, Qwen, Hugging Face Llama.
 #define REFLEX_ROPE_NEOX 0
@@ -1048,10 +1081,19 @@ reflex_status reflex_attention_selected_kernel(const struct reflex_context *cont
 // `y[b][h] = softmax(scale * q[b][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` of the sequence, with
 // `h' = h / (q_heads / kv_heads)`.
 //
+// With the operands from `k_new` on it is all that lies between the QKV product of a layer and its output projection: what
+// `reflex_rope` would do comes first, with `k[b][length - 1] = rope(k_new[b])` and `v[b][length - 1] = v_new[b]`, where
+// length counts the new token, and `rope(q)` in the place of q. `rope(x)` is x with an RMS norm of each head, if there is a
+// weight for it, and rotated, if there are positions: `reflex_rope` has the formulas. The rows of the cache get the very bits that
+// `reflex_rope` gives. `q` and `k_new` stay as they are. A sequence of length 0 gets no row. Beside an aligned cache of F16
+// or BF16 no launch of its own does that, if heads and norms are aligned to 16 bytes, too; else one of rope comes first, and
+// a rotated q passes through the workspace in F32.
+//
 // The query heads of a kv head are computed together, so that each key and value is read once for all of them (for up
 // to 16 of them; 8 outside the tensor core kernels). The keys of a sequence are shared among several blocks, whose
-// results a second launch puts together; how many depends on shapes and the device alone, so that a captured graph
-// stays right as `kv_lengths` grows, and each takes its part of the length that it finds there.
+// results are put together by themselves, as a cluster (from SM 9.0 on, with 64 SMs or more), or by a second launch; how many
+// depends on shapes and the device alone, so that a captured graph stays right as `kv_lengths` grows, and each takes its
+// part of the length that it finds there.
 //
 // Shapes and types: see `reflex_attention_decode_params`. Strides of the outer dimensions are free, rows are dense. Sums
 // are f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16
@@ -1063,7 +1105,7 @@ reflex_status reflex_attention_selected_kernel(const struct reflex_context *cont
 //
 // A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
 //
-// Aliasing: `y` may be exactly `q`; it overlaps nothing else. Workspace: see `reflex_attention_decode_workspace_size`;
+// Aliasing: `y` may be exactly `q`; it overlaps nothing else. With `k_new`, `k` and `v` overlap nothing else, either. Workspace: see `reflex_attention_decode_workspace_size`;
 // its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 // capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 //
@@ -1075,7 +1117,7 @@ reflex_status reflex_attention_decode(const struct reflex_context *context,
                                       reflex_stream stream);
 
 // Bytes of scratch that `reflex_attention_decode` needs for these params on this context, from their shapes alone; the
-// workspace fields are not looked at. 0 where the keys are not split, and on the CPU backend.
+// workspace fields are not looked at. 0 on the CPU backend, and where the keys are not split and q is taken as it is.
 reflex_status reflex_attention_decode_workspace_size(const struct reflex_context *context,
                                                      const struct reflex_attention_decode_params *params,
                                                      size_t *bytes);
@@ -1085,7 +1127,7 @@ reflex_status reflex_attention_decode_workspace_size(const struct reflex_context
 reflex_status reflex_attention_decode_supported(const struct reflex_context *context,
                                                 const struct reflex_attention_decode_params *params);
 
-// Name of the kernel that `reflex_attention_decode` would launch first: a static string, `"cpu"` on the CPU backend,
+// Name of the kernel in which `reflex_attention_decode` would meet the keys: a static string, `"cpu"` on the CPU backend,
 // `"none"` when empty.
 reflex_status reflex_attention_decode_selected_kernel(const struct reflex_context *context,
                                                       const struct reflex_attention_decode_params *params,

@@ -1,9 +1,9 @@
-// The parameters of reflex_attention_decode's kernels, which heads and keys a block works on, and how the warps of a
-// block put together what each found in its own keys.
+// The parameters of reflex_attention_decode's kernels, and which heads and keys a block works on.
 #pragma once
 
 #include "common/attention.cuh"
 #include "common/q8_1.cuh"
+#include "common/rotation.cuh"
 
 namespace reflex {
 
@@ -19,11 +19,22 @@ struct attention_decode_args {
     i32 dim, v_dim;
     i32 chunks;  // blocks that share a group
     i32 splits;
+    i32 cluster;  // the splits of a group are a cluster, which puts them together
     u32 q_type, kv_type, y_type;
     i32 q_vec8;  // rows of q are 16-byte aligned
     float scale_log2;
+    // What the tensor core kernels do of reflex_rope's work. All rows are 16-byte aligned.
+    float epsilon;                          // of the norms
+    const void *k_new, *v_new;              // the sequences' last rows, which are not in the cache yet; or null
+    const i32 *positions;                   // or null: no rotation
+    const void *q_norm, *k_norm;            // or null
+    row_stride k_new_stride, v_new_stride;  // -, batch, head
+    rope_angles angles;
+    u32 k_new_type, v_new_type, q_norm_type, k_norm_type;
+    i32 lanes;  // of a head, a power of two
+    i32 neox;
 };
-REFLEX_ARGS_LAYOUT(attention_decode_args, 200, scale_log2, 196);
+REFLEX_ARGS_LAYOUT(attention_decode_args, 720, neox, 716);
 
 // y of a sequence, where it is Q8_1: its heads are one row.
 struct decode_q8_1_row {
@@ -44,32 +55,63 @@ __device__ __forceinline__ i32 decode_split_keys(i32 length, i32 splits) {
     return ((length + splits - 1) / splits + DECODE_KEYS - 1) / DECODE_KEYS * DECODE_KEYS;
 }
 
-// One block: some of the query heads of a kv head, over one split of the keys of a sequence. Neighbouring blocks take
-// neighbouring kv heads, which lie side by side in the cache.
+// One block: some of the query heads of a kv head, over one split of the keys of a sequence.
 struct decode_block {
     const attention_decode_args &a;
-    i32 batch, kv_head, split, begin, end;
-    i32 head0, rows;  // query heads head0 .. head0 + rows
-    bool alone;       // no other split of the sequence has keys: nothing to combine
+    i32 batch, kv_head, split;
+    i32 head0, rows;         // query heads head0 .. head0 + rows
+    bool writes_new;         // this block's chunk writes the new row to the cache
+    i32 begin, end, length;  // keys
+    i32 used;                // splits that have keys
+    bool has_new;            // the last of its keys is the new one
 
     // Rows part_row .. part_row + part_rows of the `block_rows` that the launch gave each block.
     __device__ __forceinline__ decode_block(const attention_decode_args &a, i32 block_rows, i32 part_row, i32 part_rows)
         : a(a) {
         u32 x = blockIdx.x;
+        // A cluster is a run of blocks. Else neighbours take neighbouring kv heads, which lie side by side in the cache.
+        if (a.cluster) split = x % a.splits, x /= a.splits;
         kv_head = x % a.kv_heads, x /= a.kv_heads;
         const i32 chunk = x % a.chunks;
         x /= a.chunks;
-        split = x % a.splits;
-        batch = x / a.splits;
+        if (!a.cluster) split = x % a.splits, x /= a.splits;
+        batch = x;
         const i32 row0 = chunk * block_rows + part_row;
         head0 = kv_head * a.group + row0;
         rows = min(a.group - row0, part_rows);  // 0 or less: none
-        const i32 length = kv_length(a.kv_lengths, batch, a.capacity);
+        writes_new = chunk == 0;
+    }
+
+    __device__ __forceinline__ i32 read_length() const { return kv_length(a.kv_lengths, batch, a.capacity); }
+
+    // The keys of a sequence of this length.
+    __device__ __forceinline__ void share(i32 keys_there) {
+        length = keys_there;
         const i32 keys = decode_split_keys(length, a.splits);
         begin = min(split * keys, length);  // at most 2^30 + splits * 65
         end = min(begin + keys, length);
-        alone = a.splits == 1 || (begin == 0 && end == length);
+        used = length > 0 ? (length + keys - 1) / keys : 0;
+        has_new = a.k_new && begin < end && end == length;
     }
+
+    // What the end needs, kept in shared memory over the loop, where registers are dear: by the first thread, and back by
+    // all after a barrier.
+    static constexpr i32 PARKED = 6;
+    __device__ __forceinline__ void park(i32 (&to)[PARKED]) const {
+        if (threadIdx.x > 0) return;
+        to[0] = batch, to[1] = kv_head, to[2] = split, to[3] = head0, to[4] = rows, to[5] = used;
+    }
+    __device__ __forceinline__ void unpark(i32 (&from)[PARKED]) {
+        volatile i32 *p = from;  // or the compiler keeps them as well
+        batch = p[0], kv_head = p[1], split = p[2], head0 = p[3], rows = p[4], used = p[5];
+    }
+
+    // Nothing to do. The first block stays without keys, too: it writes the zeros.
+    __device__ __forceinline__ bool idle() const { return begin >= end && split > 0; }
+    // No other split of the sequence has keys: nothing to combine.
+    __device__ __forceinline__ bool alone() const { return used <= 1; }
+    // Keys before this one are in the cache.
+    __device__ __forceinline__ i32 cached_end() const { return end - (has_new ? 1 : 0); }
 
     __device__ __forceinline__ const char *q(i32 row) const {
         return static_cast<const char *>(a.q) + batch * a.q_stride.bytes[1] + (head0 + row) * a.q_stride.bytes[2];
@@ -80,68 +122,24 @@ struct decode_block {
     __device__ __forceinline__ const char *v() const {
         return static_cast<const char *>(a.v) + batch * a.v_stride.bytes[0] + kv_head * a.v_stride.bytes[2];
     }
-};
 
-// Shared memory in which the warps meet.
-template <int ROWS, int DMAX> struct decode_merge {
-    float max[DECODE_WARPS][ROWS], sum[DECODE_WARPS][ROWS];
-    float o[ROWS][DMAX + 4];
-
-    __device__ __forceinline__ float total_max(i32 row) const {
-        float m = max[0][row];
-#pragma unroll
-        for (i32 w = 1; w < DECODE_WARPS; w++) m = fmaxf(m, max[w][row]);
-        return m;
-    }
-
-    // After `max` and `sum` were written: calls put_all(add) of one warp after the other, which puts every value that a
-    // thread holds to its place, or adds it there. In the order of the warps, so that the sums are the same every time.
-    template <typename PutAll> __device__ __forceinline__ void gather(PutAll put_all) {
-        __syncthreads();
-        const i32 warp = threadIdx.x / WARP;
-        for (i32 w = 0; w < DECODE_WARPS; w++) {
-            if (w == warp) put_all(w > 0);
-            __syncthreads();
+    // y of a row of heads, elements d to d + 4; all lanes of a warp come here together, `there` or not.
+    __device__ __forceinline__ void store(i32 row, i32 d, const float (&v)[4], bool there) const {
+        if (a.y_type == Q8_1) {
+            const decode_q8_1_row y(a, batch, head0 + row);
+            q8_1_store<4>(y.data, y.k, y.first + d, v, there);
+            return;
         }
-    }
-
-    // What this warp's sums of a row are worth beside the others'.
-    __device__ __forceinline__ float factor(i32 row, float scale) const {
-        return rescale(max[threadIdx.x / WARP][row], total_max(row), scale);
-    }
-
-    __device__ __forceinline__ void put(i32 row, i32 dim, float value, bool add) {
-        o[row][dim] = add ? o[row][dim] + value : value;
-    }
-
-    // The block's result: y itself where no other split has keys, else a partial.
-    __device__ __forceinline__ void store(const decode_block &block) const {
-        const attention_decode_args &a = block.a;
-        for (i32 row = threadIdx.x / WARP; row < block.rows; row += DECODE_WARPS) {
-            const float m = total_max(row);
-            float l = 0.0f;
+        if (!there) return;
+        char *y = static_cast<char *>(a.y) + batch * a.y_stride.bytes[1] + (head0 + row) * a.y_stride.bytes[2] +
+                  (i64)d * element_bytes(a.y_type);
+        if (a.y_type == F32 && ((u64)y & 15) == 0) {
+            *reinterpret_cast<float4 *>(y) = make_float4(v[0], v[1], v[2], v[3]);
+        } else if (a.y_type != F32 && ((u64)y & 7) == 0) {
+            *reinterpret_cast<uint2 *>(y) = make_uint2(pack2(v[0], v[1], a.y_type), pack2(v[2], v[3], a.y_type));
+        } else {
 #pragma unroll
-            for (i32 w = 0; w < DECODE_WARPS; w++) l += sum[w][row] * rescale(max[w][row], m, a.scale_log2);
-            const i32 lane = threadIdx.x % WARP, head = block.head0 + row;
-            if (block.alone && a.y_type == Q8_1) {
-                const decode_q8_1_row y(a, block.batch, head);
-                for (i32 d0 = 0; d0 < a.v_dim; d0 += 4 * WARP) {
-                    const i32 d = d0 + 4 * lane;
-                    float v[4] = {};
-                    if (d < a.v_dim && l != 0.0f) {
-#pragma unroll
-                        for (i32 e = 0; e < 4; e++) v[e] = o[row][d + e] / l;
-                    }
-                    q8_1_store<4>(y.data, y.k, y.first + d, v, d < a.v_dim);
-                }
-            } else if (block.alone) {
-                char *y = static_cast<char *>(a.y) + block.batch * a.y_stride.bytes[1] + head * a.y_stride.bytes[2];
-                for (i32 d = lane; d < a.v_dim; d += WARP) store1(y, a.y_type, d, l == 0.0f ? 0.0f : o[row][d] / l);
-            } else {
-                const i64 at = ((i64)block.batch * a.kv_heads * a.group + head) * a.splits + block.split;
-                for (i32 d = lane; d < a.v_dim; d += WARP) a.partial[at * a.v_dim + d] = o[row][d];
-                if (lane == 0) a.partial_ml[at] = make_float2(m, l);
-            }
+            for (i32 e = 0; e < 4; e++) store1(y, a.y_type, e, v[e]);
         }
     }
 };

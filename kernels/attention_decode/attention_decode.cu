@@ -12,6 +12,8 @@ template <int DMAX> __device__ __forceinline__ void attention_decode_bf16_mma(co
 #if __CUDA_ARCH__ >= 800
     attention_decode_mma<BF16, DMAX>(a);
 #else
+    pdl_wait();
+    pdl_launch_dependents();
     for (i32 part = 0; part < DECODE_MMA_ROWS; part += DECODE_FMA_ROWS) {
         __syncthreads();  // the last part's shared memory was read
         attention_decode_fma<DMAX / 8, true>(a, DECODE_MMA_ROWS, part);
@@ -21,11 +23,15 @@ template <int DMAX> __device__ __forceinline__ void attention_decode_bf16_mma(co
 
 #define REFLEX_KERNEL(blocks, name, body)                                                                             \
     extern "C" __global__ void __launch_bounds__(128, blocks) name(const __grid_constant__ attention_decode_args a) { \
-        /* the next launch would take room from the blocks that read the cache */                                     \
-        pdl_wait();                                                                                                   \
-        pdl_launch_dependents();                                                                                      \
         body;                                                                                                         \
     }
+#define REFLEX_WAITING_KERNEL(blocks, name, body)                                 \
+    REFLEX_KERNEL(blocks, name, {                                                 \
+        /* the next launch would take room from the blocks that read the cache */ \
+        pdl_wait();                                                               \
+        pdl_launch_dependents();                                                  \
+        body;                                                                     \
+    })
 
 #if __CUDA_ARCH__ >= 800
 #define REFLEX_BF16_BLOCKS(n) n
@@ -40,8 +46,8 @@ REFLEX_KERNEL(2, reflex_attention_decode_f16_mma_256, (attention_decode_mma<F16,
 REFLEX_KERNEL(REFLEX_BF16_BLOCKS(4), reflex_attention_decode_bf16_mma_64, (attention_decode_bf16_mma<64>(a)))
 REFLEX_KERNEL(REFLEX_BF16_BLOCKS(3), reflex_attention_decode_bf16_mma_128, (attention_decode_bf16_mma<128>(a)))
 REFLEX_KERNEL(REFLEX_BF16_BLOCKS(2), reflex_attention_decode_bf16_mma_256, (attention_decode_bf16_mma<256>(a)))
-REFLEX_KERNEL(2, reflex_attention_decode_fma_aligned_64, (attention_decode_fma<8, true>(a)))
-REFLEX_KERNEL(2, reflex_attention_decode_fma_aligned_128, (attention_decode_fma<16, true>(a)))
-REFLEX_KERNEL(2, reflex_attention_decode_fma_aligned_256, (attention_decode_fma<32, true>(a)))
-REFLEX_KERNEL(2, reflex_attention_decode_fma_256, (attention_decode_fma<32, false>(a)))
-REFLEX_KERNEL(1, reflex_attention_decode_combine, attention_decode_combine(a))
+REFLEX_WAITING_KERNEL(2, reflex_attention_decode_fma_aligned_64, (attention_decode_fma<8, true>(a)))
+REFLEX_WAITING_KERNEL(2, reflex_attention_decode_fma_aligned_128, (attention_decode_fma<16, true>(a)))
+REFLEX_WAITING_KERNEL(2, reflex_attention_decode_fma_aligned_256, (attention_decode_fma<32, true>(a)))
+REFLEX_WAITING_KERNEL(2, reflex_attention_decode_fma_256, (attention_decode_fma<32, false>(a)))
+REFLEX_WAITING_KERNEL(1, reflex_attention_decode_combine, attention_decode_combine(a))

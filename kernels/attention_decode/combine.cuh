@@ -16,7 +16,7 @@ __device__ __forceinline__ void attention_decode_combine(const attention_decode_
     const i32 length = kv_length(a.kv_lengths, batch, a.capacity);
     // Blocks of the splits beyond these wrote nothing.
     const i32 keys = decode_split_keys(length, a.splits), used = length > 0 ? (length + keys - 1) / keys : 0;
-    if (used == 1) return;  // y is there already
+    if (used <= 1) return;  // y is there already
     const i64 first = (i64)blockIdx.x * a.splits;
 
     float max = -REFLEX_INF, sum = 0.0f;

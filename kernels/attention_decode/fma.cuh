@@ -8,7 +8,7 @@
 // memory for few heads, by arithmetic for many.
 #pragma once
 
-#include "attention_decode/args.cuh"
+#include "attention_decode/merge.cuh"
 
 namespace reflex {
 
@@ -21,9 +21,9 @@ __device__ __forceinline__ void attention_decode_fma(const attention_decode_args
     constexpr i32 ROWS = DECODE_FMA_ROWS, STEP = 2 * DECODE_WARPS * WARP / LANES;
     __shared__ decode_merge<ROWS, LANES * 8> merge;
 
-    const decode_block block(a, block_rows, part_row, ROWS);
-    if (block.rows <= 0) return;
-    if (block.begin >= block.end && a.splits > 1) return;  // the combining kernel knows which splits are empty
+    decode_block block(a, block_rows, part_row, ROWS);
+    block.share(block.read_length());
+    if (block.rows <= 0 || block.idle()) return;
     const i32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, d = lane % LANES * 8;
 
     float q[ROWS][8], o[ROWS][8] = {}, max[ROWS], sum[ROWS] = {};
@@ -84,16 +84,12 @@ __device__ __forceinline__ void attention_decode_fma(const attention_decode_args
         }
         if (lane == 0) merge.max[warp][r] = all, merge.sum[warp][r] = sum[r];
     }
-    merge.gather([&](bool add) {
+    merge.finish(block, [&](i32) {
         if (lane >= LANES) return;
 #pragma unroll
-        for (i32 r = 0; r < ROWS; r++) {
-            const float factor = merge.factor(r, a.scale_log2);
-#pragma unroll
-            for (i32 e = 0; e < 8; e++) merge.put(r, d + e, o[r][e] * factor, add);
-        }
+        for (i32 r = 0; r < ROWS; r++)
+            if (r < block.rows) merge.put(r, d, o[r]);
     });
-    merge.store(block);
 }
 
 }  // namespace reflex

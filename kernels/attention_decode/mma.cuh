@@ -14,7 +14,9 @@
 // Limits: head sizes are multiples of 8 up to DMAX; rows of K and V are 16-byte aligned. Bound by memory.
 #pragma once
 
-#include "attention_decode/args.cuh"
+#include "attention_decode/merge.cuh"
+#include "attention_decode/query.cuh"
+#include "common/launch.cuh"
 #include "common/memory.cuh"
 #include "common/mma.cuh"
 
@@ -24,66 +26,87 @@ constexpr i32 DECODE_MMA_ROWS = 16;
 
 template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(const attention_decode_args &a) {
     constexpr i32 ROWS = DECODE_MMA_ROWS, QC = DMAX / 32, VC = DMAX / 64;
+    // K and V of the next keys are asked for where those before have been used, if there are registers for both.
+    constexpr bool AHEAD = DMAX <= 128;
     __shared__ decode_merge<ROWS, DMAX> merge;
-    // Fragments of q, the same for every warp. Read again for every tile: registers are dearer.
-    __shared__ uint4 q[2 * QC][WARP];
+    __shared__ decode_query<T, DMAX> query;
+    __shared__ i32 parked[decode_block::PARKED];
 
-    const decode_block block(a, ROWS, 0, ROWS);
-    if (block.begin >= block.end && a.splits > 1) return;  // the combining kernel knows which splits are empty
+    decode_block block(a, ROWS, 0, ROWS);
+    query.clear();
+    pdl_wait();
+    // Not before: the next launch would take room from the blocks that read the cache.
+    pdl_launch_dependents();
+    const i32 position = a.positions ? a.positions[block.batch] : 0;
+    typename decode_query<T, DMAX>::eight head(block, threadIdx.x / (u32)a.lanes);
+    block.share(block.read_length());
+    if (block.idle()) return;
     const i32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+    const i32 cached_end = block.cached_end();
 
-    for (i32 c = warp; c < QC; c += DECODE_WARPS) {
-        const i32 d = 32 * c + 8 * t;
-        float x[8] = {}, y[8] = {};
-        if (g < block.rows && d < a.dim) load8_any(block.q(g), a.q_type, d, a.q_vec8, x);
-        if (g + 8 < block.rows && d < a.dim) load8_any(block.q(g + 8), a.q_type, d, a.q_vec8, y);
-        q[2 * c][lane] =
-            make_uint4(pack2(x[0], x[1], T), pack2(y[0], y[1], T), pack2(x[2], x[3], T), pack2(y[2], y[3], T));
-        q[2 * c + 1][lane] =
-            make_uint4(pack2(x[4], x[5], T), pack2(y[4], y[5], T), pack2(x[6], x[7], T), pack2(y[6], y[7], T));
-    }
-    __syncthreads();
-
-    float o[VC][8][4] = {};
-    float max[2] = {-REFLEX_INF, -REFLEX_INF}, sum[2] = {};
+    uint4 x[QC][2], y[VC][4];
     const char *k = block.k(), *v = block.v();
     const uint4 zero = make_uint4(0, 0, 0, 0);
-    for (i32 key0 = block.begin + 16 * warp; key0 < block.end; key0 += DECODE_KEYS) {
-        uint4 x[QC][2], y[VC][4];
+    const auto load_k = [&](i32 key0) {
 #pragma unroll
         for (i32 j = 0; j < 2; j++) {
             const i32 key = key0 + 8 * j + g;
             const char *row = k + key * a.k_stride.bytes[1] + 16 * t;
 #pragma unroll
             for (i32 c = 0; c < QC; c++)
-                x[c][j] = key < block.end && 32 * c + 8 * t < a.dim ? load_once(row + 64 * c) : zero;
+                x[c][j] = key < cached_end && 32 * c + 8 * t < a.dim ? load_once(row + 64 * c) : zero;
         }
-        // Slots 2t, 2t+1, 2t+8 and 2t+9 of the product's inner dimension. Past the end there may be NaN, which a weight
-        // of 0 would not hide.
-        const auto load_v = [&]() {
+    };
+    // Slots 2t, 2t+1, 2t+8 and 2t+9 of the product's inner dimension. Past the end there may be NaN, which a weight of 0
+    // would not hide.
+    const auto load_v = [&](i32 key0) {
 #pragma unroll
-            for (i32 j = 0; j < 4; j++) {
-                const i32 key = key0 + 2 * t + j % 2 + j / 2 * 8;
-                const char *row = v + key * a.v_stride.bytes[1] + 16 * g;
+        for (i32 j = 0; j < 4; j++) {
+            const i32 key = key0 + 2 * t + j % 2 + j / 2 * 8;
+            const char *row = v + key * a.v_stride.bytes[1] + 16 * g;
 #pragma unroll
-                for (i32 c = 0; c < VC; c++)
-                    y[c][j] = key < block.end && 64 * c + 8 * g < a.v_dim ? load_once(row + 128 * c) : zero;
-            }
-        };
-        // Both at once, where there are registers for both.
-        if constexpr (DMAX <= 128) load_v();
+            for (i32 c = 0; c < VC; c++)
+                y[c][j] = key < cached_end && 64 * c + 8 * g < a.v_dim ? load_once(row + 128 * c) : zero;
+        }
+    };
+    if constexpr (AHEAD) load_k(block.begin + 16 * warp), load_v(block.begin + 16 * warp);
+    block.park(parked);
+    query.prepare(block, head, position);
+
+    float o[VC][8][4] = {};
+    float max[2] = {-REFLEX_INF, -REFLEX_INF}, sum[2] = {};
+    for (i32 key0 = block.begin + 16 * warp; key0 < block.end; key0 += DECODE_KEYS) {
+        const bool has_new = block.has_new && key0 + 16 >= block.end;
+        if constexpr (!AHEAD) load_k(key0);
+        if (has_new) {
+#pragma unroll
+            for (i32 j = 0; j < 2; j++)
+#pragma unroll
+                for (i32 c = 0; c < QC; c++)
+                    if (key0 + 8 * j + g == cached_end && 32 * c + 8 * t < a.dim) x[c][j] = query.k[4 * c + t];
+        }
 
         float s[2][4] = {};
 #pragma unroll
         for (i32 c = 0; c < QC; c++) {
             if (32 * c >= a.dim) continue;
-            const uint4 q0 = q[2 * c][lane], q1 = q[2 * c + 1][lane];
+            const uint4 q0 = query.q[2 * c][lane], q1 = query.q[2 * c + 1][lane];
             const u32 a0[4] = {q0.x, q0.y, q0.z, q0.w}, a1[4] = {q1.x, q1.y, q1.z, q1.w};
 #pragma unroll
             for (i32 j = 0; j < 2; j++) {
                 mma_16x8x16<T>(s[j], a0, x[c][j].x, x[c][j].y);
                 mma_16x8x16<T>(s[j], a1, x[c][j].z, x[c][j].w);
             }
+        }
+        if constexpr (AHEAD) load_k(key0 + DECODE_KEYS);
+        else load_v(key0);
+        if (has_new) {
+#pragma unroll
+            for (i32 j = 0; j < 4; j++)
+#pragma unroll
+                for (i32 c = 0; c < VC; c++)
+                    if (key0 + 2 * t + j % 2 + j / 2 * 8 == cached_end && 64 * c + 8 * g < a.v_dim)
+                        y[c][j] = query.v[8 * c + g];
         }
         if (key0 + 16 > block.end) {
 #pragma unroll
@@ -92,8 +115,6 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
                 for (i32 e = 0; e < 4; e++)
                     if (key0 + 8 * j + 2 * t + e % 2 >= block.end) s[j][e] = -REFLEX_INF;
         }
-
-        if constexpr (DMAX > 128) load_v();
 
         float new_max[2];
 #pragma unroll
@@ -142,6 +163,7 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
                                __byte_perm(words[2][i / 2], words[3][i / 2], select));
             }
         }
+        if constexpr (AHEAD) load_v(key0 + DECODE_KEYS);
     }
 
 #pragma unroll
@@ -150,17 +172,19 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
         sum[h] += __shfl_xor_sync(FULL_MASK, sum[h], 2);
         if (t == 0) merge.max[warp][g + 8 * h] = max[h], merge.sum[warp][g + 8 * h] = sum[h];
     }
-    merge.gather([&](bool add) {
-        const float factor[2] = {merge.factor(g, a.scale_log2), merge.factor(g + 8, a.scale_log2)};
+    block.unpark(parked);
+    merge.finish(block, [&](i32 h) {
+        if (g + 8 * h >= block.rows) return;
 #pragma unroll
         for (i32 c = 0; c < VC; c++)
 #pragma unroll
-            for (i32 i = 0; i < 8; i++)
+            for (i32 e = 0; e < 2; e++) {
+                float eight[8];
 #pragma unroll
-                for (i32 e = 0; e < 4; e++)
-                    merge.put(g + e / 2 * 8, 64 * c + (2 * t + e % 2) * 8 + i, o[c][i][e] * factor[e / 2], add);
+                for (i32 i = 0; i < 8; i++) eight[i] = h ? o[c][i][2 + e] : o[c][i][e];
+                merge.put(g, 64 * c + (2 * t + e) * 8, eight);
+            }
     });
-    merge.store(block);
 }
 
 }  // namespace reflex

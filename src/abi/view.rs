@@ -283,6 +283,17 @@ impl View {
         }
     }
 
+    /// A contiguous view of the same shape elsewhere, of a type that is no block format.
+    pub fn contiguous_at(&self, data: *mut u8, dtype: Dtype) -> View {
+        let mut view = View { data, dtype, ..*self };
+        let mut step = dtype.block_bytes() as i64;
+        for i in (0..self.rank).rev() {
+            view.stride[i] = step;
+            step *= self.shape[i];
+        }
+        view
+    }
+
     /// `count` indices of dimension `i` from `first` on; of a packed matrix whole panels, or all from one on.
     pub fn narrow(&self, i: usize, first: i64, count: i64) -> View {
         let mut part = *self;

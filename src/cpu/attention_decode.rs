@@ -1,13 +1,23 @@
-//! Attention of one query per sequence.
+//! Attention of one query per sequence, and what a decode step does before it.
 
 use super::attention::{attend, kv_length};
 use super::backend::CpuBackend;
 use super::element::{load_row, store_row};
 use super::q8_1;
+use super::rope::rope;
 use crate::abi::Dtype;
 use crate::ops::attention_decode::AttentionDecodePlan;
 
 pub(crate) fn attention_decode(p: &AttentionDecodePlan, cpu: &CpuBackend) {
+    let mut q = vec![0.0f32; p.q_bytes() / 4];
+    let (step, attention) = p.composed(q.as_mut_ptr().cast());
+    if let Some(step) = step {
+        rope(&step, cpu);
+    }
+    attend_all(&attention, cpu);
+}
+
+fn attend_all(p: &AttentionDecodePlan, cpu: &CpuBackend) {
     let c = &p.cache;
     let kv_heads = c.kv_heads as usize;
     let work = (c.group * c.capacity).saturating_mul(c.dim + c.v_dim) as usize;

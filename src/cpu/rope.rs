@@ -7,8 +7,8 @@ use crate::abi::View;
 use crate::ops::rope::{RopePart, RopePlan};
 
 pub(crate) fn rope(p: &RopePlan, cpu: &CpuBackend) {
-    let frequencies: Vec<f64> = (0..p.rotary_dim as usize / 2)
-        .map(|i| p.frequency(i) / p.freq_factors.map_or(1.0, |f| divisor(&f, i)))
+    let frequencies: Vec<f64> = (0..p.rotation.rotary_dim as usize / 2)
+        .map(|i| p.rotation.frequency(i) / p.rotation.freq_factors.map_or(1.0, |f| divisor(&f, i)))
         .collect();
     let elements: i64 = p
         .parts()
@@ -19,14 +19,21 @@ pub(crate) fn rope(p: &RopePlan, cpu: &CpuBackend) {
     // A sine costs as much as a few dozen products.
     let work = elements as usize + 32 * frequencies.len();
     cpu.for_each(p.tokens as usize, work, |token| {
-        let position = index(&p.positions, token);
-        let slot = i64::from(p.slots.map_or(position, |slots| index(&slots, token)));
+        let position = p.rotation.positions.map_or(0, |positions| index(&positions, token));
+        let slot = match p.append {
+            true => {
+                p.lengths
+                    .map_or(p.cache_slots(), |v| i64::from(index(&v, token)).min(p.cache_slots()))
+                    - 1
+            }
+            false => i64::from(p.slots.map_or(position, |slots| index(&slots, token))),
+        };
         let slot = (0..p.cache_slots()).contains(&slot).then_some(slot);
         // In f64 the angle is good to 1e-9 at a million, far below f32's own rounding.
         let rotation: Vec<(f32, f32)> = frequencies
             .iter()
             .map(|f| (f64::from(position) * f).sin_cos())
-            .map(|(sin, cos)| (cos as f32 * p.magnitude, sin as f32 * p.magnitude))
+            .map(|(sin, cos)| (cos as f32 * p.rotation.magnitude, sin as f32 * p.rotation.magnitude))
             .collect();
         for part in [p.q, p.k].into_iter().flatten() {
             for head in 0..part.x.dim(1) {
@@ -69,7 +76,14 @@ struct Head {
 impl Head {
     fn new(p: &RopePlan, part: &RopePart, token: i64, head: i64, slot: Option<i64>) -> Head {
         let out = part.out.map(|v| (v.row(&[token, head]), v));
-        let cache = part.cache.zip(slot).map(|(v, slot)| (v.row(&[slot, head]), v));
+        let cache = part.cache.zip(slot).map(|(v, slot)| {
+            let row = if p.append {
+                v.row(&[token, slot, head])
+            } else {
+                v.row(&[slot, head])
+            };
+            (row, v)
+        });
         let (x, row) = (part.x, part.x.row(&[token, head]).cast_const());
         let norm = part.norm.map(|weight| {
             let dim = x.dim(2) as usize;
@@ -111,7 +125,7 @@ impl Head {
 
 fn rotate_head(p: &RopePlan, rotation: &[(f32, f32)], head: &Head) {
     for (i, (cos, sin)) in rotation.iter().enumerate() {
-        let (a, b) = match p.neox {
+        let (a, b) = match p.rotation.neox {
             true => (i, i + rotation.len()),
             false => (2 * i, 2 * i + 1),
         };
@@ -119,5 +133,5 @@ fn rotate_head(p: &RopePlan, rotation: &[(f32, f32)], head: &Head) {
         head.store(a, u * cos - v * sin);
         head.store(b, v * cos + u * sin);
     }
-    head.copy(p.rotary_dim as usize..p.head_dim as usize);
+    head.copy(p.rotation.rotary_dim as usize..p.head_dim as usize);
 }

@@ -2,7 +2,7 @@
 
 use super::driver::{Current, check, driver_version, open};
 use super::images::{self, KernelImage};
-use super::launch::Kernel;
+use super::launch::{Kernel, cluster_attribute};
 use crate::abi::{
     Error, REFLEX_INTERNAL, REFLEX_INVALID_ARGUMENT, REFLEX_NO_DRIVER, REFLEX_NOT_BUILT, REFLEX_UNSUPPORTED_DEVICE,
     Result,
@@ -38,6 +38,10 @@ pub(super) struct LoadedKernel {
     pub function: CUfunction,
     /// Launched so that it may become resident before earlier launches end.
     pub dependent: bool,
+    /// What its code was compiled for.
+    pub sm: u32,
+    /// Most blocks of a cluster; 1: none.
+    pub most_cluster: u32,
 }
 
 /// CUDA 12.3: the first driver whose graphs have programmatic edges.
@@ -177,12 +181,16 @@ impl CudaBackend {
         if kernel.large_shared {
             self.allow_all_shared_memory(kernel, handle)?;
         }
+        let image = self.image(kernel.file)?;
         let loaded = LoadedKernel {
             // A CUkernel may be launched as a CUfunction: it runs in the context of the stream.
             function: handle.cast(),
-            dependent: kernel.dependent
-                && self.dependent_launches
-                && self.image(kernel.file)?.waits_for_earlier_launches(),
+            dependent: kernel.dependent && self.dependent_launches && image.waits_for_earlier_launches(),
+            sm: image.sm,
+            most_cluster: match kernel.clusters && image.has_clusters() {
+                true => self.most_cluster(kernel, handle)?,
+                false => 1,
+            },
         };
         self.kernels.write().unwrap().insert(key, loaded);
         Ok(loaded)
@@ -207,6 +215,43 @@ impl CudaBackend {
                 self.device,
             )
         })
+    }
+
+    /// Sixteen blocks in a cluster where the device has room for such, else eight, which every device with clusters has.
+    fn most_cluster(&self, kernel: &Kernel, handle: sys::CUkernel) -> Result<u32> {
+        const PORTABLE: u32 = 8;
+        const WIDE: u32 = 16;
+        let _current = Current::push(self.primary)?;
+        let wide = unsafe {
+            sys::cuKernelSetAttribute(
+                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED,
+                1,
+                handle,
+                self.device,
+            )
+        };
+        if check(kernel.name(), wide).is_err() {
+            return Ok(PORTABLE);
+        }
+        let mut attribute = cluster_attribute(WIDE);
+        let config = sys::CUlaunchConfig {
+            gridDimX: WIDE,
+            gridDimY: 1,
+            gridDimZ: 1,
+            blockDimX: 128,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: 0,
+            hStream: std::ptr::null_mut(),
+            attrs: &mut attribute,
+            numAttrs: 1,
+        };
+        let mut clusters = 0;
+        let counted = unsafe { sys::cuOccupancyMaxActiveClusters(&mut clusters, handle.cast(), &config) };
+        match check(kernel.name(), counted) {
+            Ok(()) if clusters > 0 => Ok(WIDE),
+            _ => Ok(PORTABLE),
+        }
     }
 
     fn image(&self, file: &str) -> Result<&'static KernelImage> {

@@ -62,6 +62,10 @@ impl KernelImage {
     pub fn waits_for_earlier_launches(&self) -> bool {
         self.sm >= 90
     }
+
+    pub fn has_clusters(&self) -> bool {
+        self.sm >= 90
+    }
 }
 
 /// The image of `file` that suits a device best.

@@ -17,6 +17,8 @@ pub(crate) struct Kernel {
     pub dependent: bool,
     /// See `large_shared`.
     pub large_shared: bool,
+    /// See `clusters`.
+    pub clusters: bool,
 }
 
 impl Kernel {
@@ -26,6 +28,7 @@ impl Kernel {
             symbol,
             dependent: false,
             large_shared: false,
+            clusters: false,
         }
     }
 
@@ -44,6 +47,11 @@ impl Kernel {
             large_shared: true,
             ..self
         }
+    }
+
+    /// Launches may ask for clusters, also for more blocks in one than every device has room for.
+    pub const fn clusters(self) -> Kernel {
+        Kernel { clusters: true, ..self }
     }
 
     pub fn name(&self) -> &'static str {
@@ -79,6 +87,8 @@ pub(crate) struct Grid {
     pub threads: u32,
     /// Dynamic shared memory in bytes.
     pub shared: u32,
+    /// Neighbouring blocks of a cluster; 1: no clusters.
+    pub cluster: u32,
 }
 
 impl Grid {
@@ -96,11 +106,20 @@ impl Grid {
             blocks: blocks.map(|n| n as u32),
             threads,
             shared: 0,
+            cluster: 1,
         })
     }
 
     pub fn shared(self, bytes: u32) -> Grid {
         Grid { shared: bytes, ..self }
+    }
+
+    /// Such a kernel was declared to take `clusters`.
+    pub fn cluster(self, blocks: u32) -> Grid {
+        Grid {
+            cluster: blocks,
+            ..self
+        }
     }
 }
 
@@ -115,6 +134,16 @@ impl Cuda<'_> {
         &self.backend.limits
     }
 
+    /// The SM that the kernel's code was compiled for: that of an older one where the device runs PTX.
+    pub fn code_sm(&self, kernel: &'static Kernel) -> Result<u32> {
+        Ok(self.backend.kernel(kernel)?.sm)
+    }
+
+    /// Most blocks of a cluster, 1 where there are none.
+    pub fn most_cluster(&self, kernel: &'static Kernel) -> Result<i64> {
+        Ok(self.backend.kernel(kernel)?.most_cluster.into())
+    }
+
     pub fn launch<A: KernelArgs>(&self, kernel: &'static Kernel, grid: Grid, args: &A) -> Result<()> {
         let loaded = self.backend.kernel(kernel)?;
         // Only the NULL stream needs a current context: it belongs to whichever is current.
@@ -125,7 +154,7 @@ impl Cuda<'_> {
         let mut parameters = [std::ptr::from_ref(args).cast_mut().cast::<c_void>()];
         let [x, y, z] = grid.blocks;
         let stream = self.stream.cast();
-        if !loaded.dependent {
+        if !loaded.dependent && grid.cluster == 1 {
             return check(kernel.name(), unsafe {
                 sys::cuLaunchKernel(
                     loaded.function,
@@ -143,9 +172,17 @@ impl Cuda<'_> {
             });
         }
         // SAFETY: plain data, valid when zero.
-        let mut attribute: sys::CUlaunchAttribute = unsafe { std::mem::zeroed() };
-        attribute.id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
-        attribute.value.programmaticStreamSerializationAllowed = 1;
+        let mut attributes: [sys::CUlaunchAttribute; 2] = unsafe { std::mem::zeroed() };
+        let mut count = 0;
+        if loaded.dependent {
+            attributes[count].id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+            attributes[count].value.programmaticStreamSerializationAllowed = 1;
+            count += 1;
+        }
+        if grid.cluster > 1 {
+            attributes[count] = cluster_attribute(grid.cluster);
+            count += 1;
+        }
         let config = sys::CUlaunchConfig {
             gridDimX: x,
             gridDimY: y,
@@ -155,13 +192,23 @@ impl Cuda<'_> {
             blockDimZ: 1,
             sharedMemBytes: grid.shared,
             hStream: stream,
-            attrs: &mut attribute,
-            numAttrs: 1,
+            attrs: attributes.as_mut_ptr(),
+            numAttrs: count as u32,
         };
         check(kernel.name(), unsafe {
             sys::cuLaunchKernelEx(&config, loaded.function, parameters.as_mut_ptr(), std::ptr::null_mut())
         })
     }
+}
+
+pub(super) fn cluster_attribute(blocks: u32) -> sys::CUlaunchAttribute {
+    // SAFETY: plain data, valid when zero.
+    let mut attribute: sys::CUlaunchAttribute = unsafe { std::mem::zeroed() };
+    attribute.id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+    attribute.value.clusterDim.x = blocks;
+    attribute.value.clusterDim.y = 1;
+    attribute.value.clusterDim.z = 1;
+    attribute
 }
 
 /// Blocks of `size` that cover `count`.

@@ -1,10 +1,15 @@
+mod kernels;
+mod splits;
+mod step;
+
+pub(crate) use step::Step;
+
 use super::attention::KvCache;
-use super::op::{self, ANY_SM, Op, Variant, Workspace};
-use super::rows::Rows;
+use super::op::{self, Op, Variant, Workspace};
+use super::rope::reflex_rope_mode;
 use crate::abi::{Dtype, Params, REFLEX_DTYPE_Q8_1, Result, View};
 use crate::abi::{reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
-use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
 use crate::system::DeviceLimits;
 use std::ffi::{c_char, c_void};
 
@@ -32,6 +37,31 @@ pub struct reflex_attention_decode_params {
     /// The size depends on shapes alone, never on `kv_lengths`.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
+    /// Of the rotation, as in `reflex_rope_params`: `REFLEX_ROPE_*`.
+    pub mode: reflex_rope_mode,
+    /// Base of the frequencies, 1 or more; 0 selects 10000.
+    pub theta_base: f32,
+    /// Multiplies the position; 0 selects 1.
+    pub freq_scale: f32,
+    /// Multiplies cosine and sine; 0 selects 1.
+    pub magnitude: f32,
+    /// Leading elements of a head that are rotated, even; 0 selects all of them.
+    pub rotary_dim: u32,
+    /// Of both norms, added to the mean square; 0 selects 1e-6. Finite and not negative.
+    pub norm_epsilon: f32,
+    /// Optional, with `v_new`: `[batch, kv_heads, head_dim]`, F32, F16 or BF16: the new token's k, written to row
+    /// length - 1 of the sequence in `k` after norm and rotation, and seen by the query.
+    pub k_new: reflex_tensor,
+    /// Optional, with `k_new`: `[batch, kv_heads, v_head_dim]`, F32, F16 or BF16, written to that row of `v`.
+    pub v_new: reflex_tensor,
+    /// Optional, `[batch]`, I32, read on the device: q and `k_new` are rotated. Absent: they are not.
+    pub positions: reflex_tensor,
+    /// Optional, with `positions`: `[rotary_dim / 2]`, F32: divides the frequencies.
+    pub freq_factors: reflex_tensor,
+    /// Optional, `[head_dim]`, F32, F16 or BF16: each head of q gets an RMS norm with this weight before it is rotated.
+    pub q_norm: reflex_tensor,
+    /// Optional, with `k_new`: the same for `k_new`.
+    pub k_norm: reflex_tensor,
 }
 
 impl Default for reflex_attention_decode_params {
@@ -52,60 +82,18 @@ pub(crate) struct AttentionDecodePlan {
     pub cache: KvCache,
     pub q: View,
     pub y: View,
+    /// What comes before the attention.
+    pub step: Option<Step>,
 }
-
-/// Most splits of a sequence: what the combining kernel has room for.
-const MOST_SPLITS: i64 = 256;
-/// Keys that a block takes at a time (DECODE_KEYS in the kernels).
-const BLOCK_KEYS: i64 = 64;
 
 impl AttentionDecodePlan {
-    /// Blocks that an SM holds at once, of the tensor core kernels.
-    fn blocks_per_sm(&self) -> i64 {
-        match self.cache.dim.max(self.cache.v_dim) {
-            ..=64 => 4,
-            65..=128 => 3,
-            _ => 2,
-        }
+    /// Where in the workspace a q lies that was normed and rotated, behind the partial sums.
+    fn scratch_offset(&self, limits: &DeviceLimits) -> usize {
+        let partials = self.partial_bytes(self.splits(limits))[1];
+        partials
+            .checked_next_multiple_of(Workspace::ALIGNMENT)
+            .unwrap_or(partials)
     }
-
-    /// How many blocks share the keys of a sequence. From shapes and the device alone: lengths lie in device memory,
-    /// and addresses may differ between the question for the workspace and the launch.
-    fn splits(&self, limits: &DeviceLimits) -> i64 {
-        let c = &self.cache;
-        let blocks = c.batch * c.kv_heads * ceil_div(c.group, 16);
-        splits(blocks, c.capacity, i64::from(limits.sm_count) * self.blocks_per_sm())
-    }
-
-    /// Bytes of the partial sums, and of them with the maxima and sums of weights.
-    fn partial_bytes(&self, splits: i64) -> [usize; 2] {
-        if splits == 1 {
-            return [0, 0];
-        }
-        let c = &self.cache;
-        let partials = (c.batch * c.kv_heads * c.group) as usize * splits as usize;
-        // Saturated, no buffer is large enough.
-        let [sums, ml] = [c.v_dim as usize * 4, 8].map(|size| partials.saturating_mul(size));
-        [sums, sums.saturating_add(ml)]
-    }
-}
-
-/// The number of splits that a device with room for `slots` blocks at once is through with first, when there are `blocks`
-/// of them without a split and every sequence fills its cache.
-fn splits(blocks: i64, capacity: i64, slots: i64) -> i64 {
-    /// In 64ths of the time that a block needs for one step of its loop. To begin and to end takes it about as long
-    /// as a step; putting the splits together takes a launch and some more for each split.
-    const STEP: i128 = 64;
-    const LAUNCH: i128 = 2 * STEP;
-    let steps = ceil_div(capacity, BLOCK_KEYS).max(1);
-    let slots = i128::from(slots.max(1));
-    (1..=steps.min(MOST_SPLITS))
-        .min_by_key(|&splits| {
-            let waves = (i128::from(blocks) * i128::from(splits) + slots - 1) / slots;
-            let combine = if splits == 1 { 0 } else { LAUNCH + i128::from(splits) };
-            waves * i128::from(ceil_div(steps, splits) + 1) * STEP + combine
-        })
-        .unwrap_or(1)
 }
 
 struct AttentionDecode;
@@ -121,20 +109,24 @@ impl Op for AttentionDecode {
             .expect_dtype(Dtype::FLOATS)?
             .expect_rank(3..=3)?
             .expect_dense_rows()?;
-        let cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
+        let mut cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
+        let step = Step::new(op, p, &q, &mut cache)?;
         let y = match p.y.dtype {
             REFLEX_DTYPE_Q8_1 => cache.quantized_output(op, &q, &p.y)?,
             _ => cache.output(op, &q, &p.y)?,
         };
-        Ok(AttentionDecodePlan { cache, q, y })
+        let inputs = step.iter().flat_map(Step::inputs).flatten();
+        let y = inputs.into_iter().try_fold(y, |y, input| y.expect_apart(&input))?;
+        Ok(AttentionDecodePlan { cache, q, y, step })
     }
 
     fn is_empty(plan: &AttentionDecodePlan) -> bool {
-        plan.y.is_empty()
+        let appended = plan.step.and_then(|step| step.k_new);
+        plan.y.is_empty() && appended.is_none_or(|k_new| k_new.is_empty())
     }
 
     fn variants() -> &'static [Variant<AttentionDecodePlan>] {
-        &VARIANTS
+        &kernels::VARIANTS
     }
 
     fn cpu(plan: &AttentionDecodePlan, cpu: &CpuBackend) {
@@ -142,7 +134,10 @@ impl Op for AttentionDecode {
     }
 
     fn workspace_bytes(plan: &AttentionDecodePlan, limits: &DeviceLimits) -> usize {
-        plan.partial_bytes(plan.splits(limits))[1]
+        match plan.q_bytes() {
+            0 => plan.partial_bytes(plan.splits(limits))[1],
+            bytes => plan.scratch_offset(limits).saturating_add(bytes),
+        }
     }
 
     fn workspace(params: &reflex_attention_decode_params) -> Workspace {
@@ -153,125 +148,24 @@ impl Op for AttentionDecode {
     }
 }
 
-/// `$rows` is how many of the query heads that share a kv head a block takes.
-macro_rules! variant {
-    ($symbol:literal, $min_sm:literal, $rows:literal, $matches:expr) => {{
-        static KERNEL: Kernel = Kernel::new("attention_decode", $symbol).dependent();
-        const MATCHES: fn(&KvCache) -> bool = $matches;
-        Variant {
-            kernel: &KERNEL,
-            min_sm: $min_sm,
-            max_sm: ANY_SM,
-            matches: |p, _| MATCHES(&p.cache),
-            launch: |p, cuda, workspace| launch(p, cuda, workspace, &KERNEL, $rows),
-        }
-    }};
-}
-
-static VARIANTS: [Variant<AttentionDecodePlan>; 10] = [
-    variant!(c"reflex_attention_decode_f16_mma_64", 75, 16, |c| c.mma(Dtype::F16, 64)),
-    variant!(c"reflex_attention_decode_f16_mma_128", 75, 16, |c| c
-        .mma(Dtype::F16, 128)),
-    variant!(c"reflex_attention_decode_f16_mma_256", 75, 16, |c| c
-        .mma(Dtype::F16, 256)),
-    variant!(c"reflex_attention_decode_bf16_mma_64", 80, 16, |c| c
-        .mma(Dtype::BF16, 64)),
-    variant!(c"reflex_attention_decode_bf16_mma_128", 80, 16, |c| c
-        .mma(Dtype::BF16, 128)),
-    variant!(c"reflex_attention_decode_bf16_mma_256", 80, 16, |c| c
-        .mma(Dtype::BF16, 256)),
-    variant!(c"reflex_attention_decode_fma_aligned_64", 75, 8, |c| c.aligned(64)),
-    variant!(c"reflex_attention_decode_fma_aligned_128", 75, 8, |c| c.aligned(128)),
-    variant!(c"reflex_attention_decode_fma_aligned_256", 75, 8, |c| c.aligned(256)),
-    variant!(c"reflex_attention_decode_fma_256", 75, 8, |c| c.fits(256)),
-];
-
-static COMBINE: Kernel = Kernel::new("attention_decode", c"reflex_attention_decode_combine").dependent();
-
-kernel_args! {
-    struct AttentionDecodeArgs {
-        q: *const u8,
-        k: *const u8,
-        v: *const u8,
-        kv_lengths: *const u8,
-        y: *mut u8,
-        partial: *mut c_void,
-        partial_ml: *mut c_void,
-        q_stride: [i64; 3],
-        y_stride: [i64; 3],
-        k_stride: [i64; 3],
-        v_stride: [i64; 3],
-        capacity: i32,
-        kv_heads: i32,
-        group: i32,
-        dim: i32,
-        v_dim: i32,
-        chunks: i32,
-        splits: i32,
-        q_type: u32,
-        kv_type: u32,
-        y_type: u32,
-        q_vec8: i32,
-        scale_log2: f32,
-    } size 200, scale_log2 at 196
-}
-
-fn launch(
-    p: &AttentionDecodePlan,
-    cuda: &Cuda,
-    workspace: &Workspace,
-    kernel: &'static Kernel,
-    rows: i64,
-) -> Result<()> {
-    let c = &p.cache;
-    let splits = p.splits(cuda.limits());
-    let chunks = ceil_div(c.group, rows);
-    let args = AttentionDecodeArgs {
-        q: p.q.data,
-        k: c.k.data,
-        v: c.v.data,
-        kv_lengths: c.lengths.map_or(std::ptr::null(), |v| v.data.cast_const()),
-        y: p.y.data,
-        partial: workspace.data,
-        partial_ml: workspace.data.wrapping_byte_add(p.partial_bytes(splits)[0]),
-        q_stride: Rows::strides(&p.q),
-        y_stride: match p.y.dtype {
-            Dtype::Q8_1 => [0, p.y.stride(0), 0],
-            _ => Rows::strides(&p.y),
-        },
-        k_stride: Rows::strides(&c.k),
-        v_stride: Rows::strides(&c.v),
-        capacity: c.capacity as i32,
-        kv_heads: c.kv_heads as i32,
-        group: c.group as i32,
-        dim: c.dim as i32,
-        v_dim: c.v_dim as i32,
-        chunks: chunks as i32,
-        splits: splits as i32,
-        q_type: p.q.dtype.abi().0,
-        kv_type: c.k.dtype.abi().0,
-        y_type: p.y.dtype.abi().0,
-        q_vec8: i32::from(p.q.rows_aligned(16)),
-        scale_log2: c.scale_log2(),
-    };
-    let blocks = (c.batch * c.kv_heads * chunks).saturating_mul(splits);
-    cuda.launch(kernel, Grid::new([blocks, 1, 1], 128)?, &args)?;
-    if splits > 1 {
-        let heads = c.batch * c.kv_heads * c.group;
-        cuda.launch(&COMBINE, Grid::new([heads, 1, 1], 128)?, &args)?;
-    }
-    Ok(())
-}
-
 /// Attention of one query per sequence over a contiguous cache: a decode step.
 ///
 /// `y[b][h] = softmax(scale * q[b][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` of the sequence, with
 /// `h' = h / (q_heads / kv_heads)`.
 ///
+/// With the operands from `k_new` on it is all that lies between the QKV product of a layer and its output projection: what
+/// `reflex_rope` would do comes first, with `k[b][length - 1] = rope(k_new[b])` and `v[b][length - 1] = v_new[b]`, where
+/// length counts the new token, and `rope(q)` in the place of q. `rope(x)` is x with an RMS norm of each head, if there is a
+/// weight for it, and rotated, if there are positions: `reflex_rope` has the formulas. The rows of the cache get the very bits that
+/// `reflex_rope` gives. `q` and `k_new` stay as they are. A sequence of length 0 gets no row. Beside an aligned cache of F16
+/// or BF16 no launch of its own does that, if heads and norms are aligned to 16 bytes, too; else one of rope comes first, and
+/// a rotated q passes through the workspace in F32.
+///
 /// The query heads of a kv head are computed together, so that each key and value is read once for all of them (for up
 /// to 16 of them; 8 outside the tensor core kernels). The keys of a sequence are shared among several blocks, whose
-/// results a second launch puts together; how many depends on shapes and the device alone, so that a captured graph
-/// stays right as `kv_lengths` grows, and each takes its part of the length that it finds there.
+/// results are put together by themselves, as a cluster (from SM 9.0 on, with 64 SMs or more), or by a second launch; how many
+/// depends on shapes and the device alone, so that a captured graph stays right as `kv_lengths` grows, and each takes its
+/// part of the length that it finds there.
 ///
 /// Shapes and types: see `reflex_attention_decode_params`. Strides of the outer dimensions are free, rows are dense. Sums
 /// are f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16
@@ -283,7 +177,7 @@ fn launch(
 ///
 /// A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
 ///
-/// Aliasing: `y` may be exactly `q`; it overlaps nothing else. Workspace: see `reflex_attention_decode_workspace_size`;
+/// Aliasing: `y` may be exactly `q`; it overlaps nothing else. With `k_new`, `k` and `v` overlap nothing else, either. Workspace: see `reflex_attention_decode_workspace_size`;
 /// its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 /// capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 ///
@@ -300,7 +194,7 @@ pub extern "C" fn reflex_attention_decode(
 }
 
 /// Bytes of scratch that `reflex_attention_decode` needs for these params on this context, from their shapes alone; the
-/// workspace fields are not looked at. 0 where the keys are not split, and on the CPU backend.
+/// workspace fields are not looked at. 0 on the CPU backend, and where the keys are not split and q is taken as it is.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_attention_decode_workspace_size(
     context: *const reflex_context,
@@ -320,7 +214,7 @@ pub extern "C" fn reflex_attention_decode_supported(
     op::supported::<AttentionDecode>(context, params)
 }
 
-/// Name of the kernel that `reflex_attention_decode` would launch first: a static string, `"cpu"` on the CPU backend,
+/// Name of the kernel in which `reflex_attention_decode` would meet the keys: a static string, `"cpu"` on the CPU backend,
 /// `"none"` when empty.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_attention_decode_selected_kernel(
@@ -329,38 +223,4 @@ pub extern "C" fn reflex_attention_decode_selected_kernel(
     name: *mut *const c_char,
 ) -> reflex_status {
     op::selected_kernel::<AttentionDecode>(context, params, name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn splits_fill_small_and_large_devices() {
-        // Orin Nano, AGX Orin and H200, three blocks an SM; 8 kv heads, one sequence.
-        for sms in [8, 16, 132] {
-            for capacity in [4096, 131072] {
-                let blocks = 8 * splits(8, capacity, sms * 3);
-                assert!((sms..=sms * 3).contains(&blocks), "{blocks} blocks for {sms} SMs");
-            }
-        }
-    }
-
-    #[test]
-    fn no_split_where_it_does_not_pay() {
-        assert_eq!(splits(8, 0, 24), 1);
-        assert_eq!(splits(8, 64, 396), 1);
-        // As many blocks as there is room for.
-        assert_eq!(splits(396, 4096, 396), 1);
-        assert!((1..=MOST_SPLITS).contains(&splits(i64::MAX >> 4, 1 << 30, 1)));
-        assert!((1..=MOST_SPLITS).contains(&splits(1, 1 << 30, i64::from(u32::MAX))));
-    }
-
-    #[test]
-    fn an_uneven_number_of_blocks_is_evened_out() {
-        // 300 blocks of 264 at a time are two waves, the second nearly empty.
-        let n = splits(300, 32768, 264);
-        let last_wave = (300 * n - 1) % 264 + 1;
-        assert!((2..16).contains(&n) && last_wave > 200, "{n}");
-    }
 }

@@ -50,7 +50,10 @@ fn assertions() -> String {
         reflex_add_params { struct_size, scale, a, b, y }
         reflex_argmax_params { struct_size, reserved, x, ids, counters, workspace, workspace_size }
         reflex_attention_params { struct_size, mask, scale, reserved, q, k, v, kv_lengths, y }
-        reflex_attention_decode_params { struct_size, scale, q, k, v, kv_lengths, y, workspace, workspace_size }
+        reflex_attention_decode_params {
+            struct_size, scale, q, k, v, kv_lengths, y, workspace, workspace_size, mode, theta_base, freq_scale,
+            magnitude, rotary_dim, norm_epsilon, k_new, v_new, positions, freq_factors, q_norm, k_norm,
+        }
         reflex_embedding_params { struct_size, scale, table, ids, y }
         reflex_matmul_product { weight, bias, residual, y }
         reflex_matmul_params {

@@ -8,6 +8,7 @@ mod add;
 mod argmax;
 mod attention;
 mod attention_decode;
+mod decode_step;
 mod embedding;
 mod matmul;
 mod norm;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     argmax::tests(&mut suite);
     attention::tests(&mut suite);
     attention_decode::tests(&mut suite);
+    decode_step::tests(&mut suite);
     embedding::tests(&mut suite);
     matmul::tests(&mut suite);
     norm::tests(&mut suite);

@@ -6,6 +6,7 @@
 // Small shapes on purpose: this also runs under compute-sanitizer. tests/cpu and tests/gpu have the grids.
 #include "parity.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -189,6 +190,45 @@ void test_attention_decode(session &s) {
     expect_close(s.read<float>(p.y), c.expected(), 1e-4);
 }
 
+// Rotated by a quarter turn of the first pair: position 1 beside a frequency of pi / 2. The new row comes from outside.
+void test_decode_step(session &s) {
+    attention_case c{1, 37};
+    const size_t dim = attention_case::dim, kv_heads = attention_case::kv_heads, row = kv_heads * dim;
+    const size_t at = (c.length - 1) * row;
+    const std::vector<float> k_new(c.k.begin() + at, c.k.begin() + at + row),
+        v_new(c.v.begin() + at, c.v.begin() + at + row);
+    reflex::attention_decode_params p;
+    p.q = s.floats({1, 4, 64}, c.q);
+    const auto behind = [&](std::vector<float> cache) {
+        std::fill(cache.begin() + at, cache.end(), std::nanf(""));
+        return s.floats({1, 40, 2, 64}, cache);
+    };
+    p.k = behind(c.k);
+    p.v = behind(c.v);
+    p.kv_lengths = s.ints({1}, {37});
+    p.k_new = s.floats({1, 2, 64}, k_new);
+    p.v_new = s.floats({1, 2, 64}, v_new);
+    p.positions = s.ints({1}, {1});
+    p.mode = REFLEX_ROPE_INTERLEAVED;
+    p.rotary_dim = 2;
+    p.freq_scale = 1.57079632679f;
+    p.y = s.output({1, 4, 64});
+    s.give_workspace(p, reflex_attention_decode_workspace_size);
+    check(reflex_attention_decode(s.context(), &p, s.stream()));
+    const auto turn = [&](float *head) {
+        const float first = head[0];
+        head[0] = -head[1];
+        head[1] = first;
+    };
+    for (size_t head = 0; head < attention_case::q_heads; ++head) turn(&c.q[head * dim]);
+    for (size_t head = 0; head < kv_heads; ++head) turn(&c.k[at + head * dim]);
+    expect_close(s.read<float>(p.y), c.expected(), 1e-4);
+    const auto k = s.read<float>(p.k), v = s.read<float>(p.v);
+    expect_close({k.begin() + at, k.begin() + at + row}, {c.k.begin() + at, c.k.begin() + at + row}, 1e-5);
+    expect_close({v.begin() + at, v.begin() + at + row}, {v_new.begin(), v_new.end()}, 0);
+    expect(std::isnan(k[at + row]) && std::isnan(v[at + row]), "a row behind the new one was written");
+}
+
 std::vector<int32_t> greatest(const std::vector<float> &x, size_t rows) {
     const size_t n = x.size() / rows;
     std::vector<int32_t> ids;
@@ -273,6 +313,7 @@ int run(reflex_backend backend) {
         {"rope", test_rope},
         {"attention", test_attention},
         {"attention_decode", test_attention_decode},
+        {"decode_step", test_decode_step},
         {"argmax", test_argmax},
         {"sample", test_sample},
         {"graph", test_graph},

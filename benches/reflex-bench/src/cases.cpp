@@ -82,11 +82,13 @@ private:
     void decodes(const model_shapes &m) {
         const std::vector<int64_t> contexts =
             wanted_.contexts.empty() ? std::vector<int64_t>{1024, 4096, 16384} : wanted_.contexts;
-        for (const int64_t keys : contexts) decode(m, keys);
+        for (const int64_t keys : contexts) decode(m, keys, false);
+        for (const int64_t keys : contexts) decode(m, keys, true);
     }
 
-    void decode(const model_shapes &m, int64_t keys) {
-        bench_case &c = start("attention_decode", "attention", m.name, REFLEX_DTYPE_F16);
+    // A step: with the head norms, the rotation and the append before the attention.
+    void decode(const model_shapes &m, int64_t keys, bool step) {
+        bench_case &c = start("attention_decode", step ? "step" : "attention", m.name, REFLEX_DTYPE_F16);
         c.shape = {{"q_heads", m.heads}, {"kv_heads", m.kv_heads}, {"head_dim", m.head_dim}, {"keys", keys}};
         c.context = keys;
         c.flops = 4.0 * static_cast<double>(m.q_width()) * static_cast<double>(keys);
@@ -95,6 +97,14 @@ private:
                       input(REFLEX_DTYPE_F16, {1, keys, m.kv_heads, m.head_dim}),
                       integers({1}, [keys](size_t) { return std::vector<int32_t>{static_cast<int32_t>(keys)}; }),
                       output(float_, {1, m.heads, m.head_dim})};
+        if (step) {
+            c.operands.push_back(input(float_, {1, m.kv_heads, m.head_dim}));
+            c.operands.push_back(input(float_, {1, m.kv_heads, m.head_dim}));
+            c.operands.push_back(
+                integers({1}, [keys](size_t) { return std::vector<int32_t>{static_cast<int32_t>(keys - 1)}; }));
+            for (int norm = 0; m.qk_norm && norm < 2; ++norm)
+                c.operands.push_back(input(REFLEX_DTYPE_F32, {m.head_dim}));
+        }
         c.make = [](const std::vector<reflex_tensor> &t) {
             reflex::attention_decode_params p;
             p.q = t[0];
@@ -102,6 +112,15 @@ private:
             p.v = t[2];
             p.kv_lengths = t[3];
             p.y = t[4];
+            if (t.size() > 5) {
+                p.k_new = t[5];
+                p.v_new = t[6];
+                p.positions = t[7];
+            }
+            if (t.size() > 8) {
+                p.q_norm = t[8];
+                p.k_norm = t[9];
+            }
             return make_call<reflex_attention_decode_params>(
                 p, REFLEX_BENCH_OP(attention_decode, reflex_attention_decode_workspace_size));
         };

@@ -42,18 +42,14 @@ reflex_tensor decoder::lengths(uint32_t sequences) const {
     return integers(layout_.counters + shape_.sequences * sizeof(int32_t), sequences);
 }
 
-reflex_tensor decoder::slots() const {
-    return integers(layout_.counters + 2 * shape_.sequences * sizeof(int32_t), shape_.sequences);
-}
-
 reflex_tensor decoder::cache(uint32_t layer, bool values, uint32_t sequences) const {
     uint8_t *part = base_ + layout_.cache + (2 * uint64_t{layer} + (values ? 1 : 0)) * layout_.cache_part;
     return reflex::tensor(part, REFLEX_DTYPE_F16, {sequences, shape_.context, config_.kv_heads, config_.head_dim});
 }
 
-reflex_tensor decoder::cache_slots(uint32_t layer, bool values, uint32_t sequences) const {
-    return reflex::tensor(cache(layer, values, sequences).data, REFLEX_DTYPE_F16,
-                          {int64_t{sequences} * shape_.context, config_.kv_heads, config_.head_dim});
+reflex_tensor decoder::cache_slots(uint32_t layer, bool values) const {
+    return reflex::tensor(cache(layer, values, 1).data, REFLEX_DTYPE_F16,
+                          {shape_.context, config_.kv_heads, config_.head_dim});
 }
 
 template <typename Params, typename Run, typename Supported>
@@ -118,7 +114,6 @@ void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, 
                   {product(layer.q, layer.q_bias, {}, activation(layout_.q, rows, c.q_width())),
                    product(layer.k, layer.k_bias, {}, activation(layout_.k, rows, c.kv_width())),
                    product(layer.v, layer.v_bias, {}, activation(layout_.v, rows, c.kv_width()))});
-    rotate_and_store(layer, index, rows, path);
 
     const reflex_tensor q = heads(layout_.q, rows, c.heads);
     reflex_tensor attended = activation(layout_.attended, rows, c.q_width());
@@ -131,9 +126,14 @@ void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, 
         attention.v = cache(index, true, rows);
         attention.kv_lengths = lengths(rows);
         attention.y = quantise ? attended : heads(layout_.attended, rows, c.heads);
+        attention.k_new = heads(layout_.k, rows, c.kv_heads);
+        attention.v_new = heads(layout_.v, rows, c.kv_heads);
+        attention.positions = positions();
+        set_rotation(attention, layer);
         launch(attention, reflex_attention_decode, reflex_attention_decode_supported,
                reflex_attention_decode_workspace_size);
     } else {
+        rotate_and_store(layer, index, rows);
         reflex::attention_params attention;
         attention.mask = REFLEX_ATTENTION_CAUSAL;
         attention.q = as_batch(q);
@@ -146,29 +146,28 @@ void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, 
     add_to_hidden(attended, layer.output, layer.output_bias, layer.ffn_norm, {layer.gate, layer.up});
 }
 
-void decoder::rotate_and_store(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path) {
+template <typename Params>
+void decoder::set_rotation(Params &p, const layer_tensors &layer) const {
     const model_config &c = config_;
+    p.mode = c.rope_neox ? REFLEX_ROPE_NEOX : REFLEX_ROPE_INTERLEAVED;
+    p.theta_base = c.rope_base;
+    p.freq_scale = 1.0f / c.rope_scale;
+    p.rotary_dim = c.rope_dims;
+    p.freq_factors = weights_.vector(tensors_.rope_factors);
+    p.q_norm = weights_.vector(layer.q_norm);
+    p.k_norm = weights_.vector(layer.k_norm);
+    p.norm_epsilon = c.rms_epsilon;
+}
+
+void decoder::rotate_and_store(const layer_tensors &layer, uint32_t index, uint32_t rows) {
     reflex::rope_params rope;
-    rope.mode = c.rope_neox ? REFLEX_ROPE_NEOX : REFLEX_ROPE_INTERLEAVED;
-    rope.theta_base = c.rope_base;
-    rope.freq_scale = 1.0f / c.rope_scale;
-    rope.rotary_dim = c.rope_dims;
-    rope.q = heads(layout_.q, rows, c.heads);
-    rope.k = heads(layout_.k, rows, c.kv_heads);
-    rope.v = heads(layout_.v, rows, c.kv_heads);
-    rope.freq_factors = weights_.vector(tensors_.rope_factors);
-    rope.q_norm = weights_.vector(layer.q_norm);
-    rope.k_norm = weights_.vector(layer.k_norm);
-    rope.norm_epsilon = c.rms_epsilon;
-    if (path == attention_path::decode) {
-        rope.positions = positions();
-        rope.slots = slots();
-    } else {
-        rope.positions = integers(layout_.positions, rows);  // and slots: the first sequence's cache comes first
-    }
-    const uint32_t sequences = path == attention_path::decode ? rows : 1;
-    rope.k_cache = cache_slots(index, false, sequences);
-    rope.v_cache = cache_slots(index, true, sequences);
+    rope.q = heads(layout_.q, rows, config_.heads);
+    rope.k = heads(layout_.k, rows, config_.kv_heads);
+    rope.v = heads(layout_.v, rows, config_.kv_heads);
+    rope.positions = integers(layout_.positions, rows);  // and slots: the first sequence's cache comes first
+    rope.k_cache = cache_slots(index, false);
+    rope.v_cache = cache_slots(index, true);
+    set_rotation(rope, layer);
     launch(rope, reflex_rope, reflex_rope_supported);
 }
 
@@ -208,7 +207,7 @@ void decoder::head(uint32_t first, uint32_t count) {
 void decoder::draw() {
     const reflex_tensor logits = activation(layout_.logits, shape_.sequences, config_.vocab),
                         token = integers(layout_.token, shape_.sequences),
-                        counters = integers(layout_.counters, 3 * shape_.sequences);
+                        counters = integers(layout_.counters, 2 * shape_.sequences);
     if (sampling_.temperature == 0.0f) {
         reflex::argmax_params p;
         p.x = logits;

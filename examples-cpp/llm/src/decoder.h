@@ -50,7 +50,11 @@ private:
 
     void layer(uint32_t index, uint32_t rows, attention_path path);
     void attend(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path);
-    void rotate_and_store(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path);
+    // Of a prefill; the attention of a decode step does it by itself.
+    void rotate_and_store(const layer_tensors &layer, uint32_t index, uint32_t rows);
+    // The fields that both have, but for the positions.
+    template <typename Params>
+    void set_rotation(Params &params, const layer_tensors &layer) const;
     void feed_forward(uint32_t index, uint32_t rows);
     // hidden += x weight^T + bias. `next` are the weights of what reads hidden after this, through a norm with `next_norm`.
     void add_to_hidden(const reflex_tensor &x, const gguf_tensor *weight, const gguf_tensor *bias,
@@ -79,14 +83,13 @@ private:
     reflex_tensor activation(uint64_t offset, uint32_t rows, uint64_t width, bool quantised = false) const;
     reflex_tensor heads(uint64_t offset, uint32_t rows, uint32_t count) const;
     reflex_tensor integers(uint64_t offset, uint32_t count) const;
-    // Counters of every sequence: positions, lengths, slots.
+    // Counters of every sequence: positions, lengths.
     reflex_tensor positions() const { return integers(layout_.counters, shape_.sequences); }
     reflex_tensor lengths(uint32_t sequences) const;
-    reflex_tensor slots() const;
     // [sequences, context, kv_heads, head_dim]
     reflex_tensor cache(uint32_t layer, bool values, uint32_t sequences) const;
-    // The same as slots, those of all sequences one behind the other.
-    reflex_tensor cache_slots(uint32_t layer, bool values, uint32_t sequences) const;
+    // That of the first sequence: [context, kv_heads, head_dim].
+    reflex_tensor cache_slots(uint32_t layer, bool values) const;
 
     const device &owner_;
     const model_config &config_;

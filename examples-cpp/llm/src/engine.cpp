@@ -76,11 +76,10 @@ void engine::upload(uint64_t from) {
 
 void engine::stage_counters(uint8_t *slot, uint32_t position) {
     auto *positions = reinterpret_cast<int32_t *>(slot + plan_.layout.counters);
-    int32_t *lengths = positions + sequences(), *cache_slots = lengths + sequences();
+    int32_t *lengths = positions + sequences();
     for (uint32_t i = 0; i < sequences(); ++i) {
         positions[i] = static_cast<int32_t>(position);
         lengths[i] = static_cast<int32_t>(position) + 1;
-        cache_slots[i] = static_cast<int32_t>(i * context() + position);
     }
 }
 

@@ -18,7 +18,7 @@ run_layout lay_out(const model_config &c, const run_shape &shape, uint64_t works
     l.ids = place(shape.batch, sizeof(int32_t));
     l.positions = place(shape.batch, sizeof(int32_t));
     l.token = place(shape.sequences, sizeof(int32_t));
-    l.counters = place(3 * uint64_t{shape.sequences}, sizeof(int32_t));
+    l.counters = place(2 * uint64_t{shape.sequences}, sizeof(int32_t));
     l.inputs = end;
     l.hidden = rows(c.hidden);
     l.normed = rows(c.hidden);

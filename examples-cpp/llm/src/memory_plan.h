@@ -39,7 +39,7 @@ struct run_layout {
     // What the host writes, in front so that one copy of `inputs` bytes brings it all.
     uint64_t ids, positions;  // [batch] i32
     uint64_t token;           // [sequences] i32: the token to decode next
-    // [3, sequences] i32: its position, the cache's length with it, and its slot among the slots of all caches
+    // [2, sequences] i32: its position, and the cache's length with it
     uint64_t counters;
     uint64_t inputs;
     // Rows: the batch, or the sequences if these are more.

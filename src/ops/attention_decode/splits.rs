@@ -1,0 +1,146 @@
+//! Into how many blocks the keys of a sequence are split, and who puts the results together.
+
+use super::AttentionDecodePlan;
+use crate::cuda::ceil_div;
+use crate::system::DeviceLimits;
+
+/// Most splits of a sequence: what the combining kernel has room for.
+const MOST_SPLITS: i64 = 256;
+/// Most splits that a cluster puts together (DECODE_CLUSTER in the kernels).
+const MOST_CLUSTER: i64 = 16;
+/// Keys that a block takes at a time (DECODE_KEYS in the kernels).
+const BLOCK_KEYS: i64 = 64;
+/// SMs from which a cluster of blocks finds room, and splits are there to hide latency.
+const CLUSTER_SMS: u32 = 64;
+
+impl AttentionDecodePlan {
+    /// Blocks that an SM holds at once, of the tensor core kernels.
+    fn blocks_per_sm(&self) -> i64 {
+        match self.cache.dim.max(self.cache.v_dim) {
+            ..=64 => 4,
+            65..=128 => 3,
+            _ => 2,
+        }
+    }
+
+    /// Blocks without a split.
+    fn blocks(&self) -> i64 {
+        let c = &self.cache;
+        c.batch * c.kv_heads * ceil_div(c.group, 16)
+    }
+
+    /// How many blocks share the keys of a sequence, where a launch of its own combines them. From shapes and the device
+    /// alone: lengths lie in device memory, and addresses may differ between the question for the workspace and the
+    /// launch.
+    pub fn splits(&self, limits: &DeviceLimits) -> i64 {
+        splits(
+            self.blocks(),
+            self.cache.capacity,
+            i64::from(limits.sm_count) * self.blocks_per_sm(),
+        )
+    }
+
+    /// How many blocks share the keys of a sequence as a cluster of at most `most`, which combines them itself; `None`
+    /// where more splits than that are worth a launch.
+    pub fn cluster(&self, limits: &DeviceLimits, most: i64) -> Option<i64> {
+        if limits.sm_count < CLUSTER_SMS || most < 2 {
+            return None;
+        }
+        cluster(
+            self.blocks(),
+            self.cache.capacity,
+            i64::from(limits.sm_count),
+            most.min(MOST_CLUSTER),
+        )
+    }
+
+    /// Bytes of the partial sums, and of them with the maxima and sums of weights.
+    pub fn partial_bytes(&self, splits: i64) -> [usize; 2] {
+        if splits == 1 {
+            return [0, 0];
+        }
+        let c = &self.cache;
+        let partials = (c.batch * c.kv_heads * c.group) as usize * splits as usize;
+        // Saturated, no buffer is large enough.
+        let [sums, ml] = [c.v_dim as usize * 4, 8].map(|size| partials.saturating_mul(size));
+        [sums, sums.saturating_add(ml)]
+    }
+}
+
+/// The number of splits that a device with room for `slots` blocks at once is through with first, when there are `blocks`
+/// of them without a split and every sequence fills its cache.
+fn splits(blocks: i64, capacity: i64, slots: i64) -> i64 {
+    /// In 64ths of the time that a block needs for one step of its loop. To begin and to end takes it about as long
+    /// as a step; putting the splits together takes a launch and some more for each split.
+    const STEP: i128 = 64;
+    const LAUNCH: i128 = 2 * STEP;
+    let steps = ceil_div(capacity, BLOCK_KEYS).max(1);
+    let slots = i128::from(slots.max(1));
+    (1..=steps.min(MOST_SPLITS))
+        .min_by_key(|&splits| {
+            let waves = (i128::from(blocks) * i128::from(splits) + slots - 1) / slots;
+            let combine = if splits == 1 { 0 } else { LAUNCH + i128::from(splits) };
+            waves * i128::from(ceil_div(steps, splits) + 1) * STEP + combine
+        })
+        .unwrap_or(1)
+}
+
+/// The largest cluster that leaves no block waiting for others to end. Few blocks of many keys each do not keep the
+/// memory busy: then more of them are worth the launch that combines them.
+fn cluster(blocks: i64, capacity: i64, sms: i64, most: i64) -> Option<i64> {
+    /// Keys of a block up to which the launch costs more.
+    const LONG: i64 = 512;
+    let steps = ceil_div(capacity, BLOCK_KEYS).max(1);
+    let mut cluster = 1;
+    while 2 * cluster <= most && cluster < steps && 2 * cluster * blocks <= sms {
+        cluster *= 2;
+    }
+    let busy = 4 * blocks * cluster >= 3 * sms;
+    (busy || capacity <= LONG * cluster).then_some(cluster)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_fill_small_and_large_devices() {
+        // Orin Nano, AGX Orin and H200, three blocks an SM; 8 kv heads, one sequence.
+        for sms in [8, 16, 132] {
+            for capacity in [4096, 131072] {
+                let blocks = 8 * splits(8, capacity, sms * 3);
+                assert!((sms..=sms * 3).contains(&blocks), "{blocks} blocks for {sms} SMs");
+            }
+        }
+    }
+
+    #[test]
+    fn no_split_where_it_does_not_pay() {
+        assert_eq!(splits(8, 0, 24), 1);
+        assert_eq!(splits(8, 64, 396), 1);
+        // As many blocks as there is room for.
+        assert_eq!(splits(396, 4096, 396), 1);
+        assert!((1..=MOST_SPLITS).contains(&splits(i64::MAX >> 4, 1 << 30, 1)));
+        assert!((1..=MOST_SPLITS).contains(&splits(1, 1 << 30, i64::from(u32::MAX))));
+    }
+
+    #[test]
+    fn a_cluster_fills_the_device_or_has_few_keys() {
+        assert_eq!(cluster(8, 4096, 132, 16), Some(16));
+        assert_eq!(cluster(8, 131072, 132, 16), Some(16));
+        assert_eq!(cluster(8, 131072, 132, 8), None);
+        assert_eq!(cluster(8, 4096, 132, 8), Some(8));
+        assert_eq!(cluster(8, 100, 132, 16), Some(2));
+        assert_eq!(cluster(2, 0, 132, 16), Some(1));
+        assert_eq!(cluster(2, 131072, 132, 16), None);
+        assert_eq!(cluster(1000, 131072, 132, 16), Some(1));
+    }
+
+    #[test]
+    fn an_uneven_number_of_blocks_is_evened_out() {
+        // 300 blocks of 264 at a time are two waves, the second nearly empty.
+        let n = splits(300, 32768, 264);
+        let last_wave = (300 * n - 1) % 264 + 1;
+        assert!((2..16).contains(&n) && last_wave > 200, "{n}");
+    }
+}

@@ -1,0 +1,162 @@
+//! What a decode step does before the attention itself: norms and rotation of q and the new k, and their append.
+
+use super::{AttentionDecodePlan, reflex_attention_decode_params};
+use crate::abi::{Dtype, Result, View, reflex_tensor};
+use crate::ops::attention::KvCache;
+use crate::ops::rope::{RopePart, RopePlan, Rotation, RotationParams, head_norm, heads, needs, norm_epsilon};
+
+/// The part of the work that is `reflex_rope`'s, checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    /// Both or neither.
+    pub k_new: Option<View>,
+    pub v_new: Option<View>,
+    pub rotation: Rotation,
+    pub q_norm: Option<View>,
+    pub k_norm: Option<View>,
+    pub norm_epsilon: f32,
+}
+
+impl Step {
+    pub const NONE: Step = Step {
+        k_new: None,
+        v_new: None,
+        rotation: Rotation {
+            neox: true,
+            rotary_dim: 0,
+            theta_base: 1.0,
+            freq_scale: 1.0,
+            magnitude: 1.0,
+            positions: None,
+            freq_factors: None,
+        },
+        q_norm: None,
+        k_norm: None,
+        norm_epsilon: 0.0,
+    };
+
+    /// `None` where the call asks for nothing of it.
+    pub fn new(
+        op: &'static str,
+        p: &reflex_attention_decode_params,
+        q: &View,
+        cache: &mut KvCache,
+    ) -> Result<Option<Step>> {
+        let rotation = RotationParams {
+            mode: p.mode,
+            theta_base: p.theta_base,
+            freq_scale: p.freq_scale,
+            magnitude: p.magnitude,
+            rotary_dim: p.rotary_dim,
+            positions: &p.positions,
+            freq_factors: &p.freq_factors,
+        };
+        let rotation = Rotation::new(op, &rotation, cache.dim, cache.batch)?;
+        let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
+        let row = |field, tensor: &reflex_tensor, dim: i64, what: &str| {
+            View::optional(op, field, tensor)?
+                .map(|view| heads(view)?.expect_shape(&[cache.batch, cache.kv_heads, dim], what))
+                .transpose()
+        };
+        let k_new = row("k_new", &p.k_new, cache.dim, "[batch, kv_heads, head_dim] of k")?;
+        let v_new = row("v_new", &p.v_new, cache.v_dim, "[batch, kv_heads, v_head_dim] of v")?;
+        let q_norm = head_norm(op, "q_norm", &p.q_norm, cache.dim)?;
+        let k_norm = head_norm(op, "k_norm", &p.k_norm, cache.dim)?;
+        match () {
+            _ if k_new.is_some() && v_new.is_none() => return Err(needs(op, "k_new", "v_new")),
+            _ if v_new.is_some() && k_new.is_none() => return Err(needs(op, "v_new", "k_new")),
+            _ if k_norm.is_some() && k_new.is_none() => return Err(needs(op, "k_norm", "k_new")),
+            _ if rotation.freq_factors.is_some() && rotation.positions.is_none() => {
+                return Err(needs(op, "freq_factors", "positions"));
+            }
+            _ => {}
+        }
+        let step = Step {
+            k_new,
+            v_new,
+            rotation,
+            q_norm,
+            k_norm,
+            norm_epsilon,
+        };
+        if k_new.is_none() && !step.changes_q() {
+            return Ok(None);
+        }
+        heads(*q)?;
+        if k_new.is_some() {
+            let mut read = vec![*q];
+            read.extend(step.inputs().into_iter().flatten().chain(cache.lengths));
+            let written = |view: View| {
+                read.iter()
+                    .try_fold(view.expect_writable()?, |view, other| view.expect_apart(other))
+            };
+            cache.k = written(cache.k)?;
+            cache.v = written(cache.v)?.expect_apart(&cache.k)?;
+        }
+        Ok(Some(step))
+    }
+
+    /// What is read besides q.
+    pub fn inputs(&self) -> [Option<View>; 6] {
+        let r = &self.rotation;
+        [
+            self.k_new,
+            self.v_new,
+            r.positions,
+            r.freq_factors,
+            self.q_norm,
+            self.k_norm,
+        ]
+    }
+
+    /// The attention's q is another one than the call's.
+    pub fn changes_q(&self) -> bool {
+        self.rotation.positions.is_some() || self.q_norm.is_some()
+    }
+}
+
+impl AttentionDecodePlan {
+    /// Bytes of a q of F32, where another one than the call's is wanted.
+    pub fn q_bytes(&self) -> usize {
+        match self.step.is_some_and(|step| step.changes_q()) {
+            true => self.q.dims().iter().product::<i64>() as usize * 4,
+            false => 0,
+        }
+    }
+
+    /// The same as a call of rope, whose q goes to `q_bytes` at `scratch`, and one of attention alone.
+    pub fn composed(&self, scratch: *mut u8) -> (Option<RopePlan>, AttentionDecodePlan) {
+        let Some(step) = self.step else { return (None, *self) };
+        let c = &self.cache;
+        let q = step.changes_q().then(|| self.q.contiguous_at(scratch, Dtype::F32));
+        let append = |x: View, cache: View, norm| RopePart {
+            x,
+            out: None,
+            cache: Some(cache),
+            norm,
+        };
+        let rope = RopePlan {
+            tokens: c.batch,
+            head_dim: c.dim,
+            rotation: step.rotation,
+            q: q.map(|out| RopePart {
+                x: self.q,
+                out: Some(out),
+                cache: None,
+                norm: step.q_norm,
+            }),
+            k: step.k_new.map(|x| append(x, c.k, step.k_norm)),
+            v: step.v_new.map(|x| append(x, c.v, None)),
+            slots: None,
+            norm_epsilon: step.norm_epsilon,
+            append: step.k_new.is_some(),
+            lengths: c.lengths,
+        };
+        let attention = AttentionDecodePlan {
+            q: q.unwrap_or(self.q),
+            step: None,
+            ..*self
+        };
+        (Some(rope), attention)
+    }
+}

@@ -1,0 +1,190 @@
+//! Which kernel of `kernels/rope.cu` a call takes, and its launch.
+
+use super::rotation::RopeAngles;
+use super::{RopePart, RopePlan};
+use crate::abi::{Result, View};
+use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::ops::op::{ANY_SM, Variant};
+use crate::ops::rows::Rows;
+use std::ptr::{null, null_mut};
+
+static NEOX_HEADS: Kernel = Kernel::new("rope", c"reflex_rope_neox_heads").dependent();
+static NEOX_VEC8: Kernel = Kernel::new("rope", c"reflex_rope_neox_vec8").dependent();
+static NEOX: Kernel = Kernel::new("rope", c"reflex_rope_neox").dependent();
+static INTERLEAVED_HEADS: Kernel = Kernel::new("rope", c"reflex_rope_interleaved_heads").dependent();
+static INTERLEAVED_VEC8: Kernel = Kernel::new("rope", c"reflex_rope_interleaved_vec8").dependent();
+static INTERLEAVED: Kernel = Kernel::new("rope", c"reflex_rope_interleaved").dependent();
+
+pub(super) static VARIANTS: [Variant<RopePlan>; 6] = [
+    Variant {
+        kernel: &NEOX_HEADS,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.rotation.neox && p.heads_fit_warps(),
+        launch: |p, cuda, _| launch_heads(p, cuda, &NEOX_HEADS),
+    },
+    Variant {
+        kernel: &NEOX_VEC8,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.rotation.neox && p.vec8(),
+        launch: |p, cuda, _| launch_items(p, cuda, &NEOX_VEC8, 8, 8),
+    },
+    Variant {
+        kernel: &NEOX,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| p.rotation.neox,
+        launch: |p, cuda, _| launch_items(p, cuda, &NEOX, 1, 1),
+    },
+    Variant {
+        kernel: &INTERLEAVED_HEADS,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| !p.rotation.neox && p.heads_fit_warps(),
+        launch: |p, cuda, _| launch_heads(p, cuda, &INTERLEAVED_HEADS),
+    },
+    Variant {
+        kernel: &INTERLEAVED_VEC8,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| !p.rotation.neox && p.vec8(),
+        launch: |p, cuda, _| launch_items(p, cuda, &INTERLEAVED_VEC8, 8, 4),
+    },
+    Variant {
+        kernel: &INTERLEAVED,
+        min_sm: 75,
+        max_sm: ANY_SM,
+        matches: |p, _| !p.rotation.neox,
+        launch: |p, cuda, _| launch_items(p, cuda, &INTERLEAVED, 1, 1),
+    },
+];
+
+/// `rope_part` of the kernel file.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct PartArgs {
+    x: *const u8,
+    out: *mut u8,
+    cache: *mut u8,
+    norm: *const u8,
+    x_stride: [i64; 2],
+    out_stride: [i64; 2],
+    cache_stride: [i64; 3],
+    heads: i32,
+    dim: i32,
+    x_type: u32,
+    out_type: u32,
+    cache_type: u32,
+    norm_type: u32,
+}
+
+impl PartArgs {
+    fn new(part: Option<RopePart>) -> PartArgs {
+        let Some(part) = part else {
+            return PartArgs {
+                x: null(),
+                out: null_mut(),
+                cache: null_mut(),
+                norm: null(),
+                x_stride: [0; 2],
+                out_stride: [0; 2],
+                cache_stride: [0; 3],
+                heads: 0,
+                dim: 0,
+                x_type: 0,
+                out_type: 0,
+                cache_type: 0,
+                norm_type: 0,
+            };
+        };
+        let data = |v: Option<View>| v.map_or(null_mut(), |v| v.data);
+        let dtype = |v: Option<View>| v.map_or(0, |v| v.dtype.abi().0);
+        let stride = |v: Option<View>| v.map_or([0; 2], |v| [v.stride(0), v.stride(1)]);
+        PartArgs {
+            x: part.x.data,
+            out: data(part.out),
+            cache: data(part.cache),
+            norm: data(part.norm),
+            x_stride: stride(Some(part.x)),
+            out_stride: stride(part.out),
+            cache_stride: part.cache.map_or([0; 3], |v| Rows::strides(&v)),
+            heads: part.x.dim(1) as i32,
+            dim: part.x.dim(2) as i32,
+            x_type: part.x.dtype.abi().0,
+            out_type: dtype(part.out),
+            cache_type: dtype(part.cache),
+            norm_type: dtype(part.norm),
+        }
+    }
+}
+
+kernel_args! {
+    struct RopeArgs {
+        part: [PartArgs; 3],
+        positions: *const u8,
+        slots: *const u8,
+        kv_lengths: *const u8,
+        angles: RopeAngles,
+        cache_slots: i64,
+        groups: i32,
+        chunk: i32,
+        lanes: i32,
+        epsilon: f32,
+        append: i32,
+    } size 792, append at 784
+}
+
+const THREADS: i64 = 128;
+
+/// Blocks of a token: one token is spread over many SMs; with many a block does more of one, and computes its angles
+/// once. At most `most`.
+fn wanted_groups(p: &RopePlan, cuda: &Cuda, most: i64) -> i64 {
+    ceil_div(8 * i64::from(cuda.limits().sm_count), p.tokens).clamp(1, most.max(1))
+}
+
+fn count_heads(part: Option<RopePart>) -> i64 {
+    part.map_or(0, |part| part.x.dim(1))
+}
+
+fn launch_heads(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
+    let lanes = (p.widest() / 8).max(1).unsigned_abs().next_power_of_two() as i64;
+    let heads: i64 = p.parts().map(count_heads).iter().sum();
+    let per_pass = THREADS / lanes;
+    let passes = ceil_div(heads, per_pass);
+    let chunk = ceil_div(passes, wanted_groups(p, cuda, passes)) * per_pass;
+    launch(p, cuda, kernel, [ceil_div(heads, chunk), chunk, lanes])
+}
+
+/// `per_item`: elements of one access; `pairs`: pairs of one work item.
+fn launch_items(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel, per_item: i64, pairs: i64) -> Result<()> {
+    let per_head = p.rotation.rotary_dim / 2 / pairs + (p.head_dim - p.rotation.rotary_dim) / per_item;
+    let v_items = p.v.map_or(0, |v| v.x.dim(2) / per_item);
+    let items = (count_heads(p.q) + count_heads(p.k)) * per_head + count_heads(p.v) * v_items;
+    let chunk = ceil_div(items, wanted_groups(p, cuda, ceil_div(items, THREADS)));
+    let normed = p.parts().into_iter().flatten().any(|part| part.norm.is_some());
+    let chunk = match normed && per_head > 0 {
+        // Whole heads: their norms are computed before any of their items.
+        true => (chunk / per_head).clamp(1, RopePlan::MAX_SCALES) * per_head,
+        false => ceil_div(chunk, THREADS) * THREADS,
+    };
+    launch(p, cuda, kernel, [ceil_div(items, chunk), chunk, 0])
+}
+
+fn launch(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel, [groups, chunk, lanes]: [i64; 3]) -> Result<()> {
+    let data = |view: Option<View>| view.map_or(null(), |view| view.data.cast_const());
+    let args = RopeArgs {
+        part: p.parts().map(PartArgs::new),
+        positions: data(p.rotation.positions),
+        slots: data(p.slots),
+        kv_lengths: data(p.lengths),
+        angles: RopeAngles::new(&p.rotation),
+        cache_slots: p.cache_slots(),
+        groups: groups as i32,
+        chunk: chunk as i32,
+        lanes: lanes as i32,
+        epsilon: p.norm_epsilon,
+        append: i32::from(p.append),
+    };
+    cuda.launch(kernel, Grid::new([p.tokens * groups, 1, 1], THREADS as u32)?, &args)
+}
