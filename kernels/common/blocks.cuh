@@ -13,6 +13,7 @@
 //   quants8(piece, i, q0, q1)            q of the eight elements from i, a byte each: signed where SIGNED, else below
 //                                        2^BITS. For formats with a table, what the table gives.
 //   scale8(piece, i, scale, minimum)     what GROUP elements have in common; minimum is 0 unless MINIMUM.
+// Its `staged` type says how one row of x in int8 reads 256 elements of a row in shared memory (staged.cuh).
 // A piece's bytes hold the quants of several runs in most formats: these are the pieces of a chunk, and quants8 and scale8
 // take any of them by its i.
 //

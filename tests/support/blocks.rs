@@ -6,6 +6,7 @@ use super::parity::run_once;
 use super::random::Random;
 use half::f16;
 use reflex_infer::*;
+use std::ops::Range;
 
 pub const WEIGHTS: [reflex_dtype; 16] = [
     REFLEX_DTYPE_F32,
@@ -89,6 +90,35 @@ pub fn random_weights(random: &mut Random, dtype: reflex_dtype, elements: usize)
     let half = |random: &mut Random, magnitude| magnitude * random.range(0.5, 1.5);
     let exponent = |random: &mut Random, middle| middle - random.below(2) as u8;
     random_blocks(random, dtype, elements, half, exponent).unwrap_or_else(|| encode(dtype, &random.normals(elements)))
+}
+
+/// The bytes of a block that hold quants, in formats whose weights are `scale * q - minimum`.
+fn quants(dtype: reflex_dtype) -> Option<Range<usize>> {
+    Some(match dtype {
+        REFLEX_DTYPE_Q4_1 => 4..20,
+        REFLEX_DTYPE_Q5_1 => 4..24,
+        REFLEX_DTYPE_Q2_K => 16..80,
+        REFLEX_DTYPE_Q4_K => 16..144,
+        REFLEX_DTYPE_Q5_K => 16..176,
+        _ => return None,
+    })
+}
+
+/// Magnitudes of weights, each the sum of its `scale * q` and its minimum: what rounding errors are relative to.
+pub fn magnitudes(dtype: reflex_dtype, rows: usize, dim: usize, bytes: &[u8]) -> Vec<f64> {
+    let weights = expand(&Env::cpu(), dtype, rows, dim, bytes);
+    let minima = match quants(dtype) {
+        None => vec![0.0; weights.len()],
+        Some(quants) => {
+            let mut bytes = bytes.to_vec();
+            for block in bytes.chunks_mut(reflex_dtype_block_bytes(dtype) as usize) {
+                block[quants.clone()].fill(0);
+            }
+            expand(&Env::cpu(), dtype, rows, dim, &bytes)
+        }
+    };
+    let pairs = weights.iter().zip(minima).map(|(&w, m)| (f64::from(w), f64::from(m)));
+    pairs.map(|(w, m)| (w - m).abs() + m.abs()).collect()
 }
 
 /// Random blocks whose scales are the largest, the smallest, subnormal, zero and the negatives of these. For formats

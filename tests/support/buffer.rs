@@ -15,6 +15,8 @@ pub struct Spec {
     pub stride: Vec<i64>,
     /// Elements (blocks, for block formats) before the first one: makes odd alignments.
     pub offset: usize,
+    /// No guard zones: the allocation is the tensor, and compute-sanitizer sees what is read beside it.
+    pub bare: bool,
 }
 
 impl Spec {
@@ -24,6 +26,7 @@ impl Spec {
             shape: shape.to_vec(),
             stride: Vec::new(),
             offset: 0,
+            bare: false,
         }
     }
 
@@ -48,6 +51,15 @@ impl Spec {
     pub fn offset(mut self, elements: usize) -> Spec {
         self.offset = elements;
         self
+    }
+
+    pub fn bare(mut self) -> Spec {
+        self.bare = true;
+        self
+    }
+
+    fn guard(&self) -> usize {
+        if self.bare { 0 } else { GUARD }
     }
 
     pub fn elements(&self) -> usize {
@@ -153,12 +165,13 @@ impl Buffer {
     /// `contents` holds the elements (blocks) in order, without gaps; empty for outputs.
     pub fn new(env: &Env, spec: Spec, role: Role, contents: &[u8]) -> Buffer {
         let size = spec.block_bytes() as usize;
-        let mut image = vec![POISON; GUARD + spec.bytes() + GUARD];
+        let guard = spec.guard();
+        let mut image = vec![POISON; guard + spec.bytes() + guard];
         if !contents.is_empty() {
             let offsets = spec.offsets();
             assert_eq!(contents.len(), offsets.len() * size, "contents of {spec:?}");
             for (chunk, at) in contents.chunks(size).zip(offsets) {
-                image[GUARD + at..GUARD + at + size].copy_from_slice(chunk);
+                image[guard + at..guard + at + size].copy_from_slice(chunk);
             }
         }
         let buffer = Buffer {
@@ -181,7 +194,7 @@ impl Buffer {
         let mut stride = [0; 4];
         shape[..self.spec.shape.len()].copy_from_slice(&self.spec.shape);
         stride[..self.spec.stride.len()].copy_from_slice(&self.spec.stride);
-        let offset = GUARD + self.spec.offset * self.spec.block_bytes() as usize;
+        let offset = self.spec.guard() + self.spec.offset * self.spec.block_bytes() as usize;
         reflex_tensor {
             data: self.base.wrapping_byte_add(offset),
             dtype: self.spec.dtype,
@@ -201,8 +214,9 @@ impl Buffer {
         let size = self.spec.block_bytes() as usize;
         let mut elements = Vec::new();
         let mut inside = vec![false; bytes.len()];
+        let guard = self.spec.guard();
         for at in self.spec.offsets() {
-            let range = GUARD + at..GUARD + at + size;
+            let range = guard + at..guard + at + size;
             elements.extend_from_slice(&bytes[range.clone()]);
             inside[range].fill(true);
         }
@@ -213,7 +227,7 @@ impl Buffer {
                 "{:?} {:?}: byte {} changed, outside what the op may write",
                 self.role,
                 self.spec,
-                i as i64 - GUARD as i64
+                i as i64 - guard as i64
             );
         }
         elements

@@ -1,7 +1,7 @@
 // Blocks of 256 elements with a quantised scale, and in some formats a minimum, for each 16 or 32 of them: Q2_K to Q6_K.
 #pragma once
 
-#include "common/blocks/format.cuh"
+#include "common/blocks/staged.cuh"
 #include "common/memory.cuh"
 
 namespace reflex::weight {
@@ -10,6 +10,7 @@ namespace reflex::weight {
 // j of 32: element l of run j is bits 2 j of qs[32 n + l]. Scale g is that of elements 16 g and on.
 // w = d * scale[g] * q - dmin * minimum[g].
 struct q2_k : block_format<q2_k, 4, 32> {
+    using staged = struct q2_k_staged;
     static constexpr bool SIGNED = false, MINIMUM = true;
     static constexpr int BYTES = 84, ELEMENTS = 256, GROUP = 16, BITS = 2, OFFSET = 0, STAGES = 2;
     struct piece {
@@ -36,11 +37,35 @@ struct q2_k : block_format<q2_k, 4, 32> {
         minimum = __fmul_rn(high_half(p.d), (float)(both >> 4 & 15));
     }
 };
+struct q2_k_staged : staged_format<q2_k> {
+    static constexpr bool ROW = true;
+    struct regs {
+        u32 s, d;  // bytes of groups 4t to 4t + 3
+    };
+    static __device__ __forceinline__ constexpr i32 scale_of(i32 b) { return 1 << 2 * (b & 3); }
+    static __device__ __forceinline__ void words(const bytes &row, i32 b, i32 t, u32 &w0, u32 &w1) {
+        const u32 at = 16 + 32 * (b >> 2), mask = 0x03030303u << 2 * (b & 3);
+        w0 = row.word(at, 4 * t) & mask, w1 = row.word(at + 16, 4 * t) & mask;
+    }
+    static __device__ __forceinline__ regs load(const bytes &row, i32 t) { return {row.word(0, 4 * t), row.word(80)}; }
+    static __device__ __forceinline__ void get(const regs &r, i32 c, float &scale, float &minimum) {
+        scale = byte_value(r.s & 0x0f0f0f0fu, c), minimum = byte_value(r.s >> 4 & 0x0f0f0f0fu, c);
+    }
+    // As tiles::q2_k_scales.
+    static __device__ __forceinline__ i32 minima(const regs &r, i32 column, i32 sums, i32 start) {
+        const i32 m = (i32)(r.s >> 4 & 0x0f0f0f0fu);
+        return column ? __dp2a_hi(sums, m, start) : __dp2a_lo(sums, m, start);
+    }
+    static __device__ __forceinline__ void row(const regs &r, float &scale, float &minimum) {
+        scale = low_half(r.d), minimum = high_half(r.d);
+    }
+};
 
 // 32 bytes hmask, 64 bytes of quants, 12 bytes of scales, d: f16. Two bits of a quant lie as in Q2_K; the third, of run r
 // of eight, is bit r of hmask[l]. Of scale g the low nibble is half g / 8 of byte g % 8, the upper two bits are bits
 // 2 (g / 4) of byte 8 + g % 4. w = d * (scale[g] - 32) * (q - 4).
 struct q3_k : block_format<q3_k, 4, 32> {
+    using staged = struct q3_k_staged;
     static constexpr bool SIGNED = false, MINIMUM = false;
     static constexpr int BYTES = 110, ELEMENTS = 256, GROUP = 16, BITS = 3, OFFSET = 4, STAGES = 2;
     struct piece {
@@ -70,6 +95,32 @@ struct q3_k : block_format<q3_k, 4, 32> {
         minimum = 0.0f;
     }
 };
+struct q3_k_staged : staged_format<q3_k> {
+    static constexpr bool PLANE = true, ROW = true;
+    struct regs {
+        u32 s, d;  // scales of groups 4t to 4t + 3
+    };
+    static __device__ __forceinline__ constexpr i32 scale_of(i32 b) { return 1 << 2 * (b & 3); }
+    static __device__ __forceinline__ void words(const bytes &row, i32 b, i32 t, u32 &w0, u32 &w1) {
+        const u32 at = 32 + 32 * (b >> 2), mask = 0x03030303u << 2 * (b & 3);
+        w0 = row.word(at, 4 * t) & mask, w1 = row.word(at + 16, 4 * t) & mask;
+    }
+    static __device__ __forceinline__ void planes(const bytes &row, i32 b, i32 t, u32 &w0, u32 &w1) {
+        const u32 turn = b & 4, mask = 0x01010101u << (b & 3);
+        w0 = row.word(0, 4 * t, turn) & mask, w1 = row.word(16, 4 * t, turn) & mask;
+    }
+    static __device__ __forceinline__ i32 plane_weight(i32 b) { return 4 << (b & 3); }
+    static __device__ __forceinline__ regs load(const bytes &row, i32 t) {
+        const u32 low = row.word(96, 4 * (t & 1)) >> 4 * (t >> 1), high = row.word(104) >> 2 * t;
+        return {(low & 0x0f0f0f0fu) | (high << 4 & 0x30303030u), row.half(108)};
+    }
+    static __device__ __forceinline__ void get(const regs &r, i32 c, float &scale, float &minimum) {
+        scale = byte_value(r.s, c, 32.0f), minimum = 0.0f;
+    }
+    static __device__ __forceinline__ void row(const regs &r, float &scale, float &minimum) {
+        scale = low_half(r.d), minimum = 0.0f;
+    }
+};
 
 // Scale and minimum of sub-block j (32 elements) of Q4_K and Q5_K: 6 bits each, packed in the twelve bytes h.y, h.z, h.w.
 __device__ __forceinline__ void k_scale(const uint4 &h, i32 j, float &scale, float &minimum) {
@@ -80,6 +131,27 @@ __device__ __forceinline__ void k_scale(const uint4 &h, i32 j, float &scale, flo
     minimum = __fmul_rn(high_half(h.x), (float)m);
 }
 
+// Of sub-blocks 2t and 2t + 1 as bytes: two scales, two minima.
+struct k_scales {
+    u32 d, fields;
+    __device__ __forceinline__ k_scales(const uint4 &h, i32 t) : d(h.x) {
+        const u32 pick = t & 1 ? 0x7632 : 0x5410;
+        const u32 low = __byte_perm(h.y, h.z, pick), high = __byte_perm(h.w, h.w >> 4, pick);
+        fields = t < 2 ? low & 0x3f3f3f3fu : (high & 0x0f0f0f0fu) | (low >> 2 & 0x30303030u);
+    }
+};
+struct staged_k_scales {
+    using regs = k_scales;
+    static constexpr bool ROW = true;
+    static __device__ __forceinline__ regs load(const staged_row<16> &row, i32 t) { return {row.words4(0), t}; }
+    static __device__ __forceinline__ void get(const regs &r, i32 c, float &scale, float &minimum) {
+        scale = byte_value(r.fields, c), minimum = byte_value(r.fields, 2 + c);
+    }
+    static __device__ __forceinline__ void row(const regs &r, float &scale, float &minimum) {
+        scale = low_half(r.d), minimum = high_half(r.d);
+    }
+};
+
 __device__ __forceinline__ uint2 half_of(const uint4 &v, int p) {
     return p & 1 ? make_uint2(v.z, v.w) : make_uint2(v.x, v.y);
 }
@@ -87,6 +159,7 @@ __device__ __forceinline__ uint2 half_of(const uint4 &v, int p) {
 // d, dmin: f16; 12 bytes of scales; 128 bytes of nibbles: 32 bytes hold sub-block 2g (low) and 2g + 1 (high).
 // w = d * scale[j] * q - dmin * minimum[j].
 struct q4_k : block_format<q4_k, 4, 32> {
+    using staged = struct q4_k_staged;
     static constexpr bool SIGNED = false, MINIMUM = true;
     static constexpr int BYTES = 144, ELEMENTS = 256, GROUP = 32, BITS = 4, OFFSET = 0, STAGES = 2, SAME_SCALE = 2;
     struct piece {
@@ -117,9 +190,19 @@ struct q4_k : block_format<q4_k, 4, 32> {
     }
     static __device__ __forceinline__ piece part(const chunk &v, i32, int p) { return {v.h, half_of(v.q, p)}; }
 };
+struct q4_k_staged : staged_format<q4_k>, staged_k_scales {
+    static constexpr bool NIBBLES = true, ROW = true;
+    static constexpr element_order ORDER = element_order::ORDERED;
+    static __device__ __forceinline__ constexpr i32 scale_of(i32 b) { return b & 1 ? 16 : 1; }
+    // Of blocks 2j (low nibbles) and 2j + 1 (high).
+    static __device__ __forceinline__ uint2 nibbles(const bytes &row, i32 j, i32 t) {
+        return row.words2(16 + 32 * j, 8 * t);
+    }
+};
 
 // As Q4_K with a fifth bit: bit j of byte l of the 32 bytes `qh` belongs to element l of sub-block j.
 struct q5_k : block_format<q5_k, 4, 32> {
+    using staged = struct q5_k_staged;
     static constexpr bool SIGNED = false, MINIMUM = true;
     static constexpr int BYTES = 176, ELEMENTS = 256, GROUP = 32, BITS = 5, OFFSET = 0, STAGES = 2, SAME_SCALE = 2;
     struct piece {
@@ -153,10 +236,27 @@ struct q5_k : block_format<q5_k, 4, 32> {
         return {v.h, half_of(v.q, p), half_of(v.qh, p)};
     }
 };
+struct q5_k_staged : staged_format<q5_k>, staged_k_scales {
+    static constexpr bool NIBBLES = true, ROW = true, PLANE = true;
+    static constexpr element_order ORDER = element_order::ORDERED;
+    static __device__ __forceinline__ constexpr i32 scale_of(i32 b) { return b & 1 ? 16 : 1; }
+    // Of blocks 2j (low nibbles) and 2j + 1 (high).
+    static __device__ __forceinline__ uint2 nibbles(const bytes &row, i32 j, i32 t) {
+        return row.words2(48 + 32 * j, 8 * t);
+    }
+    static __device__ __forceinline__ void planes(const bytes &row, i32 b, i32 t, u32 &w0, u32 &w1) {
+        const uint2 v = row.words2(16, 8 * t);
+        // The seventh comes to where its nibble's fifth bit is: it weighs less than one of a scaled nibble.
+        const u32 turn = b == 6 ? 2 : 0, mask = b == 6 ? 0x10101010u : 0x01010101u << b;
+        w0 = v.x >> turn & mask, w1 = v.y >> turn & mask;
+    }
+    static __device__ __forceinline__ i32 plane_weight(i32 b) { return b & 1 ? 256 >> b : b == 6 ? 1 : 16 >> b; }
+};
 
 // 128 bytes ql, 64 bytes qh, 16 signed scales, d: f16. Half n of the block holds four runs j of 32: element l of run j has
 // the nibble j / 2 of ql[64 n + 32 (j & 1) + l] and bits 2 j of qh[32 n + l]. w = d * scale[8 n + 2 j + l / 16] * (q - 32).
 struct q6_k : block_format<q6_k, 4, 32> {
+    using staged = struct q6_k_staged;
     static constexpr bool SIGNED = false, MINIMUM = false;
     static constexpr int BYTES = 210, ELEMENTS = 256, GROUP = 16, BITS = 6, OFFSET = 32, STAGES = 2;
     struct piece {
@@ -201,6 +301,31 @@ struct q6_k : block_format<q6_k, 4, 32> {
         const u32 byte = 2 * (p & 1) + (c >> 1 & 1);
         const float scale = (float)(i8)(v.scales[p >> 1] >> 8 * byte);
         return {{p & 1 ? v.q1[0] : v.q0[0], p & 1 ? v.q1[1] : v.q0[1]}, {v.qh[0], v.qh[1]}, v.d, scale};
+    }
+};
+struct q6_k_staged : staged_format<q6_k> {
+    static constexpr bool PLANE = true, ROW = true;
+    struct regs {
+        u32 s, d;  // scales of groups 4t to 4t + 3
+    };
+    static __device__ __forceinline__ constexpr i32 scale_of(i32 b) { return b & 2 ? 16 : 1; }
+    static __device__ __forceinline__ void words(const bytes &row, i32 b, i32 t, u32 &w0, u32 &w1) {
+        const u32 at = 64 * (b >> 2) + 32 * (b & 1), mask = b & 2 ? 0xf0f0f0f0u : 0x0f0f0f0fu;
+        w0 = row.word(at, 4 * t) & mask, w1 = row.word(at + 16, 4 * t) & mask;
+    }
+    static __device__ __forceinline__ void planes(const bytes &row, i32 b, i32 t, u32 &w0, u32 &w1) {
+        const u32 at = 128 + 32 * (b >> 2), mask = 0x03030303u << 2 * (b & 3);
+        w0 = row.word(at, 4 * t) & mask, w1 = row.word(at + 16, 4 * t) & mask;
+    }
+    static __device__ __forceinline__ i32 plane_weight(i32 b) { return b & 1 ? 4 : 16; }
+    static __device__ __forceinline__ regs load(const bytes &row, i32 t) {
+        return {row.word(192, 4 * t) ^ 0x80808080u, row.half(208)};
+    }
+    static __device__ __forceinline__ void get(const regs &r, i32 c, float &scale, float &minimum) {
+        scale = byte_value(r.s, c, 128.0f), minimum = 0.0f;
+    }
+    static __device__ __forceinline__ void row(const regs &r, float &scale, float &minimum) {
+        scale = low_half(r.d), minimum = 0.0f;
     }
 };
 

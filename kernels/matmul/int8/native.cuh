@@ -1,21 +1,12 @@
-// Native blocks, as the file has them, for the int8 products: weights that were not packed, and of packed ones the rows and
-// the elements past the last whole tile. One panel at a time; rows are read where they lie (common/blocks.cuh).
+// Native blocks, as the file has them, for the int8 products: elements past the last whole tile, and with several rows of x
+// all of weights that were not packed. One panel at a time; rows are read where they lie (common/blocks.cuh). Whole tiles
+// of native rows with one row of x: staged.cuh.
 #pragma once
 
-#include "common/blocks.cuh"
 #include "matmul/int8/columns.cuh"
+#include "matmul/int8/staged.cuh"
 
 namespace reflex {
-
-// Sixteen rows, or fewer, from element `start` of k on, which is a multiple of 256.
-struct native_panel {
-    const char *data;
-    i64 stride;
-    i32 rows;
-    i32 start;
-
-    __device__ __forceinline__ const char *row(i32 i) const { return data + min(i, rows - 1) * stride; }
-};
 
 // The four words of block b of a tile that a lane multiplies; `i` is the block's first element from `start` on.
 template <class W> __device__ __forceinline__ void native_words(const char *const (&row)[2], i32 i, i32 k, i32 t,
@@ -36,9 +27,8 @@ template <class W> __device__ __forceinline__ void native_words(const char *cons
     }
 }
 
-// One tile and one row of x: as int8_vector_tile. WHOLE: all blocks of the tile are there, and the loads of two can go out
-// together. `from` is the tile's first element from the panel's start on.
-template <class F, class W, bool WHOLE>
+// One tile and one row of x: as int8_vector_tile. `from` is the tile's first element from the panel's start on.
+template <class F, class W>
 __device__ __forceinline__ void int8_vector_native_tile(const char *const (&row)[2], i32 from, i32 blocks,
                                                         const x_fragment &x, i32 k, i32 lane, float (&acc)[2]) {
     constexpr int CHAINS = F::GROUPS / 2;
@@ -49,8 +39,8 @@ __device__ __forceinline__ void int8_vector_native_tile(const char *const (&row)
 #pragma unroll
         for (int i = 0; i < 4; i++)
             c[w][i] = SUM_START - W::OFFSET * (CHAINS == 1 ? x.sum(i & 1) : x.half_sum(i & 1, w));
-#pragma unroll WHOLE ? 2 : 1
-    for (i32 b = 0; b < (WHOLE ? tiles::TILE_BLOCKS : blocks); b++) {
+#pragma unroll 1
+    for (i32 b = 0; b < blocks; b++) {
         const u32 b0 = g == b ? x.q[0] : 0, b1 = g == b ? x.q[1] : 0;
         u32 a[4];
         native_words<W>(row, from + 32 * b, k, t, a);
@@ -66,7 +56,7 @@ __device__ __forceinline__ void int8_vector_native_tile(const char *const (&row)
 #pragma unroll
         for (int group = 0; group < F::GROUPS; group++) {
             const int column = group / CHAINS, w = group % CHAINS;
-            if (!WHOLE && 2 * t + column >= blocks) continue;
+            if (2 * t + column >= blocks) continue;
             const i32 i = from + 32 * (2 * t + column) + 16 * w;
             float scale, minimum;
             W::scale8(W::load8(row[half], i, k, true), i, scale, minimum);
@@ -77,8 +67,7 @@ __device__ __forceinline__ void int8_vector_native_tile(const char *const (&row)
         }
 }
 
-// TOGETHER: see WHOLE; it costs registers.
-template <class F, class W, bool TOGETHER>
+template <class F, class W>
 __device__ __forceinline__ void int8_vector_native(const native_panel &panel, const char *x, i32 k, i32 split,
                                                    i32 splits, i32 lane, float (&acc)[2]) {
     const char *const row[2] = {panel.row(lane >> 2), panel.row((lane >> 2) + 8)};
@@ -86,9 +75,7 @@ __device__ __forceinline__ void int8_vector_native(const native_panel &panel, co
         const i32 first = tile * tiles::TILE_K, blocks = min((k - first) / 32, tiles::TILE_BLOCKS);
         x_fragment xs;
         xs.template load<F>(x, k, tile, blocks, lane);
-        if (TOGETHER && blocks == tiles::TILE_BLOCKS)
-            int8_vector_native_tile<F, W, true>(row, first - panel.start, blocks, xs, k, lane, acc);
-        else int8_vector_native_tile<F, W, false>(row, first - panel.start, blocks, xs, k, lane, acc);
+        int8_vector_native_tile<F, W>(row, first - panel.start, blocks, xs, k, lane, acc);
     }
 }
 

@@ -30,12 +30,19 @@ template <bool WIDE> struct int8_vector_shape {
     template <class F, i32 R, class Wait>
     __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring,
                                                  i32 lane, Wait &wait, sums<R> &acc) const {
-        int8_vector_packed<F, R, STAGES>(panel, x, k, split, splits, ring, lane, wait, acc.panel);
+        const packed_ring<F, R, STAGES> tiles{{ring, lane}, panel};
+        int8_vector_ring<F, R, STAGES>(tiles, x, k, split, splits, lane, wait, acc.panel);
+    }
+    static constexpr bool STAGED = true;
+    template <class W, i32 R, class Wait>
+    __device__ __forceinline__ void staged_tiles(const native_panel (&panel)[R], const bool (&last)[R], i32 split,
+                                                 i32 splits, char *ring, i32 lane, Wait &wait, sums<R> &acc) const {
+        int8_vector_staged<W, R, STAGES>(panel, last, x, k, split, splits, ring, lane, wait, acc.panel);
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
                                                                              i32 splits, i32 lane,
                                                                              float (&acc)[2]) const {
-        int8_vector_native<F, W, !WIDE>(panel, x, k, split, splits, lane, acc);
+        int8_vector_native<F, W>(panel, x, k, split, splits, lane, acc);
     }
     // Sums of panel r += more, or = more.
     template <i32 R> static __device__ __forceinline__ void add(sums<R> &acc, i32 r, const float (&more)[2],
@@ -59,6 +66,7 @@ template <bool WIDE> struct int8_vector_shape {
 // NB x 8 rows of x.
 template <int NB> struct int8_columns_shape {
     static constexpr i32 COLUMNS = NB * 8, STAGES = 2;
+    static constexpr bool STAGED = false;
     template <class F> static constexpr i32 PANELS = 2;
     template <i32 R> using sums = column_sums<R, NB>;
     using panel_sums = float[NB][4];
@@ -137,16 +145,31 @@ template <class Shape> struct int8_warp {
                                                                     i32 first_slot, i32 share, i32 lane) {
         constexpr i32 R = Shape::template PANELS<F>;
         int8_panel panel[R];
-        bool packed = true;
+        // Whether all panels can be taken together: packed ones, or native ones.
+        bool packed = true, staged = Shape::STAGED;
 #pragma unroll
         for (int r = 0; r < R; r++) {
             const i32 slot = first_slot + r;
             const bool second = a.gate && slot >= share;
             panel[r] = {second ? &a.part[1] : &part, first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
             packed &= panel[r].part->tile_bytes && panel[r].part->n >= tiles::TILE_ROWS;
+            staged &= (!panel[r].part->tile_bytes || (R == 1 && !panel[r].whole())) &&
+                      panel[r].part->weight_stride == panel[0].part->weight_stride;
         }
         typename Shape::template sums<R> acc = shape.template start<R>(lane);
-        if (packed) {
+        if (Shape::STAGED && staged) {
+            native_panel native[R];
+            bool last[R];
+#pragma unroll
+            for (int r = 0; r < R; r++) {
+                // Those past the last one read the first, and are not stored.
+                const i32 first = panel[r].exists() ? panel[r].first : 0, rows = panel[r].part->n - first;
+                native[r] = {panel[r].row(first), panel[r].part->weight_stride, min(rows, tiles::TILE_ROWS), 0};
+                last[r] = rows <= tiles::TILE_ROWS;
+            }
+            if constexpr (Shape::STAGED)
+                shape.template staged_tiles<W, R>(native, last, split, part.splits, ring, lane, *this, acc);
+        } else if (packed) {
             const char *tile[R];
 #pragma unroll
             for (int r = 0; r < R; r++) tile[r] = panel[r].row(panel[r].whole() ? panel[r].first : 0);
@@ -154,10 +177,10 @@ template <class Shape> struct int8_warp {
         }
         wait();
         // What is not packed, one panel at a time.
-        const bool left = !packed || a.k % tiles::TILE_K != 0 || !panel[0].whole();
         const i32 end = a.k / tiles::TILE_K * tiles::TILE_K;
+        const bool left = a.k != end || !(staged || packed && (R > 1 || panel[0].whole()));
 #pragma unroll 1
-        for (i32 one = 0; one < (R == 1 && !left ? 0 : R); one++) {
+        for (i32 one = 0; one < (left || R > 1 && !staged ? R : 0); one++) {
             int8_panel p = panel[0];
 #pragma unroll
             for (int r = 1; r < R; r++)
@@ -168,13 +191,15 @@ template <class Shape> struct int8_warp {
                 const i64 row_bytes = (i64)((a.k - end) / 32) * W::BYTES;
                 rest = {p.row(p.first) + (i64)(end / tiles::TILE_K) * F::TILE_BYTES, row_bytes, tiles::TILE_ROWS, end};
             } else {
-                rest = {p.row(p.first), p.part->weight_stride, min(p.part->n - p.first, tiles::TILE_ROWS), 0};
+                const i32 start = staged ? end : 0;
+                rest = {p.row(p.first) + (i64)(start / W::ELEMENTS) * W::BYTES, p.part->weight_stride,
+                        min(p.part->n - p.first, tiles::TILE_ROWS), start};
             }
             typename Shape::panel_sums more = {};
             if (p.exists() && rest.start < a.k) shape.template native_tiles<F, W>(rest, split, part.splits, lane, more);
 #pragma unroll
             for (int r = 0; r < R; r++)
-                if (one == r) Shape::add(acc, r, more, p.whole());
+                if (one == r) Shape::add(acc, r, more, staged || p.whole());
         }
         // The sums lie where the rings were.
         __syncthreads();

@@ -27,28 +27,22 @@ __device__ __forceinline__ u32 negated4(u32 v) {
     return ((n & 0x7f7f7f7fu) + 0x01010101u) ^ (n & 0x80808080u);
 }
 
-// The eight bytes of a block of x that lane t of a quad multiplies: those that meet a[0] a[1], and those that meet a[2] a[3].
 template <class F> __device__ __forceinline__ void x_words(const char *block, i32 t, u32 (&q)[2]) {
-    if constexpr (F::GROUP == 32) {
-        const uint2 v = *reinterpret_cast<const uint2 *>(block + 8 * t);
-        q[0] = v.x, q[1] = v.y;
-    } else {
-        q[0] = *reinterpret_cast<const u32 *>(block + 4 * t);
-        q[1] = *reinterpret_cast<const u32 *>(block + 16 + 4 * t);
-    }
+    F::x_words(block, t, q);
 }
 
 // What a lane needs of 256 elements of a row of x.
 struct x_fragment {
     u32 q[2];      // of block g
     uint4 record;  // of blocks 2t and 2t + 1: {scale, two sums} each
+    u32 plane[2];  // of block g, where a plane of bits has an order of its own
 
     // `blocks` are there; the others read as zeros.
     template <class F> __device__ __forceinline__ void load(const char *x, i32 k, i32 tile, i32 blocks, i32 lane) {
         const i32 g = lane >> 2, t = lane & 3;
-        q[0] = q[1] = 0;
+        q[0] = q[1] = 0, plane[0] = plane[1] = 0;
         record = make_uint4(0, 0, 0, 0);
-        if (g < blocks) x_words<F>(x + (i64)tile * tiles::TILE_K + g * 32, t, q);
+        if (g < blocks) F::x_words(x + (i64)tile * tiles::TILE_K + g * 32, t, q, plane);
         const char *records = x + k + (i64)tile * (8 * tiles::TILE_BLOCKS) + 16 * t;
         if (2 * t + 1 < blocks) {
             record = *reinterpret_cast<const uint4 *>(records);
@@ -89,6 +83,8 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
     // A lone panel's products would wait for one another: they take turns at several sums.
     constexpr int TURNS = R == 1 ? (F::NIBBLES ? 4 : 2) : R == 2 && CHAINS == 1 ? 2 : 1;
     i32 c[R][CHAINS][TURNS][4];
+    // Sums of what lies above these quants, in a plane of its own.
+    i32 above[R][CHAINS][4] = {};
 #pragma unroll
     for (int r = 0; r < R; r++)
 #pragma unroll
@@ -107,20 +103,39 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
             const u32 m0 = low ? n0 : high ? x.q[0] : 0, m1 = low ? n1 : high ? x.q[1] : 0;
 #pragma unroll
             for (int r = 0; r < R; r++) {
-                const uint4 v = tiles::words16(tile(r) + j * 512, lane);
+                const uint4 v = F::nibble_words(tile(r), lane, j);
                 const u32 whole[4] = {v.x, v.y, v.z, v.w};
                 u32 upper[4];
                 tiles::masked(v, 0xf0f0f0f0u, upper);
                 mma_16x8x32<false>(c[r][0][2 * j % TURNS], whole, b0, b1);
                 mma_16x8x32<false>(c[r][0][(2 * j + 1) % TURNS], upper, m0, m1);
+                if constexpr (F::PLANE) {
+                    u32 bits[4];
+                    F::plane_words(tile(r), lane, 2 * j, bits);
+                    mma_16x8x32<false>(above[r][0], bits, b0, b1);
+                    F::plane_words(tile(r), lane, 2 * j + 1, bits);
+                    mma_16x8x32<false>(above[r][0], bits, high ? x.q[0] : 0, high ? x.q[1] : 0);
+                }
             }
         }
     } else {
 #pragma unroll
         for (int b = 0; b < tiles::TILE_BLOCKS; b++) {
             const u32 b0 = g == b ? x.q[0] : 0, b1 = g == b ? x.q[1] : 0;
+            const u32 p0 = F::PLANE_BITS ? (g == b ? x.plane[0] : 0) : b0;
+            const u32 p1 = F::PLANE_BITS ? (g == b ? x.plane[1] : 0) : b1;
 #pragma unroll
             for (int r = 0; r < R; r++) {
+                if constexpr (F::PLANE) {
+                    u32 bits[4];
+                    F::plane_words(tile(r), lane, b, bits);
+                    if constexpr (CHAINS == 1) {
+                        mma_16x8x32<false>(above[r][0], bits, p0, p1);
+                    } else {
+                        mma_16x8x16<false>(above[r][0], bits[0], bits[1], p0);
+                        mma_16x8x16<false>(above[r][1], bits[2], bits[3], p1);
+                    }
+                }
                 if constexpr (F::SPLIT) {
                     u32 positive[4], negative[4];
                     F::halves(tile(r), lane, b, positive, negative);
@@ -147,10 +162,19 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
             for (int n = 1; n < TURNS; n++)
 #pragma unroll
                 for (int i = 0; i < 4; i++) c[r][w][0][i] += c[r][w][n][i];
+    if constexpr (F::PLANE) {
+        const i32 weight[2] = {F::plane_weight(2 * t), F::plane_weight(2 * t + 1)};
+#pragma unroll
+        for (int r = 0; r < R; r++)
+#pragma unroll
+            for (int w = 0; w < CHAINS; w++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) c[r][w][0][i] += above[r][w][i] * weight[i & 1];
+    }
 
 #pragma unroll
     for (int r = 0; r < R; r++) {
-        const typename F::scales::regs regs = F::scales::load(tile(r) + F::QUANT_BYTES, lane);
+        const typename F::scales::regs regs = F::load_scales(tile(r), lane);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             float sum = F::ROW ? 0.0f : acc[r][half], less = 0.0f;
@@ -181,15 +205,23 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
     }
 }
 
-// Adds tiles split, split + splits, ... of R panels. The first copies start before `wait` where the weights allow it.
-template <class F, int R, int S, class Wait>
-__device__ __forceinline__ void int8_vector_packed(const char *const (&panel)[R], const char *x, i32 k, i32 split,
-                                                   i32 splits, char *shared, i32 lane, Wait &work, float (&acc)[R][2]) {
-    const tile_ring<F, R, S> ring{shared, lane};
+// The ring of packed panels.
+template <class F, int R, int S> struct packed_ring {
+    tile_ring<F, R, S> ring;
+    const char *const (&panel)[R];
+
+    __device__ __forceinline__ void fill(i32 stage, i64 index) const { ring.fill(stage, panel, index); }
+    __device__ __forceinline__ const char *tile(i32 stage, i32 r, i64) const { return ring.tile(stage, r); }
+};
+
+// Adds whole tiles split, split + splits, ... of R panels. The first copies start before `wait` where the weights allow it.
+template <class F, int R, int S, class Ring, class Wait>
+__device__ __forceinline__ void int8_vector_ring(const Ring &ring, const char *x, i32 k, i32 split, i32 splits, i32 lane,
+                                                 Wait &work, float (&acc)[R][2]) {
     const i32 tiles = k / tiles::TILE_K, count = (tiles - split + splits - 1) / splits;
 #pragma unroll
     for (int s = 0; s < S - 1; s++) {
-        if (s < count) ring.fill(s, panel, split + s * splits);
+        if (s < count) ring.fill(s, split + s * splits);
         cp_async_commit();
     }
     work.wait();
@@ -202,9 +234,9 @@ __device__ __forceinline__ void int8_vector_packed(const char *const (&panel)[R]
         cp_async_wait<S - 2>();
         __syncwarp();
         const i32 ahead = i + S - 1;
-        if (ahead < count) ring.fill(stage == 0 ? S - 1 : stage - 1, panel, split + ahead * splits);
+        if (ahead < count) ring.fill(stage == 0 ? S - 1 : stage - 1, split + ahead * splits);
         cp_async_commit();
-        int8_vector_tile<F, R>([&](i32 r) { return ring.tile(stage, r); }, now, lane, acc);
+        int8_vector_tile<F, R>([&](i32 r) { return ring.tile(stage, r, split + i * splits); }, now, lane, acc);
         __syncwarp();
         stage = stage + 1 == S ? 0 : stage + 1;
     }

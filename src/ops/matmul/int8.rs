@@ -75,14 +75,29 @@ fn tile_bytes(dtype: Dtype) -> i64 {
     PANEL * TILE / dtype.block_elements() as i64 * dtype.block_bytes() as i64
 }
 
-/// Enough blocks for every SM, weights whose panels are read in one piece, and a pair that one warp can take
-/// together.
+/// The same of native rows in a ring: for each the 16-byte words that cover it wherever it begins, an odd number of them.
+fn staged_bytes(dtype: Dtype) -> i64 {
+    let align = (16 | dtype.block_bytes() as i64).trailing_zeros();
+    let words = (tile_bytes(dtype) / PANEL + 30 - (1 << align)) / 16;
+    PANEL * (words | 1) * 16
+}
+
+/// What a warp that has one row of x keeps of a panel's 256 columns: the rows of packed weights that fill no panel are native.
+fn kept_bytes(part: &MatmulPart) -> i64 {
+    let (packed, staged) = (tile_bytes(part.weight.dtype), staged_bytes(part.weight.dtype));
+    match part.weight.packed {
+        true if part.n() % PANEL == 0 => packed,
+        true => packed.max(staged),
+        false => staged,
+    }
+}
+
+/// Enough blocks for every SM, and a pair that one warp can take together.
 fn wide_fits(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
     let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();
-    let packed = plan.parts().all(|part| part.weight.packed);
     // On many SMs time is lost while a launch begins and ends: many small warps shorten that.
     let blocks = if limits.sm_count > 32 { 4 } else { 2 };
-    packed && (plan.gate.is_none() || alike(plan)) && panels >= blocks * 4 * i64::from(limits.sm_count)
+    (plan.gate.is_none() || alike(plan)) && panels >= blocks * 4 * i64::from(limits.sm_count)
 }
 
 /// One warp can take panels of both weights of a pair.
@@ -120,7 +135,10 @@ impl Layout {
         };
         let largest = plan
             .parts()
-            .map(|part| tile_bytes(part.weight.dtype))
+            .map(|part| match shape {
+                Shape::Columns(_) => tile_bytes(part.weight.dtype),
+                Shape::Narrow | Shape::Wide => kept_bytes(part),
+            })
             .max()
             .unwrap_or(0);
         // What is in flight of a panel for each split of k; a warp's share of it does not depend on the rows of x.
@@ -131,7 +149,7 @@ impl Layout {
             Shape::Wide => {
                 let ring_bytes = plan
                     .parts()
-                    .map(|part| shape.stages() * shape.panels(part.weight.dtype) * tile_bytes(part.weight.dtype))
+                    .map(|part| shape.stages() * shape.panels(part.weight.dtype) * kept_bytes(part))
                     .max()
                     .unwrap_or(0);
                 // Of a short k more blocks on an SM hide one another's beginnings and ends, where there are enough of them.

@@ -17,6 +17,8 @@ struct Product {
     residual: Option<reflex_dtype>,
     in_place: bool,
     extreme: bool,
+    /// Nothing around native weights, and so for compute-sanitizer to see what is read there.
+    bare: bool,
 }
 
 impl Product {
@@ -30,6 +32,7 @@ impl Product {
             residual: None,
             in_place: false,
             extreme: false,
+            bare: false,
         }
     }
 
@@ -44,7 +47,8 @@ impl Product {
     fn weight(self, io: &Io, k: i64, gap: i64) -> reflex_tensor {
         let bytes = self.bytes(k);
         if !self.packed {
-            return io.input_bytes(Spec::new(self.weight, &[self.n, k]).row_gap(gap), &bytes);
+            let spec = Spec::new(self.weight, &[self.n, k]).row_gap(gap);
+            return io.input_bytes(if self.bare { spec.bare() } else { spec }, &bytes);
         }
         let case = PackCase::new(self.weight, self.n, k, Direction::Pack);
         let bytes = run_once_bytes(&Env::cpu(), |io| case.launch(io, &bytes)).remove(0);
@@ -273,6 +277,8 @@ pub fn tests(suite: &mut Suite) {
         gated(suite, weight);
         handed_on(suite, weight);
         batch_invariant(suite, weight);
+        native(suite, weight);
+        extremes(suite, weight);
     }
     several(suite);
     normed(suite);
@@ -361,6 +367,112 @@ fn handed_on(suite: &mut Suite, weight: reflex_dtype) {
             pair.gated(REFLEX_ACTIVATION_SILU)
                 .add(suite, format!("{name}_rows_{rows}_n_{n}_gated_norms"));
         }
+    }
+}
+
+/// Native rows of every alignment, panels and tiles in part, from the first byte of an allocation to its last.
+fn native(suite: &mut Suite, weight: reflex_dtype) {
+    let name = dtype_name(weight);
+    let step = block(weight);
+    let one = |n| Product {
+        packed: false,
+        bare: true,
+        ..Product::new(weight, n)
+    };
+    for n in [1, 15, 16, 17, 31, 130] {
+        for (k, gap) in [(256, 0), (256 + 2 * step, 1), (768, 3), (1280 + step, 2)] {
+            let case = Case {
+                gaps: [0, 0, gap],
+                ..Case::new(1, k, &[one(n)])
+            };
+            case.add(suite, format!("{name}_native_n_{n}_k_{k}"));
+        }
+    }
+    // For the kernel that takes several panels a warp, with a panel in part; and a gated pair whose rows are apart alike.
+    let wide = Case {
+        flags: REFLEX_MATMUL_CONSTANT_WEIGHTS,
+        gaps: [0, 0, 1],
+        ..Case::new(1, 512 + step, &[one(17_003)])
+    };
+    wide.add(suite, format!("{name}_native_wide"));
+    let pair = Case::new(1, 768, &[one(9728), one(9728)]).gated(REFLEX_ACTIVATION_SILU);
+    pair.add(suite, format!("{name}_native_wide_gated"));
+    // Rows behind the last whole panel of packed weights.
+    for n in [17, 31] {
+        Case::new(1, 1280, &[Product::new(weight, n)]).add(suite, format!("{name}_packed_rest_n_{n}"));
+    }
+}
+
+/// Scales that are the largest, the smallest, subnormal, zero and the negatives of these.
+///
+/// Errors are relative to the sum of the products' magnitudes, minima counted apart. Sums of integers are exact; there are
+/// at most 64 roundings of f32 of what they are scaled to, 2^-24 each, and 2^-128 where a product of scales is subnormal.
+/// Several rows with packed weights: 2^-9, for x and weights are f16, and for each element 2^-24 of the largest product.
+/// Where a weight or that sum may leave the range of f32 (from 2^126 on), the order of a sum decides whether it is
+/// infinite, NaN or a number: any of these.
+fn extremes(suite: &mut Suite, weight: reflex_dtype) {
+    // Rows of MXFP4 are in range where no exponent is of the largest two.
+    let (n, k) = match weight {
+        REFLEX_DTYPE_MXFP4 => (600, 288),
+        _ if block(weight) == 256 => (150, 768),
+        _ => (150, 352),
+    };
+    for packed in [true, false] {
+        for rows in [1, 3, 20] {
+            let product = Product {
+                packed,
+                extreme: true,
+                ..Product::new(weight, n)
+            };
+            let case = Case::new(rows, k, &[product]);
+            let layout = if packed { "packed" } else { "native" };
+            let name = format!("matmul::int8_{}_extreme_rows_{rows}_{layout}", dtype_name(weight));
+            suite.test(name, move |_| check_extremes(&case));
+        }
+    }
+}
+
+fn check_extremes(case: &Case) {
+    let product = case.products[0];
+    let (rows, n, k) = (case.rows as usize, product.n as usize, case.k as usize);
+    let bytes = product.bytes(case.k);
+    let weights = expand(&Env::cpu(), product.weight, n, k, &bytes);
+    let magnitudes = magnitudes(product.weight, n, k, &bytes);
+    let x = Random::new((case.rows * 7919 + case.k) as u64).normals(rows * k);
+    let spec = Spec::new(Q8_1, &[case.rows, case.k]);
+    let x = spec.decode(&spec.encode(&x));
+    let f16 = product.packed && rows > 1;
+    for env in [Env::cpu(), Env::cuda().expect("a GPU")] {
+        let y = run_once(&env, |io| case.launch(io)).remove(0);
+        let mut checked = 0;
+        for (row, x) in x.chunks(k).enumerate() {
+            for o in 0..n {
+                let (mut sum, mut magnitude, mut largest) = (0.0, 0.0f64, 0.0f64);
+                for (i, &x) in x.iter().enumerate() {
+                    let (x, at) = (f64::from(x), o * k + i);
+                    sum += x * f64::from(weights[at]);
+                    magnitude += x.abs() * magnitudes[at];
+                    largest = largest.max(magnitudes[at]);
+                }
+                // NaN is not in range either.
+                if !(magnitude < 2f64.powi(126)) {
+                    continue;
+                }
+                let lost = x.iter().fold(0.0f32, |a, v| a.max(v.abs()));
+                let bound = 2f64.powi(-128)
+                    + match f16 {
+                        true => 2f64.powi(-9) * magnitude + 2f64.powi(-24) * k as f64 * largest * f64::from(lost),
+                        false => 2f64.powi(-18) * magnitude,
+                    };
+                let got = f64::from(y[row * n + o]);
+                assert!(
+                    (got - sum).abs() <= bound,
+                    "row {row} output {o}: {got}, expected {sum} +- {bound}"
+                );
+                checked += 1;
+            }
+        }
+        assert!(checked >= rows, "{checked} outputs are in range");
     }
 }
 

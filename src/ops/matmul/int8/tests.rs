@@ -133,7 +133,11 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         assert!(splits >= 1 && layout.warps % splits == 0, "{}", what());
                         // Each warp's panels, and all of the block's.
                         assert_eq!(layout.warps / splits * panels, layout.panels, "{}", what());
-                        assert!(layout.ring_bytes >= layout.shape.stages() * panels * tile_bytes(part.weight.dtype));
+                        let kept = match layout.shape.columns() {
+                            1 => kept_bytes(part),
+                            _ => tile_bytes(part.weight.dtype),
+                        };
+                        assert!(layout.ring_bytes >= layout.shape.stages() * panels * kept, "{}", what());
                         assert!(layout.shared >= splits * layout.panels * PANEL * layout.shape.columns() * 4);
                         // A warp has one format.
                         assert!(!gated || alike(&plan) || share % panels == 0, "{}", what());
@@ -206,4 +210,19 @@ fn a_float_x_is_quantised_in_the_workspace() {
         "{message}"
     );
     assert!(check(without_provenance_mut(256), 1920).is_ok());
+}
+
+/// As `native_geometry` of kernels/matmul/int8/staged.cuh.
+#[test]
+fn staged_rows_are_an_odd_number_of_words_apart_and_hold_any_alignment() {
+    for &dtype in Dtype::BLOCKS {
+        let (row, bytes) = (staged_bytes(dtype) / PANEL, tile_bytes(dtype) / PANEL);
+        let align = 1 << (16 | dtype.block_bytes()).trailing_zeros();
+        let window = (16 - align + bytes + 15) / 16 * 16;
+        assert_eq!(row % 32, 16, "{}", dtype.name());
+        assert!((window..window + 32).contains(&row), "{}: {row}", dtype.name());
+    }
+    assert_eq!(staged_bytes(Dtype::Q4_K), 16 * 144);
+    assert_eq!(staged_bytes(Dtype::Q8_0), 16 * 304);
+    assert_eq!(staged_bytes(Dtype::Q6_K), 16 * 240);
 }
