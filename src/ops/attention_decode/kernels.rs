@@ -104,11 +104,12 @@ fn launch(
     let (rope, composed) = p.composed(scratch.cast());
     // What a rope would leave to its slower kernels is left to them.
     let fused = match &rope {
-        Some(rope) => mma(&p.cache, cuda.code_sm(kernel)?) && rope.heads_fit_warps(),
+        Some(rope) => mma(&p.cache, cuda.code_sm(kernel)?) && rope.heads_fit_warps() && !p.y.is_empty(),
         None => true,
     };
     if let Some(rope) = rope.filter(|_| !fused) {
         op::run_plan::<Rope>(&rope, cuda, &Workspace::NONE)?;
+        // Rows for the cache alone.
         if composed.y.is_empty() {
             return Ok(());
         }

@@ -85,8 +85,8 @@ fn splits(blocks: i64, capacity: i64, slots: i64) -> i64 {
         .unwrap_or(1)
 }
 
-/// The largest cluster that leaves no block waiting for others to end. Few blocks of many keys each do not keep the
-/// memory busy: then more of them are worth the launch that combines them.
+/// The largest cluster that leaves no block waiting for others to end. Of many keys more blocks at once are worth the
+/// launch that combines them.
 fn cluster(blocks: i64, capacity: i64, sms: i64, most: i64) -> Option<i64> {
     /// Keys of a block up to which the launch costs more.
     const LONG: i64 = 512;
@@ -95,8 +95,7 @@ fn cluster(blocks: i64, capacity: i64, sms: i64, most: i64) -> Option<i64> {
     while 2 * cluster <= most && cluster < steps && 2 * cluster * blocks <= sms {
         cluster *= 2;
     }
-    let busy = 4 * blocks * cluster >= 3 * sms;
-    (busy || capacity <= LONG * cluster).then_some(cluster)
+    (capacity <= LONG * cluster).then_some(cluster)
 }
 
 #[cfg(test)]
@@ -125,15 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_fills_the_device_or_has_few_keys() {
+    fn a_cluster_has_few_keys_a_block() {
         assert_eq!(cluster(8, 4096, 132, 16), Some(16));
-        assert_eq!(cluster(8, 131072, 132, 16), Some(16));
-        assert_eq!(cluster(8, 131072, 132, 8), None);
         assert_eq!(cluster(8, 4096, 132, 8), Some(8));
+        assert_eq!(cluster(8, 16384, 132, 16), None);
         assert_eq!(cluster(8, 100, 132, 16), Some(2));
         assert_eq!(cluster(2, 0, 132, 16), Some(1));
-        assert_eq!(cluster(2, 131072, 132, 16), None);
-        assert_eq!(cluster(1000, 131072, 132, 16), Some(1));
+        assert_eq!(cluster(100, 200, 132, 16), Some(1));
+        assert_eq!(cluster(1000, 131072, 132, 16), None);
     }
 
     #[test]
