@@ -372,7 +372,10 @@ fn check_extremes(case: &Case) {
                         false => 2f64.powi(-18) * magnitude,
                     };
                 let got = f64::from(y[row * n + o]);
-                assert!((got - sum).abs() <= bound, "row {row} output {o}: {got}, expected {sum} +- {bound}");
+                assert!(
+                    (got - sum).abs() <= bound,
+                    "row {row} output {o}: {got}, expected {sum} +- {bound}"
+                );
                 checked += 1;
             }
         }
