@@ -67,7 +67,8 @@ struct iq4_nl : block_format<iq4_nl, 2, 16> {
 struct iq4_nl_staged : staged_block_halves<iq4_nl> {
     static constexpr bool SPLIT = true;
     static constexpr element_order ORDER = element_order::PAIRED;
-    static __device__ __forceinline__ void signs(const bytes &row, i32 b, i32 t, u32 (&positive)[2], u32 (&negative)[2]) {
+    static __device__ __forceinline__ void signs(const bytes &row, i32 b, i32 t, u32 (&positive)[2],
+                                                 u32 (&negative)[2]) {
 #pragma unroll
         for (int w = 0; w < 2; w++) signs_iq4(row.half(iq4_nl::BYTES * b + 2 + 2 * w, 4 * t), positive[w], negative[w]);
     }
@@ -104,7 +105,8 @@ struct iq4_xs_staged : staged_format<iq4_xs> {
     struct regs {
         u32 d, scales;  // six bits and six bits
     };
-    static __device__ __forceinline__ void signs(const bytes &row, i32 b, i32 t, u32 (&positive)[2], u32 (&negative)[2]) {
+    static __device__ __forceinline__ void signs(const bytes &row, i32 b, i32 t, u32 (&positive)[2],
+                                                 u32 (&negative)[2]) {
 #pragma unroll
         for (int w = 0; w < 2; w++) signs_iq4(row.half(8 + 16 * b + 2 * w, 4 * t), positive[w], negative[w]);
     }
@@ -152,7 +154,8 @@ struct mxfp4_staged : staged_format<mxfp4> {
     struct regs {
         u32 e[2];
     };
-    static __device__ __forceinline__ void signs(const bytes &row, i32 b, i32 t, u32 (&positive)[2], u32 (&negative)[2]) {
+    static __device__ __forceinline__ void signs(const bytes &row, i32 b, i32 t, u32 (&positive)[2],
+                                                 u32 (&negative)[2]) {
         const u32 v = row.word(mxfp4::BYTES * b + 1, 4 * t);
         signs_e2m1(v, positive[0], negative[0]);
         signs_e2m1(v >> 16, positive[1], negative[1]);

@@ -11,8 +11,9 @@
 
 namespace reflex {
 
-// One row of x. WIDE: a warp takes two or four panels, for devices of few SMs; else one, for many.
-template <bool WIDE> struct int8_vector_shape {
+// One row of x. WIDE: a warp takes two or four panels, for devices of few SMs; else one, for many. STAGED_ROWS: native rows
+// come through shared memory; it costs registers.
+template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
     using panel_sums = float[2];
     static constexpr i32 COLUMNS = 1, STAGES = WIDE ? 2 : 3;
     template <class F> static constexpr i32 PANELS = !WIDE ? 1 : F::TILE_BYTES <= 2560 ? 4 : 2;
@@ -33,7 +34,7 @@ template <bool WIDE> struct int8_vector_shape {
         const packed_ring<F, R, STAGES> tiles{{ring, lane}, panel};
         int8_vector_ring<F, R, STAGES>(tiles, x, k, split, splits, lane, wait, acc.panel);
     }
-    static constexpr bool STAGED = true;
+    static constexpr bool STAGED = STAGED_ROWS;
     template <class W, i32 R, class Wait>
     __device__ __forceinline__ void staged_tiles(const native_panel (&panel)[R], const bool (&last)[R], i32 split,
                                                  i32 splits, char *ring, i32 lane, Wait &wait, sums<R> &acc) const {

@@ -168,7 +168,8 @@ template <class W, int R, int S> struct native_ring {
         for (int half = 0; half < 2; half++) {
             const i32 row = half * 8 + (lane >> 2);
             // Eight rows on, what is even begins alike.
-            const u32 odd = (u32)(index * geometry::BYTES) + (geometry::ALIGN == 1 ? row : row & 7) * (u32)panel[0].stride;
+            const u32 odd =
+                (u32)(index * geometry::BYTES) + (geometry::ALIGN == 1 ? row : row & 7) * (u32)panel[0].stride;
             tile.first[half] = geometry::slot(row) * SLOT + (geometry::ALIGN == 16 ? 0 : odd & 15);
         }
         return tile;

@@ -3,7 +3,8 @@
 // An m16n8k32 product has eight columns where one row of x needs one. So x is spread out: block b of a tile (16 rows x 256
 // elements, eight blocks of 32) meets a matrix whose column b is x and whose other columns are zero. One chain of eight
 // products then leaves the sum of block b in column b, and every lane has two rows times two columns to scale: the scaling,
-// which costs more than the products, is shared out evenly. Where a scale belongs to 16 elements there are two chains.
+// which costs more than the products, is shared out evenly. Where a scale belongs to 16 elements there are two chains, of
+// even and of odd blocks, and a block's halves have a column each.
 //
 // Nibbles cost one masking instead of two: the byte as it is times x, and the byte less its low nibble times -x, leave the
 // low nibble; the second factor alone, in the next column, is the high one.
@@ -51,6 +52,18 @@ struct x_fragment {
             record.x = v.x, record.y = v.y;
         }
     }
+    // All eight blocks are there. Of a scale for 16 elements q is of the g % 2-th half of blocks 2 (g / 2) and the next: see
+    // int8_vector_tile.
+    template <class F> __device__ __forceinline__ void load_whole(const char *x, i32 k, i32 tile, i32 lane) {
+        if constexpr (F::GROUP == 32) {
+            load<F>(x, k, tile, tiles::TILE_BLOCKS, lane);
+        } else {
+            const i32 g = lane >> 2, t = lane & 3;
+            const char *pair = x + (i64)tile * tiles::TILE_K + 32 * (g & 6) + 16 * (g & 1) + 4 * t;
+            q[0] = *reinterpret_cast<const u32 *>(pair), q[1] = *reinterpret_cast<const u32 *>(pair + 32);
+            record = *reinterpret_cast<const uint4 *>(x + k + (i64)tile * (8 * tiles::TILE_BLOCKS) + 16 * t);
+        }
+    }
     __device__ __forceinline__ float scale(i32 column) const { return __uint_as_float(column ? record.z : record.x); }
     __device__ __forceinline__ i32 both_sums(i32 column) const { return (i32)(column ? record.w : record.y); }
     // Sum of the quants of one half of a block.
@@ -92,7 +105,8 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
 #pragma unroll
             for (int n = 0; n < TURNS; n++)
 #pragma unroll
-                for (int i = 0; i < 4; i++) c[r][w][n][i] = n == 0 ? start[i & 1][w] : 0;
+                for (int i = 0; i < 4; i++)
+                    c[r][w][n][i] = n != 0 ? 0 : CHAINS == 1 ? start[i & 1][0] : start[w][i & 1];
 
     const u32 n0 = negated4(x.q[0]), n1 = negated4(x.q[1]);
     if constexpr (F::NIBBLES) {
@@ -121,7 +135,10 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
     } else {
 #pragma unroll
         for (int b = 0; b < tiles::TILE_BLOCKS; b++) {
-            const u32 b0 = g == b ? x.q[0] : 0, b1 = g == b ? x.q[1] : 0;
+            // Sums of halves: those of even blocks and those of odd ones, each half in a column.
+            const int chain = CHAINS == 1 ? 0 : b & 1;
+            const u32 b0 = CHAINS == 1 ? (g == b ? x.q[0] : 0) : g == (b & 6) ? x.q[chain] : 0;
+            const u32 b1 = CHAINS == 1 ? (g == b ? x.q[1] : 0) : g == (b | 1) ? x.q[chain] : 0;
             const u32 p0 = F::PLANE_BITS ? (g == b ? x.plane[0] : 0) : b0;
             const u32 p1 = F::PLANE_BITS ? (g == b ? x.plane[1] : 0) : b1;
 #pragma unroll
@@ -129,12 +146,7 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
                 if constexpr (F::PLANE) {
                     u32 bits[4];
                     F::plane_words(tile(r), lane, b, bits);
-                    if constexpr (CHAINS == 1) {
-                        mma_16x8x32<false>(above[r][0], bits, p0, p1);
-                    } else {
-                        mma_16x8x16<false>(above[r][0], bits[0], bits[1], p0);
-                        mma_16x8x16<false>(above[r][1], bits[2], bits[3], p1);
-                    }
+                    mma_16x8x32<false>(above[r][chain], bits, p0, p1);
                 }
                 if constexpr (F::SPLIT) {
                     u32 positive[4], negative[4];
@@ -144,12 +156,7 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
                 } else {
                     u32 a[4];
                     F::words(tile(r), lane, b, a);
-                    if constexpr (CHAINS == 1) {
-                        mma_16x8x32<F::SIGNED>(c[r][0][b % TURNS], a, b0, b1);
-                    } else {
-                        mma_16x8x16<F::SIGNED>(c[r][0][b % TURNS], a[0], a[1], b0);
-                        mma_16x8x16<F::SIGNED>(c[r][1][b % TURNS], a[2], a[3], b1);
-                    }
+                    mma_16x8x32<F::SIGNED>(c[r][chain][(CHAINS == 1 ? b : b / 2) % TURNS], a, b0, b1);
                 }
             }
         }
@@ -169,7 +176,7 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
 #pragma unroll
             for (int w = 0; w < CHAINS; w++)
 #pragma unroll
-                for (int i = 0; i < 4; i++) c[r][w][0][i] += above[r][w][i] * weight[i & 1];
+                for (int i = 0; i < 4; i++) c[r][w][0][i] += above[r][w][i] * weight[CHAINS == 1 ? i & 1 : w];
     }
 
 #pragma unroll
@@ -183,7 +190,8 @@ __device__ __forceinline__ void int8_vector_tile(const Tile &tile, const x_fragm
                 const int column = group / CHAINS, w = group % CHAINS;
                 float scale, minimum;
                 F::scales::get(regs, half, group, scale, minimum);
-                sum = fmaf(sum_value(c[r][w][0][2 * half + column]), scale * factor[column], sum);
+                const i32 total = CHAINS == 1 ? c[r][0][0][2 * half + column] : c[r][column][0][2 * half + w];
+                sum = fmaf(sum_value(total), scale * factor[column], sum);
                 if (F::MINIMA && CHAINS == 1) less = fmaf(minimum, sums[column][0], less);
             }
             if constexpr (F::MINIMA && CHAINS == 2) {
@@ -216,8 +224,8 @@ template <class F, int R, int S> struct packed_ring {
 
 // Adds whole tiles split, split + splits, ... of R panels. The first copies start before `wait` where the weights allow it.
 template <class F, int R, int S, class Ring, class Wait>
-__device__ __forceinline__ void int8_vector_ring(const Ring &ring, const char *x, i32 k, i32 split, i32 splits, i32 lane,
-                                                 Wait &work, float (&acc)[R][2]) {
+__device__ __forceinline__ void int8_vector_ring(const Ring &ring, const char *x, i32 k, i32 split, i32 splits,
+                                                 i32 lane, Wait &work, float (&acc)[R][2]) {
     const i32 tiles = k / tiles::TILE_K, count = (tiles - split + splits - 1) / splits;
 #pragma unroll
     for (int s = 0; s < S - 1; s++) {
@@ -226,11 +234,11 @@ __device__ __forceinline__ void int8_vector_ring(const Ring &ring, const char *x
     }
     work.wait();
     x_fragment next;
-    if (count > 0) next.template load<F>(x, k, split, tiles::TILE_BLOCKS, lane);
+    if (count > 0) next.template load_whole<F>(x, k, split, lane);
     i32 stage = 0;
     for (i32 i = 0; i < count; i++) {
         const x_fragment now = next;
-        if (i + 1 < count) next.template load<F>(x, k, split + (i + 1) * splits, tiles::TILE_BLOCKS, lane);
+        if (i + 1 < count) next.template load_whole<F>(x, k, split + (i + 1) * splits, lane);
         cp_async_wait<S - 2>();
         __syncwarp();
         const i32 ahead = i + S - 1;

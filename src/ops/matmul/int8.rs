@@ -20,6 +20,8 @@ const WARPS: i64 = 8;
 enum Shape {
     /// One row of x. A warp takes one panel.
     Narrow,
+    /// The same, where a weight is not packed.
+    Native,
     /// One row of x. A warp takes four panels of the smaller formats, two of the larger.
     Wide,
     /// This many rows of x.
@@ -29,7 +31,7 @@ enum Shape {
 impl Shape {
     fn columns(self) -> i64 {
         match self {
-            Shape::Narrow | Shape::Wide => 1,
+            Shape::Narrow | Shape::Native | Shape::Wide => 1,
             Shape::Columns(n) => n,
         }
     }
@@ -37,7 +39,7 @@ impl Shape {
     /// Panels that a warp takes.
     fn panels(self, dtype: Dtype) -> i64 {
         match self {
-            Shape::Narrow => 1,
+            Shape::Narrow | Shape::Native => 1,
             Shape::Wide if tile_bytes(dtype) <= 2560 => 4,
             _ => 2,
         }
@@ -45,13 +47,16 @@ impl Shape {
 
     /// Tiles of a panel that a warp keeps on the way.
     fn stages(self) -> i64 {
-        if self == Shape::Narrow { 3 } else { 2 }
+        match self {
+            Shape::Narrow | Shape::Native => 3,
+            _ => 2,
+        }
     }
 
     /// Shared memory in which a warp adds up, beside its ring.
     fn held_bytes(self) -> i64 {
         match self {
-            Shape::Narrow | Shape::Wide => 0,
+            Shape::Narrow | Shape::Native | Shape::Wide => 0,
             Shape::Columns(columns) => 2 * PANEL * columns * 4,
         }
     }
@@ -60,7 +65,8 @@ impl Shape {
         match plan.rows {
             1 if !plan.batch_invariant => match wide_fits(plan, limits) {
                 true => Shape::Wide,
-                false => Shape::Narrow,
+                false if plan.parts().all(|part| part.weight.packed) => Shape::Narrow,
+                false => Shape::Native,
             },
             0..=8 => Shape::Columns(8),
             9..=16 => Shape::Columns(16),
@@ -127,7 +133,7 @@ impl Layout {
         // A block of Q8_1 is 32 outputs; a gated pair takes twice the panels for the same outputs.
         let least = if quantised { 2 } else { 1 } * if plan.gate.is_some() { 2 } else { 1 };
         let panels = match shape {
-            Shape::Narrow => least,
+            Shape::Narrow | Shape::Native => least,
             Shape::Wide => 4,
             // A warp takes two, and both of one weight unless the pair is alike.
             Shape::Columns(_) if plan.gate.is_some() && !alike(plan) => 4,
@@ -136,8 +142,8 @@ impl Layout {
         let largest = plan
             .parts()
             .map(|part| match shape {
-                Shape::Columns(_) => tile_bytes(part.weight.dtype),
-                Shape::Narrow | Shape::Wide => kept_bytes(part),
+                Shape::Native | Shape::Wide => kept_bytes(part),
+                _ => tile_bytes(part.weight.dtype),
             })
             .max()
             .unwrap_or(0);
@@ -157,7 +163,7 @@ impl Layout {
                 let short = ceil_div(plan.k, TILE) <= 24 && blocks >= 4 * i64::from(limits.sm_count);
                 (if !short && fits(4 * ring_bytes) { 4 } else { 2 }, ring_bytes)
             }
-            Shape::Narrow | Shape::Columns(_) => {
+            Shape::Narrow | Shape::Native | Shape::Columns(_) => {
                 // The splits decide the order of the sums: where that must be the same for any number of rows, what the
                 // most rows have room for.
                 let sized = if plan.batch_invariant {
@@ -221,8 +227,9 @@ macro_rules! variant {
     }};
 }
 
-pub(super) static VARIANTS: [Variant<MatmulPlan>; 6] = [
+pub(super) static VARIANTS: [Variant<MatmulPlan>; 7] = [
     variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow", Shape::Narrow),
+    variant!("matmul_int8_native", c"reflex_matmul_int8_vector_native", Shape::Native),
     variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_wide", Shape::Wide),
     variant!(
         "matmul_int8_columns8",

@@ -133,8 +133,8 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         assert!(splits >= 1 && layout.warps % splits == 0, "{}", what());
                         // Each warp's panels, and all of the block's.
                         assert_eq!(layout.warps / splits * panels, layout.panels, "{}", what());
-                        let kept = match layout.shape.columns() {
-                            1 => kept_bytes(part),
+                        let kept = match layout.shape {
+                            Shape::Native | Shape::Wide => kept_bytes(part),
                             _ => tile_bytes(part.weight.dtype),
                         };
                         assert!(layout.ring_bytes >= layout.shape.stages() * panels * kept, "{}", what());
