@@ -1,5 +1,6 @@
 // Entry points of reflex_attention_decode. The number is the largest head size. `mma` wants 16-byte aligned rows of K
-// and V, `fma_aligned` too; `fma` takes anything. `combine` follows where the keys were split.
+// and V, `fma_aligned` too; `fma` takes anything. `combine` follows where the keys were split
+// and the blocks are no clusters.
 #include "attention_decode/combine.cuh"
 #include "attention_decode/fma.cuh"
 #include "attention_decode/mma.cuh"
