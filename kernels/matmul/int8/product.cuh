@@ -16,7 +16,11 @@ namespace reflex {
 template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
     using panel_sums = float[2];
     static constexpr i32 COLUMNS = 1, STAGES = WIDE ? 2 : 3;
-    template <class F> static constexpr i32 PANELS = !WIDE ? 1 : F::TILE_BYTES <= 2560 ? 4 : 2;
+    // What an output needs beside its sums is loaded before the warps meet, where there are registers for it.
+    static constexpr bool EARLY = WIDE || !STAGED_ROWS;
+    // Two kinds of a warp: those that take packed panels and those that take native ones.
+    static constexpr bool APART = WIDE;
+    template <class F, bool NATIVE> static constexpr i32 PANELS = !WIDE ? 1 : NATIVE || F::TILE_BYTES > 2560 ? 2 : 4;
     template <i32 R> struct sums {
         float panel[R][2];
     };
@@ -38,7 +42,9 @@ template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
     template <class W, i32 R, class Wait>
     __device__ __forceinline__ void staged_tiles(const native_panel (&panel)[R], const bool (&last)[R], i32 split,
                                                  i32 splits, char *ring, i32 lane, Wait &wait, sums<R> &acc) const {
-        int8_vector_staged<W, R, STAGES>(panel, last, x, k, split, splits, ring, lane, wait, acc.panel);
+        // Three stages of what two blocks of four warps have room for on an SM of 164 KB.
+        constexpr i32 DEPTH = WIDE && native_geometry<W>::STAGE <= 3456 ? 3 : STAGES;
+        int8_vector_staged<W, R, DEPTH>(panel, last, x, k, split, splits, ring, lane, wait, acc.panel);
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
                                                                              i32 splits, i32 lane,
@@ -67,8 +73,9 @@ template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
 // NB x 8 rows of x.
 template <int NB> struct int8_columns_shape {
     static constexpr i32 COLUMNS = NB * 8, STAGES = 2;
-    static constexpr bool STAGED = false;
-    template <class F> static constexpr i32 PANELS = 2;
+    static constexpr bool EARLY = false;
+    static constexpr bool STAGED = false, APART = false;
+    template <class F, bool NATIVE> static constexpr i32 PANELS = 2;
     template <i32 R> using sums = column_sums<R, NB>;
     using panel_sums = float[NB][4];
 
@@ -142,12 +149,14 @@ template <class Shape> struct int8_warp {
         waited = true;
     }
 
-    template <class F, class W> __device__ __forceinline__ void run(const Shape &shape, char *ring, i32 split,
-                                                                    i32 first_slot, i32 share, i32 lane) {
-        constexpr i32 R = Shape::template PANELS<F>;
+    template <class F, class W, bool NATIVE>
+    __device__ __forceinline__ void run(const Shape &shape, char *ring, i32 split, i32 first_slot, i32 share,
+                                        i32 lane) {
+        constexpr i32 R = Shape::template PANELS<F, NATIVE>;
+        constexpr bool MAY_STAGE = Shape::STAGED && (NATIVE || !Shape::APART), MAY_BE_PACKED = !NATIVE || !Shape::APART;
         int8_panel panel[R];
         // Whether all panels can be taken together: packed ones, or native ones.
-        bool packed = true, staged = Shape::STAGED;
+        bool packed = MAY_BE_PACKED, staged = MAY_STAGE;
 #pragma unroll
         for (int r = 0; r < R; r++) {
             const i32 slot = first_slot + r;
@@ -158,7 +167,7 @@ template <class Shape> struct int8_warp {
                       panel[r].part->weight_stride == panel[0].part->weight_stride;
         }
         typename Shape::template sums<R> acc = shape.template start<R>(lane);
-        if (Shape::STAGED && staged) {
+        if (MAY_STAGE && staged) {
             native_panel native[R];
             bool last[R];
 #pragma unroll
@@ -168,13 +177,14 @@ template <class Shape> struct int8_warp {
                 native[r] = {panel[r].row(first), panel[r].part->weight_stride, min(rows, tiles::TILE_ROWS), 0};
                 last[r] = rows <= tiles::TILE_ROWS;
             }
-            if constexpr (Shape::STAGED)
+            if constexpr (MAY_STAGE)
                 shape.template staged_tiles<W, R>(native, last, split, part.splits, ring, lane, *this, acc);
-        } else if (packed) {
+        } else if (MAY_BE_PACKED && packed) {
             const char *tile[R];
 #pragma unroll
             for (int r = 0; r < R; r++) tile[r] = panel[r].row(panel[r].whole() ? panel[r].first : 0);
-            shape.template packed_tiles<F, R>(tile, split, part.splits, ring, lane, *this, acc);
+            if constexpr (MAY_BE_PACKED)
+                shape.template packed_tiles<F, R>(tile, split, part.splits, ring, lane, *this, acc);
         }
         wait();
         // What is not packed, one panel at a time.
@@ -230,11 +240,16 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     if (!a.prefetch) work.wait();
     const Shape shape(a);
     char *ring = shared + warp * a.ring_bytes;
-#define REFLEX_RUN(type, format)                                                                       \
-    case type:                                                                                         \
-        work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, share, lane); \
+    const int8_part &own = a.part[a.gate && first_slot >= share ? 1 : index];
+    const bool native = Shape::APART && !own.tile_bytes;
+#define REFLEX_RUN(type, format)                                                                                   \
+    case type:                                                                                                     \
+        if (native)                                                                                                \
+            work.template run<tiles::format, weight::format, Shape::APART>(shape, ring, split, first_slot, share,  \
+                                                                           lane);                                  \
+        else work.template run<tiles::format, weight::format, false>(shape, ring, split, first_slot, share, lane); \
         break;
-    switch (a.part[a.gate && first_slot >= share ? 1 : index].weight_type) {
+    switch (own.weight_type) {
         REFLEX_RUN(Q4_0, q4_0)
         REFLEX_RUN(Q4_1, q4_1)
         REFLEX_RUN(Q5_0, q5_0)
@@ -253,11 +268,11 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     const i32 first_row = blockIdx.y * Shape::COLUMNS;
     // Of the one output that a thread makes of a single row: on their way while the warps meet.
     int8_operands operands;
-    if (Shape::COLUMNS == 1)
+    if (Shape::EARLY)
         operands.load(a, part, first_output + threadIdx.x, 0, threadIdx.x < share * tiles::TILE_ROWS);
     if (a.x_squares) int8_row_scales(a, first_row, min(Shape::COLUMNS, a.rows - first_row), scales);
     __syncthreads();
-    int8_store<Shape::COLUMNS == 1>(a, part, sums, part.splits, first_output, first_row, scales, operands);
+    int8_store<Shape::EARLY>(a, part, sums, part.splits, first_output, first_row, scales, operands);
 }
 
 }  // namespace reflex

@@ -22,7 +22,7 @@ enum Shape {
     Narrow,
     /// The same, where a weight is not packed.
     Native,
-    /// One row of x. A warp takes four panels of the smaller formats, two of the larger.
+    /// One row of x. A warp takes four packed panels of the smaller formats, two of the larger and of native rows.
     Wide,
     /// This many rows of x.
     Columns(i64),
@@ -37,10 +37,10 @@ impl Shape {
     }
 
     /// Panels that a warp takes.
-    fn panels(self, dtype: Dtype) -> i64 {
+    fn panels(self, weight: &View) -> i64 {
         match self {
             Shape::Narrow | Shape::Native => 1,
-            Shape::Wide if tile_bytes(dtype) <= 2560 => 4,
+            Shape::Wide if weight.packed && tile_bytes(weight.dtype) <= 2560 => 4,
             _ => 2,
         }
     }
@@ -95,6 +95,14 @@ fn kept_bytes(part: &MatmulPart) -> i64 {
         true if part.n() % PANEL == 0 => packed,
         true => packed.max(staged),
         false => staged,
+    }
+}
+
+/// Tiles that a warp of several panels keeps on the way: three native ones where two blocks of them fit an SM of 164 KB.
+fn wide_stages(part: &MatmulPart) -> i64 {
+    match !part.weight.packed && staged_bytes(part.weight.dtype) <= 3456 {
+        true => 3,
+        false => Shape::Wide.stages(),
     }
 }
 
@@ -155,7 +163,7 @@ impl Layout {
             Shape::Wide => {
                 let ring_bytes = plan
                     .parts()
-                    .map(|part| shape.stages() * shape.panels(part.weight.dtype) * kept_bytes(part))
+                    .map(|part| wide_stages(part) * shape.panels(&part.weight) * kept_bytes(part))
                     .max()
                     .unwrap_or(0);
                 // Of a short k more blocks on an SM hide one another's beginnings and ends, where there are enough of them.
@@ -171,7 +179,7 @@ impl Layout {
                 } else {
                     shape
                 };
-                let in_a_warp = shape.panels(plan.first().weight.dtype);
+                let in_a_warp = shape.panels(&plan.first().weight);
                 let bytes = |splits: i64| {
                     ring(splits).max(sums(splits, sized)) + splits * panels / in_a_warp * sized.held_bytes()
                 };
@@ -205,7 +213,7 @@ impl Layout {
 
     /// Warps that share the k of a part.
     fn splits(&self, part: &MatmulPart) -> i64 {
-        self.warps * self.shape.panels(part.weight.dtype) / self.panels
+        self.warps * self.shape.panels(&part.weight) / self.panels
     }
 }
 

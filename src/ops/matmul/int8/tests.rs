@@ -123,13 +123,13 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                     let most = match layout.shape {
                         Shape::Wide => 4,
                         Shape::Narrow => WARPS + WARPS / 2,
-                        Shape::Columns(_) => WARPS,
+                        Shape::Native | Shape::Columns(_) => WARPS,
                     };
                     assert!((1..=most).contains(&layout.warps), "{} warps: {}", layout.warps, what());
                     assert!(layout.shared <= i64::from(limits.shared_per_block), "{}", what());
                     let share = if gated { layout.panels / 2 } else { layout.panels };
                     for part in plan.parts() {
-                        let (splits, panels) = (layout.splits(part), layout.shape.panels(part.weight.dtype));
+                        let (splits, panels) = (layout.splits(part), layout.shape.panels(&part.weight));
                         assert!(splits >= 1 && layout.warps % splits == 0, "{}", what());
                         // Each warp's panels, and all of the block's.
                         assert_eq!(layout.warps / splits * panels, layout.panels, "{}", what());
@@ -137,7 +137,11 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                             Shape::Native | Shape::Wide => kept_bytes(part),
                             _ => tile_bytes(part.weight.dtype),
                         };
-                        assert!(layout.ring_bytes >= layout.shape.stages() * panels * kept, "{}", what());
+                        let stages = match layout.shape {
+                            Shape::Wide => wide_stages(part),
+                            shape => shape.stages(),
+                        };
+                        assert!(layout.ring_bytes >= stages * panels * kept, "{}", what());
                         assert!(layout.shared >= splits * layout.panels * PANEL * layout.shape.columns() * 4);
                         // A warp has one format.
                         assert!(!gated || alike(&plan) || share % panels == 0, "{}", what());
