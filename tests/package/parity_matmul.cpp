@@ -258,4 +258,45 @@ void test_gated_to_q8_1(session &s) {
     expect_quantized(q8_1_blocks(s, p.y), y, 3e-3);
 }
 
+// A norm between two products, without a launch of its own.
+void test_norm_handed_on(session &s, size_t rows) {
+    const size_t k = 512, n = 64, outputs = 24;
+    const weight first = random_q4_0(n, k, 33), second = random_q8_0(outputs, n, 34);
+    const auto x = numbers(rows * k, 35), residual = numbers(rows * n, 36), norm = numbers(n, 37);
+    const auto rows_ = static_cast<int64_t>(rows);
+    reflex::matmul_params p;
+    p.x = quantized(s, x, rows);
+    p.weight = packed(s, first);
+    p.residual = p.y = s.floats({rows_, 64}, residual);
+    p.y_norm = s.floats({64}, norm);
+    p.y_normed = q8_1_output(s, rows, n);
+    p.y_squares = s.output({rows_, 2});
+    check(reflex_matmul_supported(s.context(), &p));
+    check(reflex_matmul(s.context(), &p, s.stream()));
+
+    reflex::matmul_params q;
+    q.x = p.y_normed;
+    q.x_squares = p.y_squares;
+    q.norm_epsilon = 1e-5f;
+    q.weight = packed(s, second);
+    q.y = s.output({rows_, 24});
+    check(reflex_matmul(s.context(), &q, s.stream()));
+
+    auto y = products(values_of(q8_1_blocks(s, p.x)), first);
+    for (size_t i = 0; i < y.size(); ++i) y[i] += residual[i];
+    // Several rows go through f16.
+    const double tolerance = rows > 1 ? 3e-3 : 1e-4;
+    expect_close(s.read<float>(p.y), y, tolerance);
+    auto wanted = products(values_of(q8_1_blocks(s, p.y_normed)), second);
+    for (size_t row = 0; row < rows; ++row) {
+        double squares = 0;
+        for (size_t i = 0; i < n; ++i) squares += y[row * n + i] * y[row * n + i];
+        const double scale = 1 / std::sqrt(squares / static_cast<double>(n) + 1e-5);
+        for (size_t i = 0; i < n; ++i) y[row * n + i] *= norm[i];
+        for (size_t i = 0; i < outputs; ++i) wanted[row * outputs + i] *= scale;
+    }
+    expect_quantized(q8_1_blocks(s, p.y_normed), y, tolerance);
+    expect_close(s.read<float>(q.y), wanted, tolerance);
+}
+
 }  // namespace parity
