@@ -196,7 +196,7 @@ void decoder::add_to_hidden(const reflex_tensor &x, const gguf_tensor *weight, c
         p.y_normed = activation(layout_.normed, rows, config_.hidden, true);
         p.y_squares = activation(layout_.squares, rows, config_.hidden / squares_elements);
     }
-    launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
+    matmul(p);
 }
 
 void decoder::head(uint32_t first, uint32_t count) {
@@ -255,7 +255,7 @@ void decoder::normed_matmul(uint32_t first, uint32_t rows, const gguf_tensor *we
             matmul_of(activation(layout_.normed + first * q8_row_bytes(width), rows, width, true), products, flags);
         p.x_squares = activation(layout_.squares + first * squares * sizeof(float), rows, squares);
         p.norm_epsilon = config_.rms_epsilon;
-        launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
+        matmul(p);
         return;
     }
     const reflex_tensor x = activation(layout_.hidden + first * width * sizeof(float), rows, width);
@@ -263,13 +263,12 @@ void decoder::normed_matmul(uint32_t first, uint32_t rows, const gguf_tensor *we
         reflex::matmul_params p = matmul_of(x, products, flags);
         p.norm = weights_.vector(weight);
         p.norm_epsilon = config_.rms_epsilon;
-        launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
+        matmul(p);
     } else {
         // Once here, where every product would do it again.
         const reflex_tensor normed = activation(layout_.normed, rows, width);
         norm(x, weight, normed);
-        reflex::matmul_params p = matmul_of(normed, products, flags);
-        launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
+        matmul(matmul_of(normed, products, flags));
     }
 }
 
@@ -288,6 +287,10 @@ reflex::matmul_params decoder::matmul_of(const reflex_tensor &x, std::initialize
     p.y = first.y;
     std::copy(products.begin() + 1, products.end(), p.others);
     return p;
+}
+
+void decoder::matmul(reflex::matmul_params p) {
+    launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
 }
 
 reflex_matmul_product decoder::product(const gguf_tensor *weight, const gguf_tensor *bias,

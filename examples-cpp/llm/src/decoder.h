@@ -65,6 +65,7 @@ private:
     // Up to three products of one x. `flags` are added to those of every matmul here.
     reflex::matmul_params matmul_of(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products,
                                     uint32_t flags = 0) const;
+    void matmul(reflex::matmul_params p);
     // Launches them for `rows` rows of hidden from `first` on, after a norm with this weight: in one call where the products are int8, and
     // without a launch of the norm where what wrote hidden has seen to it.
     void normed_matmul(uint32_t first, uint32_t rows, const gguf_tensor *weight,
