@@ -241,7 +241,9 @@ def compare_model(wanted, count, limit):
     ours = load(wanted.ours_model, "model")
     if count:
         check_limit(ours, wanted.ours_model, count)
-    rows = {(row["name"], row["shape"]["tokens"], row["shape"]["depth"]): row for row in ours["results"]}
+    # llama-bench decodes one sequence.
+    rows = {(row["name"], row["shape"]["tokens"], row["shape"]["depth"]): row
+            for row in reversed(ours["results"]) if row["name"] != "decode" or row["batch"] == 1}
     prompts = sorted({tokens for name, tokens, _ in rows if name == "prefill"})
     decodes = [(tokens, depth) for name, tokens, depth in rows if name == "decode"]
     theirs = llamacpp.model(wanted.llama_bench, wanted.model, prompts, [], 0, limit)
