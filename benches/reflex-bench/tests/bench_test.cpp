@@ -111,8 +111,10 @@ void test_bytes() {
     // K and V once for all query heads; q and y.
     wanted = parse({"ops", "--op", "attention_decode", "--context", "4096"});
     cases = bench::list_cases(wanted);
-    CHECK(cases.size() == 1);
+    CHECK(cases.size() == 2 && cases[0].name == "attention" && cases[1].name == "step");
     CHECK(cases[0].bytes() == 2.0 * 4096 * 8 * 128 * 2 + 2.0 * 32 * 128 * 4 + 4);
+    // And the new key and value, the position and two norms.
+    CHECK(cases[1].bytes() == cases[0].bytes() + 2.0 * 8 * 128 * 4 + 4 + 2.0 * 128 * 4);
     CHECK(cases[0].context == 4096 && cases[0].flops == 4.0 * 32 * 128 * 4096);
 
     // The causal half alone counts as work.
