@@ -7,6 +7,7 @@ each GPU bytes per clock and SM of the batch-1 matmuls, and the speed of models 
 
 import argparse
 import collections
+import itertools
 import pathlib
 import re
 import sys
@@ -154,18 +155,24 @@ def models(reports, folder):
         if not decode:
             continue
         figure, axes = plt.subplots(figsize=(7, 4))
-        depths = [row["shape"]["depth"] for row in decode]
-        rates = [row["tokens_per_second"] for row in decode]
-        axes.errorbar(depths, rates, marker="o", color=OURS, capsize=3,
-                      yerr=[[max(0, rate - row["slowest"]) for rate, row in zip(rates, decode)],
-                            [max(0, row["fastest"] - rate) for rate, row in zip(rates, decode)]])
-        for row, depth, rate in zip(decode, depths, rates):
-            joules = row.get("joules_per_token")
-            axes.annotate(f"{rate:.0f} tok/s" + (f"\n{joules:.2f} J/token" if joules else ""), (depth, rate), fontsize=7)
+        batches = sorted({row["batch"] for row in decode})
+        for batch, style in zip(batches, itertools.cycle(("-", "--", ":"))):
+            line = [row for row in decode if row["batch"] == batch]
+            depths = [row["shape"]["depth"] for row in line]
+            rates = [row["tokens_per_second"] for row in line]
+            axes.errorbar(depths, rates, marker="o", linestyle=style, color=OURS, capsize=3,
+                          label=f"{batch} sequence" + ("s" if batch > 1 else ""),
+                          yerr=[[max(0, rate - row["slowest"]) for rate, row in zip(rates, line)],
+                                [max(0, row["fastest"] - rate) for rate, row in zip(rates, line)]])
+            for row, depth, rate in zip(line, depths, rates):
+                joules = row.get("joules_per_token")
+                axes.annotate(f"{rate:.0f} tok/s" + (f"\n{joules:.2f} J/token" if joules else ""), (depth, rate), fontsize=7)
+        if len(batches) > 1:
+            axes.legend(fontsize=8)
         axes.set_xlabel("tokens in the cache")
         axes.set_ylabel("decode, tok/s")
         axes.set_ylim(bottom=0)
-        axes.set_title(f"{decode[0]['model']}: {environment['gpu']}", fontsize=10)
+        axes.set_title(": ".join(filter(None, (decode[0]["model"], environment["gpu"]))), fontsize=10)
         axes.grid(True, alpha=0.3)
         figure.tight_layout(rect=(0, 0.02, 1, 1))
         caption(figure, environment)
