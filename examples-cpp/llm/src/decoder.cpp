@@ -8,9 +8,6 @@ namespace {
 // The most rows that are multiplied in 8-bit integers: of more, tensor cores multiply exact weights as fast.
 constexpr uint32_t int8_rows = 64;
 
-// Elements of one sum of squares of reflex_matmul.
-constexpr uint32_t squares_elements = 32;
-
 int64_t extent(uint64_t count) { return static_cast<int64_t>(count); }
 
 // Puts the dimension of a batch of one in front.
@@ -249,7 +246,7 @@ void decoder::norm(const reflex_tensor &x, const gguf_tensor *weight, const refl
 
 void decoder::normed_matmul(uint32_t first, uint32_t rows, const gguf_tensor *weight,
                             std::initializer_list<reflex_matmul_product> products, uint32_t flags) {
-    const uint32_t width = config_.hidden, squares = width / squares_elements;
+    const uint64_t width = config_.hidden, squares = width / squares_elements;
     if (handed_on_) {
         reflex::matmul_params p =
             matmul_of(activation(layout_.normed + first * q8_row_bytes(width), rows, width, true), products, flags);

@@ -22,7 +22,7 @@ run_layout lay_out(const model_config &c, const run_shape &shape, uint64_t works
     l.inputs = end;
     l.hidden = rows(c.hidden);
     l.normed = rows(c.hidden);
-    l.squares = rows(c.hidden / 32);
+    l.squares = rows(c.hidden / squares_elements);
     l.q = rows(c.q_width());
     l.attended = rows(c.q_width());
     l.k = rows(c.kv_width());

@@ -33,6 +33,9 @@ constexpr uint64_t align_up(uint64_t bytes) {
 // of 32.
 constexpr uint64_t q8_row_bytes(uint64_t width) { return (width / 32 * 40 + 15) / 16 * 16; }
 
+// Elements of one of the sums of squares that reflex_matmul leaves for the norm of its y.
+constexpr uint32_t squares_elements = 32;
+
 // Offsets into one block of device memory. Activations have room for f32, and hold quantised rows, which are smaller, in int8 runs. The
 // cache is f16.
 struct run_layout {
