@@ -14,9 +14,3 @@ extern "C" __global__ void __maxnreg__(NARROW_REGISTERS)
     reflex_matmul_int8_vector_narrow(const __grid_constant__ int8_args a) {
     int8_product<int8_vector_shape<false, false>>(a);
 }
-
-// Two or four panels a warp: what x costs is shared by more weights, for devices of few SMs and for tall weights.
-extern "C" __global__ void __launch_bounds__(128, 2)
-    reflex_matmul_int8_vector_wide(const __grid_constant__ int8_args a) {
-    int8_product<int8_vector_shape<true, true>>(a);
-}

@@ -12,15 +12,15 @@
 namespace reflex {
 
 // One row of x. WIDE: a warp takes two or four panels, for devices of few SMs; else one, for many. STAGED_ROWS: native rows
-// come through shared memory; it costs registers.
+// come through shared memory; it costs registers. So where a warp takes several panels, packed weights and native ones have a
+// kernel each.
 template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
     using panel_sums = float[2];
     static constexpr i32 COLUMNS = 1, STAGES = WIDE ? 2 : 3;
     // What an output needs beside its sums is loaded before the warps meet, where there are registers for it.
     static constexpr bool EARLY = WIDE || !STAGED_ROWS;
-    // Two kinds of a warp: those that take packed panels and those that take native ones.
-    static constexpr bool APART = WIDE;
-    template <class F, bool NATIVE> static constexpr i32 PANELS = !WIDE ? 1 : NATIVE || F::TILE_BYTES > 2560 ? 2 : 4;
+    static constexpr bool STAGED = STAGED_ROWS, PACKED = !WIDE || !STAGED_ROWS;
+    template <class F> static constexpr i32 PANELS = !WIDE ? 1 : STAGED || F::TILE_BYTES > 2560 ? 2 : 4;
     template <i32 R> struct sums {
         float panel[R][2];
     };
@@ -38,7 +38,6 @@ template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
         const packed_ring<F, R, STAGES> tiles{{ring, lane}, panel};
         int8_vector_ring<F, R, STAGES>(tiles, x, k, split, splits, lane, wait, acc.panel);
     }
-    static constexpr bool STAGED = STAGED_ROWS;
     template <class W, i32 R, class Wait>
     __device__ __forceinline__ void staged_tiles(const native_panel (&panel)[R], const bool (&last)[R], i32 split,
                                                  i32 splits, char *ring, i32 lane, Wait &wait, sums<R> &acc) const {
@@ -74,8 +73,8 @@ template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
 template <int NB> struct int8_columns_shape {
     static constexpr i32 COLUMNS = NB * 8, STAGES = 2;
     static constexpr bool EARLY = false;
-    static constexpr bool STAGED = false, APART = false;
-    template <class F, bool NATIVE> static constexpr i32 PANELS = 2;
+    static constexpr bool STAGED = false, PACKED = true;
+    template <class F> static constexpr i32 PANELS = 2;
     template <i32 R> using sums = column_sums<R, NB>;
     using panel_sums = float[NB][4];
 
@@ -149,14 +148,13 @@ template <class Shape> struct int8_warp {
         waited = true;
     }
 
-    template <class F, class W, bool NATIVE>
+    template <class F, class W>
     __device__ __forceinline__ void run(const Shape &shape, char *ring, i32 split, i32 first_slot, i32 share,
                                         i32 lane) {
-        constexpr i32 R = Shape::template PANELS<F, NATIVE>;
-        constexpr bool MAY_STAGE = Shape::STAGED && (NATIVE || !Shape::APART), MAY_BE_PACKED = !NATIVE || !Shape::APART;
+        constexpr i32 R = Shape::template PANELS<F>;
         int8_panel panel[R];
         // Whether all panels can be taken together: packed ones, or native ones.
-        bool packed = MAY_BE_PACKED, staged = MAY_STAGE;
+        bool packed = Shape::PACKED, staged = Shape::STAGED;
 #pragma unroll
         for (int r = 0; r < R; r++) {
             const i32 slot = first_slot + r;
@@ -167,7 +165,7 @@ template <class Shape> struct int8_warp {
                       panel[r].part->weight_stride == panel[0].part->weight_stride;
         }
         typename Shape::template sums<R> acc = shape.template start<R>(lane);
-        if (MAY_STAGE && staged) {
+        if (Shape::STAGED && staged) {
             native_panel native[R];
             bool last[R];
 #pragma unroll
@@ -177,13 +175,13 @@ template <class Shape> struct int8_warp {
                 native[r] = {panel[r].row(first), panel[r].part->weight_stride, min(rows, tiles::TILE_ROWS), 0};
                 last[r] = rows <= tiles::TILE_ROWS;
             }
-            if constexpr (MAY_STAGE)
+            if constexpr (Shape::STAGED)
                 shape.template staged_tiles<W, R>(native, last, split, part.splits, ring, lane, *this, acc);
-        } else if (MAY_BE_PACKED && packed) {
+        } else if (Shape::PACKED && packed) {
             const char *tile[R];
 #pragma unroll
             for (int r = 0; r < R; r++) tile[r] = panel[r].row(panel[r].whole() ? panel[r].first : 0);
-            if constexpr (MAY_BE_PACKED)
+            if constexpr (Shape::PACKED)
                 shape.template packed_tiles<F, R>(tile, split, part.splits, ring, lane, *this, acc);
         }
         wait();
@@ -241,13 +239,9 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     const Shape shape(a);
     char *ring = shared + warp * a.ring_bytes;
     const int8_part &own = a.part[a.gate && first_slot >= share ? 1 : index];
-    const bool native = Shape::APART && !own.tile_bytes;
-#define REFLEX_RUN(type, format)                                                                                   \
-    case type:                                                                                                     \
-        if (native)                                                                                                \
-            work.template run<tiles::format, weight::format, Shape::APART>(shape, ring, split, first_slot, share,  \
-                                                                           lane);                                  \
-        else work.template run<tiles::format, weight::format, false>(shape, ring, split, first_slot, share, lane); \
+#define REFLEX_RUN(type, format)                                                                          \
+    case type:                                                                                            \
+        work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, share, lane);    \
         break;
     switch (own.weight_type) {
         REFLEX_RUN(Q4_0, q4_0)

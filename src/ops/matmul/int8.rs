@@ -22,8 +22,10 @@ enum Shape {
     Narrow,
     /// The same, where a weight is not packed.
     Native,
-    /// One row of x. A warp takes four packed panels of the smaller formats, two of the larger and of native rows.
+    /// One row of x. A warp takes four panels of the smaller formats, two of the larger.
     Wide,
+    /// The same of weights that are not packed: two panels.
+    WideNative,
     /// This many rows of x.
     Columns(i64),
 }
@@ -31,8 +33,8 @@ enum Shape {
 impl Shape {
     fn columns(self) -> i64 {
         match self {
-            Shape::Narrow | Shape::Native | Shape::Wide => 1,
             Shape::Columns(n) => n,
+            _ => 1,
         }
     }
 
@@ -40,34 +42,57 @@ impl Shape {
     fn panels(self, weight: &View) -> i64 {
         match self {
             Shape::Narrow | Shape::Native => 1,
-            Shape::Wide if weight.packed && tile_bytes(weight.dtype) <= 2560 => 4,
+            Shape::Wide if tile_bytes(weight.dtype) <= 2560 => 4,
             _ => 2,
         }
     }
 
     /// Tiles of a panel that a warp keeps on the way.
-    fn stages(self) -> i64 {
+    fn stages(self, dtype: Dtype) -> i64 {
         match self {
             Shape::Narrow | Shape::Native => 3,
+            // Where two blocks of them fit an SM of 164 KB.
+            Shape::WideNative if staged_bytes(dtype) <= 3456 => 3,
             _ => 2,
         }
+    }
+
+    /// What a warp keeps of a panel's 256 columns.
+    fn kept_bytes(self, part: &MatmulPart) -> i64 {
+        let (packed, staged) = (tile_bytes(part.weight.dtype), staged_bytes(part.weight.dtype));
+        match self {
+            Shape::WideNative => staged,
+            // Rows of packed weights that fill no panel are native.
+            Shape::Native if !part.weight.packed => staged,
+            Shape::Native if part.n() % PANEL != 0 => packed.max(staged),
+            _ => packed,
+        }
+    }
+
+    /// Shared memory of a warp's ring for this part.
+    fn ring_bytes(self, part: &MatmulPart) -> i64 {
+        self.stages(part.weight.dtype) * self.panels(&part.weight) * self.kept_bytes(part)
     }
 
     /// Shared memory in which a warp adds up, beside its ring.
     fn held_bytes(self) -> i64 {
         match self {
-            Shape::Narrow | Shape::Native | Shape::Wide => 0,
             Shape::Columns(columns) => 2 * PANEL * columns * 4,
+            _ => 0,
         }
     }
 
     fn of(plan: &MatmulPlan, limits: &DeviceLimits) -> Shape {
         match plan.rows {
-            1 if !plan.batch_invariant => match wide_fits(plan, limits) {
-                true => Shape::Wide,
-                false if plan.parts().all(|part| part.weight.packed) => Shape::Narrow,
-                false => Shape::Native,
-            },
+            1 if !plan.batch_invariant => {
+                let packed = plan.parts().filter(|part| part.weight.packed).count();
+                match (wide_fits(plan, limits), packed) {
+                    (true, 0) => Shape::WideNative,
+                    (true, n) if n == plan.parts().count() => Shape::Wide,
+                    (false, n) if n == plan.parts().count() => Shape::Narrow,
+                    _ => Shape::Native,
+                }
+            }
             0..=8 => Shape::Columns(8),
             9..=16 => Shape::Columns(16),
             17..=32 => Shape::Columns(32),
@@ -88,23 +113,6 @@ fn staged_bytes(dtype: Dtype) -> i64 {
     PANEL * (words | 1) * 16
 }
 
-/// What a warp that has one row of x keeps of a panel's 256 columns: the rows of packed weights that fill no panel are native.
-fn kept_bytes(part: &MatmulPart) -> i64 {
-    let (packed, staged) = (tile_bytes(part.weight.dtype), staged_bytes(part.weight.dtype));
-    match part.weight.packed {
-        true if part.n() % PANEL == 0 => packed,
-        true => packed.max(staged),
-        false => staged,
-    }
-}
-
-/// Tiles that a warp of several panels keeps on the way: three native ones where two blocks of them fit an SM of 164 KB.
-fn wide_stages(part: &MatmulPart) -> i64 {
-    match !part.weight.packed && staged_bytes(part.weight.dtype) <= 3456 {
-        true => 3,
-        false => Shape::Wide.stages(),
-    }
-}
 
 /// Enough blocks for every SM, and a pair that one warp can take together.
 fn wide_fits(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
@@ -142,34 +150,20 @@ impl Layout {
         let least = if quantised { 2 } else { 1 } * if plan.gate.is_some() { 2 } else { 1 };
         let panels = match shape {
             Shape::Narrow | Shape::Native => least,
-            Shape::Wide => 4,
+            Shape::Wide | Shape::WideNative => 4,
             // A warp takes two, and both of one weight unless the pair is alike.
             Shape::Columns(_) if plan.gate.is_some() && !alike(plan) => 4,
             Shape::Columns(_) => least.max(2),
         };
-        let largest = plan
-            .parts()
-            .map(|part| match shape {
-                Shape::Native | Shape::Wide => kept_bytes(part),
-                _ => tile_bytes(part.weight.dtype),
-            })
-            .max()
-            .unwrap_or(0);
-        // What is in flight of a panel for each split of k; a warp's share of it does not depend on the rows of x.
-        let ring = |splits: i64| splits * panels * shape.stages() * largest;
+        let ring_bytes = plan.parts().map(|part| shape.ring_bytes(part)).max().unwrap_or(0);
         let sums = |splits: i64, shape: Shape| splits * panels * PANEL * shape.columns() * 4;
         let fits = |bytes: i64| bytes + STATIC_SHARED <= i64::from(limits.shared_per_block);
-        let (warps, ring_bytes) = match shape {
-            Shape::Wide => {
-                let ring_bytes = plan
-                    .parts()
-                    .map(|part| wide_stages(part) * shape.panels(&part.weight) * kept_bytes(part))
-                    .max()
-                    .unwrap_or(0);
+        let warps = match shape {
+            Shape::Wide | Shape::WideNative => {
                 // Of a short k more blocks on an SM hide one another's beginnings and ends, where there are enough of them.
                 let blocks: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum();
                 let short = ceil_div(plan.k, TILE) <= 24 && blocks >= 4 * i64::from(limits.sm_count);
-                (if !short && fits(4 * ring_bytes) { 4 } else { 2 }, ring_bytes)
+                if !short && fits(4 * ring_bytes) { 4 } else { 2 }
             }
             Shape::Narrow | Shape::Native | Shape::Columns(_) => {
                 // The splits decide the order of the sums: where that must be the same for any number of rows, what the
@@ -181,7 +175,8 @@ impl Layout {
                 };
                 let in_a_warp = shape.panels(&plan.first().weight);
                 let bytes = |splits: i64| {
-                    ring(splits).max(sums(splits, sized)) + splits * panels / in_a_warp * sized.held_bytes()
+                    let warps = splits * panels / in_a_warp;
+                    (warps * ring_bytes).max(sums(splits, sized)) + warps * sized.held_bytes()
                 };
                 // Eight warps, or, where every SM has two blocks, four of several rows. Twelve where an SM has one block at most.
                 let blocks: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum();
@@ -193,8 +188,7 @@ impl Layout {
                 while splits > 1 && !fits(bytes(splits)) {
                     splits -= 1;
                 }
-                let warps = splits * panels / in_a_warp;
-                (warps, ring(splits) / warps)
+                splits * panels / in_a_warp
             }
         };
         let mut layout = Layout {
@@ -235,10 +229,15 @@ macro_rules! variant {
     }};
 }
 
-pub(super) static VARIANTS: [Variant<MatmulPlan>; 7] = [
+pub(super) static VARIANTS: [Variant<MatmulPlan>; 8] = [
     variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow", Shape::Narrow),
     variant!("matmul_int8_native", c"reflex_matmul_int8_vector_native", Shape::Native),
-    variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_wide", Shape::Wide),
+    variant!("matmul_int8_wide", c"reflex_matmul_int8_vector_wide", Shape::Wide),
+    variant!(
+        "matmul_int8_wide_native",
+        c"reflex_matmul_int8_vector_wide_native",
+        Shape::WideNative
+    ),
     variant!(
         "matmul_int8_columns8",
         c"reflex_matmul_int8_columns8",

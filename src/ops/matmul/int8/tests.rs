@@ -121,7 +121,7 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         format!("{rows} x {k}, n {n}, {names:?}, gated {gated}, {limits:?}")
                     };
                     let most = match layout.shape {
-                        Shape::Wide => 4,
+                        Shape::Wide | Shape::WideNative => 4,
                         Shape::Narrow => WARPS + WARPS / 2,
                         Shape::Native | Shape::Columns(_) => WARPS,
                     };
@@ -133,15 +133,7 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         assert!(splits >= 1 && layout.warps % splits == 0, "{}", what());
                         // Each warp's panels, and all of the block's.
                         assert_eq!(layout.warps / splits * panels, layout.panels, "{}", what());
-                        let kept = match layout.shape {
-                            Shape::Native | Shape::Wide => kept_bytes(part),
-                            _ => tile_bytes(part.weight.dtype),
-                        };
-                        let stages = match layout.shape {
-                            Shape::Wide => wide_stages(part),
-                            shape => shape.stages(),
-                        };
-                        assert!(layout.ring_bytes >= stages * panels * kept, "{}", what());
+                        assert!(layout.ring_bytes >= layout.shape.ring_bytes(part), "{}", what());
                         assert!(layout.shared >= splits * layout.panels * PANEL * layout.shape.columns() * 4);
                         // A warp has one format.
                         assert!(!gated || alike(&plan) || share % panels == 0, "{}", what());
