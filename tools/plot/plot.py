@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Charts of result files: plot.py [--results FOLDER] [--out FOLDER]. Refuses files that check_results.py refuses.
 
-For each GPU and number of SMs: a roofline, what part of the read ceiling each op reaches at batch 1, and ours beside the peers; for
-each GPU bytes per clock and SM of the batch-1 matmuls, and the speed of models by context.
+For each GPU and number of SMs: a roofline, what part of the read ceiling each op reaches at batch 1, and ours beside the peers, a
+chart for each file; for each GPU bytes per clock and SM of the batch-1 matmuls, and the speed of models by context.
 """
 
 import argparse
@@ -54,6 +54,8 @@ def label(row):
         return f"attention_decode {sizes['keys']} keys"
     if row["op"] == "attention":
         return f"attention {sizes['tokens']} of {sizes['keys']}"
+    if row["op"] == "model":
+        return f"{row['name']} of {sizes['tokens']} at {sizes['depth']} {row['dtype']}"
     return f"{row['op']} {row['name']} {row['dtype']} x{row['batch']}"
 
 
@@ -135,7 +137,7 @@ def bytes_per_clock(reports, folder):
         save(figure, folder, environment["gpu"], "bytes-per-clock", f"{environment['sm_count']} SMs")
 
 
-def peers(report, folder):
+def peers(path, report, folder):
     environment = report["environment"]
     rows = [row for row in report["results"] if row.get("ratio")]
     if not rows:
@@ -145,7 +147,9 @@ def peers(report, folder):
                   [WINS if row["ratio"] >= 1 else LOSES for row in rows], [(1, "equal")], base=1)
     figure.axes[0].set_xscale("log")
     caption(figure, environment)
-    save(figure, folder, environment["gpu"], "peers", f"{environment['sm_count']} SMs")
+    # What sets the file apart: `peers-llamacpp-8sm` is of llama.cpp.
+    of = re.sub(r"^peers|-\d+sm$", "", path.stem)
+    save(figure, folder, environment["gpu"], "peers", of, f"{environment['sm_count']} SMs")
 
 
 def models(reports, folder):
@@ -192,18 +196,19 @@ def main():
             print(f"{path}: refused: {fault}", file=sys.stderr)
         refused += bool(faults)
         if not faults:
-            by_kind[report["kind"]].append(report)
+            by_kind[report["kind"]].append((path, report))
     if not any(by_kind.values()):
         print(f"plot.py: no usable result file under {wanted.results}", file=sys.stderr)
         return 1
     wanted.out.mkdir(parents=True, exist_ok=True)
-    for report in by_kind["ops"]:
+    ops = [report for _, report in by_kind["ops"]]
+    for report in ops:
         roofline(report, wanted.out)
         ceiling_fractions(report, wanted.out)
-    bytes_per_clock(by_kind["ops"], wanted.out)
-    for report in by_kind["peers"]:
-        peers(report, wanted.out)
-    models(by_kind["model"], wanted.out)
+    bytes_per_clock(ops, wanted.out)
+    for path, report in by_kind["peers"]:
+        peers(path, report, wanted.out)
+    models([report for _, report in by_kind["model"]], wanted.out)
     return 1 if refused else 0
 
 
