@@ -23,7 +23,8 @@ struct int8_sums {
     }
 };
 
-// Not inline: the loops in front of it have no registers to spare. What the RMS norm of x multiplies its rows with, from `first_row` on. By whole warps, the last one first: it has the least to do.
+// Not inline: the loops in front of it have no registers to spare. What the RMS norm of x multiplies its rows with, from
+// `first_row` on. By whole warps, the last one first: it has the least to do.
 __device__ __noinline__ void int8_row_scales(const int8_args &a, i32 first_row, i32 rows, float *scales) {
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP, count = a.k / Q8_1_BLOCK;
     for (i32 row = warps - 1 - warp; row < rows; row += warps) {
