@@ -50,12 +50,8 @@ struct attention_block {
         return static_cast<const char *>(a.q) + offset(a.q_stride, row);
     }
     __device__ __forceinline__ char *y(i32 row) const { return static_cast<char *>(a.y) + offset(a.y_stride, row); }
-    __device__ __forceinline__ const char *k() const {
-        return static_cast<const char *>(a.k) + batch * a.k_stride.bytes[0] + kv_head * a.k_stride.bytes[2];
-    }
-    __device__ __forceinline__ const char *v() const {
-        return static_cast<const char *>(a.v) + batch * a.v_stride.bytes[0] + kv_head * a.v_stride.bytes[2];
-    }
+    __device__ __forceinline__ const char *k() const { return kv_rows(a.k, a.k_stride, batch, kv_head); }
+    __device__ __forceinline__ const char *v() const { return kv_rows(a.v, a.v_stride, batch, kv_head); }
 };
 
 }  // namespace reflex

@@ -54,8 +54,7 @@ template <u32 T, int DMAX, int KEYS> struct attention_mma {
             float x[8] = {};
             if (block.row0 + row < block.rows && c * 8 < a.dim)
                 load8_any(block.q(block.row0 + row), a.q_type, c * 8, a.q_vec8, x);
-            memory[at(row, c)] =
-                make_uint4(pack2(x[0], x[1], T), pack2(x[2], x[3], T), pack2(x[4], x[5], T), pack2(x[6], x[7], T));
+            memory[at(row, c)] = pack8(x, T);
         }
         __syncthreads();
         const i32 lane = threadIdx.x % WARP, row = threadIdx.x / WARP * 16 + lane % 16;
@@ -168,20 +167,11 @@ template <u32 T, int DMAX, int KEYS> struct attention_mma {
 #pragma unroll
                 for (i32 e = 0; e < 4; e++) new_max[e / 2] = fmaxf(new_max[e / 2], s[j][e]);
 #pragma unroll
-            for (i32 h = 0; h < 2; h++) {
-                new_max[h] = fmaxf(new_max[h], __shfl_xor_sync(FULL_MASK, new_max[h], 1));
-                new_max[h] = fmaxf(new_max[h], __shfl_xor_sync(FULL_MASK, new_max[h], 2));
-            }
-            if (__any_sync(FULL_MASK, new_max[0] != max[0] || new_max[1] != max[1])) {
+            for (i32 h = 0; h < 2; h++) new_max[h] = quad_max(new_max[h]);
+            raise_maxima(max, sum, new_max, a.scale_log2, [&](i32 h, float factor) {
 #pragma unroll
-                for (i32 h = 0; h < 2; h++) {
-                    const float factor = rescale(max[h], new_max[h], a.scale_log2);
-                    max[h] = new_max[h];
-                    sum[h] *= factor;
-#pragma unroll
-                    for (i32 j = 0; j < DMAX / 8; j++) o[j][2 * h] *= factor, o[j][2 * h + 1] *= factor;
-                }
-            }
+                for (i32 j = 0; j < DMAX / 8; j++) o[j][2 * h] *= factor, o[j][2 * h + 1] *= factor;
+            });
             const float offset[2] = {weight_offset(max[0], a.scale_log2), weight_offset(max[1], a.scale_log2)};
             u32 p[KEYS / 16][4];
 #pragma unroll
@@ -220,8 +210,7 @@ template <u32 T, int DMAX, int KEYS> struct attention_mma {
 
 #pragma unroll
         for (i32 h = 0; h < 2; h++) {
-            sum[h] += __shfl_xor_sync(FULL_MASK, sum[h], 1);
-            sum[h] += __shfl_xor_sync(FULL_MASK, sum[h], 2);
+            sum[h] = quad_sum(sum[h]);
             if (row + 8 * h >= block.rows) continue;
             char *y = block.y(row + 8 * h);
 #pragma unroll

@@ -55,6 +55,11 @@ __device__ __forceinline__ i32 decode_split_keys(i32 length, i32 splits) {
     return ((length + splits - 1) / splits + DECODE_KEYS - 1) / DECODE_KEYS * DECODE_KEYS;
 }
 
+// Splits that have keys, `keys` in each.
+__device__ __forceinline__ i32 decode_used_splits(i32 length, i32 keys) {
+    return length > 0 ? (length + keys - 1) / keys : 0;
+}
+
 // One block: some of the query heads of a kv head, over one split of the keys of a sequence.
 struct decode_block {
     const attention_decode_args &a;
@@ -90,7 +95,7 @@ struct decode_block {
         const i32 keys = decode_split_keys(length, a.splits);
         begin = min(split * keys, length);  // at most 2^30 + splits * 65
         end = min(begin + keys, length);
-        used = length > 0 ? (length + keys - 1) / keys : 0;
+        used = decode_used_splits(length, keys);
         has_new = a.k_new && begin < end && end == length;
     }
 
@@ -116,12 +121,8 @@ struct decode_block {
     __device__ __forceinline__ const char *q(i32 row) const {
         return static_cast<const char *>(a.q) + batch * a.q_stride.bytes[1] + (head0 + row) * a.q_stride.bytes[2];
     }
-    __device__ __forceinline__ const char *k() const {
-        return static_cast<const char *>(a.k) + batch * a.k_stride.bytes[0] + kv_head * a.k_stride.bytes[2];
-    }
-    __device__ __forceinline__ const char *v() const {
-        return static_cast<const char *>(a.v) + batch * a.v_stride.bytes[0] + kv_head * a.v_stride.bytes[2];
-    }
+    __device__ __forceinline__ const char *k() const { return kv_rows(a.k, a.k_stride, batch, kv_head); }
+    __device__ __forceinline__ const char *v() const { return kv_rows(a.v, a.v_stride, batch, kv_head); }
 
     // y of a row of heads, elements d to d + 4; all lanes of a warp come here together, `there` or not.
     __device__ __forceinline__ void store(i32 row, i32 d, const float (&v)[4], bool there) const {

@@ -15,7 +15,7 @@ __device__ __forceinline__ void attention_decode_combine(const attention_decode_
     const i32 batch = (i32)(blockIdx.x / (u32)heads), head = (i32)(blockIdx.x % (u32)heads);
     const i32 length = kv_length(a.kv_lengths, batch, a.capacity);
     // Blocks of the splits beyond these wrote nothing.
-    const i32 keys = decode_split_keys(length, a.splits), used = length > 0 ? (length + keys - 1) / keys : 0;
+    const i32 used = decode_used_splits(length, decode_split_keys(length, a.splits));
     if (used <= 1) return;  // y is there already
     const i64 first = (i64)blockIdx.x * a.splits;
 

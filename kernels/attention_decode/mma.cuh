@@ -120,22 +120,14 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
 #pragma unroll
         for (i32 h = 0; h < 2; h++) {
             new_max[h] = fmaxf(max[h], fmaxf(fmaxf(s[0][2 * h], s[0][2 * h + 1]), fmaxf(s[1][2 * h], s[1][2 * h + 1])));
-            new_max[h] = fmaxf(new_max[h], __shfl_xor_sync(FULL_MASK, new_max[h], 1));
-            new_max[h] = fmaxf(new_max[h], __shfl_xor_sync(FULL_MASK, new_max[h], 2));
+            new_max[h] = quad_max(new_max[h]);
         }
-        // The maximum soon stops growing.
-        if (__any_sync(FULL_MASK, new_max[0] != max[0] || new_max[1] != max[1])) {
+        raise_maxima(max, sum, new_max, a.scale_log2, [&](i32 h, float factor) {
 #pragma unroll
-            for (i32 h = 0; h < 2; h++) {
-                const float factor = rescale(max[h], new_max[h], a.scale_log2);
-                max[h] = new_max[h];
-                sum[h] *= factor;
+            for (i32 c = 0; c < VC; c++)
 #pragma unroll
-                for (i32 c = 0; c < VC; c++)
-#pragma unroll
-                    for (i32 i = 0; i < 8; i++) o[c][i][2 * h] *= factor, o[c][i][2 * h + 1] *= factor;
-            }
-        }
+                for (i32 i = 0; i < 8; i++) o[c][i][2 * h] *= factor, o[c][i][2 * h + 1] *= factor;
+        });
         u32 p[4];
 #pragma unroll
         for (i32 h = 0; h < 2; h++) {
@@ -168,8 +160,7 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
 
 #pragma unroll
     for (i32 h = 0; h < 2; h++) {
-        sum[h] += __shfl_xor_sync(FULL_MASK, sum[h], 1);
-        sum[h] += __shfl_xor_sync(FULL_MASK, sum[h], 2);
+        sum[h] = quad_sum(sum[h]);
         if (t == 0) merge.max[warp][g + 8 * h] = max[h], merge.sum[warp][g + 8 * h] = sum[h];
     }
     block.unpark(parked);

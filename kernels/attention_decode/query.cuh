@@ -74,8 +74,7 @@ template <u32 T, int DMAX> struct decode_query {
     __device__ __forceinline__ void put(const decode_block &block, const eight &x) {
         if (!x.there) return;
         const attention_decode_args &a = block.a;
-        const uint4 bits = make_uint4(pack2(x.v[0], x.v[1], T), pack2(x.v[2], x.v[3], T), pack2(x.v[4], x.v[5], T),
-                                      pack2(x.v[6], x.v[7], T));
+        const uint4 bits = pack8(x.v, T);
         if (x.is_q) {
             u32 *to = reinterpret_cast<u32 *>(&q[x.i / 32 * 2][x.index % 8 * 4 + x.i / 8 % 4]) + x.index / 8;
             to[0] = bits.x, to[2] = bits.y, to[4 * WARP] = bits.z, to[4 * WARP + 2] = bits.w;
