@@ -1,5 +1,5 @@
-use super::op::{self, ANY_SM, Op, Variant};
-use super::rows::{Rows, vec8};
+use super::op::{self, Op, Variant};
+use super::rows::{Rows, data, dtype, strides, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Kernel, kernel_args};
@@ -115,20 +115,8 @@ static VEC8: Kernel = Kernel::new("activation", c"reflex_activation_vec8").depen
 static SCALAR: Kernel = Kernel::new("activation", c"reflex_activation_scalar").dependent();
 
 static VARIANTS: [Variant<ActivationPlan>; 2] = [
-    Variant {
-        kernel: &VEC8,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| p.vec8(),
-        launch: |p, cuda, _| launch(p, cuda, &VEC8, 8),
-    },
-    Variant {
-        kernel: &SCALAR,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |_, _| true,
-        launch: |p, cuda, _| launch(p, cuda, &SCALAR, 1),
-    },
+    Variant::new(&VEC8, |p, _| p.vec8(), |p, cuda, _| launch(p, cuda, &VEC8, 8)),
+    Variant::new(&SCALAR, |_, _| true, |p, cuda, _| launch(p, cuda, &SCALAR, 1)),
 ];
 
 kernel_args! {
@@ -154,17 +142,17 @@ fn launch(p: &ActivationPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: 
     let (grid, chunks) = p.rows.elementwise(p.n, per_thread)?;
     let args = ActivationArgs {
         gate: p.gate.data,
-        up: p.up.map_or(std::ptr::null(), |v| v.data.cast_const()),
+        up: data(p.up),
         y: p.y.data,
         gate_stride: Rows::strides(&p.gate),
-        up_stride: p.up.map_or([0; 3], |v| Rows::strides(&v)),
+        up_stride: strides(p.up),
         y_stride: Rows::strides(&p.y),
         extent1: p.rows.extent[1],
         extent2: p.rows.extent[2],
         n: p.n as i32,
         chunks,
         gate_type: p.gate.dtype.abi().0,
-        up_type: p.up.map_or(0, |v| v.dtype.abi().0),
+        up_type: dtype(p.up),
         y_type: p.y.dtype.abi().0,
         kind: p.kind.0,
     };

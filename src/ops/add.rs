@@ -1,4 +1,4 @@
-use super::op::{self, ANY_SM, Op, Variant};
+use super::op::{self, Op, Variant};
 use super::rows::{Rows, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -107,20 +107,8 @@ static VEC8: Kernel = Kernel::new("add", c"reflex_add_vec8").dependent();
 static SCALAR: Kernel = Kernel::new("add", c"reflex_add_scalar").dependent();
 
 static VARIANTS: [Variant<AddPlan>; 2] = [
-    Variant {
-        kernel: &VEC8,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| p.vec8(),
-        launch: |p, cuda, _| launch(p, cuda, &VEC8, 8),
-    },
-    Variant {
-        kernel: &SCALAR,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |_, _| true,
-        launch: |p, cuda, _| launch(p, cuda, &SCALAR, 1),
-    },
+    Variant::new(&VEC8, |p, _| p.vec8(), |p, cuda, _| launch(p, cuda, &VEC8, 8)),
+    Variant::new(&SCALAR, |_, _| true, |p, cuda, _| launch(p, cuda, &SCALAR, 1)),
 ];
 
 kernel_args! {

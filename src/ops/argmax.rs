@@ -1,5 +1,5 @@
-use super::op::{self, ANY_SM, Op, Variant, Workspace};
-use super::rows::vec8;
+use super::op::{self, Op, Variant, Workspace};
+use super::rows::{data, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
@@ -175,34 +175,18 @@ static VEC8: Kernel = Kernel::new("argmax", c"reflex_argmax_vec8").dependent();
 static SCALAR: Kernel = Kernel::new("argmax", c"reflex_argmax_scalar").dependent();
 
 static VARIANTS: [Variant<ArgmaxPlan>; 4] = [
-    Variant {
-        kernel: &SPLIT_VEC8,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, limits| p.split(limits) && p.vec8(),
-        launch: |p, cuda, workspace| launch_split(p, cuda, workspace, &SPLIT_VEC8),
-    },
-    Variant {
-        kernel: &SPLIT,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, limits| p.split(limits),
-        launch: |p, cuda, workspace| launch_split(p, cuda, workspace, &SPLIT),
-    },
-    Variant {
-        kernel: &VEC8,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| p.vec8(),
-        launch: |p, cuda, _| launch(p, cuda, &VEC8, 8),
-    },
-    Variant {
-        kernel: &SCALAR,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |_, _| true,
-        launch: |p, cuda, _| launch(p, cuda, &SCALAR, 1),
-    },
+    Variant::new(
+        &SPLIT_VEC8,
+        |p, limits| p.split(limits) && p.vec8(),
+        |p, cuda, workspace| launch_split(p, cuda, workspace, &SPLIT_VEC8),
+    ),
+    Variant::new(
+        &SPLIT,
+        |p, limits| p.split(limits),
+        |p, cuda, workspace| launch_split(p, cuda, workspace, &SPLIT),
+    ),
+    Variant::new(&VEC8, |p, _| p.vec8(), |p, cuda, _| launch(p, cuda, &VEC8, 8)),
+    Variant::new(&SCALAR, |_, _| true, |p, cuda, _| launch(p, cuda, &SCALAR, 1)),
 ];
 
 kernel_args! {
@@ -226,7 +210,7 @@ impl ArgmaxArgs {
         ArgmaxArgs {
             x: p.x.data,
             ids: p.ids.data,
-            counters: p.counters.map_or(std::ptr::null_mut(), |v| v.data),
+            counters: data(p.counters),
             partial,
             x_stride: p.x.stride(0),
             rows: p.x.dim(0),

@@ -1,5 +1,5 @@
-use super::op::{self, ANY_SM, Op, Variant};
-use super::rows::Rows;
+use super::op::{self, Op, Variant, Workspace};
+use super::rows::{Rows, data};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
@@ -258,19 +258,28 @@ impl Op for Attention {
     }
 }
 
-/// `$rows` is what a block takes: a row is a query head of a token.
-macro_rules! variant {
-    ($symbol:literal, $min_sm:literal, $rows:literal, $matches:expr) => {{
-        static KERNEL: Kernel = Kernel::new("attention", $symbol);
+/// A kernel of either attention op, which the cache alone decides on. `$rows` is what a block takes: a row is a query head
+/// of a token.
+macro_rules! kv_variant {
+    ($launch:ident, $kernel:expr, $min_sm:literal, $rows:literal, $matches:expr) => {{
+        static KERNEL: Kernel = $kernel;
         const MATCHES: fn(&KvCache) -> bool = $matches;
         Variant {
-            kernel: &KERNEL,
             min_sm: $min_sm,
-            max_sm: ANY_SM,
-            matches: |p, _| MATCHES(&p.cache),
-            launch: |p, cuda, _| launch(p, cuda, &KERNEL, $rows),
+            ..Variant::new(
+                &KERNEL,
+                |p, _| MATCHES(&p.cache),
+                |p, cuda, workspace| $launch(p, cuda, workspace, &KERNEL, $rows),
+            )
         }
     }};
+}
+pub(super) use kv_variant;
+
+macro_rules! variant {
+    ($symbol:literal, $($rest:tt)*) => {
+        kv_variant!(launch, Kernel::new("attention", $symbol), $($rest)*)
+    };
 }
 
 static VARIANTS: [Variant<AttentionPlan>; 10] = [
@@ -312,13 +321,13 @@ kernel_args! {
     } size 184, scale_log2 at 180
 }
 
-fn launch(p: &AttentionPlan, cuda: &Cuda, kernel: &'static Kernel, rows: i64) -> Result<()> {
+fn launch(p: &AttentionPlan, cuda: &Cuda, _: &Workspace, kernel: &'static Kernel, rows: i64) -> Result<()> {
     let c = &p.cache;
     let args = AttentionArgs {
         q: p.q.data,
         k: c.k.data,
         v: c.v.data,
-        kv_lengths: c.lengths.map_or(std::ptr::null(), |v| v.data.cast_const()),
+        kv_lengths: data(c.lengths),
         y: p.y.data,
         q_stride: Rows::strides(&p.q),
         k_stride: Rows::strides(&c.k),

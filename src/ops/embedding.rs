@@ -1,4 +1,4 @@
-use super::op::{self, ANY_SM, Op, Variant};
+use super::op::{self, Op, Variant};
 use super::rows::vec8;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -98,34 +98,18 @@ static PACKED_VEC8: Kernel = Kernel::new("embedding", c"reflex_embedding_packed_
 static PACKED: Kernel = Kernel::new("embedding", c"reflex_embedding_packed").dependent();
 
 static VARIANTS: [Variant<EmbeddingPlan>; 4] = [
-    Variant {
-        kernel: &VEC8,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| !p.table.packed && p.vec8(),
-        launch: |p, cuda, _| launch(p, cuda, &VEC8),
-    },
-    Variant {
-        kernel: &ANY,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| !p.table.packed,
-        launch: |p, cuda, _| launch(p, cuda, &ANY),
-    },
-    Variant {
-        kernel: &PACKED_VEC8,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| p.vec8(),
-        launch: |p, cuda, _| launch(p, cuda, &PACKED_VEC8),
-    },
-    Variant {
-        kernel: &PACKED,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |_, _| true,
-        launch: |p, cuda, _| launch(p, cuda, &PACKED),
-    },
+    Variant::new(
+        &VEC8,
+        |p, _| !p.table.packed && p.vec8(),
+        |p, cuda, _| launch(p, cuda, &VEC8),
+    ),
+    Variant::new(&ANY, |p, _| !p.table.packed, |p, cuda, _| launch(p, cuda, &ANY)),
+    Variant::new(
+        &PACKED_VEC8,
+        |p, _| p.vec8(),
+        |p, cuda, _| launch(p, cuda, &PACKED_VEC8),
+    ),
+    Variant::new(&PACKED, |_, _| true, |p, cuda, _| launch(p, cuda, &PACKED)),
 ];
 
 kernel_args! {

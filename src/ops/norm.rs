@@ -1,5 +1,5 @@
-use super::op::{self, ANY_SM, Op, Variant};
-use super::rows::{Rows, vec8};
+use super::op::{self, Op, Variant};
+use super::rows::{Rows, data, dtype, strides, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
@@ -148,34 +148,22 @@ static BLOCK_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_block_vec8").depen
 static BLOCK: Kernel = Kernel::new("norm", c"reflex_norm_block").dependent();
 
 static VARIANTS: [Variant<NormPlan>; 4] = [
-    Variant {
-        kernel: &WARP_VEC8,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| p.dim <= NormPlan::WARP_DIM && p.vec8(),
-        launch: |p, cuda, _| launch_warp(p, cuda, &WARP_VEC8),
-    },
-    Variant {
-        kernel: &WARP,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| p.dim <= NormPlan::WARP_DIM,
-        launch: |p, cuda, _| launch_warp(p, cuda, &WARP),
-    },
-    Variant {
-        kernel: &BLOCK_VEC8,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| p.vec8(),
-        launch: |p, cuda, _| launch_block(p, cuda, &BLOCK_VEC8, 8),
-    },
-    Variant {
-        kernel: &BLOCK,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |_, _| true,
-        launch: |p, cuda, _| launch_block(p, cuda, &BLOCK, 1),
-    },
+    Variant::new(
+        &WARP_VEC8,
+        |p, _| p.dim <= NormPlan::WARP_DIM && p.vec8(),
+        |p, cuda, _| launch_warp(p, cuda, &WARP_VEC8),
+    ),
+    Variant::new(
+        &WARP,
+        |p, _| p.dim <= NormPlan::WARP_DIM,
+        |p, cuda, _| launch_warp(p, cuda, &WARP),
+    ),
+    Variant::new(
+        &BLOCK_VEC8,
+        |p, _| p.vec8(),
+        |p, cuda, _| launch_block(p, cuda, &BLOCK_VEC8, 8),
+    ),
+    Variant::new(&BLOCK, |_, _| true, |p, cuda, _| launch_block(p, cuda, &BLOCK, 1)),
 ];
 
 kernel_args! {
@@ -205,27 +193,24 @@ kernel_args! {
 
 impl NormArgs {
     fn new(p: &NormPlan, cached: bool) -> NormArgs {
-        let data = |v: &Option<View>| v.map_or(std::ptr::null_mut(), |v| v.data);
-        let dtype = |v: &Option<View>| v.map_or(0, |v| v.dtype.abi().0);
-        let stride = |v: &Option<View>| v.map_or([0; 3], |v| Rows::strides(&v));
         NormArgs {
             x: p.x.data,
-            residual: data(&p.residual),
-            weight: data(&p.weight),
-            residual_out: data(&p.residual_out),
+            residual: data(p.residual),
+            weight: data(p.weight),
+            residual_out: data(p.residual_out),
             y: p.y.data,
             x_stride: Rows::strides(&p.x),
-            residual_stride: stride(&p.residual),
-            residual_out_stride: stride(&p.residual_out),
+            residual_stride: strides(p.residual),
+            residual_out_stride: strides(p.residual_out),
             y_stride: Rows::strides(&p.y),
             rows: p.rows.count,
             extent1: p.rows.extent[1],
             extent2: p.rows.extent[2],
             dim: p.dim as i32,
             x_type: p.x.dtype.abi().0,
-            residual_type: dtype(&p.residual),
-            residual_out_type: dtype(&p.residual_out),
-            weight_type: dtype(&p.weight),
+            residual_type: dtype(p.residual),
+            residual_out_type: dtype(p.residual_out),
+            weight_type: dtype(p.weight),
             y_type: p.y.dtype.abi().0,
             cached: i32::from(cached),
             epsilon: p.epsilon,

@@ -66,6 +66,23 @@ pub(crate) struct Variant<P: 'static> {
     pub launch: fn(&P, &Cuda, &Workspace) -> Result<()>,
 }
 
+impl<P> Variant<P> {
+    /// For every GPU that the library supports.
+    pub const fn new(
+        kernel: &'static Kernel,
+        matches: fn(&P, &DeviceLimits) -> bool,
+        launch: fn(&P, &Cuda, &Workspace) -> Result<()>,
+    ) -> Variant<P> {
+        Variant {
+            kernel,
+            min_sm: 75,
+            max_sm: ANY_SM,
+            matches,
+            launch,
+        }
+    }
+}
+
 impl<P> Clone for Variant<P> {
     fn clone(&self) -> Self {
         *self

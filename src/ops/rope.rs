@@ -1,7 +1,9 @@
 mod kernels;
 mod rotation;
 
-pub(crate) use rotation::{RopeAngles, Rotation, RotationParams, head_norm, heads, needs, norm_epsilon};
+pub(crate) use rotation::{
+    RopeAngles, Rotation, RotationParams, expect_pairs, head_norm, heads, norm_epsilon, rotation_params,
+};
 
 use super::argmax::expect_reserved;
 use super::op::{self, Op, Variant};
@@ -176,16 +178,7 @@ impl Op for Rope {
         }
         let head_dim = q.or(k).map_or(0, |x| x.dim(2));
         View::required(op, "positions", &p.positions)?;
-        let rotation = RotationParams {
-            mode: p.mode,
-            theta_base: p.theta_base,
-            freq_scale: p.freq_scale,
-            magnitude: p.magnitude,
-            rotary_dim: p.rotary_dim,
-            positions: &p.positions,
-            freq_factors: &p.freq_factors,
-        };
-        let rotation = Rotation::new(op, &rotation, head_dim, tokens)?;
+        let rotation = Rotation::new(op, &rotation_params!(p), head_dim, tokens)?;
         let q_norm = head_norm(op, "q_norm", &p.q_norm, head_dim)?;
         let k_norm = head_norm(op, "k_norm", &p.k_norm, head_dim)?;
         let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
@@ -198,19 +191,19 @@ impl Op for Rope {
         let k_out = View::optional(op, "k_out", &p.k_out)?;
         let k_cache = View::optional(op, "k_cache", &p.k_cache)?;
         let v_cache = View::optional(op, "v_cache", &p.v_cache)?;
-        match () {
-            _ if q_out.is_some() && q.is_none() => return Err(needs(op, "q_out", "q")),
-            _ if k_out.is_some() && k.is_none() => return Err(needs(op, "k_out", "k")),
-            _ if q_norm.is_some() && q.is_none() => return Err(needs(op, "q_norm", "q")),
-            _ if k_norm.is_some() && k.is_none() => return Err(needs(op, "k_norm", "k")),
-            _ if k_cache.is_some() && k.is_none() => return Err(needs(op, "k_cache", "k")),
-            _ if v_cache.is_some() && v.is_none() => return Err(needs(op, "v_cache", "v")),
-            _ if v.is_some() && v_cache.is_none() => return Err(needs(op, "v", "v_cache")),
-            _ if slots.is_some() && k_cache.is_none() && v_cache.is_none() => {
-                return Err(needs(op, "slots", "k_cache.data and v_cache"));
-            }
-            _ => {}
-        }
+        expect_pairs(
+            op,
+            &[
+                (("q_out", q_out), ("q", q)),
+                (("k_out", k_out), ("k", k)),
+                (("q_norm", q_norm), ("q", q)),
+                (("k_norm", k_norm), ("k", k)),
+                (("k_cache", k_cache), ("k", k)),
+                (("v_cache", v_cache), ("v", v)),
+                (("v", v), ("v_cache", v_cache)),
+                (("slots", slots), ("k_cache.data and v_cache", k_cache.or(v_cache))),
+            ],
+        )?;
         // What an output may not share memory with, itself and its own source apart.
         let inputs = [
             q,

@@ -17,6 +17,20 @@ pub(crate) fn vec8(views: impl IntoIterator<Item = View>) -> bool {
         .all(|view| view.dim(view.rank() - 1) % 8 == 0 && view.rows_aligned(16))
 }
 
+/// What kernels take of an operand that may be absent.
+pub(crate) fn data(view: Option<View>) -> *mut u8 {
+    view.map_or(std::ptr::null_mut(), |view| view.data)
+}
+
+pub(crate) fn dtype(view: Option<View>) -> u32 {
+    view.map_or(0, |view| view.dtype.abi().0)
+}
+
+/// See `Rows::strides`.
+pub(crate) fn strides(view: Option<View>) -> [i64; 3] {
+    view.map_or([0; 3], |view| Rows::strides(&view))
+}
+
 impl Rows {
     pub fn of(view: &View) -> Result<Rows> {
         let outer = &view.dims()[..view.rank() - 1];

@@ -1,6 +1,6 @@
 use super::argmax::{counters, expect_reserved, integers, scores};
-use super::op::{self, ANY_SM, Op, Variant, Workspace};
-use super::rows::vec8;
+use super::op::{self, Op, Variant, Workspace};
+use super::rows::{data, vec8};
 use crate::abi::{Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, kernel_args};
@@ -171,20 +171,8 @@ static VEC8: Kernel = Kernel::new("sample", c"reflex_sample_vec8").dependent();
 static SCALAR: Kernel = Kernel::new("sample", c"reflex_sample_scalar").dependent();
 
 static VARIANTS: [Variant<SamplePlan>; 2] = [
-    Variant {
-        kernel: &VEC8,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| p.vec8(),
-        launch: |p, cuda, _| launch(p, cuda, &VEC8),
-    },
-    Variant {
-        kernel: &SCALAR,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |_, _| true,
-        launch: |p, cuda, _| launch(p, cuda, &SCALAR),
-    },
+    Variant::new(&VEC8, |p, _| p.vec8(), |p, cuda, _| launch(p, cuda, &VEC8)),
+    Variant::new(&SCALAR, |_, _| true, |p, cuda, _| launch(p, cuda, &SCALAR)),
 ];
 
 kernel_args! {
@@ -214,9 +202,9 @@ fn launch(p: &SamplePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
     let (rows, n) = (p.logits.dim(0), p.logits.dim(1));
     let args = SampleArgs {
         logits: p.logits.data,
-        steps: p.steps.map_or(std::ptr::null(), |v| v.data.cast_const()),
+        steps: data(p.steps),
         ids: p.ids.data,
-        counters: p.counters.map_or(std::ptr::null_mut(), |v| v.data),
+        counters: data(p.counters),
         row_stride: p.logits.stride(0),
         rows,
         counter_count: p.counters.map_or(0, |v| v.dim(0)),

@@ -1,4 +1,4 @@
-use super::op::{self, ANY_SM, Op, Variant, Workspace};
+use super::op::{self, Op, Variant, Workspace};
 use super::panels::Panels;
 use crate::abi::{
     Dtype, Error, Params, Result, View, guard, out_pointer, reflex_context, reflex_dtype, reflex_status, reflex_stream,
@@ -225,13 +225,11 @@ macro_rules! variants {
     ($direction:ident: $($dtype:ident $symbol:literal),* $(,)?) => {
         [$({
             static KERNEL: Kernel = Kernel::new("weights_pack", $symbol);
-            Variant {
-                kernel: &KERNEL,
-                min_sm: 75,
-                max_sm: ANY_SM,
-                matches: |p, _| p.packed.dtype == Dtype::$dtype,
-                launch: |p, cuda, workspace| launch(p, cuda, workspace, &KERNEL, Direction::$direction),
-            }
+            Variant::new(
+                &KERNEL,
+                |p, _| p.packed.dtype == Dtype::$dtype,
+                |p, cuda, workspace| launch(p, cuda, workspace, &KERNEL, Direction::$direction),
+            )
         }),*]
     };
 }

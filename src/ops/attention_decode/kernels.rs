@@ -1,27 +1,18 @@
 //! Which kernel of `kernels/attention_decode/` a call takes, and its launch.
 
 use super::{AttentionDecodePlan, Step};
-use crate::abi::{Dtype, Result, View};
+use crate::abi::{Dtype, Result};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
-use crate::ops::attention::KvCache;
-use crate::ops::op::{self, ANY_SM, Variant, Workspace};
+use crate::ops::attention::{KvCache, kv_variant};
+use crate::ops::op::{self, Variant, Workspace};
 use crate::ops::rope::{Rope, RopeAngles};
-use crate::ops::rows::Rows;
+use crate::ops::rows::{Rows, data, dtype, strides};
 use std::ffi::c_void;
 
-/// `$rows` is how many of the query heads that share a kv head a block takes.
 macro_rules! variant {
-    ($symbol:literal, $min_sm:literal, $rows:literal, $matches:expr) => {{
-        static KERNEL: Kernel = Kernel::new("attention_decode", $symbol).dependent().clusters();
-        const MATCHES: fn(&KvCache) -> bool = $matches;
-        Variant {
-            kernel: &KERNEL,
-            min_sm: $min_sm,
-            max_sm: ANY_SM,
-            matches: |p, _| MATCHES(&p.cache),
-            launch: |p, cuda, workspace| launch(p, cuda, workspace, &KERNEL, $rows),
-        }
-    }};
+    ($symbol:literal, $($rest:tt)*) => {
+        kv_variant!(launch, Kernel::new("attention_decode", $symbol).dependent().clusters(), $($rest)*)
+    };
 }
 
 pub(super) static VARIANTS: [Variant<AttentionDecodePlan>; 10] = [
@@ -131,9 +122,6 @@ fn launch_attention(
     let cluster = cluster.filter(|&n| n > 1);
     let chunks = ceil_div(c.group, rows);
     let step = p.step.unwrap_or(Step::NONE);
-    let data = |view: Option<View>| view.map_or(std::ptr::null(), |view| view.data.cast_const());
-    let dtype = |view: Option<View>| view.map_or(0, |view| view.dtype.abi().0);
-    let strides = |view: Option<View>| view.map_or([0; 3], |view| Rows::strides(&view));
     let lanes = (c.dim.max(c.v_dim) / 8).unsigned_abs().next_power_of_two();
     let args = AttentionDecodeArgs {
         q: p.q.data,

@@ -3,7 +3,7 @@
 use super::{AttentionDecodePlan, reflex_attention_decode_params};
 use crate::abi::{Dtype, Result, View, reflex_tensor};
 use crate::ops::attention::KvCache;
-use crate::ops::rope::{RopePart, RopePlan, Rotation, RotationParams, head_norm, heads, needs, norm_epsilon};
+use crate::ops::rope::{RopePart, RopePlan, Rotation, expect_pairs, head_norm, heads, norm_epsilon, rotation_params};
 
 /// The part of the work that is `reflex_rope`'s, checked.
 #[derive(Clone, Copy)]
@@ -42,16 +42,7 @@ impl Step {
         q: &View,
         cache: &mut KvCache,
     ) -> Result<Option<Step>> {
-        let rotation = RotationParams {
-            mode: p.mode,
-            theta_base: p.theta_base,
-            freq_scale: p.freq_scale,
-            magnitude: p.magnitude,
-            rotary_dim: p.rotary_dim,
-            positions: &p.positions,
-            freq_factors: &p.freq_factors,
-        };
-        let rotation = Rotation::new(op, &rotation, cache.dim, cache.batch)?;
+        let rotation = Rotation::new(op, &rotation_params!(p), cache.dim, cache.batch)?;
         let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
         let row = |field, tensor: &reflex_tensor, dim: i64, what: &str| {
             View::optional(op, field, tensor)?
@@ -62,15 +53,18 @@ impl Step {
         let v_new = row("v_new", &p.v_new, cache.v_dim, "[batch, kv_heads, v_head_dim] of v")?;
         let q_norm = head_norm(op, "q_norm", &p.q_norm, cache.dim)?;
         let k_norm = head_norm(op, "k_norm", &p.k_norm, cache.dim)?;
-        match () {
-            _ if k_new.is_some() && v_new.is_none() => return Err(needs(op, "k_new", "v_new")),
-            _ if v_new.is_some() && k_new.is_none() => return Err(needs(op, "v_new", "k_new")),
-            _ if k_norm.is_some() && k_new.is_none() => return Err(needs(op, "k_norm", "k_new")),
-            _ if rotation.freq_factors.is_some() && rotation.positions.is_none() => {
-                return Err(needs(op, "freq_factors", "positions"));
-            }
-            _ => {}
-        }
+        expect_pairs(
+            op,
+            &[
+                (("k_new", k_new), ("v_new", v_new)),
+                (("v_new", v_new), ("k_new", k_new)),
+                (("k_norm", k_norm), ("k_new", k_new)),
+                (
+                    ("freq_factors", rotation.freq_factors),
+                    ("positions", rotation.positions),
+                ),
+            ],
+        )?;
         let step = Step {
             k_new,
             v_new,

@@ -113,7 +113,6 @@ fn staged_bytes(dtype: Dtype) -> i64 {
     PANEL * (words | 1) * 16
 }
 
-
 /// Enough blocks for every SM, and a pair that one warp can take together.
 fn wide_fits(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
     let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();

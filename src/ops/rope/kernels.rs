@@ -4,8 +4,8 @@ use super::rotation::RopeAngles;
 use super::{RopePart, RopePlan};
 use crate::abi::{Result, View};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
-use crate::ops::op::{ANY_SM, Variant};
-use crate::ops::rows::Rows;
+use crate::ops::op::Variant;
+use crate::ops::rows::{Rows, data, dtype};
 use std::ptr::{null, null_mut};
 
 static NEOX_HEADS: Kernel = Kernel::new("rope", c"reflex_rope_neox_heads").dependent();
@@ -16,48 +16,36 @@ static INTERLEAVED_VEC8: Kernel = Kernel::new("rope", c"reflex_rope_interleaved_
 static INTERLEAVED: Kernel = Kernel::new("rope", c"reflex_rope_interleaved").dependent();
 
 pub(super) static VARIANTS: [Variant<RopePlan>; 6] = [
-    Variant {
-        kernel: &NEOX_HEADS,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| p.rotation.neox && p.heads_fit_warps(),
-        launch: |p, cuda, _| launch_heads(p, cuda, &NEOX_HEADS),
-    },
-    Variant {
-        kernel: &NEOX_VEC8,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| p.rotation.neox && p.vec8(),
-        launch: |p, cuda, _| launch_items(p, cuda, &NEOX_VEC8, 8, 8),
-    },
-    Variant {
-        kernel: &NEOX,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| p.rotation.neox,
-        launch: |p, cuda, _| launch_items(p, cuda, &NEOX, 1, 1),
-    },
-    Variant {
-        kernel: &INTERLEAVED_HEADS,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| !p.rotation.neox && p.heads_fit_warps(),
-        launch: |p, cuda, _| launch_heads(p, cuda, &INTERLEAVED_HEADS),
-    },
-    Variant {
-        kernel: &INTERLEAVED_VEC8,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| !p.rotation.neox && p.vec8(),
-        launch: |p, cuda, _| launch_items(p, cuda, &INTERLEAVED_VEC8, 8, 4),
-    },
-    Variant {
-        kernel: &INTERLEAVED,
-        min_sm: 75,
-        max_sm: ANY_SM,
-        matches: |p, _| !p.rotation.neox,
-        launch: |p, cuda, _| launch_items(p, cuda, &INTERLEAVED, 1, 1),
-    },
+    Variant::new(
+        &NEOX_HEADS,
+        |p, _| p.rotation.neox && p.heads_fit_warps(),
+        |p, cuda, _| launch_heads(p, cuda, &NEOX_HEADS),
+    ),
+    Variant::new(
+        &NEOX_VEC8,
+        |p, _| p.rotation.neox && p.vec8(),
+        |p, cuda, _| launch_items(p, cuda, &NEOX_VEC8, 8, 8),
+    ),
+    Variant::new(
+        &NEOX,
+        |p, _| p.rotation.neox,
+        |p, cuda, _| launch_items(p, cuda, &NEOX, 1, 1),
+    ),
+    Variant::new(
+        &INTERLEAVED_HEADS,
+        |p, _| !p.rotation.neox && p.heads_fit_warps(),
+        |p, cuda, _| launch_heads(p, cuda, &INTERLEAVED_HEADS),
+    ),
+    Variant::new(
+        &INTERLEAVED_VEC8,
+        |p, _| !p.rotation.neox && p.vec8(),
+        |p, cuda, _| launch_items(p, cuda, &INTERLEAVED_VEC8, 8, 4),
+    ),
+    Variant::new(
+        &INTERLEAVED,
+        |p, _| !p.rotation.neox,
+        |p, cuda, _| launch_items(p, cuda, &INTERLEAVED, 1, 1),
+    ),
 ];
 
 /// `rope_part` of the kernel file.
@@ -98,8 +86,6 @@ impl PartArgs {
                 norm_type: 0,
             };
         };
-        let data = |v: Option<View>| v.map_or(null_mut(), |v| v.data);
-        let dtype = |v: Option<View>| v.map_or(0, |v| v.dtype.abi().0);
         let stride = |v: Option<View>| v.map_or([0; 2], |v| [v.stride(0), v.stride(1)]);
         PartArgs {
             x: part.x.data,
@@ -172,7 +158,6 @@ fn launch_items(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel, per_item: i6
 }
 
 fn launch(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel, [groups, chunk, lanes]: [i64; 3]) -> Result<()> {
-    let data = |view: Option<View>| view.map_or(null(), |view| view.data.cast_const());
     let args = RopeArgs {
         part: p.parts().map(PartArgs::new),
         positions: data(p.rotation.positions),

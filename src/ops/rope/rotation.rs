@@ -2,6 +2,7 @@
 
 use super::{REFLEX_ROPE_INTERLEAVED, REFLEX_ROPE_NEOX, reflex_rope_mode};
 use crate::abi::{Dtype, Error, Result, View, reflex_tensor};
+use crate::ops::rows::data;
 
 /// Pairs whose cosine and sine a block holds (ROPE_MAX_PAIRS in the kernels).
 const MAX_PAIRS: i64 = 512;
@@ -18,6 +19,22 @@ pub(crate) struct RotationParams<'a> {
     pub positions: &'a reflex_tensor,
     pub freq_factors: &'a reflex_tensor,
 }
+
+/// `RotationParams` of an op's params, which have fields of these names.
+macro_rules! rotation_params {
+    ($params:expr) => {
+        $crate::ops::rope::RotationParams {
+            mode: $params.mode,
+            theta_base: $params.theta_base,
+            freq_scale: $params.freq_scale,
+            magnitude: $params.magnitude,
+            rotary_dim: $params.rotary_dim,
+            positions: &$params.positions,
+            freq_factors: &$params.freq_factors,
+        }
+    };
+}
+pub(crate) use rotation_params;
 
 /// A rotation, checked. Without positions nothing is rotated.
 #[derive(Clone, Copy)]
@@ -142,10 +159,17 @@ pub(crate) fn indices(view: View, tokens: i64) -> Result<View> {
         .expect_dense_rows()
 }
 
-pub(crate) fn needs(op: &str, field: &str, other: &str) -> Error {
-    Error::invalid(format!(
-        "{op}: {field} is given and {other}.data is NULL, expected both or neither"
-    ))
+/// An operand by its name in messages.
+type Named = (&'static str, Option<View>);
+
+/// Of each pair: where the first is given, the second is, too.
+pub(crate) fn expect_pairs(op: &str, pairs: &[(Named, Named)]) -> Result<()> {
+    match pairs.iter().find(|(one, other)| one.1.is_some() && other.1.is_none()) {
+        Some(((field, _), (other, _))) => Err(Error::invalid(format!(
+            "{op}: {field} is given and {other}.data is NULL, expected both or neither"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// `rope_angles` of `kernels/common/rotation.cuh`.
@@ -164,7 +188,7 @@ impl RopeAngles {
     pub fn new(rotation: &Rotation) -> RopeAngles {
         let ratio = |i: usize| rotation.frequency(i) / rotation.freq_scale;
         RopeAngles {
-            freq_factors: rotation.freq_factors.map_or(std::ptr::null(), |v| v.data.cast_const()),
+            freq_factors: data(rotation.freq_factors),
             coarse: std::array::from_fn(|i| split(rotation.frequency(16 * i) / std::f64::consts::TAU)),
             fine: std::array::from_fn(|i| split(ratio(i))),
             rotary_dim: rotation.rotary_dim as i32,
