@@ -110,10 +110,7 @@ fn a_recorded_call_reads_the_lengths_anew() {
     };
     let io = Io::new(&env);
     let p = params(&io, s, [&q, &k, &v], Some(&[1]));
-    let mut graph = std::ptr::null_mut();
-    ok(reflex_graph_capture_begin(env.context, env.stream));
-    ok(reflex_attention_decode(env.context, &p, env.stream));
-    ok(reflex_graph_capture_end(env.context, env.stream, &mut graph));
+    let graph = env.captured(|| reflex_attention_decode(env.context, &p, env.stream));
     for length in [5, 20, 0] {
         env.upload(p.kv_lengths.data, &encode_ints(&[length]));
         ok(reflex_graph_launch(env.context, graph, env.stream));

@@ -196,10 +196,7 @@ fn a_recorded_call_appends_where_it_finds_the_end() {
     let (s, values) = (SIZES, values());
     let io = Io::new(&env);
     let p = params(&io, &values, F32);
-    let mut graph = std::ptr::null_mut();
-    ok(reflex_graph_capture_begin(env.context, env.stream));
-    ok(reflex_attention_decode(env.context, &p, env.stream));
-    ok(reflex_graph_capture_end(env.context, env.stream, &mut graph));
+    let graph = env.captured(|| reflex_attention_decode(env.context, &p, env.stream));
     env.upload(p.kv_lengths.data, &encode_ints(&[0, 2, 0, 0]));
     ok(reflex_graph_launch(env.context, graph, env.stream));
     let mut bytes = vec![0; s.b * s.cap * s.g * s.dv * 4];

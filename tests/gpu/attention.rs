@@ -408,10 +408,7 @@ fn replayed_with_new_lengths(suite: &mut Suite) {
         };
         let io = Io::new(&env);
         let p = case.params(&io);
-        let mut graph = std::ptr::null_mut();
-        ok(reflex_graph_capture_begin(env.context, env.stream));
-        ok(reflex_attention(env.context, &p, env.stream));
-        ok(reflex_graph_capture_end(env.context, env.stream, &mut graph));
+        let graph = env.captured(|| reflex_attention(env.context, &p, env.stream));
         let mut seen = Vec::new();
         for lengths in [[1, 90], [64, 0], [90, 33], [-4, 1000]] {
             env.upload(p.kv_lengths.data, &encode_ints(&lengths));

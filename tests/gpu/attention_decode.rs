@@ -1,97 +1,7 @@
-use crate::attention::{poisoned, tolerance};
+use crate::attention::poisoned;
+use crate::decode_case::*;
 use crate::support::*;
 use reflex_infer::*;
-
-const F32: reflex_dtype = REFLEX_DTYPE_F32;
-const F16: reflex_dtype = REFLEX_DTYPE_F16;
-const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
-const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
-
-#[derive(Clone)]
-struct Case {
-    q: reflex_dtype,
-    kv: reflex_dtype,
-    y: reflex_dtype,
-    batch: i64,
-    heads: i64,
-    kv_heads: i64,
-    capacity: i64,
-    dim: i64,
-    v_dim: i64,
-    scale: f32,
-    /// Absent when empty.
-    lengths: Vec<i32>,
-    gap: i64,
-    offset: usize,
-}
-
-impl Case {
-    fn new() -> Case {
-        Case {
-            q: F32,
-            kv: F16,
-            y: F32,
-            batch: 1,
-            heads: 8,
-            kv_heads: 2,
-            capacity: 700,
-            dim: 64,
-            v_dim: 64,
-            scale: 0.0,
-            lengths: vec![613],
-            gap: 0,
-            offset: 0,
-        }
-    }
-
-    fn params(&self, io: &Io) -> reflex_attention_decode_params {
-        let mut random = Random::new((self.capacity * 7919 + self.dim * 31 + self.heads) as u64);
-        let spec = |dtype, shape: &[i64]| Spec::new(dtype, shape).row_gap(self.gap).offset(self.offset);
-        let q = spec(self.q, &[self.batch, self.heads, self.dim]);
-        let k = spec(self.kv, &[self.batch, self.capacity, self.kv_heads, self.dim]);
-        let v = spec(self.kv, &[self.batch, self.capacity, self.kv_heads, self.v_dim]);
-        let [qs, mut ks, mut vs] = [&q, &k, &v].map(|spec| random.normals(spec.elements()));
-        poisoned(&mut ks, &self.lengths, self.capacity);
-        poisoned(&mut vs, &self.lengths, self.capacity);
-        let mut p = reflex_attention_decode_params {
-            struct_size: size_of::<reflex_attention_decode_params>() as u32,
-            scale: self.scale,
-            q: io.input(q, &qs),
-            k: io.input(k, &ks),
-            v: io.input(v, &vs),
-            kv_lengths: if self.lengths.is_empty() {
-                reflex_tensor::default()
-            } else {
-                io.ints(&self.lengths)
-            },
-            y: io.output(match self.y {
-                Q8_1 => q8_1(&[self.batch, self.heads * self.v_dim]),
-                dtype => spec(dtype, &[self.batch, self.heads, self.v_dim]),
-            }),
-            ..Default::default()
-        };
-        give_workspace(io, &mut p);
-        p
-    }
-
-    fn add(self, suite: &mut Suite, name: &str) {
-        suite.parity(
-            format!("attention_decode::{name}"),
-            tolerance(self.kv, self.y),
-            move |io| {
-                let p = self.params(io);
-                Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
-            },
-        );
-    }
-}
-
-fn give_workspace(io: &Io, p: &mut reflex_attention_decode_params) {
-    let mut bytes = 0;
-    ok(reflex_attention_decode_workspace_size(io.env.context, p, &mut bytes));
-    p.workspace = io.workspace(bytes);
-    p.workspace_size = bytes;
-}
 
 /// Every kernel, by what it is chosen for.
 const KERNELS: [(reflex_dtype, i64, usize, &str); 10] = [
@@ -125,7 +35,7 @@ pub fn tests(suite: &mut Suite) {
             assert!(turing || name == format!("reflex_attention_decode_{kernel}"), "{name}");
         });
     }
-    for (type_name, kv) in [("f16", F16), ("bf16", BF16), ("f32", F32)] {
+    for (type_name, kv) in KV_TYPES {
         let base = Case { kv, ..Case::new() };
         for (dim, v_dim) in [
             (8, 8),
@@ -182,26 +92,25 @@ pub fn tests(suite: &mut Suite) {
         }
         // Shorter than a split, out of range, all of the capacity.
         let case = Case {
-            batch: 5,
             lengths: vec![3, -1, 701, 128, i32::MAX],
             ..base.clone()
         };
         case.add(suite, &format!("{type_name}_lengths"));
         Case {
-            batch: 3,
-            lengths: vec![],
+            lengths: vec![700; 3],
+            no_lengths: true,
             ..base.clone()
         }
         .add(suite, &format!("{type_name}_no_lengths"));
         // More blocks than any GPU holds at once: no split.
         let case = Case {
-            batch: 130,
             heads: 20,
             kv_heads: 20,
             capacity: 20,
             dim: 8,
             v_dim: 8,
-            lengths: vec![],
+            lengths: vec![20; 130],
+            no_lengths: true,
             ..base.clone()
         };
         case.add(suite, &format!("{type_name}_large_batch"));
@@ -217,21 +126,20 @@ pub fn tests(suite: &mut Suite) {
             let case = Case {
                 gap,
                 offset,
-                batch: 2,
                 lengths: vec![700, 41],
                 ..base.clone()
             };
             case.add(suite, &format!("{type_name}_gap_{gap}_offset_{offset}"));
         }
-        for (q, y) in [(F16, F16), (BF16, BF16), (F16, F32), (F32, BF16)] {
+        for (x, y) in [(F16, F16), (BF16, BF16), (F16, F32), (F32, BF16)] {
             let case = Case {
-                q,
+                x,
                 y,
                 dim: 128,
                 v_dim: 128,
                 ..base.clone()
             };
-            case.add(suite, &format!("{type_name}_types_{}_{}", q.0, y.0));
+            case.add(suite, &format!("{type_name}_types_{}_{}", x.0, y.0));
         }
         Case {
             scale: 0.02,
@@ -240,13 +148,14 @@ pub fn tests(suite: &mut Suite) {
         .add(suite, &format!("{type_name}_scale"));
         Case {
             capacity: 0,
-            lengths: vec![],
+            lengths: vec![0],
+            no_lengths: true,
             ..base.clone()
         }
         .add(suite, &format!("{type_name}_zero_capacity"));
         Case {
-            batch: 0,
             lengths: vec![],
+            no_lengths: true,
             ..base.clone()
         }
         .add(suite, &format!("{type_name}_zero_batch"));
@@ -265,7 +174,6 @@ fn quantized(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {
             let case = Case {
                 kv,
                 y: Q8_1,
-                batch: 3,
                 heads,
                 kv_heads,
                 capacity,
@@ -280,8 +188,8 @@ fn quantized(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {
     let case = Case {
         kv,
         y: Q8_1,
-        batch: 0,
         lengths: vec![],
+        no_lengths: true,
         ..Case::new()
     };
     case.add(suite, &format!("{type_name}_quantized_zero_batch"));
@@ -296,106 +204,67 @@ fn quantized(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {
 }
 
 fn specials(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {
-    suite.parity(
-        format!("attention_decode::{type_name}_specials"),
-        tolerance(kv, F32),
-        move |io| {
-            let case = Case {
-                kv,
-                kv_heads: 4,
-                ..Case::new()
-            };
-            let mut random = Random::new(78);
-            let row = (case.kv_heads * case.dim) as usize;
-            let [mut ks, mut vs] = [0, 1].map(|_| random.normals(case.capacity as usize * row));
-            poisoned(&mut ks, &case.lengths, case.capacity);
-            poisoned(&mut vs, &case.lengths, case.capacity);
-            // A column of the first kv head, and the whole of the second and third; the fourth stays as it is.
-            (vs[300 * row + 5], vs[301 * row + 6]) = (f32::NAN, f32::INFINITY);
-            ks[400 * row + 64] = f32::NAN;
-            ks[612 * row + 128] = f32::INFINITY;
-            let cache = Spec::new(kv, &[1, case.capacity, case.kv_heads, case.dim]);
-            let p = reflex_attention_decode_params {
-                k: io.input(cache.clone(), &ks),
-                v: io.input(cache, &vs),
-                ..case.params(io)
-            };
-            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
-        },
-    );
+    let case = Case {
+        kv,
+        kv_heads: 4,
+        ..Case::new()
+    };
+    case.changed(suite, &format!("{type_name}_specials"), |case, io, p| {
+        let mut random = Random::new(78);
+        let row = (case.kv_heads * case.dim) as usize;
+        let [mut ks, mut vs] = [0, 1].map(|_| random.normals(case.capacity as usize * row));
+        poisoned(&mut ks, &case.lengths, case.capacity);
+        poisoned(&mut vs, &case.lengths, case.capacity);
+        // A column of the first kv head, and the whole of the second and third; the fourth stays as it is.
+        (vs[300 * row + 5], vs[301 * row + 6]) = (f32::NAN, f32::INFINITY);
+        ks[400 * row + 64] = f32::NAN;
+        ks[612 * row + 128] = f32::INFINITY;
+        let cache = Spec::new(case.kv, &[1, case.capacity, case.kv_heads, case.dim]);
+        p.k = io.input(cache.clone(), &ks);
+        p.v = io.input(cache, &vs);
+    });
 }
 
 /// The cache as `[batch, kv_heads, capacity, dim]`; q in a merged buffer; y in place of q.
 fn layouts(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {
-    suite.parity(
-        format!("attention_decode::{type_name}_heads_first"),
-        tolerance(kv, F32),
-        move |io| {
-            let case = Case {
-                kv,
-                batch: 2,
-                lengths: vec![600, 33],
-                ..Case::new()
-            };
-            let (size, cap, g, d) = (
-                i64::from(reflex_dtype_block_bytes(kv)),
-                case.capacity,
-                case.kv_heads,
-                case.dim,
-            );
-            let cache = Spec::new(kv, &[2, cap, g, d]).strides(&[g * cap * d * size, d * size, cap * d * size, size]);
-            let mut random = Random::new(3);
-            let [mut ks, mut vs] = [0, 1].map(|_| random.normals(cache.elements()));
-            poisoned(&mut ks, &case.lengths, cap);
-            poisoned(&mut vs, &case.lengths, cap);
-            let p = reflex_attention_decode_params {
-                k: io.input(cache.clone(), &ks),
-                v: io.input(cache, &vs),
-                ..case.params(io)
-            };
-            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
-        },
-    );
+    let case = Case {
+        kv,
+        lengths: vec![600, 33],
+        ..Case::new()
+    };
+    case.changed(suite, &format!("{type_name}_heads_first"), |case, io, p| {
+        let size = i64::from(reflex_dtype_block_bytes(case.kv));
+        let (cap, g, d) = (case.capacity, case.kv_heads, case.dim);
+        let cache = Spec::new(case.kv, &[2, cap, g, d]).strides(&[g * cap * d * size, d * size, cap * d * size, size]);
+        let mut random = Random::new(3);
+        let [mut ks, mut vs] = [0, 1].map(|_| random.normals(cache.elements()));
+        poisoned(&mut ks, &case.lengths, cap);
+        poisoned(&mut vs, &case.lengths, cap);
+        p.k = io.input(cache.clone(), &ks);
+        p.v = io.input(cache, &vs);
+    });
 
-    suite.parity(
-        format!("attention_decode::{type_name}_strided_q_and_y"),
-        tolerance(kv, F32),
-        move |io| {
-            let case = Case {
-                kv,
-                batch: 2,
-                lengths: vec![600, 700],
-                ..Case::new()
-            };
-            let (h, d) = (case.heads, case.dim);
-            let spec = Spec::new(F32, &[2, h, d]).strides(&[(h + 4) * d * 4, d * 4, 4]);
-            let p = reflex_attention_decode_params {
-                q: io.input(spec.clone(), &Random::new(4).normals(spec.elements())),
-                y: io.output(spec),
-                ..case.params(io)
-            };
-            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
-        },
-    );
+    let case = Case {
+        kv,
+        lengths: vec![600, 700],
+        ..Case::new()
+    };
+    case.changed(suite, &format!("{type_name}_strided_q_and_y"), |case, io, p| {
+        let (h, d) = (case.heads, case.dim);
+        let spec = Spec::new(F32, &[2, h, d]).strides(&[(h + 4) * d * 4, d * 4, 4]);
+        p.q = io.input(spec.clone(), &Random::new(4).normals(spec.elements()));
+        p.y = io.output(spec);
+    });
 
     for capacity in [50, 700] {
-        let name = format!("attention_decode::{type_name}_in_place_capacity_{capacity}");
-        suite.parity(name, tolerance(kv, F32), move |io| {
-            let case = Case {
-                kv,
-                capacity,
-                lengths: vec![],
-                ..Case::new()
-            };
-            let spec = Spec::new(F32, &[1, case.heads, case.dim]);
-            let q = io.in_out(spec.clone(), &Random::new(5).normals(spec.elements()));
-            let p = reflex_attention_decode_params {
-                q,
-                y: q,
-                ..case.params(io)
-            };
-            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
-        });
+        let case = Case {
+            kv,
+            capacity,
+            lengths: vec![capacity as i32],
+            no_lengths: true,
+            ..Case::new()
+        };
+        case.add_in_place(suite, &format!("{type_name}_in_place_capacity_{capacity}"));
     }
 }
 
@@ -409,7 +278,6 @@ fn replayed_with_new_lengths(suite: &mut Suite, type_name: &str, kv: reflex_dtyp
             let cpu = Env::cpu();
             let case = Case {
                 kv,
-                batch: 2,
                 capacity: 3000,
                 lengths: vec![3000, 3000],
                 ..Case::new()
@@ -417,11 +285,8 @@ fn replayed_with_new_lengths(suite: &mut Suite, type_name: &str, kv: reflex_dtyp
             let (io, cpu_io) = (Io::new(&env), Io::new(&cpu));
             let (p, cpu_p) = (case.params(&io), case.params(&cpu_io));
             assert!(p.workspace_size > 0, "not split");
-            let mut graph = std::ptr::null_mut();
-            ok(reflex_graph_capture_begin(env.context, env.stream));
-            ok(reflex_attention_decode(env.context, &p, env.stream));
-            ok(reflex_graph_capture_end(env.context, env.stream, &mut graph));
-            let bytes = (case.batch * case.heads * case.v_dim * 4) as usize;
+            let graph = env.captured(|| reflex_attention_decode(env.context, &p, env.stream));
+            let bytes = (case.batch() * case.heads * case.v_dim * 4) as usize;
             for lengths in [[1, 3000], [64, 0], [65, 100], [2999, 1500], [-4, i32::MAX]] {
                 env.upload(p.kv_lengths.data, &encode_ints(&lengths));
                 cpu.upload(cpu_p.kv_lengths.data, &encode_ints(&lengths));
@@ -436,13 +301,7 @@ fn replayed_with_new_lengths(suite: &mut Suite, type_name: &str, kv: reflex_dtyp
                 );
                 ok(reflex_attention_decode(cpu.context, &cpu_p, cpu.stream));
                 cpu.download(cpu_p.y.data, &mut reference);
-                let limit = tolerance(kv, F32);
-                for (got, want) in decode(F32, &replayed).into_iter().zip(decode(F32, &reference)) {
-                    assert!(
-                        (got - want).abs() <= limit.absolute + limit.relative * want.abs(),
-                        "lengths {lengths:?}: {got} {want}"
-                    );
-                }
+                case.expect_close(&replayed, &reference, &format!("lengths {lengths:?}"));
             }
             reflex_graph_destroy(graph);
         },

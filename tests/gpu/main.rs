@@ -8,6 +8,7 @@ mod add;
 mod argmax;
 mod attention;
 mod attention_decode;
+mod decode_case;
 mod decode_step;
 mod embedding;
 mod matmul;

@@ -162,10 +162,7 @@ pub fn tests(suite: &mut Suite) {
     suite.test("runtime::a_graph_replays_on_another_stream", |_| {
         let env = Env::cuda().expect("a GPU");
         let rows = Rows::new(&env);
-        let mut graph = null_mut();
-        ok(reflex_graph_capture_begin(env.context, env.stream));
-        ok(reflex_norm(env.context, &rows.params, env.stream));
-        ok(reflex_graph_capture_end(env.context, env.stream, &mut graph));
+        let graph = env.captured(|| reflex_norm(env.context, &rows.params, env.stream));
         let mut nodes = 0;
         ok(reflex_graph_node_count(graph, &mut nodes));
         assert_eq!(nodes, 1);

@@ -69,6 +69,16 @@ impl Env {
         stream
     }
 
+    /// A graph of what `launch` does on this stream.
+    pub fn captured(&self, launch: impl FnOnce() -> reflex_status) -> *mut reflex_graph {
+        let mut graph = null_mut();
+        ok(reflex_graph_capture_begin(self.context, self.stream));
+        let status = launch();
+        ok(reflex_graph_capture_end(self.context, self.stream, &mut graph));
+        ok(status);
+        graph
+    }
+
     pub fn malloc(&self, bytes: usize) -> *mut c_void {
         let mut pointer = null_mut();
         ok(reflex_device_malloc(self.context, bytes, &mut pointer));

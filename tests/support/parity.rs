@@ -171,11 +171,7 @@ pub fn parity(cpu: &Env, cuda: &Env, tolerance: Tolerance, case: &(dyn Fn(&Io) -
     assert!(io.read() == first, "a second launch gave other bits");
 
     io.reset();
-    let mut graph = std::ptr::null_mut();
-    ok(reflex_graph_capture_begin(cuda.context, cuda.stream));
-    let status = launch(cuda.context, cuda.stream);
-    ok(reflex_graph_capture_end(cuda.context, cuda.stream, &mut graph));
-    ok(status);
+    let graph = cuda.captured(|| launch(cuda.context, cuda.stream));
     for _ in 0..2 {
         io.reset();
         ok(reflex_graph_launch(cuda.context, graph, cuda.stream));
