@@ -391,11 +391,6 @@ fn bad_input_is_refused() {
             change(io, &mut p);
             Box::new(move |context, stream| reflex_attention(context, &p, stream))
         };
-        let (got, message) = refused(&env, case);
-        assert_eq!(status_name(got), status_name(*status), "{message}");
-        assert!(
-            message.starts_with("attention: ") && message.contains(words),
-            "`{message}` does not say `{words}`"
-        );
+        expect_refused(&env, "attention", (*status, words), case);
     }
 }

@@ -1,6 +1,7 @@
 //! `reflex_attention_decode` with norms, rotation and append before the attention.
 
 use crate::attention::{Sizes, oracle};
+use crate::attention_decode::{cache_specs, with_caches};
 use crate::rope;
 use crate::support::*;
 use reflex_infer::*;
@@ -48,20 +49,16 @@ fn values() -> Values {
 /// Everything is there; the caches are the first two buffers that are written.
 fn params(io: &Io, values: &Values, cache: reflex_dtype) -> reflex_attention_decode_params {
     let s = SIZES;
-    let [b, h, g, cap, d, dv] = [s.b, s.h, s.g, s.cap, s.d, s.dv].map(|n| n as i64);
+    let [b, g, d, dv] = [s.b, s.g, s.d, s.dv].map(|n| n as i64);
+    let [ks, vs] = cache_specs(s, cache);
+    let caches = [io.in_out(ks, &values.k), io.in_out(vs, &values.v)];
     reflex_attention_decode_params {
-        struct_size: size_of::<reflex_attention_decode_params>() as u32,
-        k: io.in_out(Spec::new(cache, &[b, cap, g, d]), &values.k),
-        v: io.in_out(Spec::new(cache, &[b, cap, g, dv]), &values.v),
-        q: io.input(Spec::new(F32, &[b, h, d]), &values.q),
-        kv_lengths: io.ints(&LENGTHS),
-        y: io.output(Spec::new(F32, &[b, h, dv])),
         k_new: io.input(Spec::new(F32, &[b, g, d]), &values.k_new),
         v_new: io.input(Spec::new(F32, &[b, g, dv]), &values.v_new),
         positions: io.ints(&POSITIONS),
         q_norm: io.input(Spec::new(F32, &[d]), &values.norms[0]),
         k_norm: io.input(Spec::new(F32, &[d]), &values.norms[1]),
-        ..Default::default()
+        ..with_caches(io, s, caches, &values.q, Some(&LENGTHS))
     }
 }
 
@@ -267,15 +264,10 @@ fn bad_input_is_refused() {
     ];
     let (env, values) = (Env::cpu(), values());
     for (status, words, change) in cases {
-        let (got, message) = refused(&env, |io| {
+        expect_refused(&env, "attention_decode", (status, words), |io| {
             let mut p = params(io, &values, F32);
             change(io, &mut p);
             Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
         });
-        assert_eq!(status_name(got), status_name(status), "{message}");
-        assert!(
-            message.starts_with("attention_decode: ") && message.contains(words),
-            "`{message}` does not say `{words}`"
-        );
     }
 }

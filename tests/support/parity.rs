@@ -148,6 +148,16 @@ pub fn refused(env: &Env, case: impl Fn(&Io) -> Launch) -> (reflex_status, Strin
     (status, message)
 }
 
+/// A launch is refused with this status and a message that begins with the op and says `words`.
+pub fn expect_refused(env: &Env, op: &str, (status, words): (reflex_status, &str), case: impl Fn(&Io) -> Launch) {
+    let (got, message) = refused(env, case);
+    assert_eq!(status_name(got), status_name(status), "{message}");
+    assert!(
+        message.starts_with(&format!("{op}: ")) && message.contains(words),
+        "`{message}` does not say `{words}`"
+    );
+}
+
 /// The CUDA path of a case against the CPU backend, then against itself: launched again, captured and replayed twice,
 /// and from two threads on two streams, each time bit for bit.
 pub fn parity(cpu: &Env, cuda: &Env, tolerance: Tolerance, case: &(dyn Fn(&Io) -> Launch + Sync)) {
