@@ -1,10 +1,22 @@
 use crate::support::*;
 use reflex_infer::*;
 
-const F32: reflex_dtype = REFLEX_DTYPE_F32;
-const F16: reflex_dtype = REFLEX_DTYPE_F16;
-const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
-const KV_TYPES: [(&str, reflex_dtype); 3] = [("f16", F16), ("bf16", BF16), ("f32", F32)];
+pub const F32: reflex_dtype = REFLEX_DTYPE_F32;
+pub const F16: reflex_dtype = REFLEX_DTYPE_F16;
+pub const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
+pub const KV_TYPES: [(&str, reflex_dtype); 3] = [("f16", F16), ("bf16", BF16), ("f32", F32)];
+/// Of K and of V.
+pub const HEAD_SIZES: [(i64, i64); 9] = [
+    (8, 8),
+    (24, 40),
+    (64, 128),
+    (80, 80),
+    (96, 96),
+    (128, 64),
+    (192, 128),
+    (256, 256),
+    (40, 256),
+];
 
 /// With normal q, k and v. Tensor cores take q and the softmax weights rounded to the cache's type (2^-11 or 2^-8 of
 /// each, half of that on average): scores of size 1 move by some 2^-12 (2^-9), weights by as much again, and a sum of
@@ -146,17 +158,7 @@ pub fn tests(suite: &mut Suite) {
     }
     for (type_name, kv) in KV_TYPES {
         let base = Case { kv, ..Case::new() };
-        for (dim, v_dim) in [
-            (8, 8),
-            (24, 40),
-            (64, 128),
-            (80, 80),
-            (96, 96),
-            (128, 64),
-            (192, 128),
-            (256, 256),
-            (40, 256),
-        ] {
+        for (dim, v_dim) in HEAD_SIZES {
             Case {
                 dim,
                 v_dim,

@@ -1,4 +1,4 @@
-use crate::attention::poisoned;
+use crate::attention::{HEAD_SIZES, poisoned};
 use crate::decode_case::*;
 use crate::support::*;
 use reflex_infer::*;
@@ -37,17 +37,7 @@ pub fn tests(suite: &mut Suite) {
     }
     for (type_name, kv) in KV_TYPES {
         let base = Case { kv, ..Case::new() };
-        for (dim, v_dim) in [
-            (8, 8),
-            (24, 40),
-            (64, 128),
-            (80, 80),
-            (96, 96),
-            (128, 64),
-            (192, 128),
-            (256, 256),
-            (40, 256),
-        ] {
+        for (dim, v_dim) in HEAD_SIZES {
             Case {
                 dim,
                 v_dim,

@@ -1,14 +1,11 @@
 //! A case of `reflex_attention_decode`: attention alone, or with the operands of a whole decode step.
 
+pub use crate::attention::{BF16, F16, F32, KV_TYPES};
 use crate::attention::{poisoned, tolerance};
 use crate::support::*;
 use reflex_infer::*;
 
-pub const F32: reflex_dtype = REFLEX_DTYPE_F32;
-pub const F16: reflex_dtype = REFLEX_DTYPE_F16;
-pub const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
 pub const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
-pub const KV_TYPES: [(&str, reflex_dtype); 3] = [("f16", F16), ("bf16", BF16), ("f32", F32)];
 
 #[derive(Clone)]
 pub struct Case {
