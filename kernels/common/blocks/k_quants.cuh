@@ -134,6 +134,7 @@ __device__ __forceinline__ void k_scale(const uint4 &h, i32 j, float &scale, flo
 // Of sub-blocks 2t and 2t + 1 as bytes: two scales, two minima.
 struct k_scales {
     u32 d, fields;
+    k_scales() = default;
     __device__ __forceinline__ k_scales(const uint4 &h, i32 t) : d(h.x) {
         const u32 pick = t & 1 ? 0x7632 : 0x5410;
         const u32 low = __byte_perm(h.y, h.z, pick), high = __byte_perm(h.w, h.w >> 4, pick);

@@ -3,10 +3,10 @@
 //   weight = scale * (q - OFFSET) - minimum
 // Groups: c = 0, 1 are the two blocks where a scale is for 32 elements; c = 0..3 are the two halves of each where it is for
 // 16. Where a row has factors of its own for all 256 elements (ROW), `get` leaves them out: both numbers are small integers,
-// and `row` gives what scales and minima are multiplied with.
+// and `row` gives what scales and minima are multiplied with. `whole` is such a scale as an integer.
 #pragma once
 
-#include "common/types.cuh"
+#include "common/tile/quants.cuh"
 
 namespace reflex::tiles {
 
@@ -18,6 +18,9 @@ __device__ __forceinline__ float half_of(u32 bits, i32 high) {
 __device__ __forceinline__ float byte_of(u32 v, i32 i) {
     return __uint_as_float(__byte_perm(v, 0x4b000000u, 0x7650 + i)) - 8388608.0f;
 }
+
+// Byte i of v, with its sign.
+__device__ __forceinline__ i32 signed_byte(u32 v, i32 i) { return (i32)signed_permute(v, 0, 0x8880 + 0x1111 * i); }
 
 // One f16 a block.
 struct block_halves {
@@ -57,8 +60,9 @@ struct block_exponents {
         return reinterpret_cast<const u32 *>(p)[lane];
     }
     static __device__ __forceinline__ void get(const regs &r, i32 half, i32 c, float &scale, float &minimum) {
-        const u32 e = r >> (16 * half + 8 * c) & 0xff;
-        scale = __uint_as_float(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+        // (e - 1) << 23, or where that is no positive number 2^-128 or 2^-127: the second is less from e = 2 on.
+        const i32 at = 16 * half + 8 * c, e = (i32)((at < 23 ? r << (23 - at) : r >> (at - 23)) & 0x7f800000u);
+        scale = __int_as_float(max(e - 0x00800000, (e >> 2) + 0x00200000));
         minimum = 0.0f;
     }
 };
@@ -87,6 +91,12 @@ struct q45_k_scales {
         scale = byte_of(fields, c);
         minimum = byte_of(fields, 2 + c);
     }
+    static __device__ __forceinline__ i32 whole(const regs &r, i32 half, i32 c) {
+        return (i32)__byte_perm(six_bit_fields(r.low, r.high, half), 0, 0x4440 + c);
+    }
+    static __device__ __forceinline__ float minimum_of(const regs &r, i32 half, i32 c) {
+        return byte_of(six_bit_fields(r.low, r.high, half), 2 + c);
+    }
     static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {
         scale = half_of(half ? r.d.y : r.d.x, 0);
         minimum = half_of(half ? r.d.y : r.d.x, 1);
@@ -106,6 +116,10 @@ struct q3_k_scales {
     static __device__ __forceinline__ void get(const regs &r, i32 half, i32 c, float &scale, float &minimum) {
         scale = __uint_as_float(__byte_perm(six_bit_fields(r.low, r.high, half), 0x4b000000u, 0x7650 + c)) - 8388640.0f;
         minimum = 0.0f;
+    }
+    // 32 less, in a byte of which the sum is 128 more.
+    static __device__ __forceinline__ i32 whole(const regs &r, i32 half, i32 c) {
+        return signed_byte((six_bit_fields(r.low, r.high, half) + 0x60606060u) ^ 0x80808080u, c);
     }
     static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {
         scale = half_of(r.d, half);
@@ -129,6 +143,9 @@ struct q6_k_scales {
         scale = __uint_as_float(__byte_perm(s, 0x4b000000u, 0x7650 + c)) - 8388736.0f;
         minimum = 0.0f;
     }
+    static __device__ __forceinline__ i32 whole(const regs &r, i32 half, i32 c) {
+        return signed_byte(half ? r.s.y : r.s.x, c);
+    }
     static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {
         scale = half_of(r.d, half);
         minimum = 0.0f;
@@ -149,6 +166,9 @@ struct q2_k_scales {
         scale = byte_of(s & 0x0f0f0f0fu, c);
         minimum = byte_of(s >> 4 & 0x0f0f0f0fu, c);
     }
+    static __device__ __forceinline__ i32 whole(const regs &r, i32 half, i32 c) {
+        return (i32)__byte_perm((half ? r.s.y : r.s.x) & 0x0f0f0f0fu, 0, 0x4440 + c);
+    }
     static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {
         scale = half_of(half ? r.d.y : r.d.x, 0);
         minimum = half_of(half ? r.d.y : r.d.x, 1);
@@ -164,16 +184,17 @@ struct iq4_xs_scales {
     static constexpr i32 BYTES = 128, GROUP = 32;
     static constexpr bool MINIMA = false, ROW = true;
     struct regs {
-        u32 low, high, d;
+        u32 fields, d;
     };
     static __device__ __forceinline__ regs load(const char *p, i32 lane) {
-        return {reinterpret_cast<const u16 *>(p)[lane], reinterpret_cast<const u8 *>(p + 64)[lane],
+        const u32 low = reinterpret_cast<const u16 *>(p)[lane], high = reinterpret_cast<const u8 *>(p + 64)[lane];
+        // Multiplied, the upper bits of fields 0 and 2, or 1 and 3, lie where they belong.
+        const u32 bytes = __byte_perm(low, 0, 0x4140), even = high * 0x00010010u, odd = high * 0x00400400u;
+        return {((bytes | bytes << 4) & 0x0f0f0f0fu) | (even & 0x00300030u) | (odd & 0x30003000u),
                 reinterpret_cast<const u32 *>(p + 96)[lane >> 2]};
     }
     static __device__ __forceinline__ void get(const regs &r, i32 half, i32 c, float &scale, float &minimum) {
-        const i32 f = 2 * half + c;
-        const i32 s = (i32)((r.low >> 4 * f & 15) | (r.high >> 2 * f & 3) << 4) - 32;
-        scale = (float)s;
+        scale = __uint_as_float(__byte_perm(r.fields, 0x4b000000u, 0x7650 + 2 * half + c)) - 8388640.0f;
         minimum = 0.0f;
     }
     static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {

@@ -35,7 +35,7 @@ template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
     template <class F, i32 R, class Wait>
     __device__ __forceinline__ void packed_tiles(const char *const (&panel)[R], i32 split, i32 splits, char *ring,
                                                  i32 lane, Wait &wait, sums<R> &acc) const {
-        const packed_ring<F, R, STAGES> tiles{{ring, lane}, panel};
+        running_ring<F, R, STAGES> tiles(ring, panel, split, splits, lane);
         int8_vector_ring<F, R, STAGES>(tiles, x, k, split, splits, lane, wait, acc.panel);
     }
     template <class W, i32 R, class Wait>

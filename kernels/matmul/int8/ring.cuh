@@ -43,4 +43,59 @@ template <class F, int R, int S> struct tile_ring {
     }
 };
 
+// Sixteen bytes, where `there`: AT bytes on, and FROM bytes on.
+template <i32 AT, i32 FROM> __device__ __forceinline__ void cp_async16_if(u32 shared, const void *global, bool there) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile(
+        "{ .reg .pred there; setp.ne.b32 there, %2, 0;\n"
+        "@there cp.async.cg.shared.global [%0 + %3], [%1 + %4], 16; }" ::"r"(shared),
+        "l"(global), "r"((i32)there), "n"(AT), "n"(FROM)
+        : "memory");
+#else
+    if (there)
+        *reinterpret_cast<uint4 *>(static_cast<char *>(__cvta_shared_to_generic(shared)) + AT) =
+            *reinterpret_cast<const uint4 *>(static_cast<const char *>(global) + FROM);
+#endif
+}
+
+// As tile_ring, for one tile after the other, `splits` tiles apart: addresses run along, and no copy needs a branch.
+template <class F, int R, int S> struct running_ring {
+    using whole = tile_ring<F, R, S>;
+    // A copy's offset from a register is -2048 to 2047.
+    static constexpr i32 MIDDLE = 2048;
+
+    u32 shared;           // of this warp
+    const char *from[R];  // where this lane's words of the next tile lie, and MIDDLE bytes on
+    i32 step, lane;
+
+    __device__ __forceinline__ running_ring(const char *ring, const char *const (&panel)[R], i32 split, i32 splits,
+                                            i32 lane)
+        : shared((u32)__cvta_generic_to_shared(ring)), step(splits * F::TILE_BYTES), lane(lane) {
+        // Else the compiler adds up the parts of this sum for every use.
+        asm volatile("" : "+r"(shared));
+#pragma unroll
+        for (int r = 0; r < R; r++) from[r] = panel[r] + (i64)split * F::TILE_BYTES + lane * 16 + MIDDLE;
+    }
+    template <i32 C = 0> __device__ __forceinline__ void copy(u32 to, const char *words, bool there) const {
+        if constexpr (C < whole::WHOLE) {
+            cp_async16_if<C * 512, C * 512 - MIDDLE>(to, words, there);
+            copy<C + 1>(to, words, there);
+        } else if constexpr (whole::REST != 0) {
+            cp_async16_if<C * 512, C * 512 - MIDDLE>(to, words, there && lane < whole::REST);
+        }
+    }
+    __device__ __forceinline__ void fill(i32 stage, bool there) {
+        const u32 to = shared + stage * whole::STAGE_BYTES + lane * 16;
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+            copy(to + r * whole::TILE, from[r], there);
+            from[r] += step;
+        }
+    }
+    __device__ __forceinline__ const char *tile(i32 stage, i32 r, i64) const {
+        return static_cast<const char *>(__cvta_shared_to_generic(shared + stage * whole::STAGE_BYTES)) +
+               r * whole::TILE;
+    }
+};
+
 }  // namespace reflex
