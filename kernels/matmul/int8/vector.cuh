@@ -392,8 +392,9 @@ __device__ __forceinline__ void int8_vector_ring(Ring &ring, const char *x, i32 
     x_stream<F> stream(x, k, split, splits, lane);
     x_fragment next;
     if (count > 0) stream.load(next);
-    // Scaled in the next turn, which leaves the compiler no choice but to refill first; where there are registers for it.
-    constexpr bool LATER = held::PACKED && R * F::GROUPS < 16;
+    // Scaled in the next turn, which leaves the compiler no choice but to refill first; where there are registers for it. A
+    // lone panel has few turns, and code of its own for the last one costs more than it gains.
+    constexpr bool LATER = held::PACKED && R > 1 && R * F::GROUPS < 16;
     tile_sums<F, R> sums = {};
     i32 stage = 0, index = split;
     for (i32 left = count; left > 0; left--) {
