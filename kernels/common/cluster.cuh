@@ -6,6 +6,23 @@
 
 namespace reflex {
 
+// 1 where a launch has no clusters.
+__device__ __forceinline__ u32 cluster_blocks() {
+    u32 n = 1;
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mov.u32 %0, %%cluster_nctaid.x;" : "=r"(n));
+#endif
+    return n;
+}
+
+__device__ __forceinline__ u32 cluster_rank() {
+    u32 n = 0;
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mov.u32 %0, %%cluster_ctaid.x;" : "=r"(n));
+#endif
+    return n;
+}
+
 // All threads of the cluster's blocks, but for blocks that have ended. What was written to shared memory before can be
 // read from other blocks after. A block that others still read from must not end before a second one of these.
 __device__ __forceinline__ void cluster_sync() {

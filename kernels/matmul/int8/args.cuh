@@ -3,8 +3,8 @@
 //   y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]
 //   gated:    y[r][o] = f(sum_i x[r][i] * weight0[o][i] + bias0[o]) * (sum_i x[r][i] * weight1[o][i] + bias1[o]) + residual0[r][o]
 //
-// With x_squares the sums over i are divided by sqrt(sum(x_squares[r]) / k + epsilon); with y_norm the first part's y times that, and
-// sums of 32 squares of y, go to memory as well: an RMS norm in the middle of two products.
+// With x_squares the sums over i are divided by sqrt(sum(x_squares[r]) / k + epsilon); with y_norm the first part's y times
+// that, and sums of 32 squares of y, go to memory as well: an RMS norm in the middle of two products.
 //
 // x is Q8_1: rows of int8 and, behind them, a record {f32 scale, i16 sum, i16 sum} for each 32 elements (common/q8_1.cuh).
 #pragma once

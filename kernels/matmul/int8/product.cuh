@@ -239,9 +239,9 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     const Shape shape(a);
     char *ring = shared + warp * a.ring_bytes;
     const int8_part &own = a.part[a.gate && first_slot >= share ? 1 : index];
-#define REFLEX_RUN(type, format)                                                                          \
-    case type:                                                                                            \
-        work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, share, lane);    \
+#define REFLEX_RUN(type, format)                                                                       \
+    case type:                                                                                         \
+        work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, share, lane); \
         break;
     switch (own.weight_type) {
         REFLEX_RUN(Q4_0, q4_0)

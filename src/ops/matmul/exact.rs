@@ -7,7 +7,7 @@ use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
 use crate::ops::activation::{Activation, reflex_activation_params};
 use crate::ops::add::{Add, reflex_add_params};
 use crate::ops::norm::{Norm, reflex_norm_params};
-use crate::ops::op::{self, ANY_SM, Variant, Workspace};
+use crate::ops::op::{self, Variant, Workspace};
 use crate::ops::panels::Panels;
 use crate::ops::weights_pack::{WeightsUnpack, reflex_weights_unpack_params};
 use crate::system::DeviceLimits;
@@ -67,16 +67,14 @@ macro_rules! variant {
             symbol(concat!("reflex_matmul_", $format, "_", $kernel, "\0")),
         );
         const MATCHES: fn(&MatmulPlan) -> bool = $matches;
-        Variant {
-            kernel: &KERNEL,
-            min_sm: 75,
-            max_sm: ANY_SM,
-            matches: |p, _| !p.int8 && p.first().weight.dtype == Dtype::$dtype && MATCHES(p),
-            launch: |p, cuda, workspace| match p.plain() {
+        Variant::new(
+            &KERNEL,
+            |p, _| !p.int8 && p.first().weight.dtype == Dtype::$dtype && MATCHES(p),
+            |p, cuda, workspace| match p.plain() {
                 true => launch(p, cuda, &KERNEL, [$rows, $outputs], $threads),
                 false => launch_parts(p, cuda, workspace),
             },
-        }
+        )
     }};
 }
 

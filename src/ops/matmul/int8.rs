@@ -4,7 +4,7 @@ use super::{MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View, reflex_tensor};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
 use crate::ops::norm::{Norm, reflex_norm_params};
-use crate::ops::op::{self, ANY_SM, Variant, Workspace};
+use crate::ops::op::{self, Variant, Workspace};
 use crate::ops::quantize::{Quantize, reflex_quantize_params};
 use crate::system::DeviceLimits;
 
@@ -26,14 +26,16 @@ enum Shape {
     Wide,
     /// The same of weights that are not packed: two panels.
     WideNative,
-    /// This many rows of x.
+    /// This many rows of x, which every warp converts for itself.
     Columns(i64),
+    /// This many rows of x, which warps convert together.
+    Shared(i64),
 }
 
 impl Shape {
     fn columns(self) -> i64 {
         match self {
-            Shape::Columns(n) => n,
+            Shape::Columns(n) | Shape::Shared(n) => n,
             _ => 1,
         }
     }
@@ -42,6 +44,7 @@ impl Shape {
     fn panels(self, weight: &View) -> i64 {
         match self {
             Shape::Narrow | Shape::Native => 1,
+            Shape::Shared(columns) => shared::panels(columns),
             Shape::Wide if tile_bytes(weight.dtype) <= 2560 => 4,
             _ => 2,
         }
@@ -50,6 +53,7 @@ impl Shape {
     /// Tiles of a panel that a warp keeps on the way.
     fn stages(self, dtype: Dtype) -> i64 {
         match self {
+            Shape::Shared(columns) => shared::stages(columns),
             Shape::Narrow | Shape::Native => 3,
             // Where two blocks of them fit an SM of 164 KB.
             Shape::WideNative if staged_bytes(dtype) <= 3456 => 3,
@@ -93,10 +97,13 @@ impl Shape {
                     _ => Shape::Native,
                 }
             }
-            0..=8 => Shape::Columns(8),
-            9..=16 => Shape::Columns(16),
-            17..=32 => Shape::Columns(32),
-            _ => Shape::Columns(64),
+            rows => {
+                let columns = shared::columns_of(rows);
+                match shared::pays(plan, limits, columns) {
+                    true => Shape::Shared(columns),
+                    false => Shape::Columns(columns),
+                }
+            }
         }
     }
 }
@@ -134,16 +141,21 @@ struct Layout {
     /// That a block makes.
     panels: i64,
     warps: i64,
+    /// Blocks that share k.
+    cluster: i64,
     /// Shared memory of a warp's ring.
     ring_bytes: i64,
-    /// Shared memory before what the warps add up in.
+    /// Shared memory before what the warps add up in, or before x.
     held: i64,
     shared: i64,
 }
 
 impl Layout {
-    fn new(plan: &MatmulPlan, limits: &DeviceLimits) -> Layout {
+    fn new(plan: &MatmulPlan, limits: &DeviceLimits, most_cluster: i64) -> Layout {
         let shape = Shape::of(plan, limits);
+        if let Shape::Shared(columns) = shape {
+            return shared::layout(plan, limits, columns, most_cluster);
+        }
         let quantised = plan.normed.is_some() || plan.parts().any(|part| part.y.dtype == Dtype::Q8_1);
         // A block of Q8_1 is 32 outputs; a gated pair takes twice the panels for the same outputs.
         let least = if quantised { 2 } else { 1 } * if plan.gate.is_some() { 2 } else { 1 };
@@ -152,7 +164,7 @@ impl Layout {
             Shape::Wide | Shape::WideNative => 4,
             // A warp takes two, and both of one weight unless the pair is alike.
             Shape::Columns(_) if plan.gate.is_some() && !alike(plan) => 4,
-            Shape::Columns(_) => least.max(2),
+            Shape::Columns(_) | Shape::Shared(_) => least.max(2),
         };
         let ring_bytes = plan.parts().map(|part| shape.ring_bytes(part)).max().unwrap_or(0);
         let sums = |splits: i64, shape: Shape| splits * panels * PANEL * shape.columns() * 4;
@@ -164,7 +176,7 @@ impl Layout {
                 let short = ceil_div(plan.k, TILE) <= 24 && blocks >= 4 * i64::from(limits.sm_count);
                 if !short && fits(4 * ring_bytes) { 4 } else { 2 }
             }
-            Shape::Narrow | Shape::Native | Shape::Columns(_) => {
+            Shape::Narrow | Shape::Native | Shape::Columns(_) | Shape::Shared(_) => {
                 // The splits decide the order of the sums: where that must be the same for any number of rows, what the
                 // most rows have room for.
                 let sized = if plan.batch_invariant {
@@ -194,6 +206,7 @@ impl Layout {
             shape,
             panels,
             warps,
+            cluster: 1,
             ring_bytes,
             held: 0,
             shared: 0,
@@ -204,7 +217,7 @@ impl Layout {
         layout
     }
 
-    /// Warps that share the k of a part.
+    /// Warps of a block that share the k of a part.
     fn splits(&self, part: &MatmulPart) -> i64 {
         self.warps * self.shape.panels(&part.weight) / self.panels
     }
@@ -217,18 +230,16 @@ fn balanced(tiles: i64, most: i64) -> i64 {
 
 macro_rules! variant {
     ($file:literal, $symbol:literal, $shape:pat) => {{
-        static KERNEL: Kernel = Kernel::new($file, $symbol).dependent().large_shared();
-        Variant {
-            kernel: &KERNEL,
-            min_sm: 75,
-            max_sm: ANY_SM,
-            matches: |p, limits| p.int8 && matches!(Shape::of(p, limits), $shape),
-            launch: |p, cuda, workspace| launch(p, cuda, &KERNEL, workspace),
-        }
+        static KERNEL: Kernel = Kernel::new($file, $symbol).dependent().large_shared().clusters();
+        Variant::new(
+            &KERNEL,
+            |p, limits| p.int8 && matches!(Shape::of(p, limits), $shape),
+            |p, cuda, workspace| launch(p, cuda, &KERNEL, workspace),
+        )
     }};
 }
 
-pub(super) static VARIANTS: [Variant<MatmulPlan>; 8] = [
+pub(super) static VARIANTS: [Variant<MatmulPlan>; 12] = [
     variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow", Shape::Narrow),
     variant!("matmul_int8_native", c"reflex_matmul_int8_vector_native", Shape::Native),
     variant!("matmul_int8_wide", c"reflex_matmul_int8_vector_wide", Shape::Wide),
@@ -256,6 +267,22 @@ pub(super) static VARIANTS: [Variant<MatmulPlan>; 8] = [
         "matmul_int8_columns64",
         c"reflex_matmul_int8_columns64",
         Shape::Columns(64)
+    ),
+    variant!("matmul_int8_shared8", c"reflex_matmul_int8_shared8", Shape::Shared(8)),
+    variant!(
+        "matmul_int8_shared16",
+        c"reflex_matmul_int8_shared16",
+        Shape::Shared(16)
+    ),
+    variant!(
+        "matmul_int8_shared32",
+        c"reflex_matmul_int8_shared32",
+        Shape::Shared(32)
+    ),
+    variant!(
+        "matmul_int8_shared64",
+        c"reflex_matmul_int8_shared64",
+        Shape::Shared(64)
     ),
 ];
 
@@ -318,7 +345,7 @@ pub(super) fn workspace_bytes(plan: &MatmulPlan) -> usize {
 }
 
 fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Workspace) -> Result<()> {
-    let layout = Layout::new(p, cuda.limits());
+    let layout = Layout::new(p, cuda.limits(), cuda.most_cluster(kernel)?);
     let x = match p.x.dtype {
         Dtype::Q8_1 => p.x,
         _ => {
@@ -413,11 +440,13 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
         }
     }
     let grid = Grid::new(
-        [blocks, ceil_div(p.rows, layout.shape.columns()), 1],
+        [blocks * layout.cluster, ceil_div(p.rows, layout.shape.columns()), 1],
         layout.warps as u32 * 32,
     )?;
-    cuda.launch(kernel, grid.shared(layout.shared as u32), &args)
+    let grid = grid.shared(layout.shared as u32).cluster(layout.cluster as u32);
+    cuda.launch(kernel, grid, &args)
 }
 
+mod shared;
 #[cfg(test)]
 mod tests;

@@ -277,6 +277,7 @@ pub fn tests(suite: &mut Suite) {
             case.add(suite, format!("{name}_rows_{rows}_exact"));
         }
         gated(suite, weight);
+        shared(suite, weight);
         handed_on(suite, weight);
         batch_invariant(suite, weight);
         native(suite, weight);
@@ -304,6 +305,38 @@ fn gated(suite: &mut Suite, weight: reflex_dtype) {
         let up = Product::new(weight, n);
         let case = Case::new(rows, 768, &[gate, up]).gated(REFLEX_ACTIVATION_SILU);
         case.add(suite, format!("{name}_rows_{rows}_n_{n}_gated_{}", dtype_name(y)));
+    }
+}
+
+/// Enough outputs for the kernels whose warps share x: whole panels and parts of one, tiles that splits of k share evenly or
+/// not, and elements behind the last one.
+fn shared(suite: &mut Suite, weight: reflex_dtype) {
+    let name = dtype_name(weight);
+    let tail = if block(weight) == 32 { 32 } else { 0 };
+    for (rows, n, k) in [
+        (2, 4245, 512),
+        (7, 4240, 2560 + tail),
+        (8, 4230, 768),
+        (9, 2133, 512 + tail),
+        (16, 2128, 2304),
+        (17, 2150, 768),
+        (31, 2145, 1280 + tail),
+        (32, 2112, 512),
+        (33, 2133, 512 + tail),
+        (63, 2117, 768),
+        (64, 2128, 1280),
+        (70, 2150, 512),
+    ] {
+        Case::new(rows, k, &[Product::new(weight, n)]).add(suite, format!("{name}_rows_{rows}_shared"));
+    }
+    for (rows, n, y) in [(6, 2144, Q8_1), (12, 1100, F32), (40, 1120, Q8_1)] {
+        let gate = Product {
+            y,
+            bias: Some(F32),
+            ..Product::new(weight, n)
+        };
+        let case = Case::new(rows, 768, &[gate, Product::new(weight, n)]).gated(REFLEX_ACTIVATION_SILU);
+        case.add(suite, format!("{name}_rows_{rows}_shared_gated_{}", dtype_name(y)));
     }
 }
 

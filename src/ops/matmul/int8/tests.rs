@@ -114,8 +114,8 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                 (100, 1024),
             ] {
                 let plan = Matmul::plan(&params(rows, k, Dtype::Q8_1, gated, &weights)).unwrap();
-                for limits in devices() {
-                    let layout = Layout::new(&plan, &limits);
+                for (limits, most_cluster) in devices().flat_map(|limits| [(limits, 1), (limits, 8), (limits, 16)]) {
+                    let layout = Layout::new(&plan, &limits, most_cluster);
                     let what = || {
                         let names: Vec<&str> = weights.iter().map(|w| w.dtype.name()).collect();
                         format!("{rows} x {k}, n {n}, {names:?}, gated {gated}, {limits:?}")
@@ -124,7 +124,14 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         Shape::Wide | Shape::WideNative => 4,
                         Shape::Narrow => WARPS + WARPS / 2,
                         Shape::Native | Shape::Columns(_) => WARPS,
+                        Shape::Shared(columns) => shared::most_warps(columns),
                     };
+                    assert!((1..=most_cluster.min(8)).contains(&layout.cluster), "{}", what());
+                    assert!(
+                        layout.cluster == 1 || matches!(layout.shape, Shape::Shared(_)),
+                        "{}",
+                        what()
+                    );
                     assert!((1..=most).contains(&layout.warps), "{} warps: {}", layout.warps, what());
                     assert!(layout.shared <= i64::from(limits.shared_per_block), "{}", what());
                     let share = if gated { layout.panels / 2 } else { layout.panels };
@@ -157,7 +164,7 @@ fn sums_have_one_order_for_any_number_of_rows() {
                     let mut p = params(rows, k, Dtype::Q8_1, gated, &weights);
                     p.flags |= flags;
                     let plan = Matmul::plan(&p).unwrap();
-                    let layout = Layout::new(&plan, &limits);
+                    let layout = Layout::new(&plan, &limits, 8);
                     plan.parts().map(|part| layout.splits(part)).collect::<Vec<_>>()
                 };
                 let alone = splits(1, REFLEX_MATMUL_BATCH_INVARIANT);

@@ -1,0 +1,138 @@
+// A warp's products of a tile: two panels of weights times the columns that its group has in shared memory.
+#pragma once
+
+#include "matmul/int8/shared/activations.cuh"
+#include "matmul/int8/shared/weights.cuh"
+
+namespace reflex {
+
+// Panels of a warp: what is read of x from shared memory serves them all. Of 64 columns there are registers for one.
+template <int NB> constexpr i32 COLUMN_PANELS = NB == 8 ? 1 : 2;
+
+template <int NB> struct shared_sums {
+    float at[COLUMN_PANELS<NB>][NB][4];
+};
+
+// Whether scales go into the weights before the products, which costs each weight, or into the sums of each block,
+// which costs each column.
+template <int NB> constexpr bool SCALED_WEIGHTS = NB > 2;
+
+// s[0..2] += v * factor
+__device__ __forceinline__ void add_pair(float *s, float v0, float v1, float factor) {
+    s[0] = fmaf(v0, factor, s[0]), s[1] = fmaf(v1, factor, s[1]);
+}
+
+// s[0..2] += v * row * column: in this order, which overflows only where the product does.
+__device__ __forceinline__ void add_scaled(float *s, const float *v, float row, const float2 &column) {
+    s[0] = fmaf(v[0] * row, column.x, s[0]), s[1] = fmaf(v[1] * row, column.y, s[1]);
+}
+
+// Blocks `first` and the next of the tile. What is known of `first` when compiling is first % 4.
+//
+// A product waits for the one before that adds to the same sums, so these are far apart; and x is on its way while weights are
+// unpacked.
+template <class F, int NB>
+__device__ __forceinline__ void columns_step(const char *const (&tile)[COLUMN_PANELS<NB>],
+                                             const tile_factors<F> (&w)[COLUMN_PANELS<NB>], const x_reader<F, NB> &x,
+                                             i32 first, i32 lane, float (&sums)[COLUMN_PANELS<NB>][NB][4]) {
+    constexpr int R = COLUMN_PANELS<NB>, CHAINS = F::GROUPS / 2;
+    u32 s[R][F::GROUPS];
+#pragma unroll
+    for (int r = 0; r < R; r++) w[r].of_pair(first / 2, lane, s[r]);
+    if constexpr (SCALED_WEIGHTS<NB>) {
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            u32 v[NB][2][2], a[R][2][4];
+#pragma unroll
+            for (int nb = 0; nb < NB; nb++) x.get(nb, first + e, v[nb]);
+#pragma unroll
+            for (int r = 0; r < R; r++) half_block<F>(tile[r], lane, first + e, s[r], a[r]);
+#pragma unroll
+            for (int word = 0; word < 2; word++)
+#pragma unroll
+                for (int nb = 0; nb < NB; nb++)
+#pragma unroll
+                    for (int r = 0; r < R; r++)
+                        mma_16x8x16<F16>(sums[r][nb], a[r][word], v[nb][word][0], v[nb][word][1]);
+        }
+    } else {
+        u32 v[2][NB][2][2], a[2][R][2][4];
+        float c[2][R][NB][CHAINS][4] = {};
+#pragma unroll
+        for (int e = 0; e < 2; e++)
+#pragma unroll
+            for (int nb = 0; nb < NB; nb++) x.get(nb, first + e, v[e][nb]);
+#pragma unroll
+        for (int e = 0; e < 2; e++)
+#pragma unroll
+            for (int r = 0; r < R; r++) tiny_block<F>(tile[r], lane, first + e, a[e][r]);
+#pragma unroll
+        for (int word = 0; word < 2; word++)
+#pragma unroll
+            for (int e = 0; e < 2; e++)
+#pragma unroll
+                for (int nb = 0; nb < NB; nb++)
+#pragma unroll
+                    for (int r = 0; r < R; r++)
+                        mma_16x8x16<F16>(c[e][r][nb][CHAINS == 1 ? 0 : word], a[e][r][word], v[e][nb][word][0],
+                                         v[e][nb][word][1]);
+#pragma unroll
+        for (int e = 0; e < 2; e++)
+#pragma unroll
+            for (int r = 0; r < R; r++)
+#pragma unroll
+                for (int n = 0; n < CHAINS; n++)
+#pragma unroll
+                    for (int half = 0; half < 2; half++) {
+                        const float scale = tile_factors<F>::half_of_pair(s[r][e * CHAINS + n], half);
+#pragma unroll
+                        for (int nb = 0; nb < NB; nb++)
+                            add_pair(sums[r][nb] + 2 * half, c[e][r][nb][n][2 * half], c[e][r][nb][n][2 * half + 1],
+                                     scale);
+                    }
+    }
+}
+
+// The minima of a tile. Before its products: nothing of them then waits in registers.
+template <class F, int NB>
+__device__ __forceinline__ void columns_minima(const tile_factors<F> (&w)[COLUMN_PANELS<NB>], const x_reader<F, NB> &x,
+                                               shared_sums<NB> &acc) {
+    constexpr int R = COLUMN_PANELS<NB>;
+#pragma unroll
+    for (int nb = 0; nb < NB; nb++) {
+        const float2 up = x.up(nb);
+        float m[R][4] = {};
+#pragma unroll
+        for (int n = 0; n < F::GROUPS / 2; n++) {
+            const uint2 v = x.sums(nb, n);
+#pragma unroll
+            for (int r = 0; r < R; r++) {
+                const u32 a[4] = {w[r].minima[n][0], w[r].minima[n][1], w[r].minima[n][0], w[r].minima[n][1]};
+                mma_16x8x16<F16>(m[r], a, v.x, v.y);
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < R; r++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                add_scaled(acc.at[r][nb] + 2 * half, m[r] + 2 * half, -x_tile<F, NB>::SHARE * w[r].less(half), up);
+    }
+}
+
+// The sums of a tile, scaled.
+template <class F, int NB>
+__device__ __forceinline__ void columns_total(const tile_factors<F> (&w)[COLUMN_PANELS<NB>], const x_reader<F, NB> &x,
+                                              const float (&sums)[COLUMN_PANELS<NB>][NB][4], shared_sums<NB> &acc) {
+    constexpr float UNITS = SCALED_WEIGHTS<NB> ? TINY_UNITS : TINY_UNITS * TINY_UNITS;
+#pragma unroll
+    for (int nb = 0; nb < NB; nb++) {
+        const float2 up = x.up(nb);
+#pragma unroll
+        for (int r = 0; r < COLUMN_PANELS<NB>; r++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                add_scaled(acc.at[r][nb] + 2 * half, sums[r][nb] + 2 * half, w[r].row(half) * UNITS, up);
+    }
+}
+
+}  // namespace reflex

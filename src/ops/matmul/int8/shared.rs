@@ -1,0 +1,212 @@
+//! How products of several rows are cut up whose warps share x (kernels/matmul/int8/shared/product.cuh), and where that pays.
+
+use super::{Layout, MatmulPlan, PANEL, STATIC_SHARED, Shape, TILE, alike, tile_bytes};
+use crate::cuda::ceil_div;
+use crate::system::DeviceLimits;
+
+/// As `COLUMN_PANELS`: panels of a warp.
+pub(super) fn panels(columns: i64) -> i64 {
+    if columns == 64 { 1 } else { 2 }
+}
+
+/// Clusters are for devices of at least so many SMs: on others there are blocks enough, and a part of a device may not have
+/// room for a cluster.
+const CLUSTER_SMS: u32 = 64;
+/// Of a thousand SMs those that clusters of 1 to 8 blocks can take: they do not span the parts that the SMs are grouped in. As
+/// an H200 has it.
+const IN_CLUSTERS: [i64; 8] = [1000, 1000, 887, 910, 834, 773, 796, 910];
+/// Registers of an SM, and shared memory that each block takes beside what it asks for.
+const REGISTERS: i64 = 65536;
+const BLOCK_SHARED: i64 = 1024;
+
+/// What a kernel is like, and in cycles of an SM what it takes, fitted to 120 measurements of Q4_K on an H200.
+struct Costs {
+    /// As the kernel is compiled.
+    registers: i64,
+    most_warps: i64,
+    /// A panel's tile and eight columns of a tile of x, where an SM has enough to do.
+    panel: i64,
+    x: i64,
+    /// A tile of a warp that is alone: of any number of panels, and of each.
+    alone: i64,
+    alone_panel: i64,
+    /// A block's beginning and end, and what a cluster adds.
+    block: i64,
+    cluster: i64,
+}
+
+/// Warps of a block at most, as the kernels are compiled.
+pub(super) fn most_warps(columns: i64) -> i64 {
+    costs(columns).most_warps
+}
+
+fn costs(columns: i64) -> Costs {
+    let c = |registers, most_warps, [panel, x, alone, alone_panel, block, cluster]: [i64; 6]| Costs {
+        registers,
+        most_warps,
+        panel,
+        x,
+        alone,
+        alone_panel,
+        block,
+        cluster,
+    };
+    match columns {
+        8 => c(160, 12, [149, 15, 843, 673, 6765, 2177]),
+        16 => c(168, 12, [202, 38, 1101, 873, 8213, 1572]),
+        32 => c(216, 8, [355, 1, 2958, 1008, 10949, 1]),
+        _ => c(168, 12, [355, 347, 1282, 201, 13497, 1]),
+    }
+}
+
+/// As `COLUMN_STAGES`.
+pub(super) fn stages(columns: i64) -> i64 {
+    if columns == 8 { 3 } else { 2 }
+}
+
+/// Shared memory of x, as `x_tile` has it: tiles as they were and two that are converted.
+fn x_bytes(columns: i64) -> i64 {
+    columns * (stages(columns) * 336 + 2 * (512 + 4 + 64))
+}
+
+fn ring_bytes(plan: &MatmulPlan, columns: i64) -> i64 {
+    let largest = plan.parts().map(|part| tile_bytes(part.weight.dtype)).max();
+    stages(columns) * panels(columns) * largest.unwrap_or(0)
+}
+
+/// Panels of a block, warps that share x, groups of them that share the tiles of a block along k, blocks that share them.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    panels: i64,
+    warps: i64,
+    groups: i64,
+    cluster: i64,
+}
+
+impl Cut {
+    fn shared_bytes(&self, plan: &MatmulPlan, columns: i64) -> i64 {
+        let sums = self.groups * self.panels * PANEL * columns * 4;
+        let rings = self.warps * ring_bytes(plan, columns) + x_bytes(columns);
+        sums.max(self.groups * rings)
+    }
+
+    fn fits(&self, plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> bool {
+        self.shared_bytes(plan, columns) + STATIC_SHARED <= i64::from(limits.shared_per_block)
+    }
+
+    /// Thread blocks, before they become clusters.
+    fn blocks(&self, plan: &MatmulPlan) -> i64 {
+        let (share, parts) = match plan.gate {
+            Some(_) => (self.panels / 2, 1),
+            None => (self.panels, 3),
+        };
+        let panels = plan.parts().take(parts).map(|part| ceil_div(part.n(), PANEL));
+        panels.map(|panels| ceil_div(panels, share)).sum::<i64>() * ceil_div(plan.rows, columns_of(plan.rows))
+    }
+
+    /// Cycles.
+    fn time(&self, plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> i64 {
+        let (costs, sms) = (costs(columns), i64::from(limits.sm_count));
+        let by_registers = REGISTERS / (costs.registers * 32 * self.warps * self.groups);
+        let shared = self.shared_bytes(plan, columns) + BLOCK_SHARED + STATIC_SHARED;
+        let on_an_sm = by_registers
+            .min((i64::from(limits.shared_per_block) + BLOCK_SHARED) / shared)
+            .max(1);
+        let in_clusters = IN_CLUSTERS[self.cluster as usize - 1];
+        let blocks = self.blocks(plan) * self.cluster;
+        let rounds = ceil_div(blocks, (sms * on_an_sm * in_clusters / 1000).max(1));
+        let at_once = on_an_sm.min(ceil_div(ceil_div(blocks, rounds) * 1000, sms * in_clusters));
+        let x = costs.x * columns / 8;
+        let busy = at_once * self.groups * (self.panels * costs.panel + x);
+        let alone = costs.alone + panels(columns) * costs.alone_panel + 2 * x / self.warps;
+        let tiles = ceil_div(plan.k / TILE, self.groups * self.cluster);
+        let joined = if self.cluster > 1 { costs.cluster } else { 0 };
+        rounds * (tiles * busy.max(alone) + costs.block) + joined
+    }
+}
+
+/// What takes the least time.
+fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, most_cluster: i64) -> Cut {
+    let (in_a_warp, most_warps) = (panels(columns), most_warps(columns));
+    let mut best = smallest(limits, columns);
+    if limits.sm_count < CLUSTER_SMS {
+        return best;
+    }
+    let tiles = (plan.k / TILE).max(1);
+    let mut least = i64::MAX;
+    // Outputs come in blocks of 32; of a gated pair a block makes half of them of each.
+    for panels in (4..=most_warps * in_a_warp).step_by(4).take(4) {
+        let warps = panels / in_a_warp;
+        for groups in 1..=(most_warps / warps).min(tiles).min(if columns <= 16 { 4 } else { 2 }) {
+            for cluster in 1..=most_cluster.min(8).min(tiles / groups) {
+                let cut = Cut {
+                    panels,
+                    warps,
+                    groups,
+                    cluster,
+                };
+                let time = cut.time(plan, limits, columns);
+                if time < least && cut.fits(plan, limits, columns) {
+                    (least, best) = (time, cut);
+                }
+            }
+        }
+    }
+    best
+}
+
+/// What there is always room for where this pays. Of eight panels on few SMs: several such blocks on each of 8 SMs of an H200
+/// did most, of any number of rows.
+fn smallest(limits: &DeviceLimits, columns: i64) -> Cut {
+    let panels = if limits.sm_count < CLUSTER_SMS { 8 } else { 4 };
+    Cut {
+        panels,
+        warps: panels / self::panels(columns),
+        groups: 1,
+        cluster: 1,
+    }
+}
+
+pub(super) fn columns_of(rows: i64) -> i64 {
+    match rows {
+        0..=8 => 8,
+        9..=16 => 16,
+        17..=32 => 32,
+        _ => 64,
+    }
+}
+
+/// Whether this is faster than warps on their own, as measured on an H200 and on 8 of its SMs.
+pub(super) fn pays(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> bool {
+    let (sms, tiles) = (i64::from(limits.sm_count), plan.k / TILE);
+    let panels: i64 = plan.parts().map(|part| part.n() / PANEL).sum();
+    let worth = match columns {
+        _ if limits.sm_count < CLUSTER_SMS => true,
+        // Without clusters long sums of few outputs leave SMs idle.
+        _ if limits.sm < 90 => panels >= 8 * sms,
+        8 => tiles <= 12 && panels >= 2 * sms,
+        _ => true,
+    };
+    // The two kernels' sums differ in their last bits.
+    worth
+        && !plan.batch_invariant
+        && tiles >= 2
+        && plan.parts().all(|part| part.weight.packed && part.n() >= PANEL)
+        && (plan.gate.is_none() || alike(plan))
+        && smallest(limits, columns).fits(plan, limits, columns)
+}
+
+pub(super) fn layout(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, most_cluster: i64) -> Layout {
+    let cut = cut(plan, limits, columns, most_cluster);
+    let warps = cut.warps * cut.groups;
+    let ring_bytes = ring_bytes(plan, columns);
+    Layout {
+        shape: Shape::Shared(columns),
+        panels: cut.panels,
+        warps,
+        cluster: cut.cluster,
+        ring_bytes,
+        held: warps * ring_bytes,
+        shared: cut.shared_bytes(plan, columns),
+    }
+}
