@@ -82,8 +82,14 @@ impl Case {
         self.rotated || self.append || self.norms.is_some()
     }
 
-    /// The caches are the first two buffers.
     pub fn params(&self, io: &Io) -> reflex_attention_decode_params {
+        let mut p = self.operands(io);
+        give_workspace(io, &mut p);
+        p
+    }
+
+    /// The caches are the first two buffers.
+    fn operands(&self, io: &Io) -> reflex_attention_decode_params {
         let mut random = Random::new((self.capacity * 7919 + self.dim * 31 + self.heads) as u64);
         let (batch, dim, v_dim, none) = (self.batch(), self.dim, self.v_dim, reflex_tensor::default());
         let spec = |dtype, shape: &[i64]| Spec::new(dtype, shape).row_gap(self.gap).offset(self.offset);
@@ -156,9 +162,6 @@ impl Case {
             p.freq_factors = io.input(Spec::new(F32, &[rotary / 2]), &factors);
             (p.theta_base, p.freq_scale, p.magnitude, p.norm_epsilon) = (5e5, 0.25, 1.1, 1e-5);
         }
-        let mut bytes = 0;
-        ok(reflex_attention_decode_workspace_size(io.env.context, &p, &mut bytes));
-        (p.workspace, p.workspace_size) = (io.workspace(bytes), bytes);
         p
     }
 
@@ -185,8 +188,9 @@ impl Case {
             false => format!("attention_decode::{name}"),
         };
         suite.parity(name, self.tolerance(), move |io| {
-            let mut p = self.params(io);
+            let mut p = self.operands(io);
             change(&self, io, &mut p);
+            give_workspace(io, &mut p);
             Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
         });
     }
@@ -214,4 +218,11 @@ impl Case {
             );
         }
     }
+}
+
+/// The last of the buffers: the CPU backend, whose buffers are compared with the GPU's one by one, needs none.
+fn give_workspace(io: &Io, p: &mut reflex_attention_decode_params) {
+    let mut bytes = 0;
+    ok(reflex_attention_decode_workspace_size(io.env.context, p, &mut bytes));
+    (p.workspace, p.workspace_size) = (io.workspace(bytes), bytes);
 }
