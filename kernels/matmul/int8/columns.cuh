@@ -47,15 +47,16 @@ template <bool SIGNED> __device__ __forceinline__ __half2 bytes_above_1024(u32 v
     return half2_of(__byte_perm(SIGNED ? v ^ 0x80808080u : v, 0x64646464u, odd ? 0x4341 : 0x4240));
 }
 
-// Takes the largest of some scales to [128, 256): `down` is what they are multiplied with, `up` undoes it. Both are powers
-// of two, and finite and normal also for a largest of zero, infinity or NaN.
-struct unit_of {
+// Takes the largest of some scales to [2^TOP, 2^(TOP + 1)): `down` is what they are multiplied with, `up` undoes it. Both are
+// powers of two, and finite and normal also for a largest of zero, infinity or NaN; LEAST > TOP is the least exponent that counts.
+template <u32 TOP, u32 LEAST> struct unit_of {
     float down, up;
     __device__ __forceinline__ explicit unit_of(u32 largest_bits) {
-        const u32 e = max(largest_bits >> 23, 8u);
-        down = __uint_as_float((261 - e) << 23), up = __uint_as_float((e - 7) << 23);
+        const u32 e = max(largest_bits >> 23, LEAST);
+        down = __uint_as_float((254 + TOP - e) << 23), up = __uint_as_float((e - TOP) << 23);
     }
 };
+using byte_unit = unit_of<7, 8>;
 
 __device__ __forceinline__ u32 magnitude_bits(float v) { return __float_as_uint(v) & 0x7fffffffu; }
 
@@ -65,10 +66,10 @@ __device__ __forceinline__ u32 quad_max(u32 v) {
     return max(v, __shfl_xor_sync(FULL_MASK, v, 2));
 }
 
-// One panel's tile as the tensor cores take it.
-template <class F> struct half_tile {
+// One panel's: the scales of a lane's two blocks, and what is left for the sums.
+template <class F> struct tile_factors {
     static constexpr int CHAINS = F::GROUPS / 2;
-    u32 a[tiles::TILE_BLOCKS][2][4];
+    u32 scales[F::GROUPS];                  // of rows g and g + 8, divided by what the bytes have too much
     u32 minima[F::MINIMA ? CHAINS : 1][2];  // of rows g, g + 8: two neighbouring groups of the lane's
     // What the sums and the minima's are multiplied with: where rows have factors, these, as they lie in memory.
     u32 factors[2];
@@ -94,7 +95,7 @@ template <class F> struct half_tile {
                 largest = max(largest, magnitude_bits(scale[half][c]));
             }
             if constexpr (!F::ROW) {
-                const unit_of unit(quad_max(largest));
+                const byte_unit unit(quad_max(largest));
                 factors[half] = __float_as_uint(unit.up);
 #pragma unroll
                 for (int c = 0; c < F::GROUPS; c++) scale[half][c] *= unit.down;
@@ -110,18 +111,31 @@ template <class F> struct half_tile {
             for (int half = 0; half < 2; half++) F::scales::row(regs, half, d[half], m[half]);
             factors[0] = half2_bits(d[0], d[1]), factors[1] = half2_bits(m[0], m[1]);
         }
-        // Of both rows, and divided by what the bytes have too much.
-        u32 scales[F::GROUPS];
 #pragma unroll
         for (int c = 0; c < F::GROUPS; c++) {
             const float inverse = 1.0f / (float)F::scale_of(2 * t + c / CHAINS);
             scales[c] = half2_bits(scale[0][c] * inverse, scale[1][c] * inverse);
         }
+    }
+
+    // Scales of blocks 2j and 2j + 1, for every lane of a row.
+    __device__ __forceinline__ void of_pair(i32 j, i32 lane, u32 (&s)[F::GROUPS]) const {
+#pragma unroll
+        for (int c = 0; c < F::GROUPS; c++) s[c] = __shfl_sync(FULL_MASK, scales[c], (lane & ~3) + j);
+    }
+};
+
+// One panel's tile as the tensor cores take it.
+template <class F> struct half_tile : tile_factors<F> {
+    static constexpr int CHAINS = F::GROUPS / 2;
+    u32 a[tiles::TILE_BLOCKS][2][4];
+
+    __device__ __forceinline__ void load(const char *tile, i32 lane) {
+        tile_factors<F>::load(tile, lane);
 #pragma unroll
         for (int j = 0; j < tiles::TILE_BLOCKS / 2; j++) {
             u32 s[F::GROUPS];
-#pragma unroll
-            for (int c = 0; c < F::GROUPS; c++) s[c] = __shfl_sync(FULL_MASK, scales[c], (lane & ~3) + j);
+            this->of_pair(j, lane, s);
 #pragma unroll
             for (int e = 0; e < 2; e++) {
                 const int b = 2 * j + e;
@@ -172,7 +186,7 @@ template <class F> struct column_scales {
 
     __device__ __forceinline__ void set(const uint4 &record, i32 lane) {
         const float d[2] = {__uint_as_float(record.x), __uint_as_float(record.z)};
-        const unit_of unit(quad_max(max(magnitude_bits(d[0]), magnitude_bits(d[1]))));
+        const byte_unit unit(quad_max(max(magnitude_bits(d[0]), magnitude_bits(d[1]))));
         const float s[2] = {d[0] * unit.down, d[1] * unit.down};
         scales = half2_bits(s[0], s[1]);
 #pragma unroll

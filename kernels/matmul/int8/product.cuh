@@ -243,21 +243,7 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     case type:                                                                                         \
         work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, share, lane); \
         break;
-    switch (own.weight_type) {
-        REFLEX_RUN(Q4_0, q4_0)
-        REFLEX_RUN(Q4_1, q4_1)
-        REFLEX_RUN(Q5_0, q5_0)
-        REFLEX_RUN(Q5_1, q5_1)
-        REFLEX_RUN(Q8_0, q8_0)
-        REFLEX_RUN(Q2_K, q2_k)
-        REFLEX_RUN(Q3_K, q3_k)
-        REFLEX_RUN(Q4_K, q4_k)
-        REFLEX_RUN(Q5_K, q5_k)
-        REFLEX_RUN(Q6_K, q6_k)
-        REFLEX_RUN(IQ4_NL, iq4_nl)
-        REFLEX_RUN(IQ4_XS, iq4_xs)
-        REFLEX_RUN(MXFP4, mxfp4)
-    }
+    switch (own.weight_type) { REFLEX_INT8_FORMATS(REFLEX_RUN) }
 #undef REFLEX_RUN
     const i32 first_row = blockIdx.y * Shape::COLUMNS;
     // Of the one output that a thread makes of a single row: on their way while the warps meet.

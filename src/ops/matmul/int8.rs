@@ -73,9 +73,12 @@ impl Shape {
         }
     }
 
-    /// Shared memory of a warp's ring for this part.
-    fn ring_bytes(self, part: &MatmulPart) -> i64 {
-        self.stages(part.weight.dtype) * self.panels(&part.weight) * self.kept_bytes(part)
+    /// Shared memory of a warp's ring, which has room for any part.
+    fn ring_bytes(self, plan: &MatmulPlan) -> i64 {
+        plan.parts()
+            .map(|part| self.stages(part.weight.dtype) * self.panels(&part.weight) * self.kept_bytes(part))
+            .max()
+            .unwrap_or(0)
     }
 
     /// Shared memory in which a warp adds up, beside its ring.
@@ -89,11 +92,12 @@ impl Shape {
     fn of(plan: &MatmulPlan, limits: &DeviceLimits) -> Shape {
         match plan.rows {
             1 if !plan.batch_invariant => {
-                let packed = plan.parts().filter(|part| part.weight.packed).count();
-                match (wide_fits(plan, limits), packed) {
-                    (true, 0) => Shape::WideNative,
-                    (true, n) if n == plan.parts().count() => Shape::Wide,
-                    (false, n) if n == plan.parts().count() => Shape::Narrow,
+                let packed = plan.parts().all(|part| part.weight.packed);
+                let native = plan.parts().all(|part| !part.weight.packed);
+                match wide_fits(plan, limits) {
+                    true if packed => Shape::Wide,
+                    true if native => Shape::WideNative,
+                    _ if packed => Shape::Narrow,
                     _ => Shape::Native,
                 }
             }
@@ -164,9 +168,9 @@ impl Layout {
             Shape::Wide | Shape::WideNative => 4,
             // A warp takes two, and both of one weight unless the pair is alike.
             Shape::Columns(_) if plan.gate.is_some() && !alike(plan) => 4,
-            Shape::Columns(_) | Shape::Shared(_) => least.max(2),
+            _ => least.max(2),
         };
-        let ring_bytes = plan.parts().map(|part| shape.ring_bytes(part)).max().unwrap_or(0);
+        let ring_bytes = shape.ring_bytes(plan);
         let sums = |splits: i64, shape: Shape| splits * panels * PANEL * shape.columns() * 4;
         let fits = |bytes: i64| bytes + STATIC_SHARED <= i64::from(limits.shared_per_block);
         let warps = match shape {
@@ -176,7 +180,7 @@ impl Layout {
                 let short = ceil_div(plan.k, TILE) <= 24 && blocks >= 4 * i64::from(limits.sm_count);
                 if !short && fits(4 * ring_bytes) { 4 } else { 2 }
             }
-            Shape::Narrow | Shape::Native | Shape::Columns(_) | Shape::Shared(_) => {
+            _ => {
                 // The splits decide the order of the sums: where that must be the same for any number of rows, what the
                 // most rows have room for.
                 let sized = if plan.batch_invariant {

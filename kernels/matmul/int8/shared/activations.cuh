@@ -14,15 +14,6 @@
 
 namespace reflex {
 
-// Takes the largest of some scales to [2^14, 2^15), as unit_of does.
-struct x_unit {
-    float down, up;
-    __device__ __forceinline__ explicit x_unit(u32 largest_bits) {
-        const u32 e = max(largest_bits >> 23, 16u);
-        down = __uint_as_float((268 - e) << 23), up = __uint_as_float((e - 14) << 23);
-    }
-};
-
 template <class F, int NB> struct x_tile {
     static constexpr i32 COLUMNS = NB * 8, ROW = tiles::TILE_K + 8 * tiles::TILE_BLOCKS + 16, RAW = COLUMNS * ROW;
     static constexpr i32 FRAGMENTS = NB * 4096, UP = NB * 32, CHAINS = F::GROUPS / 2, SUMS = NB * 256;
@@ -60,7 +51,7 @@ template <class F, int NB> struct x_tile {
             u32 largest = max(record.x & 0x7fffffffu, records[b ^ 4].x & 0x7fffffffu);
             largest = max(largest, __shfl_xor_sync(FULL_MASK, largest, 8));
             largest = max(largest, __shfl_xor_sync(FULL_MASK, largest, 16));
-            const x_unit unit(largest);
+            const unit_of<14, 16> unit(largest);
             const float scale = __uint_as_float(record.x) * unit.down;
             const __half2 factor = __float2half2_rn(scale), less = __float2half2_rn(scale * (-1.0f / 131072.0f));
             const u32 words[8] = {q[0].x, q[0].y, q[0].z, q[0].w, q[1].x, q[1].y, q[1].z, q[1].w};

@@ -231,26 +231,12 @@ template <int NB> __device__ __forceinline__ void int8_shared_product(const int8
     __shared__ float scales[NB * 8];
     pdl_launch_dependents();
     if (!a.prefetch) pdl_wait();
-    switch (columns_place<NB>(a).part->weight_type) {
 #define REFLEX_RUN(type, format)                           \
     case type:                                             \
         columns_run<tiles::format, weight::format, NB>(a); \
         break;
-        REFLEX_RUN(Q4_0, q4_0)
-        REFLEX_RUN(Q4_1, q4_1)
-        REFLEX_RUN(Q5_0, q5_0)
-        REFLEX_RUN(Q5_1, q5_1)
-        REFLEX_RUN(Q8_0, q8_0)
-        REFLEX_RUN(Q2_K, q2_k)
-        REFLEX_RUN(Q3_K, q3_k)
-        REFLEX_RUN(Q4_K, q4_k)
-        REFLEX_RUN(Q5_K, q5_k)
-        REFLEX_RUN(Q6_K, q6_k)
-        REFLEX_RUN(IQ4_NL, iq4_nl)
-        REFLEX_RUN(IQ4_XS, iq4_xs)
-        REFLEX_RUN(MXFP4, mxfp4)
+    switch (columns_place<NB>(a).part->weight_type) { REFLEX_INT8_FORMATS(REFLEX_RUN) }
 #undef REFLEX_RUN
-    }
     const columns_place<NB> at(a);
     const int8_sums sums = at.sums();
     const i32 blocks = (i32)cluster_blocks(), rows = min(NB * 8, a.rows - at.first_row);

@@ -1,6 +1,6 @@
 //! How products of several rows are cut up whose warps share x (kernels/matmul/int8/shared/product.cuh), and where that pays.
 
-use super::{Layout, MatmulPlan, PANEL, STATIC_SHARED, Shape, TILE, alike, tile_bytes};
+use super::{Layout, MatmulPlan, PANEL, STATIC_SHARED, Shape, TILE, alike};
 use crate::cuda::ceil_div;
 use crate::system::DeviceLimits;
 
@@ -69,66 +69,65 @@ fn x_bytes(columns: i64) -> i64 {
     columns * (stages(columns) * 336 + 2 * (512 + 4 + 64))
 }
 
-fn ring_bytes(plan: &MatmulPlan, columns: i64) -> i64 {
-    let largest = plan.parts().map(|part| tile_bytes(part.weight.dtype)).max();
-    stages(columns) * panels(columns) * largest.unwrap_or(0)
-}
-
-/// Panels of a block, warps that share x, groups of them that share the tiles of a block along k, blocks that share them.
+/// Panels of a block, groups of warps that share the tiles of a block along k, blocks that share them. The warps of a group
+/// share x.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     panels: i64,
-    warps: i64,
     groups: i64,
     cluster: i64,
 }
 
 impl Cut {
-    fn shared_bytes(&self, plan: &MatmulPlan, columns: i64) -> i64 {
+    /// Of a group.
+    fn warps(&self, columns: i64) -> i64 {
+        self.panels / panels(columns)
+    }
+
+    fn shared_bytes(&self, ring_bytes: i64, columns: i64) -> i64 {
         let sums = self.groups * self.panels * PANEL * columns * 4;
-        let rings = self.warps * ring_bytes(plan, columns) + x_bytes(columns);
+        let rings = self.warps(columns) * ring_bytes + x_bytes(columns);
         sums.max(self.groups * rings)
     }
 
-    fn fits(&self, plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> bool {
-        self.shared_bytes(plan, columns) + STATIC_SHARED <= i64::from(limits.shared_per_block)
-    }
-
-    /// Thread blocks, before they become clusters.
-    fn blocks(&self, plan: &MatmulPlan) -> i64 {
-        let (share, parts) = match plan.gate {
-            Some(_) => (self.panels / 2, 1),
-            None => (self.panels, 3),
-        };
-        let panels = plan.parts().take(parts).map(|part| ceil_div(part.n(), PANEL));
-        panels.map(|panels| ceil_div(panels, share)).sum::<i64>() * ceil_div(plan.rows, columns_of(plan.rows))
-    }
-
-    /// Cycles.
-    fn time(&self, plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> i64 {
-        let (costs, sms) = (costs(columns), i64::from(limits.sm_count));
-        let by_registers = REGISTERS / (costs.registers * 32 * self.warps * self.groups);
-        let shared = self.shared_bytes(plan, columns) + BLOCK_SHARED + STATIC_SHARED;
+    /// Cycles that so many blocks take, before they become clusters.
+    fn time(&self, blocks: i64, shared_bytes: i64, tiles: i64, limits: &DeviceLimits, columns: i64) -> i64 {
+        let (costs, sms, warps) = (costs(columns), i64::from(limits.sm_count), self.warps(columns));
+        let by_registers = REGISTERS / (costs.registers * 32 * warps * self.groups);
+        let shared = shared_bytes + BLOCK_SHARED + STATIC_SHARED;
         let on_an_sm = by_registers
             .min((i64::from(limits.shared_per_block) + BLOCK_SHARED) / shared)
             .max(1);
         let in_clusters = IN_CLUSTERS[self.cluster as usize - 1];
-        let blocks = self.blocks(plan) * self.cluster;
+        let blocks = blocks * self.cluster;
         let rounds = ceil_div(blocks, (sms * on_an_sm * in_clusters / 1000).max(1));
         let at_once = on_an_sm.min(ceil_div(ceil_div(blocks, rounds) * 1000, sms * in_clusters));
         let x = costs.x * columns / 8;
         let busy = at_once * self.groups * (self.panels * costs.panel + x);
-        let alone = costs.alone + panels(columns) * costs.alone_panel + 2 * x / self.warps;
-        let tiles = ceil_div(plan.k / TILE, self.groups * self.cluster);
+        let alone = costs.alone + panels(columns) * costs.alone_panel + 2 * x / warps;
         let joined = if self.cluster > 1 { costs.cluster } else { 0 };
-        rounds * (tiles * busy.max(alone) + costs.block) + joined
+        rounds * (ceil_div(tiles, self.groups * self.cluster) * busy.max(alone) + costs.block) + joined
     }
 }
 
+fn fits(shared_bytes: i64, limits: &DeviceLimits) -> bool {
+    shared_bytes + STATIC_SHARED <= i64::from(limits.shared_per_block)
+}
+
+/// Thread blocks of so many panels.
+fn blocks(plan: &MatmulPlan, panels: i64, columns: i64) -> i64 {
+    let (share, parts) = match plan.gate {
+        Some(_) => (panels / 2, 1),
+        None => (panels, 3),
+    };
+    let of_parts = plan.parts().take(parts).map(|part| ceil_div(part.n(), PANEL));
+    of_parts.map(|panels| ceil_div(panels, share)).sum::<i64>() * ceil_div(plan.rows, columns)
+}
+
 /// What takes the least time.
-fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, most_cluster: i64) -> Cut {
+fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i64, most_cluster: i64) -> Cut {
     let (in_a_warp, most_warps) = (panels(columns), most_warps(columns));
-    let mut best = smallest(limits, columns);
+    let mut best = smallest(limits);
     if limits.sm_count < CLUSTER_SMS {
         return best;
     }
@@ -136,17 +135,23 @@ fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, most_cluster: i64
     let mut least = i64::MAX;
     // Outputs come in blocks of 32; of a gated pair a block makes half of them of each.
     for panels in (4..=most_warps * in_a_warp).step_by(4).take(4) {
-        let warps = panels / in_a_warp;
-        for groups in 1..=(most_warps / warps).min(tiles).min(if columns <= 16 { 4 } else { 2 }) {
+        let blocks = blocks(plan, panels, columns);
+        for groups in 1..=(most_warps * in_a_warp / panels)
+            .min(tiles)
+            .min(if columns <= 16 { 4 } else { 2 })
+        {
             for cluster in 1..=most_cluster.min(8).min(tiles / groups) {
                 let cut = Cut {
                     panels,
-                    warps,
                     groups,
                     cluster,
                 };
-                let time = cut.time(plan, limits, columns);
-                if time < least && cut.fits(plan, limits, columns) {
+                let shared_bytes = cut.shared_bytes(ring_bytes, columns);
+                if !fits(shared_bytes, limits) {
+                    continue;
+                }
+                let time = cut.time(blocks, shared_bytes, tiles, limits, columns);
+                if time < least {
                     (least, best) = (time, cut);
                 }
             }
@@ -157,11 +162,9 @@ fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, most_cluster: i64
 
 /// What there is always room for where this pays. Of eight panels on few SMs: several such blocks on each of 8 SMs of an H200
 /// did most, of any number of rows.
-fn smallest(limits: &DeviceLimits, columns: i64) -> Cut {
-    let panels = if limits.sm_count < CLUSTER_SMS { 8 } else { 4 };
+fn smallest(limits: &DeviceLimits) -> Cut {
     Cut {
-        panels,
-        warps: panels / self::panels(columns),
+        panels: if limits.sm_count < CLUSTER_SMS { 8 } else { 4 },
         groups: 1,
         cluster: 1,
     }
@@ -193,13 +196,16 @@ pub(super) fn pays(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> bo
         && tiles >= 2
         && plan.parts().all(|part| part.weight.packed && part.n() >= PANEL)
         && (plan.gate.is_none() || alike(plan))
-        && smallest(limits, columns).fits(plan, limits, columns)
+        && fits(
+            smallest(limits).shared_bytes(Shape::Shared(columns).ring_bytes(plan), columns),
+            limits,
+        )
 }
 
 pub(super) fn layout(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, most_cluster: i64) -> Layout {
-    let cut = cut(plan, limits, columns, most_cluster);
-    let warps = cut.warps * cut.groups;
-    let ring_bytes = ring_bytes(plan, columns);
+    let ring_bytes = Shape::Shared(columns).ring_bytes(plan);
+    let cut = cut(plan, limits, columns, ring_bytes, most_cluster);
+    let warps = cut.warps(columns) * cut.groups;
     Layout {
         shape: Shape::Shared(columns),
         panels: cut.panels,
@@ -207,6 +213,6 @@ pub(super) fn layout(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, mos
         cluster: cut.cluster,
         ring_bytes,
         held: warps * ring_bytes,
-        shared: cut.shared_bytes(plan, columns),
+        shared: cut.shared_bytes(ring_bytes, columns),
     }
 }

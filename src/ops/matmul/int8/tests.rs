@@ -140,7 +140,9 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         assert!(splits >= 1 && layout.warps % splits == 0, "{}", what());
                         // Each warp's panels, and all of the block's.
                         assert_eq!(layout.warps / splits * panels, layout.panels, "{}", what());
-                        assert!(layout.ring_bytes >= layout.shape.ring_bytes(part), "{}", what());
+                        let shape = layout.shape;
+                        let least = shape.stages(part.weight.dtype) * panels * shape.kept_bytes(part);
+                        assert!(layout.ring_bytes >= least, "{}", what());
                         assert!(layout.shared >= splits * layout.panels * PANEL * layout.shape.columns() * 4);
                         // A warp has one format.
                         assert!(!gated || alike(&plan) || share % panels == 0, "{}", what());
