@@ -1183,7 +1183,8 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 //   with one row, or with weights that are not packed, are summed in 32-bit integers for each block and are exact from
 //   there on but for the f32 sums. Several rows are multiplied with packed weights as f16: both factors are rounded to
 //   that, in units that their row or column has for 256 elements of k, by at most 2^-10 of themselves and 2^-24 of the
-//   largest of these. One launch for all weights, whatever their formats, and one before it when x has to be quantised.
+//   largest of these. One launch for all weights, whatever their formats, one before it when x has to be quantised, and one
+//   for more than eight rows of packed weights, which makes x f16.
 //
 // `k = 0` gives bias + residual, or zeros.
 //

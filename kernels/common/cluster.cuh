@@ -34,6 +34,20 @@ __device__ __forceinline__ void cluster_sync() {
 #endif
 }
 
+// Says that this thread reads no other block's shared memory any more; before it ends it waits until that holds for all.
+__device__ __forceinline__ void cluster_leave() {
+    __syncwarp();
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void cluster_left() {
+    __syncwarp();
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
+#endif
+}
+
 // The address of this block's `p` in the shared memory of another block of the cluster.
 __device__ __forceinline__ u32 cluster_address(const void *p, u32 rank) {
     u32 address = (u32)__cvta_generic_to_shared(p);

@@ -262,7 +262,7 @@ impl Op for Matmul {
 
     fn workspace_bytes(plan: &MatmulPlan, limits: &DeviceLimits) -> usize {
         match plan.int8 {
-            true => int8::workspace_bytes(plan),
+            true => int8::workspace_bytes(plan, limits),
             false => exact::workspace_bytes(plan, limits),
         }
     }
@@ -529,7 +529,8 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 ///   with one row, or with weights that are not packed, are summed in 32-bit integers for each block and are exact from
 ///   there on but for the f32 sums. Several rows are multiplied with packed weights as f16: both factors are rounded to
 ///   that, in units that their row or column has for 256 elements of k, by at most 2^-10 of themselves and 2^-24 of the
-///   largest of these. One launch for all weights, whatever their formats, and one before it when x has to be quantised.
+///   largest of these. One launch for all weights, whatever their formats, one before it when x has to be quantised, and one
+///   for more than eight rows of packed weights, which makes x f16.
 ///
 /// `k = 0` gives bias + residual, or zeros.
 ///

@@ -29,6 +29,8 @@ struct int8_args {
     i64 x_stride;
     const float *x_squares;  // [k / 32] a row, or NULL
     i64 x_squares_stride;
+    // Of several rows (int8/shared/activations.cuh), for formats that scale 32 elements together and for those that scale 16.
+    const void *x_tiles[2];
     int8_part part[3];
     const void *y_norm;  // [n] or NULL
     void *y_normed;      // Q8_1
@@ -44,6 +46,6 @@ struct int8_args {
     i32 ring_bytes;  // shared memory of a warp
     i32 held;        // where in shared memory the warps' sums are, of several rows of x
 };
-REFLEX_ARGS_LAYOUT(int8_args, 376, held, 372);
+REFLEX_ARGS_LAYOUT(int8_args, 392, held, 388);
 
 }  // namespace reflex

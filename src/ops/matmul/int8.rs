@@ -316,6 +316,7 @@ kernel_args! {
         x_stride: i64,
         x_squares: *const u8,
         x_squares_stride: i64,
+        x_tiles: [*const u8; 2],
         part: [Int8Part; 3],
         y_norm: *const u8,
         y_normed: *mut u8,
@@ -332,7 +333,7 @@ kernel_args! {
         prefetch: i32,
         ring_bytes: i32,
         held: i32,
-    } size 376, held at 372
+    } size 392, held at 388
 }
 
 /// Bytes of a row of x in the scratch.
@@ -341,11 +342,20 @@ fn quantised_stride(plan: &MatmulPlan) -> i64 {
 }
 
 /// The quantised x, where the caller gives another.
-pub(super) fn workspace_bytes(plan: &MatmulPlan) -> usize {
+fn quantised_bytes(plan: &MatmulPlan) -> i64 {
     match plan.x.dtype {
         Dtype::Q8_1 => 0,
-        _ => (plan.rows * quantised_stride(plan)) as usize,
+        _ => plan.rows * quantised_stride(plan),
     }
+}
+
+/// That, and x as products of several rows read it.
+pub(super) fn workspace_bytes(plan: &MatmulPlan, limits: &DeviceLimits) -> usize {
+    let tiles = match Shape::of(plan, limits) {
+        Shape::Shared(columns) => shared::workspace_bytes(plan, columns),
+        _ => 0,
+    };
+    (quantised_bytes(plan) + tiles) as usize
 }
 
 fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Workspace) -> Result<()> {
@@ -387,6 +397,10 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
     let mut args: Int8Args = unsafe { std::mem::zeroed() };
     args.x = x.data;
     args.x_stride = x.stride(0);
+    if let Shape::Shared(columns) = layout.shape {
+        let to = workspace.data.cast::<u8>().wrapping_add(quantised_bytes(p) as usize);
+        args.x_tiles = shared::convert(p, cuda, &x, columns, to)?;
+    }
     args.rows = p.rows as i32;
     args.k = p.k as i32;
     args.gate = p.gate.map_or(0, |kind| 1 + kind.0 as i32);

@@ -6,8 +6,8 @@
 
 namespace reflex {
 
-// Panels of a warp: what is read of x from shared memory serves them all. Of 64 columns there are registers for one.
-template <int NB> constexpr i32 COLUMN_PANELS = NB == 8 ? 1 : 2;
+// Panels of a warp: what is read of x from shared memory serves them all. With more columns smaller warps do more.
+template <int NB> constexpr i32 COLUMN_PANELS = NB == 1 ? 2 : 1;
 
 template <int NB> struct shared_sums {
     float at[COLUMN_PANELS<NB>][NB][4];
@@ -46,7 +46,7 @@ __device__ __forceinline__ void columns_step(const char *const (&tile)[COLUMN_PA
 #pragma unroll
             for (int nb = 0; nb < NB; nb++) x.get(nb, first + e, v[nb]);
 #pragma unroll
-            for (int r = 0; r < R; r++) half_block<F>(tile[r], lane, first + e, s[r], a[r]);
+            for (int r = 0; r < R; r++) half_block<F>(raw_block<F>(tile[r], lane, first + e), first + e, s[r], a[r]);
 #pragma unroll
             for (int word = 0; word < 2; word++)
 #pragma unroll
@@ -133,6 +133,24 @@ __device__ __forceinline__ void columns_total(const tile_factors<F> (&w)[COLUMN_
             for (int half = 0; half < 2; half++)
                 add_scaled(acc.at[r][nb] + 2 * half, sums[r][nb] + 2 * half, w[r].row(half) * UNITS, up);
     }
+}
+
+// Adds a tile's products.
+template <class F, int NB>
+__device__ __forceinline__ void columns_tile(const char *const (&tile)[COLUMN_PANELS<NB>], const x_reader<F, NB> &x,
+                                             i32 lane, shared_sums<NB> &acc) {
+    constexpr int R = COLUMN_PANELS<NB>;
+    tile_factors<F> w[R];
+#pragma unroll
+    for (int r = 0; r < R; r++) w[r].load(tile[r], lane);
+    if constexpr (F::MINIMA) columns_minima<F, NB>(w, x, acc);
+    float sums[R][NB][4] = {};
+#pragma unroll 1
+    for (i32 first = 0; first < tiles::TILE_BLOCKS; first += 4) {
+        columns_step<F, NB>(tile, w, x, first, lane, sums);
+        columns_step<F, NB>(tile, w, x, first + 2, lane, sums);
+    }
+    columns_total<F, NB>(w, x, sums, acc);
 }
 
 }  // namespace reflex

@@ -19,6 +19,7 @@ template <class F> constexpr bool FOURS = F::NIBBLES && !F::HIGH;
 // Elements of block b that go with even and odd bytes of word w, above 1024 (1152 where signed).
 template <class F> struct raw_block {
     u32 v[4];
+    raw_block() = default;
     __device__ __forceinline__ raw_block(const char *tile, i32 lane, i32 b) {
         if constexpr (FOURS<F>) {
             const uint4 q = tiles::words16(tile + b / 2 * 512, lane);
@@ -37,10 +38,8 @@ template <class F> struct raw_block {
 
 // A step's block b, even or odd alike: what is known of b when compiling is b % 4.
 template <class F>
-__device__ __forceinline__ void half_block(const char *tile, i32 lane, i32 b, const u32 (&s)[F::GROUPS],
-                                           u32 (&a)[2][4]) {
+__device__ __forceinline__ void half_block(const raw_block<F> &raw, i32 b, const u32 (&s)[F::GROUPS], u32 (&a)[2][4]) {
     constexpr int CHAINS = F::GROUPS / 2;
-    const raw_block<F> raw(tile, lane, b);
     const __half2 zero = __float2half2_rn((F::SIGNED ? 1152.0f : 1024.0f) + (float)(F::OFFSET * F::scale_of(b)));
 #pragma unroll
     for (int half = 0; half < 2; half++)

@@ -1,12 +1,14 @@
-//! How products of several rows are cut up whose warps share x (kernels/matmul/int8/shared/product.cuh), and where that pays.
+//! How products of several rows are cut up whose warps share x (kernels/matmul/int8/shared/product.cuh), and where that pays;
+//! and the launch that converts x for them.
 
 use super::{Layout, MatmulPlan, PANEL, STATIC_SHARED, Shape, TILE, alike};
-use crate::cuda::ceil_div;
+use crate::abi::{Dtype, Result, View};
+use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
 use crate::system::DeviceLimits;
 
 /// As `COLUMN_PANELS`: panels of a warp.
 pub(super) fn panels(columns: i64) -> i64 {
-    if columns == 64 { 1 } else { 2 }
+    if columns == 8 { 2 } else { 1 }
 }
 
 /// Clusters are for devices of at least so many SMs: on others there are blocks enough, and a part of a device may not have
@@ -19,7 +21,7 @@ const IN_CLUSTERS: [i64; 8] = [1000, 1000, 887, 910, 834, 773, 796, 910];
 const REGISTERS: i64 = 65536;
 const BLOCK_SHARED: i64 = 1024;
 
-/// What a kernel is like, and in cycles of an SM what it takes, fitted to 120 measurements of Q4_K on an H200.
+/// What a kernel is like, and in cycles of an SM what it takes, fitted to 200 measurements of Q4_K on an H200.
 struct Costs {
     /// As the kernel is compiled.
     registers: i64,
@@ -53,20 +55,88 @@ fn costs(columns: i64) -> Costs {
     };
     match columns {
         8 => c(160, 12, [149, 15, 843, 673, 6765, 2177]),
-        16 => c(168, 12, [202, 38, 1101, 873, 8213, 1572]),
-        32 => c(216, 8, [355, 1, 2958, 1008, 10949, 1]),
-        _ => c(168, 12, [355, 347, 1282, 201, 13497, 1]),
+        16 => c(128, 16, [86, 1, 1566, 679, 7170, 1572]),
+        32 => c(128, 12, [107, 1, 2354, 839, 8474, 51]),
+        _ => c(160, 12, [320, 7, 530, 174, 12455, 1]),
     }
 }
 
 /// As `COLUMN_STAGES`.
 pub(super) fn stages(columns: i64) -> i64 {
-    if columns == 8 { 3 } else { 2 }
+    if columns < 32 { 3 } else { 2 }
 }
 
-/// Shared memory of x, as `x_tile` has it: tiles as they were and two that are converted.
+/// As `CONVERTED`: x is converted by a launch of its own.
+fn converted(columns: i64) -> bool {
+    columns > 8
+}
+
+/// Of eight columns of a tile of x, as `x_layout` has it for formats that scale 32 elements and for those that scale 16.
+const X_BYTES: [i64; 2] = [8 * 512 + 32 + 256, 8 * 512 + 32 + 512];
+
+/// Shared memory of x: tiles of it, or tiles as they were and two that are converted.
 fn x_bytes(columns: i64) -> i64 {
-    columns * (stages(columns) * 336 + 2 * (512 + 4 + 64))
+    match converted(columns) {
+        true => columns / 8 * stages(columns) * X_BYTES[1],
+        false => columns * stages(columns) * (TILE + 8 * 8 + 16) + 2 * columns / 8 * X_BYTES[1],
+    }
+}
+
+/// Which of the two layouts a format reads.
+fn x_layout(dtype: Dtype) -> usize {
+    usize::from(matches!(dtype, Dtype::Q2_K | Dtype::Q3_K | Dtype::Q6_K))
+}
+
+/// Scratch of either layout, 0 where no weight wants it.
+fn scratch(plan: &MatmulPlan, columns: i64) -> [i64; 2] {
+    [0, 1].map(|layout| {
+        let wanted = plan.parts().any(|part| x_layout(part.weight.dtype) == layout);
+        let bytes = ceil_div(plan.rows, columns) * (plan.k / TILE) * (columns / 8) * X_BYTES[layout];
+        if wanted && converted(columns) { bytes } else { 0 }
+    })
+}
+
+/// Bytes of scratch for x.
+pub(super) fn workspace_bytes(plan: &MatmulPlan, columns: i64) -> i64 {
+    scratch(plan, columns).iter().sum()
+}
+
+kernel_args! {
+    struct ConvertArgs {
+        x: *const u8,
+        x_stride: i64,
+        tiles: [*mut u8; 2],
+        rows: i32,
+        k: i32,
+        columns: i32,
+    } size 48, columns at 40
+}
+
+/// Leaves x in the scratch as the products read it.
+pub(super) fn convert(plan: &MatmulPlan, cuda: &Cuda, x: &View, columns: i64, to: *mut u8) -> Result<[*const u8; 2]> {
+    static KERNEL: Kernel = Kernel::new("matmul_int8_activations", c"reflex_matmul_int8_activations").dependent();
+    let bytes = scratch(plan, columns);
+    let mut tiles = [std::ptr::null_mut::<u8>(); 2];
+    if bytes == [0, 0] {
+        return Ok([std::ptr::null(); 2]);
+    }
+    if bytes[0] > 0 {
+        tiles[0] = to;
+    }
+    if bytes[1] > 0 {
+        tiles[1] = to.wrapping_add(bytes[0] as usize);
+    }
+    let args = ConvertArgs {
+        x: x.data,
+        x_stride: x.stride(0),
+        tiles,
+        rows: plan.rows as i32,
+        k: plan.k as i32,
+        columns: (columns / 8) as i32,
+    };
+    let eights = ceil_div(plan.rows, columns) * (columns / 8);
+    cuda.launch(&KERNEL, Grid::new([plan.k / TILE, eights, 1], 64)?, &args)?;
+    Ok(tiles.map(|tiles| tiles.cast_const()))
 }
 
 /// Panels of a block, groups of warps that share the tiles of a block along k, blocks that share them. The warps of a group
@@ -136,10 +206,7 @@ fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i64, 
     // Outputs come in blocks of 32; of a gated pair a block makes half of them of each.
     for panels in (4..=most_warps * in_a_warp).step_by(4).take(4) {
         let blocks = blocks(plan, panels, columns);
-        for groups in 1..=(most_warps * in_a_warp / panels)
-            .min(tiles)
-            .min(if columns <= 16 { 4 } else { 2 })
-        {
+        for groups in 1..=(most_warps * in_a_warp / panels).min(tiles).min(4) {
             for cluster in 1..=most_cluster.min(8).min(tiles / groups) {
                 let cut = Cut {
                     panels,

@@ -1,0 +1,62 @@
+// Where a warp of a product of several rows stands.
+#pragma once
+
+#include "common/cluster.cuh"
+#include "matmul/int8/native.cuh"
+#include "matmul/int8/product.cuh"
+#include "matmul/int8/shared/steps.cuh"
+
+namespace reflex {
+
+// Tiles of weights and of x that are on the way.
+template <int NB> constexpr i32 COLUMN_STAGES = NB < 4 ? 3 : 2;
+
+// Whether x is converted by a launch in front, once for all blocks, or by each block as it needs it: of eight columns that costs
+// less than another launch.
+template <int NB> constexpr bool CONVERTED = NB > 1;
+
+// Where a thread stands. Found anew after the products, over which registers are scarce.
+template <int NB> struct columns_place {
+    const int8_args &a;
+    const int8_part *part;
+    i32 share, first_output;  // panels of one part, and the outputs that come of them
+    i32 first_row;
+    i32 lane, warp, group, in_group, group_warps, first_slot;
+    i32 split, splits;  // of all blocks of the cluster
+
+    __device__ __forceinline__ explicit columns_place(const int8_args &args) : a(args) {
+        u32 x, thread;
+        asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
+        asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+        const i32 blocks = (i32)cluster_blocks(), block = (i32)x / blocks;
+        i32 index = 0;
+        if (!a.gate)
+            while (index + 1 < a.parts && block >= a.part[index + 1].first_block) index++;
+        part = &a.part[index];
+        share = a.gate ? a.panels / 2 : a.panels;
+        first_output = (block - part->first_block) * share * tiles::TILE_ROWS;
+        first_row = (i32)blockIdx.y * (NB * 8);
+        // Of the first lane: so the compiler knows that it is the same in all.
+        lane = thread % WARP, warp = __shfl_sync(FULL_MASK, (i32)(thread / WARP), 0);
+        group_warps = a.panels / COLUMN_PANELS<NB>;
+        group = warp / group_warps, in_group = warp - group * group_warps, first_slot = in_group * COLUMN_PANELS<NB>;
+        split = (i32)cluster_rank() * part->splits + group, splits = blocks * part->splits;
+    }
+    __device__ __forceinline__ int8_panel panel(i32 slot) const {
+        const bool second = a.gate && slot >= share;
+        return {second ? &a.part[1] : part, first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
+    }
+    __device__ __forceinline__ x_columns x() const {
+        return {static_cast<const char *>(a.x) + first_row * a.x_stride, a.x_stride, a.rows - 1 - first_row, a.k};
+    }
+    __device__ __forceinline__ int8_sums sums() const {
+        extern __shared__ __align__(128) char shared[];
+        return {reinterpret_cast<float *>(shared), a.panels * tiles::TILE_ROWS, NB * 8};
+    }
+    // The warps of the group meet here.
+    __device__ __forceinline__ void group_sync() const {
+        asm volatile("bar.sync %0, %1;" ::"r"(group + 1), "r"(group_warps * (i32)WARP) : "memory");
+    }
+};
+
+}  // namespace reflex
