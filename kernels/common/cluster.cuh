@@ -34,6 +34,16 @@ __device__ __forceinline__ void cluster_sync() {
 #endif
 }
 
+// The last one of a block whose shared memory others read: orders nothing, but that all have read by then.
+__device__ __forceinline__ void cluster_leave() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile(
+        "barrier.cluster.arrive.relaxed.aligned;\n\t"
+        "barrier.cluster.wait.aligned;" ::
+            : "memory");
+#endif
+}
+
 // The address of this block's `p` in the shared memory of another block of the cluster.
 __device__ __forceinline__ u32 cluster_address(const void *p, u32 rank) {
     u32 address = (u32)__cvta_generic_to_shared(p);

@@ -234,7 +234,12 @@ impl Layout {
                 // Eight warps, or, where every SM has two blocks, four of several rows. Twelve where an SM has one block at most.
                 let blocks: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum();
                 let few = matches!(shape, Shape::Narrow | Shape::Whole(_)) && blocks <= i64::from(limits.sm_count);
-                let limit = if few { WARPS + WARPS / 2 } else { WARPS };
+                // Sixteen of whole panels and a long k.
+                let limit = match shape {
+                    Shape::Whole(_) if few && ceil_div(plan.k, TILE) > 24 => 2 * WARPS,
+                    _ if few => WARPS + WARPS / 2,
+                    _ => WARPS,
+                };
                 let many = matches!(shape, Shape::Columns(_)) && blocks >= 2 * i64::from(limits.sm_count);
                 let most = limit * in_a_warp / panels / if many { 2 } else { 1 };
                 let mut splits = balanced(ceil_div(plan.k, TILE).max(1), most.max(1));
