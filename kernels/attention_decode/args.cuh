@@ -36,6 +36,46 @@ struct attention_decode_args {
 };
 REFLEX_ARGS_LAYOUT(attention_decode_args, 720, neox, 716);
 
+// What a kernel knows of its calls when it is compiled: nothing, or what most decode steps have in common. Such a step takes a few
+// microseconds, and code that is not in the instruction cache a third of one for each KB.
+struct decode_any {
+    static constexpr i32 ROWS = 16;      // query heads of a block
+    static constexpr bool ONCE = false;  // the block holds all of its heads at once while it prepares them
+    static __device__ __forceinline__ u32 q_type(const attention_decode_args &a) { return a.q_type; }
+    static __device__ __forceinline__ u32 k_new_type(const attention_decode_args &a) { return a.k_new_type; }
+    static __device__ __forceinline__ u32 v_new_type(const attention_decode_args &a) { return a.v_new_type; }
+    static __device__ __forceinline__ u32 q_norm_type(const attention_decode_args &a) { return a.q_norm_type; }
+    static __device__ __forceinline__ u32 k_norm_type(const attention_decode_args &a) { return a.k_norm_type; }
+    static __device__ __forceinline__ u32 y_type(const attention_decode_args &a) { return a.y_type; }
+    static __device__ __forceinline__ bool q_vec8(const attention_decode_args &a) { return a.q_vec8; }
+    static __device__ __forceinline__ bool appends(const attention_decode_args &a) { return a.k_new; }
+    static __device__ __forceinline__ bool rotates(const attention_decode_args &a) { return a.positions; }
+    static __device__ __forceinline__ bool neox(const attention_decode_args &a) { return a.neox; }
+    static __device__ __forceinline__ i32 dim(const attention_decode_args &a) { return a.dim; }
+    static __device__ __forceinline__ i32 v_dim(const attention_decode_args &a) { return a.v_dim; }
+    static __device__ __forceinline__ i32 lanes(const attention_decode_args &a) { return a.lanes; }
+    static __device__ __forceinline__ i32 chunks(const attention_decode_args &a) { return a.chunks; }
+};
+// Heads of one size, rotated, at most eight to a kv head; operands in F32, y in Q8_1. src/ops/attention_decode/kernels.rs asks for it.
+template <int DIM> struct decode_step {
+    static constexpr i32 ROWS = 8;
+    static constexpr bool ONCE = true;
+    static __device__ __forceinline__ u32 q_type(const attention_decode_args &) { return F32; }
+    static __device__ __forceinline__ u32 k_new_type(const attention_decode_args &) { return F32; }
+    static __device__ __forceinline__ u32 v_new_type(const attention_decode_args &) { return F32; }
+    static __device__ __forceinline__ u32 q_norm_type(const attention_decode_args &) { return F32; }
+    static __device__ __forceinline__ u32 k_norm_type(const attention_decode_args &) { return F32; }
+    static __device__ __forceinline__ u32 y_type(const attention_decode_args &) { return Q8_1; }
+    static __device__ __forceinline__ bool q_vec8(const attention_decode_args &) { return true; }
+    static __device__ __forceinline__ bool appends(const attention_decode_args &) { return true; }
+    static __device__ __forceinline__ bool rotates(const attention_decode_args &) { return true; }
+    static __device__ __forceinline__ bool neox(const attention_decode_args &) { return true; }
+    static __device__ __forceinline__ i32 dim(const attention_decode_args &) { return DIM; }
+    static __device__ __forceinline__ i32 v_dim(const attention_decode_args &) { return DIM; }
+    static __device__ __forceinline__ i32 lanes(const attention_decode_args &) { return DIM / 8; }
+    static __device__ __forceinline__ i32 chunks(const attention_decode_args &) { return 1; }
+};
+
 // y of a sequence, where it is Q8_1: its heads are one row.
 struct decode_q8_1_row {
     char *data;
@@ -61,7 +101,7 @@ __device__ __forceinline__ i32 decode_used_splits(i32 length, i32 keys) {
 }
 
 // One block: some of the query heads of a kv head, over one split of the keys of a sequence.
-struct decode_block {
+template <class Knows> struct decode_block {
     const attention_decode_args &a;
     i32 batch, kv_head, split;
     i32 head0, rows;         // query heads head0 .. head0 + rows
@@ -77,8 +117,8 @@ struct decode_block {
         // A cluster is a run of blocks. Else neighbours take neighbouring kv heads, which lie side by side in the cache.
         if (a.cluster) split = x % a.splits, x /= a.splits;
         kv_head = x % a.kv_heads, x /= a.kv_heads;
-        const i32 chunk = x % a.chunks;
-        x /= a.chunks;
+        const i32 chunk = x % Knows::chunks(a);
+        x /= Knows::chunks(a);
         if (!a.cluster) split = x % a.splits, x /= a.splits;
         batch = x;
         const i32 row0 = chunk * block_rows + part_row;
@@ -96,7 +136,7 @@ struct decode_block {
         begin = min(split * keys, length);  // at most 2^30 + splits * 65
         end = min(begin + keys, length);
         used = decode_used_splits(length, keys);
-        has_new = a.k_new && begin < end && end == length;
+        has_new = Knows::appends(a) && begin < end && end == length;
     }
 
     // What the end needs, kept in shared memory over the loop, where registers are dear: by the first thread, and back by
@@ -126,7 +166,7 @@ struct decode_block {
 
     // y of a row of heads, elements d to d + 4; all lanes of a warp come here together, `there` or not.
     __device__ __forceinline__ void store(i32 row, i32 d, const float (&v)[4], bool there) const {
-        if (a.y_type == Q8_1) {
+        if (Knows::y_type(a) == Q8_1) {
             const decode_q8_1_row y(a, batch, head0 + row);
             q8_1_store<4>(y.data, y.k, y.first + d, v, there);
             return;

@@ -43,6 +43,9 @@ template <int DMAX> __device__ __forceinline__ void attention_decode_bf16_mma(co
 // As many blocks on an SM as the launch counts on (`blocks_per_sm` there).
 REFLEX_KERNEL(4, reflex_attention_decode_f16_mma_64, (attention_decode_mma<F16, 64>(a)))
 REFLEX_KERNEL(3, reflex_attention_decode_f16_mma_128, (attention_decode_mma<F16, 128>(a)))
+// Steps as decode_step says.
+REFLEX_KERNEL(4, reflex_attention_decode_f16_step_64, (attention_decode_mma<F16, 64, decode_step<64>>(a)))
+REFLEX_KERNEL(3, reflex_attention_decode_f16_step_128, (attention_decode_mma<F16, 128, decode_step<128>>(a)))
 REFLEX_KERNEL(2, reflex_attention_decode_f16_mma_256, (attention_decode_mma<F16, 256>(a)))
 REFLEX_KERNEL(REFLEX_BF16_BLOCKS(4), reflex_attention_decode_bf16_mma_64, (attention_decode_bf16_mma<64>(a)))
 REFLEX_KERNEL(REFLEX_BF16_BLOCKS(3), reflex_attention_decode_bf16_mma_128, (attention_decode_bf16_mma<128>(a)))

@@ -19,9 +19,9 @@ template <int LANES, bool ALIGNED>
 __device__ __forceinline__ void attention_decode_fma(const attention_decode_args &a, i32 block_rows = DECODE_FMA_ROWS,
                                                      i32 part_row = 0) {
     constexpr i32 ROWS = DECODE_FMA_ROWS, STEP = 2 * DECODE_WARPS * WARP / LANES;
-    __shared__ decode_merge<ROWS, LANES * 8> merge;
+    __shared__ decode_merge<ROWS, LANES * 8, decode_any> merge;
 
-    decode_block block(a, block_rows, part_row, ROWS);
+    decode_block<decode_any> block(a, block_rows, part_row, ROWS);
     block.share(block.read_length());
     if (block.rows <= 0 || block.idle()) return;
     const i32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, d = lane % LANES * 8;

@@ -22,23 +22,26 @@
 
 namespace reflex {
 
+// Query heads of a block in the launch.
 constexpr i32 DECODE_MMA_ROWS = 16;
 
-template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(const attention_decode_args &a) {
+template <u32 T, int DMAX, class Knows = decode_any> __device__ __forceinline__ void attention_decode_mma(
+    const attention_decode_args &a) {
     constexpr i32 ROWS = DECODE_MMA_ROWS, QC = DMAX / 32, VC = DMAX / 64;
     // K and V of the next keys are asked for where those before have been used, if there are registers for both.
     constexpr bool AHEAD = DMAX <= 128;
-    __shared__ decode_merge<ROWS, DMAX> merge;
-    __shared__ decode_query<T, DMAX> query;
-    __shared__ i32 parked[decode_block::PARKED];
+    __shared__ decode_merge<Knows::ROWS, DMAX, Knows> merge;
+    __shared__ decode_query<T, DMAX, Knows> query;
+    __shared__ i32 parked[decode_block<Knows>::PARKED];
 
-    decode_block block(a, ROWS, 0, ROWS);
+    decode_block<Knows> block(a, ROWS, 0, ROWS);
     query.clear();
+    query.prefetch(a);
     pdl_wait();
     // Not before: the next launch would take room from the blocks that read the cache.
     pdl_launch_dependents();
-    const i32 position = a.positions ? a.positions[block.batch] : 0;
-    typename decode_query<T, DMAX>::eight head(block, threadIdx.x / (u32)a.lanes);
+    const i32 position = Knows::rotates(a) ? a.positions[block.batch] : 0;
+    typename decode_query<T, DMAX, Knows>::eight head(block, threadIdx.x / (u32)Knows::lanes(a));
     block.share(block.read_length());
     if (block.idle()) return;
     const i32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
@@ -54,7 +57,7 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
             const char *row = k + key * a.k_stride.bytes[1] + 16 * t;
 #pragma unroll
             for (i32 c = 0; c < QC; c++)
-                x[c][j] = key < cached_end && 32 * c + 8 * t < a.dim ? load_once(row + 64 * c) : zero;
+                x[c][j] = key < cached_end && 32 * c + 8 * t < Knows::dim(a) ? load_once(row + 64 * c) : zero;
         }
     };
     // Slots 2t, 2t+1, 2t+8 and 2t+9 of the product's inner dimension. Past the end there may be NaN, which a weight of 0
@@ -66,7 +69,7 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
             const char *row = v + key * a.v_stride.bytes[1] + 16 * g;
 #pragma unroll
             for (i32 c = 0; c < VC; c++)
-                y[c][j] = key < cached_end && 64 * c + 8 * g < a.v_dim ? load_once(row + 128 * c) : zero;
+                y[c][j] = key < cached_end && 64 * c + 8 * g < Knows::v_dim(a) ? load_once(row + 128 * c) : zero;
         }
     };
     if constexpr (AHEAD) load_k(block.begin + 16 * warp), load_v(block.begin + 16 * warp);
@@ -83,13 +86,13 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
             for (i32 j = 0; j < 2; j++)
 #pragma unroll
                 for (i32 c = 0; c < QC; c++)
-                    if (key0 + 8 * j + g == cached_end && 32 * c + 8 * t < a.dim) x[c][j] = query.k[4 * c + t];
+                    if (key0 + 8 * j + g == cached_end && 32 * c + 8 * t < Knows::dim(a)) x[c][j] = query.k[4 * c + t];
         }
 
         float s[2][4] = {};
 #pragma unroll
         for (i32 c = 0; c < QC; c++) {
-            if (32 * c >= a.dim) continue;
+            if (32 * c >= Knows::dim(a)) continue;
             const uint4 q0 = query.q[2 * c][lane], q1 = query.q[2 * c + 1][lane];
             const u32 a0[4] = {q0.x, q0.y, q0.z, q0.w}, a1[4] = {q1.x, q1.y, q1.z, q1.w};
 #pragma unroll
@@ -105,7 +108,7 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
             for (i32 j = 0; j < 4; j++)
 #pragma unroll
                 for (i32 c = 0; c < VC; c++)
-                    if (key0 + 2 * t + j % 2 + j / 2 * 8 == cached_end && 64 * c + 8 * g < a.v_dim)
+                    if (key0 + 2 * t + j % 2 + j / 2 * 8 == cached_end && 64 * c + 8 * g < Knows::v_dim(a))
                         y[c][j] = query.v[8 * c + g];
         }
         if (key0 + 16 > block.end) {
@@ -143,7 +146,7 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
 
 #pragma unroll
         for (i32 c = 0; c < VC; c++) {
-            if (64 * c >= a.v_dim) continue;
+            if (64 * c >= Knows::v_dim(a)) continue;
             const u32 words[4][4] = {{y[c][0].x, y[c][0].y, y[c][0].z, y[c][0].w},
                                      {y[c][1].x, y[c][1].y, y[c][1].z, y[c][1].w},
                                      {y[c][2].x, y[c][2].y, y[c][2].z, y[c][2].w},
@@ -161,7 +164,7 @@ template <u32 T, int DMAX> __device__ __forceinline__ void attention_decode_mma(
 #pragma unroll
     for (i32 h = 0; h < 2; h++) {
         sum[h] = quad_sum(sum[h]);
-        if (t == 0) merge.max[warp][g + 8 * h] = max[h], merge.sum[warp][g + 8 * h] = sum[h];
+        if (t == 0 && g + 8 * h < Knows::ROWS) merge.max[warp][g + 8 * h] = max[h], merge.sum[warp][g + 8 * h] = sum[h];
     }
     block.unpark(parked);
     merge.finish(block, [&](i32 h) {

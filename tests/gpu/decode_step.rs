@@ -275,6 +275,7 @@ pub fn tests(suite: &mut Suite) {
         }
         replayed(suite, type_name, kv);
     }
+    plain(suite);
     q_in_place(suite);
 }
 
@@ -310,6 +311,94 @@ fn replayed(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {
         }
         reflex_graph_destroy(graph);
     });
+}
+
+/// What most decode steps have in common, for which there are kernels of their own.
+fn plain(suite: &mut Suite) {
+    for dim in [64, 128] {
+        let base = Case {
+            y: Q8_1,
+            heads: 32,
+            kv_heads: 8,
+            dim,
+            v_dim: dim,
+            ..Case::step()
+        };
+        let most = if dim == 64 { 8 } else { 6 };
+        for group in 1..=most + 1 {
+            let case = Case {
+                heads: 2 * group,
+                kv_heads: 2,
+                lengths: vec![700, 3],
+                ..base.clone()
+            };
+            let twin = case.clone();
+            case.add_step(suite, &format!("plain_{dim}_group_{group}"));
+            suite.test(
+                format!("attention_decode::selects_f16_step_{dim}_group_{group}"),
+                move |_| {
+                    let env = Env::cuda().expect("a GPU");
+                    let name = selected(
+                        &env,
+                        reflex_attention_decode_selected_kernel,
+                        &twin.params(&Io::new(&env)),
+                    );
+                    let kind = if group <= most { "step" } else { "mma" };
+                    assert_eq!(name, format!("reflex_attention_decode_f16_{kind}_{dim}"));
+                },
+            );
+        }
+        for capacity in [1, 64, 700, 4096, 20000] {
+            let lengths = vec![0, 1, 16, 63, 64, 65, capacity, -3, capacity + 1, 640];
+            let case = Case {
+                capacity: capacity.into(),
+                lengths,
+                ..base.clone()
+            };
+            case.clone()
+                .add_step(suite, &format!("plain_{dim}_capacity_{capacity}"));
+            Case {
+                lengths: vec![capacity],
+                ..case
+            }
+            .add_step(suite, &format!("plain_{dim}_alone_{capacity}"));
+        }
+        for (what, case) in [
+            (
+                "factors",
+                Case {
+                    factors: true,
+                    norms: None,
+                    ..base.clone()
+                },
+            ),
+            (
+                "rotary",
+                Case {
+                    rotary: 32,
+                    ..base.clone()
+                },
+            ),
+            (
+                "merged",
+                Case {
+                    merged: true,
+                    lengths: vec![65, 700],
+                    ..base.clone()
+                },
+            ),
+            (
+                "no_lengths",
+                Case {
+                    no_lengths: true,
+                    lengths: vec![700; 3],
+                    ..base.clone()
+                },
+            ),
+        ] {
+            case.add_step(suite, &format!("plain_{dim}_{what}"));
+        }
+    }
 }
 
 fn q_in_place(suite: &mut Suite) {

@@ -91,11 +91,20 @@ void decoder::prefill(uint32_t rows) {
     for (uint32_t i = 0; i < config_.layers; ++i) layer(i, rows, attention_path::prefill);
 }
 
-void decoder::step() {
-    embed(integers(layout_.token, shape_.sequences), shape_.sequences);
+void decoder::step(uint64_t from, uint64_t into) {
+    embed(integers(from, shape_.sequences), shape_.sequences);
     for (uint32_t i = 0; i < config_.layers; ++i) step_layer(i);
     head(0, shape_.sequences);
-    draw();
+    draw(into);
+}
+
+void decoder::burst() {
+    uint64_t from = layout_.token, into = layout_.drawn;
+    for (uint32_t i = 0; i < burst_steps; ++i) {
+        step(from, into);
+        from = into;
+        into += shape_.sequences * sizeof(int32_t);
+    }
 }
 
 void decoder::step_layer(uint32_t index) { layer(index, shape_.sequences, attention_path::decode); }
@@ -201,9 +210,9 @@ void decoder::head(uint32_t first, uint32_t count) {
                   {product(tensors_.output, nullptr, {}, activation(layout_.logits, count, config_.vocab))});
 }
 
-void decoder::draw() {
+void decoder::draw(uint64_t into) {
     const reflex_tensor logits = activation(layout_.logits, shape_.sequences, config_.vocab),
-                        token = integers(layout_.token, shape_.sequences),
+                        token = integers(into, shape_.sequences),
                         counters = integers(layout_.counters, 2 * shape_.sequences);
     if (sampling_.temperature == 0.0f) {
         reflex::argmax_params p;

@@ -39,14 +39,20 @@ public:
     // The logits of `count` rows of `hidden` from `first` on.
     void head(uint32_t first, uint32_t count);
     // Picks each sequence's `token` by its row of logits and advances the counters.
-    void draw();
+    void draw() { draw(layout_.token); }
     // One step of decoding of every sequence: `token` at its counters' position, through to the next `token`.
-    void step();
+    void step() { step(layout_.token, layout_.token); }
+    // burst_steps of them; `drawn` has the tokens of all.
+    void burst();
     // The part of a step that a layer is.
     void step_layer(uint32_t index);
 
 private:
     enum class attention_path { prefill, decode };
+
+    void draw(uint64_t into);
+    // Decodes the tokens at one place and leaves the next ones at another.
+    void step(uint64_t from, uint64_t into);
 
     void layer(uint32_t index, uint32_t rows, attention_path path);
     void attend(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path);

@@ -19,7 +19,7 @@ engine::engine(const device &owner, const mapped_file &file, const model_config 
     weights_.load();
     block_ = reflex::device_buffer(owner.owner(), plan_.layout.end);
     staging_ = reflex::host_buffer(owner.owner(), slots * plan_.layout.inputs);
-    tokens_ = reflex::host_buffer(owner.owner(), uint64_t{slots} * shape.sequences * sizeof(token_id));
+    tokens_ = reflex::host_buffer(owner.owner(), uint64_t{slots} * burst_steps * shape.sequences * sizeof(token_id));
     for (uint32_t i = 0; i < slots; ++i) {
         staged_.emplace_back(owner.owner());
         fetched_.emplace_back(owner.owner());
@@ -27,6 +27,7 @@ engine::engine(const device &owner, const mapped_file &file, const model_config 
     decoder_.use(at(0), shape, plan_.layout);
     if (!options.graph) return;
     graph_ = reflex::capture(owner.owner(), owner.stream(), [this] { decoder_.step(); });
+    if (!owner.is_cpu()) burst_ = reflex::capture(owner.owner(), owner.stream(), [this] { decoder_.burst(); });
     layer_nodes_ = reflex::capture(owner.owner(), owner.stream(), [this] { decoder_.step_layer(0); }).nodes();
 }
 
@@ -114,6 +115,7 @@ void engine::share() {
 }
 
 void engine::draw_first() {
+    last_steps_ = 1;
     decoder_.head(last_batch_ - 1, 1);
     const uint64_t row_bytes = uint64_t{config_.vocab} * sizeof(float);
     for (uint32_t i = 1; i < sequences(); ++i)
@@ -128,29 +130,37 @@ void engine::set_next(token_id token) {
     upload(plan_.layout.token);
 }
 
-void engine::step() {
+uint32_t engine::step(uint32_t most) {
     if (length_ >= context())
         throw std::length_error("the context of " + std::to_string(context()) + " tokens is full");
-    ++length_;
-    if (graph_) {
+    last_steps_ = 1;
+    if (burst_ && std::min(most, context() - length_) >= burst_steps) {
+        last_steps_ = burst_steps;
+        burst_.launch(owner_.stream());
+    } else if (graph_) {
         graph_.launch(owner_.stream());
     } else {
         decoder_.step();
     }
+    length_ += last_steps_;
+    return last_steps_;
 }
 
 void engine::request_tokens() {
     if (requested_ - waited_ >= slots) throw std::logic_error("more tokens requested than slots");
     const uint32_t index = requested_++ % slots;
-    owner_.copy(token_slot(index), at(plan_.layout.token), sequences() * sizeof(token_id));
+    slot_steps_[index] = last_steps_;
+    const uint64_t bytes = uint64_t{last_steps_} * sequences() * sizeof(token_id);
+    // The last of them is the next to decode.
+    owner_.copy(token_slot(index), at(plan_.layout.token + sequences() * sizeof(token_id) - bytes), bytes);
     fetched_[index].record(owner_.stream());
 }
 
-const token_id *engine::wait_tokens() {
+engine::drawn engine::wait_tokens() {
     if (waited_ == requested_) throw std::logic_error("no token requested");
     const uint32_t index = waited_++ % slots;
     fetched_[index].synchronize();
-    return token_slot(index);
+    return {token_slot(index), slot_steps_[index]};
 }
 
 }  // namespace llm

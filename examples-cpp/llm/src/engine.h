@@ -64,16 +64,21 @@ public:
     void draw_first();
     // Sets the next token to decode, of every sequence, from the host.
     void set_next(token_id token);
-    // Queues a decode step: the next token goes into its sequence, and a new next token is drawn, all on the device.
-    void step();
+    // Queues decode steps: the next token goes into its sequence, and a new next token is drawn, all on the device. At most as many as
+    // asked for; says how many: one, or as many as were recorded together, since from one graph to the next some time is lost.
+    uint32_t step(uint32_t most);
 
-    // A step may be queued before the tokens of the one before it have been looked at: those of two steps are kept.
+    // Of the last `step` or `draw_first`. Steps may be queued before the tokens of those before them have been looked at: those of two
+    // calls are kept.
     void request_tokens();
-    // One of each sequence; valid until as many more have been requested.
-    const token_id *wait_tokens();
+    struct drawn {
+        const token_id *tokens;  // of each step, one of each sequence; valid until as many more have been requested
+        uint32_t steps;
+    };
+    drawn wait_tokens();
     void synchronize() const { owner_.synchronize(); }
-    // How many steps it is worth to be ahead of the host: none on the CPU backend, where calls run at once.
-    uint32_t steps_ahead() const { return owner_.is_cpu() ? 0 : 1; }
+    // How many calls of `step` it is worth to be ahead of the host: none on the CPU backend, where they run at once.
+    uint32_t calls_ahead() const { return owner_.is_cpu() ? 0 : 1; }
 
 private:
     void make_plan(const run_shape &shape);
@@ -84,7 +89,9 @@ private:
     void upload(uint64_t from);
     void stage_counters(uint8_t *slot, uint32_t position);
     uint8_t *at(uint64_t offset) const { return static_cast<uint8_t *>(block_.get()) + offset; }
-    token_id *token_slot(uint32_t index) const { return static_cast<token_id *>(tokens_.get()) + index * sequences(); }
+    token_id *token_slot(uint32_t index) const {
+        return static_cast<token_id *>(tokens_.get()) + index * burst_steps * sequences();
+    }
 
     static constexpr uint32_t slots = 2;
 
@@ -99,7 +106,9 @@ private:
     reflex::host_buffer staging_, tokens_;
     std::vector<reflex::event> staged_, fetched_;
     uint32_t uploads_ = 0, requested_ = 0, waited_ = 0;
-    reflex::graph graph_;
+    uint32_t slot_steps_[slots] = {};
+    reflex::graph graph_, burst_;
+    uint32_t last_steps_ = 1;  // of the last call of `step`
     size_t layer_nodes_ = 0;
     uint32_t length_ = 0, last_batch_ = 0;
     std::vector<float> host_logits_;

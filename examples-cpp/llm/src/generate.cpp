@@ -9,6 +9,9 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 
+// Text comes in pieces of a burst where that takes less than this.
+constexpr double burst_seconds = 0.03;
+
 double seconds_between(clock::time_point from, clock::time_point to) {
     return std::chrono::duration<double>(to - from).count();
 }
@@ -37,32 +40,40 @@ generation generate(engine &model, const tokenizer &words, const std::vector<tok
         model.draw_first();
         model.request_tokens();
     }
-    // Draws queued so far: the device works on the next one while the host looks at the one before.
+    // Draws queued so far, by calls that were not waited for: the device works on the next ones while the host looks at those before.
     size_t queued = std::min<size_t>(limit, 1), seen = 0;
+    uint32_t calls = limit > 0 ? 1 : 0;
     while (seen < limit && running > 0) {
-        for (; queued < limit && queued < seen + 1 + model.steps_ahead(); ++queued) {
-            model.step();
+        for (; queued < limit && calls < 1 + model.calls_ahead(); ++calls) {
+            // Where steps take long, a text is wanted as it comes, and what is computed past its end costs more than it gains.
+            const bool fast = seen > 1 && seconds_between(first, last) < burst_seconds / burst_steps * double(seen - 1);
+            queued += model.step(fast ? static_cast<uint32_t>(std::min<size_t>(limit - queued, burst_steps)) : 1);
             model.request_tokens();
         }
-        const token_id *tokens = model.wait_tokens();
+        const engine::drawn drawn = model.wait_tokens();
+        --calls;
         last = clock::now();
-        if (++seen == 1) first = last;
-        for (size_t i = 0; i < result.sequences; ++i) {
-            // A sequence that has ended is computed on beside the others; what comes of it is dropped.
-            if (ended[i]) continue;
-            ++result.new_tokens;
-            if (words.ends_generation(tokens[i])) {
-                ended[i] = true;
-                --running;
-            } else {
-                print(i, texts[i].push(words.decode(tokens[i])));
+        if (seen == 0) first = last;
+        seen += drawn.steps;
+        const token_id *token = drawn.tokens;
+        for (uint32_t step = 0; step < drawn.steps && running > 0; ++step) {
+            for (size_t i = 0; i < result.sequences; ++i, ++token) {
+                // A sequence that has ended is computed on beside the others; what comes of it is dropped.
+                if (ended[i]) continue;
+                ++result.new_tokens;
+                if (words.ends_generation(*token)) {
+                    ended[i] = true;
+                    --running;
+                } else {
+                    print(i, texts[i].push(words.decode(*token)));
+                }
             }
         }
     }
     if (running == 0) result.reason = stop_reason::end_of_text;
     for (size_t i = 0; i < result.sequences; ++i) print(i, texts[i].finish());
     // Past the end of the text a step may still be running.
-    for (; queued > seen; --queued) model.wait_tokens();
+    for (; calls > 0; --calls) model.wait_tokens();
     model.synchronize();
     result.prefill_seconds = seconds_between(start, limit > 0 ? first : clock::now());
     result.decode_seconds = seconds_between(first, last);

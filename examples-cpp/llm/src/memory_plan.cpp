@@ -17,7 +17,8 @@ run_layout lay_out(const model_config &c, const run_shape &shape, uint64_t works
     const auto rows = [&](uint64_t width) { return place(most_rows * width, sizeof(float)); };
     l.ids = place(shape.batch, sizeof(int32_t));
     l.positions = place(shape.batch, sizeof(int32_t));
-    l.token = place(shape.sequences, sizeof(int32_t));
+    l.drawn = place(uint64_t{burst_steps} * shape.sequences, sizeof(int32_t));
+    l.token = l.drawn + uint64_t{burst_steps - 1} * shape.sequences * sizeof(int32_t);
     l.counters = place(2 * uint64_t{shape.sequences}, sizeof(int32_t));
     l.inputs = end;
     l.hidden = rows(c.hidden);

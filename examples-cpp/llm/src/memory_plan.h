@@ -23,6 +23,9 @@ struct weight_memory {
     uint64_t scratch;  // while they are loaded, before anything else is allocated
 };
 
+// Steps of decoding that are recorded as one graph beside the graph of a single one.
+constexpr uint32_t burst_steps = 8;
+
 // Every buffer starts on a multiple of this.
 constexpr uint64_t buffer_alignment = 256;
 constexpr uint64_t align_up(uint64_t bytes) {
@@ -41,7 +44,8 @@ constexpr uint32_t squares_elements = 32;
 struct run_layout {
     // What the host writes, in front so that one copy of `inputs` bytes brings it all.
     uint64_t ids, positions;  // [batch] i32
-    uint64_t token;           // [sequences] i32: the token to decode next
+    uint64_t drawn;           // [burst_steps, sequences] i32: the tokens that the steps of a burst drew
+    uint64_t token;           // [sequences] i32: the token to decode next, the last of these
     // [2, sequences] i32: its position, and the cache's length with it
     uint64_t counters;
     uint64_t inputs;

@@ -44,7 +44,7 @@ struct int8_args {
     i32 panels;      // of 16 outputs that a block makes; of a gated pair, half of them of each
     i32 prefetch;    // weights may be read before the launches in front of this one have ended
     i32 ring_bytes;  // shared memory of a warp
-    i32 held;        // where in shared memory the warps' sums are, of several rows of x
+    i32 held;        // where in shared memory the warps' sums are, of several rows of x or of whole panels
 };
 REFLEX_ARGS_LAYOUT(int8_args, 392, held, 388);
 

@@ -140,13 +140,14 @@ template <class Shape> struct int8_warp {
     const int8_part &part;
     const int8_sums &sums;
     i32 first_output;
-    bool waited;
+    bool has_waited;
 
     // Until the launches in front have ended.
     __device__ __forceinline__ void wait() {
-        if (!waited) pdl_wait();
-        waited = true;
+        if (!has_waited) pdl_wait();
+        has_waited = true;
     }
+    __device__ __forceinline__ void waited() {}
 
     template <class F, class W>
     __device__ __forceinline__ void run(const Shape &shape, char *ring, i32 split, i32 first_slot, i32 share,

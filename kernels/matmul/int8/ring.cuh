@@ -43,14 +43,26 @@ template <class F, int R, int S> struct tile_ring {
     }
 };
 
+// The policy that createpolicy.fractional.L2::evict_first gives.
+constexpr u64 EVICT_FIRST = 0x12f0000000000000;
+
 // Sixteen bytes, where `there`: AT bytes on, and FROM bytes on.
 template <i32 AT, i32 FROM> __device__ __forceinline__ void cp_async16_if(u32 shared, const void *global, bool there) {
 #if __CUDA_ARCH__ >= 800
+#if __CUDA_ARCH__ >= 900
+    // Weights pass through L2 once in a token: they are the first to leave it, and what every launch needs, code above all, stays.
+    asm volatile(
+        "{ .reg .pred there; setp.ne.b32 there, %2, 0;\n"
+        "@there cp.async.cg.shared.global.L2::cache_hint [%0 + %3], [%1 + %4], 16, %5; }" ::"r"(shared),
+        "l"(global), "r"((i32)there), "n"(AT), "n"(FROM), "l"(EVICT_FIRST)
+        : "memory");
+#else
     asm volatile(
         "{ .reg .pred there; setp.ne.b32 there, %2, 0;\n"
         "@there cp.async.cg.shared.global [%0 + %3], [%1 + %4], 16; }" ::"r"(shared),
         "l"(global), "r"((i32)there), "n"(AT), "n"(FROM)
         : "memory");
+#endif
 #else
     if (there)
         *reinterpret_cast<uint4 *>(static_cast<char *>(__cvta_shared_to_generic(shared)) + AT) =

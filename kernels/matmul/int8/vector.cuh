@@ -374,7 +374,8 @@ template <class Ring> __device__ __forceinline__ void fill_stage(const Ring &rin
     if (there) ring.fill(stage, index);
 }
 
-// Adds whole tiles split, split + splits, ... of R panels. The first copies start before `wait` where the weights allow it.
+// Adds whole tiles split, split + splits, ... of R panels. The first copies start before `wait` where the weights allow it; `waited` is
+// called when x has been asked for.
 // A stage is filled again as soon as it has been read, while its sums are scaled: the time to fetch a tile is what bounds
 // devices of few SMs.
 template <class F, int R, int S, class Ring, class Wait>
@@ -392,6 +393,7 @@ __device__ __forceinline__ void int8_vector_ring(Ring &ring, const char *x, i32 
     x_stream<F> stream(x, k, split, splits, lane);
     x_fragment next;
     if (count > 0) stream.load(next);
+    work.waited();
     // Scaled in the next turn, which leaves the compiler no choice but to refill first; where there are registers for it. A
     // lone panel has few turns, and code of its own for the last one costs more than it gains.
     constexpr bool LATER = held::PACKED && R > 1 && R * F::GROUPS < 16;

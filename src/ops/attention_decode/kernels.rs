@@ -15,7 +15,20 @@ macro_rules! variant {
     };
 }
 
-pub(super) static VARIANTS: [Variant<AttentionDecodePlan>; 10] = [
+macro_rules! step_variant {
+    ($symbol:literal, $dim:literal) => {{
+        static KERNEL: Kernel = Kernel::new("attention_decode", $symbol).dependent().clusters();
+        Variant::new(
+            &KERNEL,
+            |p: &AttentionDecodePlan, _| p.plain($dim),
+            |p, cuda, workspace| launch(p, cuda, workspace, &KERNEL, 16),
+        )
+    }};
+}
+
+pub(super) static VARIANTS: [Variant<AttentionDecodePlan>; 12] = [
+    step_variant!(c"reflex_attention_decode_f16_step_64", 64),
+    step_variant!(c"reflex_attention_decode_f16_step_128", 128),
     variant!(c"reflex_attention_decode_f16_mma_64", 75, 16, |c| c.mma(Dtype::F16, 64)),
     variant!(c"reflex_attention_decode_f16_mma_128", 75, 16, |c| c
         .mma(Dtype::F16, 128)),

@@ -118,6 +118,29 @@ impl AttentionDecodePlan {
         }
     }
 
+    /// A step as the kernels for heads of `dim` elements with nothing but such steps expect it (`decode_step` there): beside a cache of
+    /// F16.
+    pub fn plain(&self, dim: i64) -> bool {
+        let Some(step) = self.step else { return false };
+        let c = &self.cache;
+        let f32 = |view: Option<View>| view.is_none_or(|view| view.dtype == Dtype::F32);
+        let inputs = [Some(self.q), step.k_new, step.v_new, step.q_norm, step.k_norm];
+        // A block prepares its heads, and the new rows of k and v, at once: eight elements a thread.
+        let heads = (128 / (dim / 8)).min(8 + 2);
+        c.mma(Dtype::F16, dim)
+            && [c.dim, c.v_dim] == [dim, dim]
+            && c.group + 2 <= heads
+            && step.k_new.is_some()
+            && step.rotation.neox
+            && step.rotation.positions.is_some()
+            && inputs.into_iter().all(f32)
+            && self.y.dtype == Dtype::Q8_1
+            && self
+                .composed(std::ptr::null_mut())
+                .0
+                .is_some_and(|rope| rope.heads_fit_warps())
+    }
+
     /// The same as a call of rope, whose q goes to `q_bytes` at `scratch`, and one of attention alone.
     pub fn composed(&self, scratch: *mut u8) -> (Option<RopePlan>, AttentionDecodePlan) {
         let Some(step) = self.step else { return (None, *self) };

@@ -20,6 +20,8 @@ const WARPS: i64 = 8;
 enum Shape {
     /// One row of x. A warp takes one panel.
     Narrow,
+    /// The same of whole panels, with code for the formats of this one of `GROUPS` alone.
+    Whole(usize),
     /// The same, where a weight is not packed.
     Native,
     /// One row of x. A warp takes four panels of the smaller formats, two of the larger.
@@ -43,7 +45,7 @@ impl Shape {
     /// Panels that a warp takes.
     fn panels(self, weight: &View) -> i64 {
         match self {
-            Shape::Narrow | Shape::Native => 1,
+            Shape::Narrow | Shape::Whole(_) | Shape::Native => 1,
             Shape::Shared(columns) => shared::panels(columns),
             Shape::Wide if tile_bytes(weight.dtype) <= 2560 => 4,
             _ => 2,
@@ -54,7 +56,7 @@ impl Shape {
     fn stages(self, dtype: Dtype) -> i64 {
         match self {
             Shape::Shared(columns) => shared::stages(columns),
-            Shape::Narrow | Shape::Native => 3,
+            Shape::Narrow | Shape::Whole(_) | Shape::Native => 3,
             // Where two blocks of them fit an SM of 164 KB.
             Shape::WideNative if staged_bytes(dtype) <= 3456 => 3,
             _ => 2,
@@ -97,7 +99,7 @@ impl Shape {
                 match wide_fits(plan, limits) {
                     true if packed => Shape::Wide,
                     true if native => Shape::WideNative,
-                    _ if packed => Shape::Narrow,
+                    _ if packed => group(plan).map_or(Shape::Narrow, Shape::Whole),
                     _ => Shape::Native,
                 }
             }
@@ -110,6 +112,40 @@ impl Shape {
             }
         }
     }
+}
+
+/// The kernels of `Shape::Whole`: formats that files mix in one launch. Of those that have a launch's formats it takes the first.
+const GROUPS: [&[Dtype]; 12] = [
+    &[Dtype::Q4_K, Dtype::Q6_K],
+    &[Dtype::Q5_K, Dtype::Q6_K],
+    &[Dtype::Q3_K, Dtype::Q5_K],
+    &[Dtype::Q2_K, Dtype::Q3_K],
+    &[Dtype::IQ4_XS, Dtype::Q5_K],
+    &[Dtype::IQ4_NL],
+    &[Dtype::MXFP4],
+    &[Dtype::Q4_0],
+    &[Dtype::Q4_1],
+    &[Dtype::Q5_0],
+    &[Dtype::Q5_1],
+    &[Dtype::Q8_0],
+];
+
+/// Which of `GROUPS` multiplies one row with these packed weights, if blocks of it have nothing but whole panels.
+fn group(plan: &MatmulPlan) -> Option<usize> {
+    let outputs = PANEL * least_panels(plan) / if plan.gate.is_some() { 2 } else { 1 };
+    if plan.k % TILE != 0 || plan.parts().any(|part| part.n() % outputs != 0) {
+        return None;
+    }
+    GROUPS
+        .iter()
+        .position(|formats| plan.parts().all(|part| formats.contains(&part.weight.dtype)))
+}
+
+/// Panels that a block makes at least: a block of Q8_1 is 32 outputs, and a gated pair takes twice the panels for the same outputs.
+fn least_panels(plan: &MatmulPlan) -> i64 {
+    let quantised = plan.normed.is_some() || plan.parts().any(|part| part.y.dtype == Dtype::Q8_1);
+    let least = if quantised { 2 } else { 1 };
+    if plan.gate.is_some() { 2 * least } else { least }
 }
 
 /// A panel's 256 columns.
@@ -149,7 +185,7 @@ struct Layout {
     cluster: i64,
     /// Shared memory of a warp's ring.
     ring_bytes: i64,
-    /// Shared memory before what the warps add up in, or before x.
+    /// Shared memory before what the warps add up in, or before x, or of whole panels before the sums.
     held: i64,
     shared: i64,
 }
@@ -160,11 +196,9 @@ impl Layout {
         if let Shape::Shared(columns) = shape {
             return shared::layout(plan, limits, columns, most_cluster);
         }
-        let quantised = plan.normed.is_some() || plan.parts().any(|part| part.y.dtype == Dtype::Q8_1);
-        // A block of Q8_1 is 32 outputs; a gated pair takes twice the panels for the same outputs.
-        let least = if quantised { 2 } else { 1 } * if plan.gate.is_some() { 2 } else { 1 };
+        let least = least_panels(plan);
         let panels = match shape {
-            Shape::Narrow | Shape::Native => least,
+            Shape::Narrow | Shape::Whole(_) | Shape::Native => least,
             Shape::Wide | Shape::WideNative => 4,
             // A warp takes two, and both of one weight unless the pair is alike.
             Shape::Columns(_) if plan.gate.is_some() && !alike(plan) => 4,
@@ -191,12 +225,21 @@ impl Layout {
                 let in_a_warp = shape.panels(&plan.first().weight);
                 let bytes = |splits: i64| {
                     let warps = splits * panels / in_a_warp;
-                    (warps * ring_bytes).max(sums(splits, sized)) + warps * sized.held_bytes()
+                    let beside = match sized {
+                        Shape::Whole(_) => sums(splits, sized),
+                        _ => warps * sized.held_bytes(),
+                    };
+                    (warps * ring_bytes).max(sums(splits, sized)) + beside
                 };
                 // Eight warps, or, where every SM has two blocks, four of several rows. Twelve where an SM has one block at most.
                 let blocks: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum();
-                let few = shape == Shape::Narrow && blocks <= i64::from(limits.sm_count);
-                let limit = if few { WARPS + WARPS / 2 } else { WARPS };
+                let few = matches!(shape, Shape::Narrow | Shape::Whole(_)) && blocks <= i64::from(limits.sm_count);
+                // Sixteen of whole panels and a long k.
+                let limit = match shape {
+                    Shape::Whole(_) if few && ceil_div(plan.k, TILE) > 24 => 2 * WARPS,
+                    _ if few => WARPS + WARPS / 2,
+                    _ => WARPS,
+                };
                 let many = matches!(shape, Shape::Columns(_)) && blocks >= 2 * i64::from(limits.sm_count);
                 let most = limit * in_a_warp / panels / if many { 2 } else { 1 };
                 let mut splits = balanced(ceil_div(plan.k, TILE).max(1), most.max(1));
@@ -216,6 +259,12 @@ impl Layout {
             shared: 0,
         };
         let splits = plan.parts().map(|part| layout.splits(part)).max().unwrap_or(1);
+        if let Shape::Whole(_) = shape {
+            // Sums beside the rings: a barrier less.
+            layout.held = warps * ring_bytes;
+            layout.shared = layout.held + sums(splits, shape);
+            return layout;
+        }
         layout.held = (warps * ring_bytes).max(sums(splits, shape));
         layout.shared = layout.held + warps * shape.held_bytes();
         layout
@@ -243,7 +292,25 @@ macro_rules! variant {
     }};
 }
 
-pub(super) static VARIANTS: [Variant<MatmulPlan>; 12] = [
+macro_rules! whole {
+    ($index:literal, $symbol:literal) => {
+        variant!("matmul_int8_narrow", $symbol, Shape::Whole($index))
+    };
+}
+
+pub(super) static VARIANTS: [Variant<MatmulPlan>; 24] = [
+    whole!(0, c"reflex_matmul_int8_narrow_q4_k_q6_k"),
+    whole!(1, c"reflex_matmul_int8_narrow_q5_k_q6_k"),
+    whole!(2, c"reflex_matmul_int8_narrow_q3_k_q5_k"),
+    whole!(3, c"reflex_matmul_int8_narrow_q2_k_q3_k"),
+    whole!(4, c"reflex_matmul_int8_narrow_iq4_xs_q5_k"),
+    whole!(5, c"reflex_matmul_int8_narrow_iq4_nl"),
+    whole!(6, c"reflex_matmul_int8_narrow_mxfp4"),
+    whole!(7, c"reflex_matmul_int8_narrow_q4_0"),
+    whole!(8, c"reflex_matmul_int8_narrow_q4_1"),
+    whole!(9, c"reflex_matmul_int8_narrow_q5_0"),
+    whole!(10, c"reflex_matmul_int8_narrow_q5_1"),
+    whole!(11, c"reflex_matmul_int8_narrow_q8_0"),
     variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow", Shape::Narrow),
     variant!("matmul_int8_native", c"reflex_matmul_int8_vector_native", Shape::Native),
     variant!("matmul_int8_wide", c"reflex_matmul_int8_vector_wide", Shape::Wide),

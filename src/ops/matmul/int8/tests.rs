@@ -122,6 +122,7 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                     };
                     let most = match layout.shape {
                         Shape::Wide | Shape::WideNative => 4,
+                        Shape::Whole(_) => 2 * WARPS,
                         Shape::Narrow => WARPS + WARPS / 2,
                         Shape::Native | Shape::Columns(_) => WARPS,
                         Shape::Shared(columns) => shared::most_warps(columns),
