@@ -9,7 +9,8 @@ using namespace reflex;
 #define NARROW_REGISTERS 128
 #endif
 
-// A panel a warp: many warps share the k of few outputs, for devices of many SMs. Of packed weights.
+// A panel a warp: many warps share the k of few outputs, for devices of many SMs. Of packed weights that leave rows or blocks over, or
+// whose formats no kernel of matmul_int8_narrow.cu has together.
 extern "C" __global__ void __maxnreg__(NARROW_REGISTERS)
     reflex_matmul_int8_vector_narrow(const __grid_constant__ int8_args a) {
     int8_product<int8_vector_shape<false, false>>(a);
