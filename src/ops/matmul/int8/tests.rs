@@ -145,6 +145,9 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         let least = shape.stages(part.weight.dtype) * panels * shape.kept_bytes(part);
                         assert!(layout.ring_bytes >= least, "{}", what());
                         assert!(layout.shared >= splits * layout.panels * PANEL * layout.shape.columns() * 4);
+                        if let Shape::Shared(columns) = shape {
+                            assert!(columns == 8 || layout.panels % 4 == 0, "whole warpgroups: {}", what());
+                        }
                         // A warp has one format.
                         assert!(!gated || alike(&plan) || share % panels == 0, "{}", what());
                         if part.y.dtype == Dtype::Q8_1 {
@@ -155,6 +158,36 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                 }
             }
         }
+    }
+}
+
+/// Panels of a block, warps, blocks of a cluster: what was the fastest of some on an H200, or within a twentieth of it.
+#[test]
+fn several_rows_are_cut_as_was_fastest() {
+    let limits = devices().find(|limits| limits.sm == 90).unwrap();
+    for (rows, n, k, fastest) in [
+        (16, 4096, 14336, (4, 16, 2)),
+        (16, 2560, 9728, (8, 16, 5)),
+        (16, 151936, 2560, (8, 8, 1)),
+        (32, 4096, 14336, (4, 12, 2)),
+        (32, 9728, 2560, (8, 8, 3)),
+        (32, 151936, 2560, (8, 8, 1)),
+        (64, 4096, 14336, (4, 8, 2)),
+        (64, 2560, 4096, (12, 12, 8)),
+        (64, 2560, 9728, (12, 12, 8)),
+        (64, 9728, 2560, (12, 12, 2)),
+        (64, 151936, 2560, (12, 12, 1)),
+    ] {
+        let weight = Weight {
+            dtype: Dtype::Q4_K,
+            packed: true,
+            n,
+            y: Dtype::F32,
+        };
+        let plan = Matmul::plan(&params(rows, k, Dtype::Q8_1, false, &[weight])).unwrap();
+        let layout = Layout::new(&plan, &limits, 8);
+        let cut = (layout.panels, layout.warps, layout.cluster);
+        assert_eq!(cut, fastest, "{rows} rows of {n} x {k}");
     }
 }
 
