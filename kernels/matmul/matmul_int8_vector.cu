@@ -2,8 +2,11 @@
 
 using namespace reflex;
 
-// Where a launch may begin before the one in front has ended, room for its blocks is worth more than registers.
-#if __CUDA_ARCH__ >= 900
+// Where a launch may begin before the one in front has ended, room for its blocks is worth more than registers. With 80 the code
+// for SM 10.0 spills.
+#if __CUDA_ARCH__ >= 1000
+#define NARROW_REGISTERS 96
+#elif __CUDA_ARCH__ >= 900
 #define NARROW_REGISTERS 80
 #else
 #define NARROW_REGISTERS 128
