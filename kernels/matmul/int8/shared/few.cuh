@@ -53,17 +53,13 @@ __device__ __forceinline__ void few_columns_tiles(const int8_args &a, shared_sum
     using activations = x_rows<F, NB>;
     extern __shared__ __align__(128) char shared[];
     const columns_place<NB> at(a);
-    const i32 lane = at.lane, count = (a.k / tiles::TILE_K - at.split + at.splits - 1) / at.splits;
+    const i32 lane = at.lane, count = at.count();
     const tile_ring<F, R, S> weights{shared + at.warp * a.ring_bytes, lane};
     // Tiles of x as they were, and two that are converted.
     char *const raw = shared + a.held + at.group * (S * activations::RAW + 2 * x_tile<F, NB>::BYTES);
     char *const converted = raw + S * activations::RAW;
     const char *panel[R];
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-        const int8_panel p = at.panel(at.first_slot + r);
-        panel[r] = p.row(p.whole() ? p.first : 0);
-    }
+    at.panels(panel);
     const auto fill_weights = [&](i32 i, i32 stage) {
         if (i < count) weights.fill(stage, panel, at.split + i * at.splits);
     };

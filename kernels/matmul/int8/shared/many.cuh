@@ -13,17 +13,12 @@ __device__ __forceinline__ void many_columns_tiles(const int8_args &a, shared_su
     using activations = x_tile<F, NB>;
     extern __shared__ __align__(128) char shared[];
     const columns_place<NB> at(a);
-    const i32 lane = at.lane, count = (a.k / tiles::TILE_K - at.split + at.splits - 1) / at.splits;
+    const i32 lane = at.lane, count = at.count();
     const tile_ring<F, R, S> weights{shared + at.warp * a.ring_bytes, lane};
     char *const own_x = shared + a.held + at.group * (S * activations::BYTES);
-    const char *const tiles_of_x = static_cast<const char *>(a.x_tiles[F::GROUP == 32 ? 0 : 1]) +
-                                   (i64)blockIdx.y * (a.k / tiles::TILE_K) * activations::BYTES;
+    const char *const tiles_of_x = at.template x_tiles<F>();
     const char *panel[R];
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-        const int8_panel p = at.panel(at.first_slot + r);
-        panel[r] = p.row(p.whole() ? p.first : 0);
-    }
+    at.panels(panel);
     const auto fill_weights = [&](i32 i, i32 stage) {
         if (i < count) weights.fill(stage, panel, at.split + i * at.splits);
     };

@@ -46,6 +46,21 @@ template <int NB> struct columns_place {
         const bool second = a.gate && slot >= share;
         return {second ? &a.part[1] : part, first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
     }
+    // Tiles along k that this warp multiplies, `splits` apart.
+    __device__ __forceinline__ i32 count() const { return (a.k / tiles::TILE_K - split + splits - 1) / splits; }
+    // Those of its panels. A panel that is not whole reads the first, and its sums are not kept.
+    __device__ __forceinline__ void panels(const char *(&to)[COLUMN_PANELS<NB>]) const {
+#pragma unroll
+        for (int r = 0; r < COLUMN_PANELS<NB>; r++) {
+            const int8_panel p = panel(first_slot + r);
+            to[r] = p.row(p.whole() ? p.first : 0);
+        }
+    }
+    // Tiles of x that were converted before, for a format.
+    template <class F> __device__ __forceinline__ const char *x_tiles() const {
+        return static_cast<const char *>(a.x_tiles[F::GROUP == 32 ? 0 : 1]) +
+               (i64)blockIdx.y * (a.k / tiles::TILE_K) * x_tile<F, NB>::BYTES;
+    }
     __device__ __forceinline__ x_columns x() const {
         return {static_cast<const char *>(a.x) + first_row * a.x_stride, a.x_stride, a.rows - 1 - first_row, a.k};
     }

@@ -88,19 +88,19 @@ __device__ __forceinline__ void warpgroup_tiles(const int8_args &a, warpgroup_ba
     using activations = x_tile<F, NB>;
     extern __shared__ __align__(128) char shared[];
     const columns_place<NB> at(a);
-    const i32 lane = at.lane, count = (a.k / tiles::TILE_K - at.split + at.splits - 1) / at.splits;
+    const i32 lane = at.lane, count = at.count();
     u64 *const weights_there = barriers.weights[at.warp], *const x_there = barriers.x[at.group],
                *const x_read = barriers.read[at.group];
     char *const ring = shared + at.warp * a.ring_bytes, *const own_x =
                                                             shared + a.held + at.group * (S * activations::BYTES);
-    const int8_panel p = at.panel(at.first_slot);
-    const char *const panel = p.row(p.whole() ? p.first : 0) + (i64)at.split * TILE;
-    const char *const tiles_of_x = static_cast<const char *>(a.x_tiles[F::GROUP == 32 ? 0 : 1]) +
-                                   ((i64)blockIdx.y * (a.k / tiles::TILE_K) + at.split) * activations::BYTES;
+    const char *panel[1];
+    at.panels(panel);
+    const char *const tiles_of_weights = panel[0] + (i64)at.split * TILE;
+    const char *const tiles_of_x = at.template x_tiles<F>() + (i64)at.split * activations::BYTES;
     const auto fill_weights = [&](i32 i, i32 stage) {
         if (i >= count) return;
         barrier_expect(weights_there + stage, TILE);
-        bulk_copy(ring + stage * TILE, panel + (i64)i * (at.splits * TILE), TILE, weights_there + stage);
+        bulk_copy(ring + stage * TILE, tiles_of_weights + (i64)i * (at.splits * TILE), TILE, weights_there + stage);
     };
     const auto fill_x = [&](i32 i, i32 stage) {
         if (i >= count) return;

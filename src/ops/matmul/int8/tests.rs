@@ -221,13 +221,28 @@ fn a_float_x_is_quantised_in_the_workspace() {
         y: Dtype::F32,
     };
     let limits = devices().next().unwrap();
+    let orin = devices().find(|limits| limits.sm == 87).unwrap();
     let bytes = |rows, k, x| {
         let plan = Matmul::plan(&params(rows, k, x, false, &[weight])).unwrap();
-        Matmul::workspace_bytes(&plan, &limits)
+        Matmul::workspace_bytes(&plan, &orin)
     };
     assert_eq!(bytes(3, 512, Dtype::Q8_1), 0);
     assert_eq!(bytes(3, 512, Dtype::F32), 3 * 640);
     assert_eq!(bytes(64, 256, Dtype::BF16), 64 * 320);
+    // More than eight rows of packed weights, of two tiles at least: x as f16 as well.
+    assert_eq!(bytes(9, 512, Dtype::Q8_1), 2 * 2 * 4384);
+    assert_eq!(bytes(33, 512, Dtype::F32), 33 * 640 + 2 * 8 * 4384);
+    assert_eq!(bytes(65, 512, Dtype::Q8_1), 2 * 2 * 8 * 4384);
+    // In either order of the elements that a format of the call reads.
+    let both = [
+        weight,
+        Weight {
+            dtype: Dtype::Q6_K,
+            ..weight
+        },
+    ];
+    let plan = Matmul::plan(&params(17, 512, Dtype::Q8_1, false, &both)).unwrap();
+    assert_eq!(Matmul::workspace_bytes(&plan, &orin), 2 * 4 * (4384 + 4640));
 
     let check = |data, bytes| {
         let mut p = params(3, 512, Dtype::F16, false, &[weight]);
