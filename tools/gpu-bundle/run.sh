@@ -4,6 +4,7 @@
 #   ./run.sh [--report FILE] [--sanitizer]
 #
 # --sanitizer also runs a reduced set under compute-sanitizer (memcheck and racecheck) where that tool is on PATH.
+# Cut off by SIGTERM or SIGINT it still writes the report, with one failure more.
 # Exit status: 0 all passed, 1 something failed, 2 wrong usage, 3 no usable GPU.
 set -uo pipefail
 
@@ -139,6 +140,15 @@ driver() {
   exit 3
 }
 printf '%s, compute capability %s; reflex-infer %s for %s\n' "$(info device)" "$(info compute_capability)" "$(info version)" "$(info cuda_archs)"
+
+# What ran is kept also where the rest is cut off.
+cut_off() {
+  record run 'to the end' failed '(cut off by a signal)'
+  write_report
+  echo "   $report"
+  exit 1
+}
+trap cut_off TERM INT
 
 echo "== Rust GPU tests"
 check_listed gpu "$bin/reflex-gpu-tests"
