@@ -8,8 +8,10 @@ namespace llm {
 namespace {
 
 constexpr uint32_t decode_steps = 64;
-constexpr size_t most_repetitions = 7;
-constexpr double time_budget = 10;  // seconds a test may take; it is measured once whatever that takes
+constexpr size_t least_repetitions = 7;
+// Seconds of repetitions: as many as energy counters want, where a test is short; and as many as a test may take, which is measured once
+// whatever that takes.
+constexpr double least_time = 1, time_budget = 10;
 
 double seconds_of(const std::function<void()> &body) {
     const auto start = std::chrono::steady_clock::now();
@@ -22,9 +24,11 @@ void repeat(bench_result &result, const std::function<void()> &prepare, const st
     prepare();
     double spent = seconds_of(body);
     std::vector<double> rates;
-    while (rates.empty() || (rates.size() < most_repetitions && spent < time_budget)) {
+    double measured = 0;
+    while (rates.empty() || ((rates.size() < least_repetitions || measured < least_time) && spent < time_budget)) {
         prepare();
         const double seconds = seconds_of(body);
+        measured += seconds;
         rates.push_back(uint64_t{result.tokens} * result.sequences / seconds);
         spent += seconds;
     }
