@@ -2,9 +2,9 @@
 
 using namespace reflex;
 
-// Where a launch may begin before the one in front has ended, room for its blocks is worth more than registers. With 80 the code
-// for SM 10.0 spills.
-#if __CUDA_ARCH__ >= 1000
+// Where a launch may begin before the one in front has ended, room for its blocks is worth more than registers. Code for
+// SM 10.x spills with 80, that for 12.x does not.
+#if __CUDA_ARCH__ >= 1000 && __CUDA_ARCH__ < 1200
 #define NARROW_REGISTERS 96
 #elif __CUDA_ARCH__ >= 900
 #define NARROW_REGISTERS 80
