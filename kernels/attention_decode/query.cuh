@@ -5,6 +5,7 @@
 
 #include "attention_decode/args.cuh"
 #include "common/memory.cuh"
+#include "common/prefetch.cuh"
 
 namespace reflex {
 
@@ -41,13 +42,13 @@ template <u32 T, int DMAX, class Knows> struct decode_query {
         }
     };
 
-    // Norm weights on their way to L2, which they have left since the last token. A prefetch reads nothing that could be old.
+    // Norm weights on their way to L2, which they have left since the last token.
     static __device__ __forceinline__ void prefetch(const attention_decode_args &a) {
         const void *row = threadIdx.x < WARP ? a.q_norm : a.k_norm;
         const u32 type = threadIdx.x < WARP ? Knows::q_norm_type(a) : Knows::k_norm_type(a);
         const u32 byte = threadIdx.x % WARP * 128;
         if (threadIdx.x < 2 * WARP && row && byte < Knows::dim(a) * element_bytes(type))
-            asm volatile("prefetch.global.L2 [%0];" ::"l"(static_cast<const char *>(row) + byte));
+            prefetch_l2(static_cast<const char *>(row) + byte);
     }
     // Heads beyond the block's, and dimensions beyond the head's. A barrier is to follow.
     __device__ __forceinline__ void clear() {

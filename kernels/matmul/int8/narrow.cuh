@@ -8,6 +8,7 @@
 #pragma once
 
 #include "common/launch.cuh"
+#include "common/prefetch.cuh"
 #include "matmul/int8/epilogue.cuh"
 #include "matmul/int8/vector.cuh"
 
@@ -27,7 +28,6 @@ struct int8_narrow {
     __device__ __forceinline__ bool finishes() const { return (i32)threadIdx.x < count; }
 
     __device__ __forceinline__ void wait() {
-        // Weights that are read once in a token have left L2. A prefetch reads nothing that could be old.
         if (finishes()) {
             if (a.y_norm) prefetch(a.y_norm, a.y_norm_type);
             if (part.bias) prefetch(part.bias, part.bias_type);
@@ -56,7 +56,7 @@ struct int8_narrow {
         return of.bias ? load1(of.bias, of.bias_type, output) : 0.0f;
     }
     __device__ __forceinline__ void prefetch(const void *row, u32 type) const {
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(static_cast<const char *>(row) + output * element_bytes(type)));
+        prefetch_l2(static_cast<const char *>(row) + output * element_bytes(type));
     }
 
     // The splits of k in their order.

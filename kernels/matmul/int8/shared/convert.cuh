@@ -71,8 +71,7 @@ __device__ __forceinline__ void int8_convert(const int8_convert_args &a) {
     // Rows past the last one read the last one, and nobody stores what comes of them.
     const char *const row =
         static_cast<const char *>(a.x) + min((group * a.columns + nb) * 8 + c, a.rows - 1) * a.x_stride;
-    pdl_launch_dependents();
-    pdl_wait();
+    pdl_begin();
     const uint4 *const quants = reinterpret_cast<const uint4 *>(row + (i64)tile * tiles::TILE_K + 32 * b);
     const uint4 q[2] = {quants[0], quants[1]};
     const uint2 record = *reinterpret_cast<const uint2 *>(row + a.k + (i64)tile * (8 * tiles::TILE_BLOCKS) + 8 * b);

@@ -1,4 +1,4 @@
-// A warp's products of a tile: two panels of weights times the columns that its group has in shared memory.
+// A warp's products of a tile: its panels of weights times the columns that its group has in shared memory.
 #pragma once
 
 #include "matmul/int8/shared/activations.cuh"
