@@ -251,8 +251,10 @@ impl Op for Matmul {
     }
 
     fn variants() -> &'static [Variant<MatmulPlan>] {
-        static ALL: LazyLock<Vec<Variant<MatmulPlan>>> =
-            LazyLock::new(|| int8::VARIANTS.iter().chain(&exact::VARIANTS).copied().collect());
+        static ALL: LazyLock<Vec<Variant<MatmulPlan>>> = LazyLock::new(|| {
+            let int8 = int8::OF_GROUPS.as_flattened().iter().chain(&int8::VARIANTS);
+            int8.chain(&exact::VARIANTS).copied().collect()
+        });
         &ALL
     }
 

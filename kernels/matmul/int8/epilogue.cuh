@@ -53,9 +53,9 @@ struct int8_operands {
     }
 };
 
-// Outputs `first` to `first + count` of rows `first_row`.. of one part (of the gated pair: count is half of the sums'). EARLY: each
-// thread makes one at most, and has its operands.
-template <bool EARLY>
+// Outputs `first` to `first + count` of rows `first_row`.. of one part (of the gated pair: count is half of the sums'). EARLY: a
+// thread has the operands of the first that it makes; ONE: it makes no other.
+template <bool EARLY, bool ONE = false>
 __device__ __forceinline__ void int8_store(const int8_args &a, const int8_part &part, const int8_sums &sums, i32 splits,
                                            i32 first, i32 first_row, const float *scales, int8_operands operands) {
     const i32 count = a.gate ? sums.outputs / 2 : sums.outputs;
@@ -65,7 +65,7 @@ __device__ __forceinline__ void int8_store(const int8_args &a, const int8_part &
         // With y in blocks of 32 a warp has one of them, and n is a multiple of 32: all of it is inside, or none.
         if (output >= part.n) continue;
         const i64 row = first_row + column;
-        if (!EARLY) operands.load(a, part, output, row, true);
+        if (!EARLY || (!ONE && i != (i32)threadIdx.x)) operands.load(a, part, output, row, true);
         const float scale = a.x_squares ? scales[column] : 1.0f;
         float v = fmaf(sums.total(splits, column, o), scale, operands.bias);
         if (a.gate)
@@ -83,7 +83,7 @@ __device__ __forceinline__ void int8_store(const int8_args &a, const int8_part &
                 *reinterpret_cast<float *>(reinterpret_cast<char *>(a.y_squares) + row * a.y_squares_stride +
                                            output / Q8_1_BLOCK * 4) = squares;
         }
-        if (EARLY) break;
+        if (ONE) break;
     }
 }
 

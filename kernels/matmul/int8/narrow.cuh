@@ -10,6 +10,7 @@
 #include "common/launch.cuh"
 #include "common/prefetch.cuh"
 #include "matmul/int8/epilogue.cuh"
+#include "matmul/int8/formats.cuh"
 #include "matmul/int8/vector.cuh"
 
 namespace reflex {
@@ -92,28 +93,21 @@ struct int8_narrow {
     }
 };
 
-// FORMATS: the formats among which this launch's are.
-template <class... FORMATS> struct int8_formats;
-template <> struct int8_formats<> {
-    template <class Work> static __device__ __forceinline__ void run(u32, const char *, i32, i32, char *, i32, Work &,
-                                                                     float (&)[1][2]) {}
-};
-template <class F, class... MORE> struct int8_formats<F, MORE...> {
-    template <class Work>
-    static __device__ __forceinline__ void run(u32 type, const char *panel, i32 split, i32 splits, char *shared,
-                                               i32 lane, Work &work, float (&acc)[1][2]) {
-        if (sizeof...(MORE) > 0 && type != F::TYPE)
-            return int8_formats<MORE...>::run(type, panel, split, splits, shared, lane, work, acc);
-        using T = typename F::tile;
+// One warp's tiles.
+struct int8_narrow_tiles {
+    int8_narrow &work;
+    const char *panel;
+    i32 split, splits;
+    char *shared;
+    i32 lane;
+    float (&acc)[1][2];
+
+    template <class T> __device__ __forceinline__ void run() const {
         const char *const panels[1] = {panel};
         running_ring<T, 1, INT8_NARROW_STAGES> ring(shared, panels, split, splits, lane);
         int8_vector_ring<T, 1, INT8_NARROW_STAGES>(ring, static_cast<const char *>(work.a.x), work.a.k, split, splits,
                                                    lane, work, acc);
     }
-};
-template <u32 T, class Tile> struct int8_format {
-    static constexpr u32 TYPE = T;
-    using tile = Tile;
 };
 
 template <class Formats> __device__ __forceinline__ void int8_narrow_product(const int8_args &a) {
@@ -135,7 +129,8 @@ template <class Formats> __device__ __forceinline__ void int8_narrow_product(con
     if (!a.prefetch) pdl_wait();
     int8_narrow work{a, part, first + (i32)threadIdx.x, share * tiles::TILE_ROWS, 0.0f, 0.0f, 0.0f};
     float acc[1][2] = {};
-    Formats::run(own.weight_type, panel, split, part.splits, shared + warp * a.ring_bytes, lane, work, acc);
+    Formats::run(own.weight_type,
+                 int8_narrow_tiles{work, panel, split, part.splits, shared + warp * a.ring_bytes, lane, acc});
     float *sums = reinterpret_cast<float *>(shared + a.held);
 #pragma unroll
     for (int half = 0; half < 2; half++) {

@@ -252,7 +252,7 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     if (Shape::EARLY) operands.load(a, part, first_output + threadIdx.x, 0, threadIdx.x < share * tiles::TILE_ROWS);
     if (a.x_squares) int8_row_scales(a, first_row, min(Shape::COLUMNS, a.rows - first_row), scales);
     __syncthreads();
-    int8_store<Shape::EARLY>(a, part, sums, part.splits, first_output, first_row, scales, operands);
+    int8_store<Shape::EARLY, Shape::EARLY>(a, part, sums, part.splits, first_output, first_row, scales, operands);
 }
 
 }  // namespace reflex

@@ -47,22 +47,24 @@ template <class F, int R, int S> struct tile_ring {
 constexpr u64 EVICT_FIRST = 0x12f0000000000000;
 
 // Sixteen bytes, where `there`: AT bytes on, and FROM bytes on.
-template <i32 AT, i32 FROM> __device__ __forceinline__ void cp_async16_if(u32 shared, const void *global, bool there) {
+template <i32 AT, i32 FROM, bool ONCE = true>
+__device__ __forceinline__ void cp_async16_if(u32 shared, const void *global, bool there) {
 #if __CUDA_ARCH__ >= 800
 #if __CUDA_ARCH__ >= 900
     // Weights pass through L2 once in a token: they are the first to leave it, and what every launch needs, code above all, stays.
-    asm volatile(
-        "{ .reg .pred there; setp.ne.b32 there, %2, 0;\n"
-        "@there cp.async.cg.shared.global.L2::cache_hint [%0 + %3], [%1 + %4], 16, %5; }" ::"r"(shared),
-        "l"(global), "r"((i32)there), "n"(AT), "n"(FROM), "l"(EVICT_FIRST)
-        : "memory");
-#else
-    asm volatile(
-        "{ .reg .pred there; setp.ne.b32 there, %2, 0;\n"
-        "@there cp.async.cg.shared.global [%0 + %3], [%1 + %4], 16; }" ::"r"(shared),
-        "l"(global), "r"((i32)there), "n"(AT), "n"(FROM)
-        : "memory");
+    if constexpr (ONCE)
+        asm volatile(
+            "{ .reg .pred there; setp.ne.b32 there, %2, 0;\n"
+            "@there cp.async.cg.shared.global.L2::cache_hint [%0 + %3], [%1 + %4], 16, %5; }" ::"r"(shared),
+            "l"(global), "r"((i32)there), "n"(AT), "n"(FROM), "l"(EVICT_FIRST)
+            : "memory");
+    else
 #endif
+        asm volatile(
+            "{ .reg .pred there; setp.ne.b32 there, %2, 0;\n"
+            "@there cp.async.cg.shared.global [%0 + %3], [%1 + %4], 16; }" ::"r"(shared),
+            "l"(global), "r"((i32)there), "n"(AT), "n"(FROM)
+            : "memory");
 #else
     if (there)
         *reinterpret_cast<uint4 *>(static_cast<char *>(__cvta_shared_to_generic(shared)) + AT) =
@@ -70,9 +72,11 @@ template <i32 AT, i32 FROM> __device__ __forceinline__ void cp_async16_if(u32 sh
 #endif
 }
 
-// As tile_ring, for one tile after the other, `splits` tiles apart: addresses run along, and no copy needs a branch.
-template <class F, int R, int S> struct running_ring {
+// As tile_ring, for one tile after the other, `splits` tiles apart: addresses run along, and no copy needs a branch. BESIDE: bytes
+// that a stage has for something else.
+template <class F, int R, int S, i32 BESIDE = 0> struct running_ring {
     using whole = tile_ring<F, R, S>;
+    static constexpr i32 STAGE_BYTES = whole::STAGE_BYTES + BESIDE;
     // A copy's offset from a register is -2048 to 2047.
     static constexpr i32 MIDDLE = 2048;
 
@@ -97,7 +101,7 @@ template <class F, int R, int S> struct running_ring {
         }
     }
     __device__ __forceinline__ void fill(i32 stage, bool there) {
-        const u32 to = shared + stage * whole::STAGE_BYTES + lane * 16;
+        const u32 to = shared + stage * STAGE_BYTES + lane * 16;
 #pragma unroll
         for (int r = 0; r < R; r++) {
             copy(to + r * whole::TILE, from[r], there);
@@ -105,8 +109,7 @@ template <class F, int R, int S> struct running_ring {
         }
     }
     __device__ __forceinline__ const char *tile(i32 stage, i32 r, i64) const {
-        return static_cast<const char *>(__cvta_shared_to_generic(shared + stage * whole::STAGE_BYTES)) +
-               r * whole::TILE;
+        return static_cast<const char *>(__cvta_shared_to_generic(shared + stage * STAGE_BYTES)) + r * whole::TILE;
     }
 };
 

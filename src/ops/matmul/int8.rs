@@ -28,6 +28,8 @@ enum Shape {
     Wide,
     /// The same of weights that are not packed: two panels.
     WideNative,
+    /// Up to so many rows of x times whole panels of the formats of this one of `GROUPS`. A warp takes two.
+    Few(usize, i64),
     /// This many rows of x, which every warp converts for itself.
     Columns(i64),
     /// This many rows of x, which warps convert together.
@@ -37,7 +39,7 @@ enum Shape {
 impl Shape {
     fn columns(self) -> i64 {
         match self {
-            Shape::Columns(n) | Shape::Shared(n) => n,
+            Shape::Few(_, n) | Shape::Columns(n) | Shape::Shared(n) => n,
             _ => 1,
         }
     }
@@ -47,6 +49,7 @@ impl Shape {
         match self {
             Shape::Narrow | Shape::Whole(_) | Shape::Native => 1,
             Shape::Shared(columns) => shared::panels(columns),
+            Shape::Few(..) => 2,
             Shape::Wide if tile_bytes(weight.dtype) <= 2560 => 4,
             _ => 2,
         }
@@ -78,7 +81,15 @@ impl Shape {
     /// Shared memory of a warp's ring, which has room for any part.
     fn ring_bytes(self, plan: &MatmulPlan) -> i64 {
         plan.parts()
-            .map(|part| self.stages(part.weight.dtype) * self.panels(&part.weight) * self.kept_bytes(part))
+            .map(|part| {
+                let dtype = part.weight.dtype;
+                let (panels, stages) = (self.panels(&part.weight), self.stages(dtype));
+                let weights = stages * panels * self.kept_bytes(part);
+                match self {
+                    Shape::Few(_, columns) => weights + stages * columns * FEW_X_ROW + panels * exchanged_bytes(dtype),
+                    _ => weights,
+                }
+            })
             .max()
             .unwrap_or(0)
     }
@@ -99,12 +110,15 @@ impl Shape {
                 match wide_fits(plan, limits) {
                     true if packed => Shape::Wide,
                     true if native => Shape::WideNative,
-                    _ if packed => group(plan).map_or(Shape::Narrow, Shape::Whole),
+                    _ if packed => group(plan, least_panels(plan)).map_or(Shape::Narrow, Shape::Whole),
                     _ => Shape::Native,
                 }
             }
             rows => {
                 let columns = shared::columns_of(rows);
+                if let Some(group) = few(plan, limits, columns) {
+                    return Shape::Few(group, columns);
+                }
                 match shared::pays(plan, limits, columns) {
                     true => Shape::Shared(columns),
                     false => Shape::Columns(columns),
@@ -130,15 +144,54 @@ const GROUPS: [&[Dtype]; 12] = [
     &[Dtype::Q8_0],
 ];
 
-/// Which of `GROUPS` multiplies one row with these packed weights, if blocks of it have nothing but whole panels.
-fn group(plan: &MatmulPlan) -> Option<usize> {
-    let outputs = PANEL * least_panels(plan) / if plan.gate.is_some() { 2 } else { 1 };
+/// Which of `GROUPS` multiplies these packed weights, if blocks of so many panels have nothing but whole ones.
+fn group(plan: &MatmulPlan, panels: i64) -> Option<usize> {
+    let outputs = PANEL * panels / if plan.gate.is_some() { 2 } else { 1 };
     if plan.k % TILE != 0 || plan.parts().any(|part| part.n() % outputs != 0) {
         return None;
     }
     GROUPS
         .iter()
         .position(|formats| plan.parts().all(|part| formats.contains(&part.weight.dtype)))
+}
+
+/// As `few_x::ROW`: a row's 256 elements of x in shared memory.
+const FEW_X_ROW: i64 = TILE + 8 * 8 + 32;
+
+/// As `few_scales::BYTES`: scales of a panel's tile, which the lanes of a warp exchange.
+fn exchanged_bytes(dtype: Dtype) -> i64 {
+    let group = if shared::x_layout(dtype) == 0 { 32 } else { 16 };
+    PANEL * TILE / group * 4
+}
+
+/// Panels of a block of `Shape::Few`: a warp has two, both of one format.
+fn few_panels(plan: &MatmulPlan) -> i64 {
+    match plan.gate {
+        Some(_) if !alike(plan) => 4,
+        _ => least_panels(plan).max(2),
+    }
+}
+
+/// Thread blocks of so many panels.
+fn blocks(plan: &MatmulPlan, panels: i64) -> i64 {
+    plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum()
+}
+
+/// Which of `GROUPS` multiplies a few rows of x with these packed weights, where it is faster than warps that share x, as measured
+/// on an H200 and on 8 of its SMs.
+fn few(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> Option<usize> {
+    let (panels, sms) = (few_panels(plan), i64::from(limits.sm_count));
+    let worth = match columns {
+        8 => true,
+        // Many panels are more instructions than one conversion of x saves.
+        16 => limits.sm_count < shared::CLUSTER_SMS || blocks(plan, panels) <= 2 * sms,
+        _ => false,
+    };
+    let packed = plan.parts().all(|part| part.weight.packed);
+    if limits.sm < 80 || !worth || !packed || plan.batch_invariant {
+        return None;
+    }
+    group(plan, panels)
 }
 
 /// Panels that a block makes at least: a block of Q8_1 is 32 outputs, and a gated pair takes twice the panels for the same outputs.
@@ -200,6 +253,7 @@ impl Layout {
         let panels = match shape {
             Shape::Narrow | Shape::Whole(_) | Shape::Native => least,
             Shape::Wide | Shape::WideNative => 4,
+            Shape::Few(..) => few_panels(plan),
             // A warp takes two, and both of one weight unless the pair is alike.
             Shape::Columns(_) if plan.gate.is_some() && !alike(plan) => 4,
             _ => least.max(2),
@@ -210,8 +264,7 @@ impl Layout {
         let warps = match shape {
             Shape::Wide | Shape::WideNative => {
                 // Of a short k more blocks on an SM hide one another's beginnings and ends, where there are enough of them.
-                let blocks: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum();
-                let short = ceil_div(plan.k, TILE) <= 24 && blocks >= 4 * i64::from(limits.sm_count);
+                let short = ceil_div(plan.k, TILE) <= 24 && blocks(plan, panels) >= 4 * i64::from(limits.sm_count);
                 if !short && fits(4 * ring_bytes) { 4 } else { 2 }
             }
             _ => {
@@ -226,21 +279,24 @@ impl Layout {
                 let bytes = |splits: i64| {
                     let warps = splits * panels / in_a_warp;
                     let beside = match sized {
-                        Shape::Whole(_) => sums(splits, sized),
+                        Shape::Whole(_) | Shape::Few(..) => sums(splits, sized),
                         _ => warps * sized.held_bytes(),
                     };
                     (warps * ring_bytes).max(sums(splits, sized)) + beside
                 };
                 // Eight warps, or, where every SM has two blocks, four of several rows. Twelve where an SM has one block at most.
-                let blocks: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum();
-                let few = matches!(shape, Shape::Narrow | Shape::Whole(_)) && blocks <= i64::from(limits.sm_count);
+                let (blocks, sms) = (blocks(plan, panels), i64::from(limits.sm_count));
+                let few = matches!(shape, Shape::Narrow | Shape::Whole(_)) && blocks <= sms;
                 // Sixteen of whole panels and a long k.
                 let limit = match shape {
+                    // The more blocks there are, the smaller they are.
+                    Shape::Few(..) if blocks > 4 * sms => WARPS / 4,
+                    Shape::Few(..) if blocks > sms => WARPS / 2,
                     Shape::Whole(_) if few && ceil_div(plan.k, TILE) > 24 => 2 * WARPS,
                     _ if few => WARPS + WARPS / 2,
                     _ => WARPS,
                 };
-                let many = matches!(shape, Shape::Columns(_)) && blocks >= 2 * i64::from(limits.sm_count);
+                let many = matches!(shape, Shape::Columns(_)) && blocks >= 2 * sms;
                 let most = limit * in_a_warp / panels / if many { 2 } else { 1 };
                 let mut splits = balanced(ceil_div(plan.k, TILE).max(1), most.max(1));
                 while splits > 1 && !fits(bytes(splits)) {
@@ -259,7 +315,7 @@ impl Layout {
             shared: 0,
         };
         let splits = plan.parts().map(|part| layout.splits(part)).max().unwrap_or(1);
-        if let Shape::Whole(_) = shape {
+        if let Shape::Whole(_) | Shape::Few(..) = shape {
             // Sums beside the rings: a barrier less.
             layout.held = warps * ring_bytes;
             layout.shared = layout.held + sums(splits, shape);
@@ -292,25 +348,93 @@ macro_rules! variant {
     }};
 }
 
-macro_rules! whole {
-    ($index:literal, $symbol:literal) => {
-        variant!("matmul_int8_narrow", $symbol, Shape::Whole($index))
+/// The kernels of one of `GROUPS`.
+macro_rules! group {
+    ($index:literal, $one:literal, $eight:literal, $sixteen:literal) => {
+        [
+            variant!("matmul_int8_narrow", $one, Shape::Whole($index)),
+            variant!("matmul_int8_few8", $eight, Shape::Few($index, 8)),
+            variant!("matmul_int8_few16", $sixteen, Shape::Few($index, 16)),
+        ]
     };
 }
 
-pub(super) static VARIANTS: [Variant<MatmulPlan>; 24] = [
-    whole!(0, c"reflex_matmul_int8_narrow_q4_k_q6_k"),
-    whole!(1, c"reflex_matmul_int8_narrow_q5_k_q6_k"),
-    whole!(2, c"reflex_matmul_int8_narrow_q3_k_q5_k"),
-    whole!(3, c"reflex_matmul_int8_narrow_q2_k_q3_k"),
-    whole!(4, c"reflex_matmul_int8_narrow_iq4_xs_q5_k"),
-    whole!(5, c"reflex_matmul_int8_narrow_iq4_nl"),
-    whole!(6, c"reflex_matmul_int8_narrow_mxfp4"),
-    whole!(7, c"reflex_matmul_int8_narrow_q4_0"),
-    whole!(8, c"reflex_matmul_int8_narrow_q4_1"),
-    whole!(9, c"reflex_matmul_int8_narrow_q5_0"),
-    whole!(10, c"reflex_matmul_int8_narrow_q5_1"),
-    whole!(11, c"reflex_matmul_int8_narrow_q8_0"),
+pub(super) static OF_GROUPS: [[Variant<MatmulPlan>; 3]; 12] = [
+    group!(
+        0,
+        c"reflex_matmul_int8_narrow_q4_k_q6_k",
+        c"reflex_matmul_int8_few8_q4_k_q6_k",
+        c"reflex_matmul_int8_few16_q4_k_q6_k"
+    ),
+    group!(
+        1,
+        c"reflex_matmul_int8_narrow_q5_k_q6_k",
+        c"reflex_matmul_int8_few8_q5_k_q6_k",
+        c"reflex_matmul_int8_few16_q5_k_q6_k"
+    ),
+    group!(
+        2,
+        c"reflex_matmul_int8_narrow_q3_k_q5_k",
+        c"reflex_matmul_int8_few8_q3_k_q5_k",
+        c"reflex_matmul_int8_few16_q3_k_q5_k"
+    ),
+    group!(
+        3,
+        c"reflex_matmul_int8_narrow_q2_k_q3_k",
+        c"reflex_matmul_int8_few8_q2_k_q3_k",
+        c"reflex_matmul_int8_few16_q2_k_q3_k"
+    ),
+    group!(
+        4,
+        c"reflex_matmul_int8_narrow_iq4_xs_q5_k",
+        c"reflex_matmul_int8_few8_iq4_xs_q5_k",
+        c"reflex_matmul_int8_few16_iq4_xs_q5_k"
+    ),
+    group!(
+        5,
+        c"reflex_matmul_int8_narrow_iq4_nl",
+        c"reflex_matmul_int8_few8_iq4_nl",
+        c"reflex_matmul_int8_few16_iq4_nl"
+    ),
+    group!(
+        6,
+        c"reflex_matmul_int8_narrow_mxfp4",
+        c"reflex_matmul_int8_few8_mxfp4",
+        c"reflex_matmul_int8_few16_mxfp4"
+    ),
+    group!(
+        7,
+        c"reflex_matmul_int8_narrow_q4_0",
+        c"reflex_matmul_int8_few8_q4_0",
+        c"reflex_matmul_int8_few16_q4_0"
+    ),
+    group!(
+        8,
+        c"reflex_matmul_int8_narrow_q4_1",
+        c"reflex_matmul_int8_few8_q4_1",
+        c"reflex_matmul_int8_few16_q4_1"
+    ),
+    group!(
+        9,
+        c"reflex_matmul_int8_narrow_q5_0",
+        c"reflex_matmul_int8_few8_q5_0",
+        c"reflex_matmul_int8_few16_q5_0"
+    ),
+    group!(
+        10,
+        c"reflex_matmul_int8_narrow_q5_1",
+        c"reflex_matmul_int8_few8_q5_1",
+        c"reflex_matmul_int8_few16_q5_1"
+    ),
+    group!(
+        11,
+        c"reflex_matmul_int8_narrow_q8_0",
+        c"reflex_matmul_int8_few8_q8_0",
+        c"reflex_matmul_int8_few16_q8_0"
+    ),
+];
+
+pub(super) static VARIANTS: [Variant<MatmulPlan>; 12] = [
     variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow", Shape::Narrow),
     variant!("matmul_int8_native", c"reflex_matmul_int8_vector_native", Shape::Native),
     variant!("matmul_int8_wide", c"reflex_matmul_int8_vector_wide", Shape::Wide),

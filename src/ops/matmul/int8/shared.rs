@@ -13,7 +13,7 @@ pub(super) fn panels(columns: i64) -> i64 {
 
 /// Clusters are for devices of at least so many SMs: on others there are blocks enough, and a part of a device may not have
 /// room for a cluster.
-const CLUSTER_SMS: u32 = 64;
+pub(super) const CLUSTER_SMS: u32 = 64;
 /// Of a thousand SMs those that clusters of 1 to 8 blocks can take: they do not span the parts that the SMs are grouped in. As
 /// an H200 has it.
 const IN_CLUSTERS: [i64; 8] = [1000, 1000, 887, 910, 834, 773, 796, 910];
@@ -83,7 +83,7 @@ fn x_bytes(columns: i64) -> i64 {
 }
 
 /// Which of the two layouts a format reads.
-fn x_layout(dtype: Dtype) -> usize {
+pub(super) fn x_layout(dtype: Dtype) -> usize {
     usize::from(matches!(dtype, Dtype::Q2_K | Dtype::Q3_K | Dtype::Q6_K))
 }
 

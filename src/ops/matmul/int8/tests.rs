@@ -124,7 +124,7 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         Shape::Wide | Shape::WideNative => 4,
                         Shape::Whole(_) => 2 * WARPS,
                         Shape::Narrow => WARPS + WARPS / 2,
-                        Shape::Native | Shape::Columns(_) => WARPS,
+                        Shape::Native | Shape::Columns(_) | Shape::Few(..) => WARPS,
                         Shape::Shared(columns) => shared::most_warps(columns),
                     };
                     assert!((1..=most_cluster.min(8)).contains(&layout.cluster), "{}", what());
@@ -166,8 +166,12 @@ fn every_launch_is_one_that_its_kernel_can_run() {
 fn several_rows_are_cut_as_was_fastest() {
     let limits = devices().find(|limits| limits.sm == 90).unwrap();
     for (rows, n, k, fastest) in [
-        (16, 4096, 14336, (4, 16, 2)),
-        (16, 2560, 9728, (8, 16, 5)),
+        (2, 4096, 14336, (2, 8, 1)),
+        (8, 4096, 14336, (2, 8, 1)),
+        (8, 6144, 2560, (2, 4, 1)),
+        (8, 151936, 2560, (2, 2, 1)),
+        (16, 4096, 14336, (2, 8, 1)),
+        (16, 2560, 9728, (2, 8, 1)),
         (16, 151936, 2560, (8, 8, 1)),
         (32, 4096, 14336, (4, 12, 2)),
         (32, 9728, 2560, (8, 8, 3)),
@@ -229,8 +233,9 @@ fn a_float_x_is_quantised_in_the_workspace() {
     assert_eq!(bytes(3, 512, Dtype::Q8_1), 0);
     assert_eq!(bytes(3, 512, Dtype::F32), 3 * 640);
     assert_eq!(bytes(64, 256, Dtype::BF16), 64 * 320);
-    // More than eight rows of packed weights, of two tiles at least: x as f16 as well.
-    assert_eq!(bytes(9, 512, Dtype::Q8_1), 2 * 2 * 4384);
+    assert_eq!(bytes(16, 512, Dtype::Q8_1), 0);
+    // More than sixteen rows of packed weights, of two tiles at least: x as f16 as well.
+    assert_eq!(bytes(17, 512, Dtype::Q8_1), 2 * 4 * 4384);
     assert_eq!(bytes(33, 512, Dtype::F32), 33 * 640 + 2 * 8 * 4384);
     assert_eq!(bytes(65, 512, Dtype::Q8_1), 2 * 2 * 8 * 4384);
     // In either order of the elements that a format of the call reads.

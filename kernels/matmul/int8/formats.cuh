@@ -1,0 +1,41 @@
+// Formats that files mix in one launch share a kernel: its instructions come with it, and are few. src/ops/matmul/int8.rs has the
+// same list.
+#pragma once
+
+#include "common/tile.cuh"
+#include "common/types.cuh"
+
+#define REFLEX_FORMAT(type, format) int8_format<type, tiles::format>
+#define REFLEX_INT8_KERNELS(KERNEL)                                               \
+    KERNEL(q4_k_q6_k, REFLEX_FORMAT(Q4_K, q4_k), REFLEX_FORMAT(Q6_K, q6_k))       \
+    KERNEL(q5_k_q6_k, REFLEX_FORMAT(Q5_K, q5_k), REFLEX_FORMAT(Q6_K, q6_k))       \
+    KERNEL(q3_k_q5_k, REFLEX_FORMAT(Q3_K, q3_k), REFLEX_FORMAT(Q5_K, q5_k))       \
+    KERNEL(q2_k_q3_k, REFLEX_FORMAT(Q2_K, q2_k), REFLEX_FORMAT(Q3_K, q3_k))       \
+    KERNEL(iq4_xs_q5_k, REFLEX_FORMAT(IQ4_XS, iq4_xs), REFLEX_FORMAT(Q5_K, q5_k)) \
+    KERNEL(iq4_nl, REFLEX_FORMAT(IQ4_NL, iq4_nl))                                 \
+    KERNEL(mxfp4, REFLEX_FORMAT(MXFP4, mxfp4))                                    \
+    KERNEL(q4_0, REFLEX_FORMAT(Q4_0, q4_0))                                       \
+    KERNEL(q4_1, REFLEX_FORMAT(Q4_1, q4_1))                                       \
+    KERNEL(q5_0, REFLEX_FORMAT(Q5_0, q5_0))                                       \
+    KERNEL(q5_1, REFLEX_FORMAT(Q5_1, q5_1))                                       \
+    KERNEL(q8_0, REFLEX_FORMAT(Q8_0, q8_0))
+
+namespace reflex {
+
+// FORMATS: those among which a launch's are. `work.run<T>()` does what there is to do with one of them.
+template <class... FORMATS> struct int8_formats;
+template <> struct int8_formats<> {
+    template <class Work> static __device__ __forceinline__ void run(u32, Work &&) {}
+};
+template <class F, class... MORE> struct int8_formats<F, MORE...> {
+    template <class Work> static __device__ __forceinline__ void run(u32 type, Work &&work) {
+        if (sizeof...(MORE) > 0 && type != F::TYPE) return int8_formats<MORE...>::run(type, work);
+        work.template run<typename F::tile>();
+    }
+};
+template <u32 T, class Tile> struct int8_format {
+    static constexpr u32 TYPE = T;
+    using tile = Tile;
+};
+
+}  // namespace reflex
