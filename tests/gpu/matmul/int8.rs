@@ -97,8 +97,19 @@ impl Case {
         }
     }
 
-    /// Products of one row are exact in both; sums are f32 in another order than the reference's. Several rows are multiplied
-    /// with packed weights as f16, of which scales and products with them are rounded (2^-11 each, the same for all 32
+    /// Whether blocks of a few rows have nothing but whole panels of a format: the kernel that `few` is about.
+    fn few(&self) -> bool {
+        let q8_1 = self.y_norm.is_some() || self.products.iter().any(|p| p.y == Q8_1);
+        let outputs = if self.gate.is_some() && !q8_1 { 16 } else { 32 };
+        let whole = |p: &Product| p.packed && p.n % outputs == 0 && p.weight == self.products[0].weight;
+        (2..=16).contains(&self.rows)
+            && self.k % 256 == 0
+            && self.flags & REFLEX_MATMUL_BATCH_INVARIANT == 0
+            && self.products.iter().all(whole)
+    }
+
+    /// Products of one row, and of a few, are exact in both; sums are f32 in another order than the reference's. Several rows are
+    /// multiplied with packed weights as f16, of which scales and products with them are rounded (2^-11 each, the same for all 32
     /// elements of a block): five standard deviations of that. A gated pair multiplies two sums.
     fn tolerance(&self) -> Tolerance {
         let k = self.k as f32 + 1.0;
@@ -106,7 +117,7 @@ impl Case {
         let int8 = self.x == Q8_1 || self.flags & REFLEX_MATMUL_INT8 != 0 && self.rows <= 64 && !plain;
         let tf32 = !int8 && self.rows > 8 && self.flags & REFLEX_MATMUL_BATCH_INVARIANT == 0;
         let several = self.rows > 1 || self.flags & REFLEX_MATMUL_BATCH_INVARIANT != 0;
-        let f16 = int8 && several && self.products.iter().any(|p| p.packed);
+        let f16 = int8 && several && self.products.iter().any(|p| p.packed) && !self.few();
         let one = if tf32 {
             1.0 / 256.0
         } else if f16 {
@@ -135,7 +146,7 @@ impl Case {
         Tolerance::new(absolute, squared * relative.fold(0.0, f32::max))
     }
 
-    fn launch(&self, io: &Io) -> Launch {
+    fn params(&self, io: &Io) -> reflex_matmul_params {
         let mut random = Random::new((self.rows * 7919 + self.k) as u64);
         let x = random.normals((self.rows * self.k) as usize);
         // Rows of Q8_1 start at multiples of 16 bytes.
@@ -199,6 +210,11 @@ impl Case {
         }
         ok(reflex_matmul_workspace_size(io.env.context, &p, &mut p.workspace_size));
         p.workspace = io.workspace(p.workspace_size);
+        p
+    }
+
+    fn launch(&self, io: &Io) -> Launch {
+        let p = self.params(io);
         Box::new(move |context, stream| reflex_matmul(context, &p, stream))
     }
 
@@ -277,6 +293,7 @@ pub fn tests(suite: &mut Suite) {
             case.add(suite, format!("{name}_rows_{rows}_exact"));
         }
         gated(suite, weight);
+        few(suite, weight);
         shared(suite, weight);
         handed_on(suite, weight);
         batch_invariant(suite, weight);
@@ -305,6 +322,76 @@ fn gated(suite: &mut Suite, weight: reflex_dtype) {
         let up = Product::new(weight, n);
         let case = Case::new(rows, 768, &[gate, up]).gated(REFLEX_ACTIVATION_SILU);
         case.add(suite, format!("{name}_rows_{rows}_n_{n}_gated_{}", dtype_name(y)));
+    }
+}
+
+/// Whole panels and tiles, for the kernels of up to sixteen rows: splits of k that share tiles evenly or not, rows that are not
+/// there, every epilogue, and few blocks or many.
+fn few(suite: &mut Suite, weight: reflex_dtype) {
+    let name = dtype_name(weight);
+    let one = |n| Product::new(weight, n);
+    let mut cases = Vec::new();
+    for (rows, n, k) in [
+        (2, 32, 256),
+        (3, 96, 768),
+        (7, 4256, 1280),
+        (8, 17_024, 512),
+        (9, 64, 4352),
+        (12, 160, 2560),
+        (15, 96, 2304),
+        (16, 1056, 1536),
+    ] {
+        cases.push((format!("{n}"), Case::new(rows, k, &[one(n)])));
+    }
+    let epilogue = Product {
+        bias: Some(F16),
+        residual: Some(BF16),
+        ..one(96)
+    };
+    let in_place = Product {
+        in_place: true,
+        y: F16,
+        ..one(64)
+    };
+    for (rows, gap) in [(5, 1), (11, 3)] {
+        let case = Case {
+            x: F16,
+            flags: REFLEX_MATMUL_INT8 | REFLEX_MATMUL_CONSTANT_WEIGHTS,
+            gaps: [8, gap, 0],
+            ..Case::new(rows, 1024, &[epilogue, in_place, one(32)])
+        };
+        cases.push(("three".into(), case));
+        let to_q8_1 = Product { y: Q8_1, ..epilogue };
+        cases.push(("to_q8_1".into(), Case::new(rows, 1280, &[to_q8_1])));
+    }
+    for (rows, n, y) in [
+        (2, 48, F32),
+        (8, 96, Q8_1),
+        (4, 8512, Q8_1),
+        (13, 80, BF16),
+        (16, 160, Q8_1),
+    ] {
+        let gate = Product {
+            y,
+            ..Product {
+                residual: None,
+                ..epilogue
+            }
+        };
+        let gate = Product { n, ..gate };
+        let case = Case::new(rows, 768, &[gate, one(n)]).gated(REFLEX_ACTIVATION_SILU);
+        cases.push((format!("{n}_gated_{}", dtype_name(y)), case));
+    }
+    for (shape, case) in cases {
+        let name = format!("{name}_rows_{}_few_{shape}", case.rows);
+        assert!(case.few());
+        let kernel = case.clone();
+        suite.test(format!("matmul::int8_{name}_is_chosen"), move |env| {
+            let got = selected(env, reflex_matmul_selected_kernel, &kernel.params(&Io::new(env)));
+            let turing = env.device_info().sm < 80;
+            assert!(turing || got.starts_with("reflex_matmul_int8_few"), "{got}");
+        });
+        case.add(suite, name);
     }
 }
 
@@ -452,15 +539,16 @@ fn extremes(suite: &mut Suite, weight: reflex_dtype) {
         _ if block(weight) == 256 => (150, 768),
         _ => (150, 352),
     };
-    for packed in [true, false] {
-        for rows in [1, 3, 20] {
+    // Of whole panels, too.
+    let whole = n / 32 * 32 + 32;
+    for (layout, n, k) in [("packed", n, k), ("native", n, k), ("whole", whole, k / 256 * 256)] {
+        for rows in [1, 3, 12, 20] {
             let product = Product {
-                packed,
+                packed: layout != "native",
                 extreme: true,
                 ..Product::new(weight, n)
             };
             let case = Case::new(rows, k, &[product]);
-            let layout = if packed { "packed" } else { "native" };
             let name = format!("matmul::int8_{}_extreme_rows_{rows}_{layout}", dtype_name(weight));
             suite.test(name, move |_| check_extremes(&case));
         }
@@ -476,7 +564,7 @@ fn check_extremes(case: &Case) {
     let x = Random::new((case.rows * 7919 + case.k) as u64).normals(rows * k);
     let spec = Spec::new(Q8_1, &[case.rows, case.k]);
     let x = spec.decode(&spec.encode(&x));
-    let f16 = product.packed && rows > 1;
+    let f16 = product.packed && rows > 1 && !case.few();
     for env in [Env::cpu(), Env::cuda().expect("a GPU")] {
         let y = run_once(&env, |io| case.launch(io)).remove(0);
         let mut checked = 0;
@@ -586,6 +674,17 @@ fn several(suite: &mut Suite) {
             case(F32, REFLEX_MATMUL_INT8, &[q, plain]).add(suite, format!("plain_rows_{rows}{name}_exact"));
             case(Q8_1, 0, &[tall, k, v]).add(suite, format!("tall_rows_{rows}{name}"));
         }
+        // Of whole panels.
+        let whole = |weight, n| Product {
+            bias: Some(F32),
+            ..Product::new(weight, n)
+        };
+        let parts = [
+            whole(REFLEX_DTYPE_Q4_K, 128),
+            whole(REFLEX_DTYPE_Q4_K, 32),
+            whole(REFLEX_DTYPE_Q6_K, 64),
+        ];
+        Case::new(rows, 1024, &parts).add(suite, format!("whole_rows_{rows}"));
         for kind in [
             REFLEX_ACTIVATION_SILU,
             REFLEX_ACTIVATION_GELU_TANH,
