@@ -27,15 +27,6 @@ struct CUstream_st;
 // The first two weights are a gated pair: `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias)`.
 #define REFLEX_MATMUL_GATED 8
 
-// What its address must be a multiple of.
-#define Workspace_ALIGNMENT 256
-
-// Rows of a panel and of a tile.
-#define Panels_ROWS 16
-
-// Elements of a row in a tile.
-#define Panels_TILE 256
-
 // Nothing runs on the GPU, so its clocks are low.
 #define REFLEX_THROTTLE_IDLE 1
 

@@ -48,12 +48,12 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    pub const NONE: Workspace = Workspace {
+    pub(crate) const NONE: Workspace = Workspace {
         data: std::ptr::null_mut(),
         bytes: 0,
     };
     /// What its address must be a multiple of.
-    pub const ALIGNMENT: usize = 256;
+    pub(crate) const ALIGNMENT: usize = 256;
 }
 
 /// A kernel (or a short sequence of them) and when it applies.

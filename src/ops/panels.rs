@@ -12,9 +12,9 @@ pub(crate) struct Panels {
 
 impl Panels {
     /// Rows of a panel and of a tile.
-    pub const ROWS: i64 = 16;
+    pub(crate) const ROWS: i64 = 16;
     /// Elements of a row in a tile.
-    pub const TILE: i64 = 256;
+    pub(crate) const TILE: i64 = 256;
 
     pub fn of(weight: &View) -> Panels {
         Panels {

@@ -73,3 +73,12 @@ fn header_matches_the_sources() {
         "include/reflex/infer.h differs from the sources: run ./dev header and commit it"
     );
 }
+
+#[test]
+fn macros_are_named_after_the_library() {
+    let text = std::fs::read_to_string(header()).expect("infer.h");
+    let macros = text.lines().filter_map(|l| l.strip_prefix("#define "));
+    for name in macros.map(|l| l.split([' ', '(']).next().unwrap_or(l)) {
+        assert!(name.starts_with("REFLEX_"), "{name}");
+    }
+}
