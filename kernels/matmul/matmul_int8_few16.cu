@@ -3,7 +3,7 @@
 using namespace reflex;
 
 #if __CUDA_ARCH__ >= 1000
-#define FEW_REGISTERS 208
+#define FEW_REGISTERS 248
 #else
 #define FEW_REGISTERS 176
 #endif

@@ -174,6 +174,8 @@ if [ $sanitizer -eq 1 ]; then
       continue
     fi
     check sanitizer "$tool parity" sanitized "$tool" "$bin/reflex-parity" --backend cuda
+    # Of one format every kernel of integer products.
+    check sanitizer "$tool matmul" sanitized "$tool" "$bin/reflex-gpu-tests" matmul::int8_q4_k
     for graph in '' --no-graph; do
       check sanitizer "$tool llm ${graph:-graph}" sanitized "$tool" "$bin/reflex-llm" --model "$model" \
         --prompt 'When the vector gets dropped,' --n-predict 8 --temp 0 --backend cuda $graph
