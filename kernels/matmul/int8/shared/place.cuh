@@ -26,10 +26,7 @@ template <int NB> struct columns_place {
         asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
         asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
         const i32 blocks = (i32)cluster_blocks(), block = (i32)x / blocks;
-        i32 index = 0;
-        if (!a.gate)
-            while (index + 1 < a.parts && block >= a.part[index + 1].first_block) index++;
-        part = &a.part[index];
+        part = &a.part[int8_part_index(a, block)];
         share = a.gate ? a.panels / 2 : a.panels;
         first_output = (block - part->first_block) * share * tiles::TILE_ROWS;
         first_row = (i32)blockIdx.y * (NB * 8);
