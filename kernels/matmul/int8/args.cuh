@@ -48,4 +48,12 @@ struct int8_args {
 };
 REFLEX_ARGS_LAYOUT(int8_args, 392, held, 388);
 
+// Which part a block's outputs are of: the first of a gated pair, which shares its blocks.
+__device__ __forceinline__ i32 int8_part_index(const int8_args &a, i32 block) {
+    i32 index = 0;
+    if (!a.gate)
+        while (index + 1 < a.parts && block >= a.part[index + 1].first_block) index++;
+    return index;
+}
+
 }  // namespace reflex

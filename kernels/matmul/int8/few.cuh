@@ -311,10 +311,7 @@ template <class Formats, int NB> __device__ __forceinline__ void int8_few_produc
     __shared__ float scales[NB * 8];
     pdl_launch_dependents();
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, block = blockIdx.x;
-    i32 index = 0;
-    if (!a.gate)
-        while (index + 1 < a.parts && block >= a.part[index + 1].first_block) index++;
-    const int8_part &part = a.part[index];
+    const int8_part &part = a.part[int8_part_index(a, block)];
     const i32 share = a.gate ? a.panels / 2 : a.panels, in_block = a.panels / R;
     const i32 split = warp / in_block, slot = (warp - split * in_block) * R;
     const i32 first = (block - part.first_block) * share * tiles::TILE_ROWS;

@@ -114,10 +114,7 @@ template <class Formats> __device__ __forceinline__ void int8_narrow_product(con
     extern __shared__ __align__(128) char shared[];
     pdl_launch_dependents();
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, block = blockIdx.x;
-    i32 index = 0;
-    if (!a.gate)
-        while (index + 1 < a.parts && block >= a.part[index + 1].first_block) index++;
-    const int8_part &part = a.part[index];
+    const int8_part &part = a.part[int8_part_index(a, block)];
     // 1, 2 or 4 panels. Of a gated pair half of them belong to the second weight.
     const i32 slot = warp & (a.panels - 1), split = warp >> (a.panels >> 1), share = a.gate ? a.panels / 2 : a.panels;
     const i32 first = (block - part.first_block) * share * tiles::TILE_ROWS;

@@ -223,9 +223,7 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     __shared__ float scales[Shape::COLUMNS];
     const i32 block = blockIdx.x;
-    i32 index = 0;
-    if (!a.gate)
-        while (index + 1 < a.parts && block >= a.part[index + 1].first_block) index++;
+    const i32 index = int8_part_index(a, block);
     const int8_part &part = a.part[index];
     // Panels of one part, and the outputs that come of them.
     const i32 share = a.gate ? a.panels / 2 : a.panels;

@@ -32,7 +32,7 @@ enum Shape {
     Few(usize, i64),
     /// This many rows of x, which every warp converts for itself.
     Columns(i64),
-    /// This many rows of x, which warps convert together.
+    /// This many rows of x, which a launch in front converts for all warps.
     Shared(i64),
 }
 
@@ -47,8 +47,7 @@ impl Shape {
     /// Panels that a warp takes.
     fn panels(self, weight: &View) -> i64 {
         match self {
-            Shape::Narrow | Shape::Whole(_) | Shape::Native => 1,
-            Shape::Shared(columns) => shared::panels(columns),
+            Shape::Narrow | Shape::Whole(_) | Shape::Native | Shape::Shared(_) => 1,
             Shape::Few(..) => 2,
             Shape::Wide if tile_bytes(weight.dtype) <= 2560 => 4,
             _ => 2,
@@ -434,7 +433,7 @@ pub(super) static OF_GROUPS: [[Variant<MatmulPlan>; 3]; 12] = [
     ),
 ];
 
-pub(super) static VARIANTS: [Variant<MatmulPlan>; 12] = [
+pub(super) static VARIANTS: [Variant<MatmulPlan>; 11] = [
     variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow", Shape::Narrow),
     variant!("matmul_int8_native", c"reflex_matmul_int8_vector_native", Shape::Native),
     variant!("matmul_int8_wide", c"reflex_matmul_int8_vector_wide", Shape::Wide),
@@ -463,7 +462,6 @@ pub(super) static VARIANTS: [Variant<MatmulPlan>; 12] = [
         c"reflex_matmul_int8_columns64",
         Shape::Columns(64)
     ),
-    variant!("matmul_int8_shared8", c"reflex_matmul_int8_shared8", Shape::Shared(8)),
     variant!(
         "matmul_int8_shared16",
         c"reflex_matmul_int8_shared16",

@@ -20,7 +20,7 @@ struct int8_convert_args {
 REFLEX_ARGS_LAYOUT(int8_convert_args, 48, columns, 40);
 
 // Block b of row c of eight, of columns nb x 8.. of a tile at `to`.
-template <i32 GROUP, bool SUMS>
+template <i32 GROUP>
 __device__ __forceinline__ void int8_convert_block(const uint4 (&q)[2], uint2 record, u32 largest, char *to,
                                                    i32 columns, i32 nb, i32 c, i32 b) {
     using layout = x_layout<GROUP>;
@@ -45,7 +45,6 @@ __device__ __forceinline__ void int8_convert_block(const uint4 (&q)[2], uint2 re
     }
     char *const units = to + columns * layout::FRAGMENTS, *const sums = units + columns * layout::UP;
     if (b == 0) reinterpret_cast<float *>(units)[nb * 8 + c] = unit.up;
-    if constexpr (!SUMS) return;
     const i32 first = (i32)(record.y << 16) >> 16, second = (i32)record.y >> 16;
     const float share = scale * (1 / layout::SHARE);
     char *const place = sums + nb * layout::SUMS + c * 16;
@@ -82,13 +81,13 @@ __device__ __forceinline__ void int8_convert(const int8_convert_args &a) {
     for (int i = 0; i < 8; i++) largest = max(largest, scales[i][c]);
     const i64 index = (i64)group * (a.k / tiles::TILE_K) + tile;
     if (a.tiles[0])
-        int8_convert_block<32, true>(q, record, largest,
-                                     static_cast<char *>(a.tiles[0]) + index * (a.columns * x_layout<32>::BYTES),
-                                     a.columns, nb, c, b);
+        int8_convert_block<32>(q, record, largest,
+                               static_cast<char *>(a.tiles[0]) + index * (a.columns * x_layout<32>::BYTES), a.columns,
+                               nb, c, b);
     if (a.tiles[1])
-        int8_convert_block<16, true>(q, record, largest,
-                                     static_cast<char *>(a.tiles[1]) + index * (a.columns * x_layout<16>::BYTES),
-                                     a.columns, nb, c, b);
+        int8_convert_block<16>(q, record, largest,
+                               static_cast<char *>(a.tiles[1]) + index * (a.columns * x_layout<16>::BYTES), a.columns,
+                               nb, c, b);
 }
 
 }  // namespace reflex

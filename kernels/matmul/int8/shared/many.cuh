@@ -1,5 +1,4 @@
-// Products of more than eight columns, where there are no warpgroups (warpgroup.cuh): the warps of a group copy what they multiply of
-// x, converted before, and each its weights.
+// Products where there are no warpgroups (warpgroup.cuh): the warps of a group copy what they multiply of x, and each its weights.
 #pragma once
 
 #include "matmul/int8/shared/place.cuh"
@@ -9,23 +8,22 @@ namespace reflex {
 // A warp's whole tiles.
 template <class F, int NB>
 __device__ __forceinline__ void many_columns_tiles(const int8_args &a, shared_sums<NB> &acc) {
-    constexpr i32 R = COLUMN_PANELS<NB>, S = COLUMN_STAGES<NB>;
+    constexpr i32 S = COLUMN_STAGES<NB>;
     using activations = x_tile<F, NB>;
     extern __shared__ __align__(128) char shared[];
     const columns_place<NB> at(a);
     const i32 lane = at.lane, count = at.count();
-    const tile_ring<F, R, S> weights{shared + at.warp * a.ring_bytes, lane};
+    const tile_ring<F, 1, S> weights{shared + at.warp * a.ring_bytes, lane};
     char *const own_x = shared + a.held + at.group * (S * activations::BYTES);
     const char *const tiles_of_x = at.template x_tiles<F>();
-    const char *panel[R];
-    at.panels(panel);
+    const char *const panel[1] = {at.weights()};
     const auto fill_weights = [&](i32 i, i32 stage) {
         if (i < count) weights.fill(stage, panel, at.split + i * at.splits);
     };
     const auto fill_x = [&](i32 i, i32 stage) {
         if (i < count)
             activations::fill(tiles_of_x + (i64)(at.split + i * at.splits) * activations::BYTES,
-                              own_x + stage * activations::BYTES, at.in_group * WARP + lane, at.group_warps * WARP);
+                              own_x + stage * activations::BYTES, at.slot * WARP + lane, a.panels * WARP);
     };
     // The first group of copies is larger, since weights may be read before the launches in front have ended.
 #pragma unroll
@@ -45,10 +43,7 @@ __device__ __forceinline__ void many_columns_tiles(const int8_args &a, shared_su
         fill_weights(i + S - 1, last);
         fill_x(i + S - 1, last);
         cp_async_commit();
-        const char *tile[R];
-#pragma unroll
-        for (int r = 0; r < R; r++) tile[r] = weights.tile(stage, r);
-        columns_tile<F, NB>(tile, {own_x + stage * activations::BYTES, lane}, lane, acc);
+        columns_tile<F, NB>(weights.tile(stage, 0), {own_x + stage * activations::BYTES, lane}, lane, acc);
         stage = next;
     }
 }

@@ -1,4 +1,4 @@
-// Several rows of x times packed weights, as columns.cuh has it, with x converted once for all warps that read it.
+// Several rows of x times packed weights, as columns.cuh has it, with x converted once, by a launch in front (convert.cuh).
 //
 // The factors are f16 and the products' sums f32. An element of x is its block's scale times its quant, in units of a power of
 // two that its column has for 256 elements of k. A weight is its quant times its block's scale, in units of its row's factor
@@ -7,14 +7,13 @@
 // the time that a block takes to begin and to end.
 //
 // A block makes `panels` x 16 outputs of one part (of a gated pair, half of them of each) for NB x 8 rows of x. Its
-// warps are `splits` groups, which share out the tiles along k; of a group each warp takes a panel or two, and all of them
-// read the same x (activations.cuh): few.cuh, many.cuh and warpgroup.cuh have the ways to do that. Where that leaves too few
+// warps are `splits` groups, which share out the tiles along k; of a group each warp takes a panel, and all of them
+// read the same x (activations.cuh): many.cuh and warpgroup.cuh have the ways to do that. Where that leaves too few
 // blocks, those of a cluster share k, too. Sums are added up in the order of the splits: group after group, block after block.
 #pragma once
 
 #include "common/launch.cuh"
 #include "matmul/int8/epilogue.cuh"
-#include "matmul/int8/shared/few.cuh"
 #include "matmul/int8/shared/many.cuh"
 #include "matmul/int8/shared/warpgroup.cuh"
 
@@ -27,65 +26,57 @@ __device__ __forceinline__ void columns_put(const columns_place<NB> &at, const i
                                             const shared_sums<NB> &acc) {
     const i32 g = at.lane >> 2, t = at.lane & 3, odd = t & 1;
 #pragma unroll
-    for (int r = 0; r < COLUMN_PANELS<NB>; r++)
+    for (int nb = 0; nb < NB; nb++)
 #pragma unroll
-        for (int nb = 0; nb < NB; nb++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                const float v[2] = {acc.at[r][nb][e], acc.at[r][nb][2 + e]};
-                float *const to = &sums.at(at.group, nb * 8 + 2 * t + e, (at.first_slot + r) * tiles::TILE_ROWS + g);
-                to[8 * odd] = odd ? v[1] : v[0];
-                to[8 - 8 * odd] = odd ? v[0] : v[1];
-            }
+        for (int e = 0; e < 2; e++) {
+            const float v[2] = {acc.at[nb][e], acc.at[nb][2 + e]};
+            float *const to = &sums.at(at.group, nb * 8 + 2 * t + e, at.slot * tiles::TILE_ROWS + g);
+            to[8 * odd] = odd ? v[1] : v[0];
+            to[8 - 8 * odd] = odd ? v[0] : v[1];
+        }
 }
 
 // One warp's share, left in shared memory.
-template <class F, class W, int NB, class Barriers>
-__device__ __forceinline__ void columns_run(const int8_args &a, [[maybe_unused]] Barriers &barriers) {
+template <class F, class W, int NB>
+__device__ __forceinline__ void columns_run(const int8_args &a, [[maybe_unused]] columns_barriers &barriers) {
     shared_sums<NB> acc = {};
-    if constexpr (!CONVERTED<NB>) {
-        few_columns_tiles<F, NB>(a, acc);
-    } else {
 #if REFLEX_WGMMA
-        warpgroup_tiles<F, NB>(a, barriers, acc);
+    warpgroup_tiles<F, NB>(a, barriers, acc);
 #else
-        many_columns_tiles<F, NB>(a, acc);
+    many_columns_tiles<F, NB>(a, acc);
 #endif
-    }
     // The sums lie where the rings were.
     __syncthreads();
     const columns_place<NB> at(a);
     const int8_sums sums = at.sums();
     columns_put<NB>(at, sums, acc);
-    // What is not packed, one panel at a time: rows behind the last panel, and elements behind the last tile.
+    // What is not packed: rows behind the last panel, and elements behind the last tile.
     const i32 k = a.k, end = k / tiles::TILE_K * tiles::TILE_K;
-    if (k == end && at.panel(at.first_slot).whole() && at.panel(at.first_slot + COLUMN_PANELS<NB> - 1).whole()) return;
+    const int8_panel p = at.panel();
+    const bool whole = p.whole();
+    if (k == end && whole) return;
     __syncwarp();
+    native_panel rest;
+    if (whole) {
+        // Only blocks of 32 can be left over.
+        const i64 row_bytes = (i64)((k - end) / 32) * W::BYTES;
+        rest = {p.row(p.first) + (i64)(end / tiles::TILE_K) * F::TILE_BYTES, row_bytes, tiles::TILE_ROWS, end};
+    } else {
+        rest = {p.row(p.first), p.part->weight_stride, min(p.part->n - p.first, tiles::TILE_ROWS), 0};
+    }
+    if (!p.exists() || rest.start >= k) return;
 #pragma unroll 1
-    for (i32 slot = at.first_slot; slot < at.first_slot + COLUMN_PANELS<NB>; slot++) {
-        const int8_panel p = at.panel(slot);
-        native_panel rest;
-        if (p.whole()) {
-            // Only blocks of 32 can be left over.
-            const i64 row_bytes = (i64)((k - end) / 32) * W::BYTES;
-            rest = {p.row(p.first) + (i64)(end / tiles::TILE_K) * F::TILE_BYTES, row_bytes, tiles::TILE_ROWS, end};
-        } else {
-            rest = {p.row(p.first), p.part->weight_stride, min(p.part->n - p.first, tiles::TILE_ROWS), 0};
-        }
-        if (!p.exists() || rest.start >= k) continue;
-#pragma unroll 1
-        for (i32 nb = 0; nb < NB; nb++) {
-            float more[1][4] = {};
-            const x_columns x = at.x();
-            const x_columns some = {x.x + nb * 8 * x.stride, x.stride, x.last - nb * 8, k};
-            if (some.last < 0) break;
-            int8_columns_native<F, W, 1>(rest, some, at.split, at.splits, at.lane, more);
+    for (i32 nb = 0; nb < NB; nb++) {
+        float more[1][4] = {};
+        const x_columns x = at.x();
+        const x_columns some = {x.x + nb * 8 * x.stride, x.stride, x.last - nb * 8, k};
+        if (some.last < 0) break;
+        int8_columns_native<F, W, 1>(rest, some, at.split, at.splits, at.lane, more);
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                float &sum = sums.at(at.group, nb * 8 + 2 * (at.lane & 3) + (i & 1),
-                                     slot * tiles::TILE_ROWS + (at.lane >> 2) + 8 * (i >> 1));
-                sum = (p.whole() ? sum : 0.0f) + more[0][i];
-            }
+        for (int i = 0; i < 4; i++) {
+            float &sum = sums.at(at.group, nb * 8 + 2 * (at.lane & 3) + (i & 1),
+                                 at.slot * tiles::TILE_ROWS + (at.lane >> 2) + 8 * (i >> 1));
+            sum = (whole ? sum : 0.0f) + more[0][i];
         }
     }
 }
@@ -118,7 +109,7 @@ __device__ __forceinline__ void cluster_gather(const int8_sums &sums, i32 splits
 
 template <int NB> __device__ __forceinline__ void int8_shared_product(const int8_args &a) {
     __shared__ float scales[NB * 8];
-    __shared__ columns_barriers<NB> barriers;
+    __shared__ columns_barriers barriers;
     pdl_launch_dependents();
     if (!a.prefetch) pdl_wait();
 #define REFLEX_RUN(type, format)                                     \

@@ -1,4 +1,4 @@
-// A warp's products of a tile: its panels of weights times the columns that its group has in shared memory.
+// A warp's products of a tile: its panel of weights times the columns that its group has in shared memory.
 #pragma once
 
 #include "matmul/int8/shared/activations.cuh"
@@ -6,11 +6,8 @@
 
 namespace reflex {
 
-// Panels of a warp: what is read of x from shared memory serves them all. With more columns smaller warps do more.
-template <int NB> constexpr i32 COLUMN_PANELS = NB == 1 ? 2 : 1;
-
 template <int NB> struct shared_sums {
-    float at[COLUMN_PANELS<NB>][NB][4];
+    float at[NB][4];
 };
 
 // Whether scales go into the weights before the products, which costs each weight, or into the sums of each block,
@@ -32,119 +29,96 @@ __device__ __forceinline__ void add_scaled(float *s, const float *v, float row, 
 // A product waits for the one before that adds to the same sums, so these are far apart; and x is on its way while weights are
 // unpacked.
 template <class F, int NB>
-__device__ __forceinline__ void columns_step(const char *const (&tile)[COLUMN_PANELS<NB>],
-                                             const tile_factors<F> (&w)[COLUMN_PANELS<NB>], const x_reader<F, NB> &x,
-                                             i32 first, i32 lane, float (&sums)[COLUMN_PANELS<NB>][NB][4]) {
-    constexpr int R = COLUMN_PANELS<NB>, CHAINS = F::GROUPS / 2;
-    u32 s[R][F::GROUPS];
-#pragma unroll
-    for (int r = 0; r < R; r++) w[r].of_pair(first / 2, lane, s[r]);
+__device__ __forceinline__ void columns_step(const char *tile, const tile_factors<F> &w, const x_reader<F, NB> &x,
+                                             i32 first, i32 lane, float (&sums)[NB][4]) {
+    constexpr int CHAINS = F::GROUPS / 2;
+    u32 s[F::GROUPS];
+    w.of_pair(first / 2, lane, s);
     if constexpr (SCALED_WEIGHTS<NB>) {
 #pragma unroll
         for (int e = 0; e < 2; e++) {
-            u32 v[NB][2][2], a[R][2][4];
+            u32 v[NB][2][2], a[2][4];
 #pragma unroll
             for (int nb = 0; nb < NB; nb++) x.get(nb, first + e, v[nb]);
-#pragma unroll
-            for (int r = 0; r < R; r++) half_block<F>(raw_block<F>(tile[r], lane, first + e), first + e, s[r], a[r]);
+            half_block<F>(raw_block<F>(tile, lane, first + e), first + e, s, a);
 #pragma unroll
             for (int word = 0; word < 2; word++)
 #pragma unroll
-                for (int nb = 0; nb < NB; nb++)
-#pragma unroll
-                    for (int r = 0; r < R; r++)
-                        mma_16x8x16<F16>(sums[r][nb], a[r][word], v[nb][word][0], v[nb][word][1]);
+                for (int nb = 0; nb < NB; nb++) mma_16x8x16<F16>(sums[nb], a[word], v[nb][word][0], v[nb][word][1]);
         }
     } else {
-        u32 v[2][NB][2][2], a[2][R][2][4];
-        float c[2][R][NB][CHAINS][4] = {};
+        u32 v[2][NB][2][2], a[2][2][4];
+        float c[2][NB][CHAINS][4] = {};
 #pragma unroll
         for (int e = 0; e < 2; e++)
 #pragma unroll
             for (int nb = 0; nb < NB; nb++) x.get(nb, first + e, v[e][nb]);
 #pragma unroll
-        for (int e = 0; e < 2; e++)
-#pragma unroll
-            for (int r = 0; r < R; r++) tiny_block<F>(tile[r], lane, first + e, a[e][r]);
+        for (int e = 0; e < 2; e++) tiny_block<F>(tile, lane, first + e, a[e]);
 #pragma unroll
         for (int word = 0; word < 2; word++)
 #pragma unroll
             for (int e = 0; e < 2; e++)
 #pragma unroll
                 for (int nb = 0; nb < NB; nb++)
-#pragma unroll
-                    for (int r = 0; r < R; r++)
-                        mma_16x8x16<F16>(c[e][r][nb][CHAINS == 1 ? 0 : word], a[e][r][word], v[e][nb][word][0],
-                                         v[e][nb][word][1]);
+                    mma_16x8x16<F16>(c[e][nb][CHAINS == 1 ? 0 : word], a[e][word], v[e][nb][word][0],
+                                     v[e][nb][word][1]);
 #pragma unroll
         for (int e = 0; e < 2; e++)
 #pragma unroll
-            for (int r = 0; r < R; r++)
+            for (int n = 0; n < CHAINS; n++)
 #pragma unroll
-                for (int n = 0; n < CHAINS; n++)
+                for (int half = 0; half < 2; half++) {
+                    const float scale = tile_factors<F>::half_of_pair(s[e * CHAINS + n], half);
 #pragma unroll
-                    for (int half = 0; half < 2; half++) {
-                        const float scale = tile_factors<F>::half_of_pair(s[r][e * CHAINS + n], half);
-#pragma unroll
-                        for (int nb = 0; nb < NB; nb++)
-                            add_pair(sums[r][nb] + 2 * half, c[e][r][nb][n][2 * half], c[e][r][nb][n][2 * half + 1],
-                                     scale);
-                    }
+                    for (int nb = 0; nb < NB; nb++)
+                        add_pair(sums[nb] + 2 * half, c[e][nb][n][2 * half], c[e][nb][n][2 * half + 1], scale);
+                }
     }
 }
 
 // The minima of a tile. Before its products: nothing of them then waits in registers.
 template <class F, int NB>
-__device__ __forceinline__ void columns_minima(const tile_factors<F> (&w)[COLUMN_PANELS<NB>], const x_reader<F, NB> &x,
+__device__ __forceinline__ void columns_minima(const tile_factors<F> &w, const x_reader<F, NB> &x,
                                                shared_sums<NB> &acc) {
-    constexpr int R = COLUMN_PANELS<NB>;
 #pragma unroll
     for (int nb = 0; nb < NB; nb++) {
         const float2 up = x.up(nb);
-        float m[R][4] = {};
+        float m[4] = {};
 #pragma unroll
         for (int n = 0; n < F::GROUPS / 2; n++) {
             const uint2 v = x.sums(nb, n);
-#pragma unroll
-            for (int r = 0; r < R; r++) {
-                const u32 a[4] = {w[r].minima[n][0], w[r].minima[n][1], w[r].minima[n][0], w[r].minima[n][1]};
-                mma_16x8x16<F16>(m[r], a, v.x, v.y);
-            }
+            const u32 a[4] = {w.minima[n][0], w.minima[n][1], w.minima[n][0], w.minima[n][1]};
+            mma_16x8x16<F16>(m, a, v.x, v.y);
         }
 #pragma unroll
-        for (int r = 0; r < R; r++)
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-                add_scaled(acc.at[r][nb] + 2 * half, m[r] + 2 * half, -x_tile<F, NB>::SHARE * w[r].less(half), up);
+        for (int half = 0; half < 2; half++)
+            add_scaled(acc.at[nb] + 2 * half, m + 2 * half, -x_tile<F, NB>::SHARE * w.less(half), up);
     }
 }
 
 // The sums of a tile, scaled.
 template <class F, int NB>
-__device__ __forceinline__ void columns_total(const tile_factors<F> (&w)[COLUMN_PANELS<NB>], const x_reader<F, NB> &x,
-                                              const float (&sums)[COLUMN_PANELS<NB>][NB][4], shared_sums<NB> &acc) {
+__device__ __forceinline__ void columns_total(const tile_factors<F> &w, const x_reader<F, NB> &x,
+                                              const float (&sums)[NB][4], shared_sums<NB> &acc) {
     constexpr float UNITS = SCALED_WEIGHTS<NB> ? TINY_UNITS : TINY_UNITS * TINY_UNITS;
 #pragma unroll
     for (int nb = 0; nb < NB; nb++) {
         const float2 up = x.up(nb);
 #pragma unroll
-        for (int r = 0; r < COLUMN_PANELS<NB>; r++)
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-                add_scaled(acc.at[r][nb] + 2 * half, sums[r][nb] + 2 * half, w[r].row(half) * UNITS, up);
+        for (int half = 0; half < 2; half++)
+            add_scaled(acc.at[nb] + 2 * half, sums[nb] + 2 * half, w.row(half) * UNITS, up);
     }
 }
 
 // Adds a tile's products.
 template <class F, int NB>
-__device__ __forceinline__ void columns_tile(const char *const (&tile)[COLUMN_PANELS<NB>], const x_reader<F, NB> &x,
-                                             i32 lane, shared_sums<NB> &acc) {
-    constexpr int R = COLUMN_PANELS<NB>;
-    tile_factors<F> w[R];
-#pragma unroll
-    for (int r = 0; r < R; r++) w[r].load(tile[r], lane);
+__device__ __forceinline__ void columns_tile(const char *tile, const x_reader<F, NB> &x, i32 lane,
+                                             shared_sums<NB> &acc) {
+    tile_factors<F> w;
+    w.load(tile, lane);
     if constexpr (F::MINIMA) columns_minima<F, NB>(w, x, acc);
-    float sums[R][NB][4] = {};
+    float sums[NB][4] = {};
 #pragma unroll 1
     for (i32 first = 0; first < tiles::TILE_BLOCKS; first += 4) {
         columns_step<F, NB>(tile, w, x, first, lane, sums);

@@ -13,14 +13,14 @@
 namespace reflex {
 
 // Of a thread block.
-template <bool THERE> struct warpgroup_barriers {};
-template <> struct warpgroup_barriers<true> {
+struct columns_barriers {
+#if REFLEX_WGMMA
     static constexpr i32 WARPS = 16, GROUPS = 4, STAGES = 3;
     u64 weights[WARPS][STAGES];
     u64 x[GROUPS][STAGES];     // is there
     u64 read[GROUPS][STAGES];  // is read by all warps of the group
+#endif
 };
-template <int NB> using columns_barriers = warpgroup_barriers<REFLEX_WGMMA && CONVERTED<NB>>;
 
 #if REFLEX_WGMMA
 
@@ -71,7 +71,7 @@ __device__ __forceinline__ void warpgroup_tile(const char *tile, const x_reader<
 #pragma unroll
         for (int nb = 0; nb < NB; nb++) {
             const float *const v = sums[nb] + 2 * half, *const m = less[nb] + 2 * half;
-            float *const to = acc.at[0][nb] + 2 * half;
+            float *const to = acc.at[nb] + 2 * half;
             float total[2] = {v[0] * row, v[1] * row};
             if constexpr (F::MINIMA) total[0] = fmaf(m[0], fewer, total[0]), total[1] = fmaf(m[1], fewer, total[1]);
             to[0] = fmaf(total[0], up[nb].x, to[0]), to[1] = fmaf(total[1], up[nb].y, to[1]);
@@ -81,10 +81,9 @@ __device__ __forceinline__ void warpgroup_tile(const char *tile, const x_reader<
 
 // A warp's whole tiles.
 template <class F, int NB>
-__device__ __forceinline__ void warpgroup_tiles(const int8_args &a, warpgroup_barriers<true> &barriers,
-                                                shared_sums<NB> &acc) {
+__device__ __forceinline__ void warpgroup_tiles(const int8_args &a, columns_barriers &barriers, shared_sums<NB> &acc) {
     constexpr i32 S = COLUMN_STAGES<NB>, TILE = F::TILE_BYTES;
-    static_assert(COLUMN_PANELS<NB> == 1 && S <= warpgroup_barriers<true>::STAGES, "");
+    static_assert(S <= columns_barriers::STAGES, "");
     using activations = x_tile<F, NB>;
     extern __shared__ __align__(128) char shared[];
     const columns_place<NB> at(a);
@@ -93,9 +92,9 @@ __device__ __forceinline__ void warpgroup_tiles(const int8_args &a, warpgroup_ba
                *const x_read = barriers.read[at.group];
     char *const ring = shared + at.warp * a.ring_bytes, *const own_x =
                                                             shared + a.held + at.group * (S * activations::BYTES);
-    const char *panel[1];
-    at.panels(panel);
-    const char *const tiles_of_weights = panel[0] + (i64)at.split * TILE;
+    const char *tiles_of_weights = at.weights() + (i64)at.split * TILE;
+    // One address: else the compiler adds it up again for each copy.
+    asm volatile("" : "+l"(tiles_of_weights));
     const char *const tiles_of_x = at.template x_tiles<F>() + (i64)at.split * activations::BYTES;
     const auto fill_weights = [&](i32 i, i32 stage) {
         if (i >= count) return;
@@ -113,7 +112,7 @@ __device__ __forceinline__ void warpgroup_tiles(const int8_args &a, warpgroup_ba
 #pragma unroll
         for (int s = 0; s < S; s++) {
             barrier_start(weights_there + s, 1);
-            if (at.in_group == 0) barrier_start(x_there + s, 1), barrier_start(x_read + s, at.group_warps);
+            if (at.slot == 0) barrier_start(x_there + s, 1), barrier_start(x_read + s, a.panels);
         }
         barriers_publish();
 #pragma unroll
@@ -121,7 +120,7 @@ __device__ __forceinline__ void warpgroup_tiles(const int8_args &a, warpgroup_ba
     }
     __syncwarp();
     if (a.prefetch) pdl_wait();
-    const bool first_of_group = at.in_group == 0 && lane == 0;
+    const bool first_of_group = at.slot == 0 && lane == 0;
     if (first_of_group) {
 #pragma unroll
         for (int s = 0; s < S; s++) fill_x(s, s);

@@ -6,11 +6,6 @@ use crate::abi::{Dtype, Result, View};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
 use crate::system::DeviceLimits;
 
-/// As `COLUMN_PANELS`: panels of a warp.
-pub(super) fn panels(columns: i64) -> i64 {
-    if columns == 8 { 2 } else { 1 }
-}
-
 /// Clusters are for devices of at least so many SMs: on others there are blocks enough, and a part of a device may not have
 /// room for a cluster.
 pub(super) const CLUSTER_SMS: u32 = 64;
@@ -21,7 +16,7 @@ const IN_CLUSTERS: [i64; 8] = [1000, 1000, 887, 910, 834, 773, 796, 910];
 const REGISTERS: i64 = 65536;
 const BLOCK_SHARED: i64 = 1024;
 
-/// What a kernel is like, and in cycles of an SM what it takes, fitted to 200 measurements of Q4_K on an H200.
+/// What a kernel is like, and in cycles of an SM what it takes, fitted to measurements of Q4_K on an H200.
 struct Costs {
     /// As the kernel is compiled.
     registers: i64,
@@ -29,9 +24,8 @@ struct Costs {
     /// A panel's tile and eight columns of a tile of x, where an SM has enough to do.
     panel: i64,
     x: i64,
-    /// A tile of a warp that is alone: of any number of panels, and of each.
+    /// A tile of a warp that is alone.
     alone: i64,
-    alone_panel: i64,
     /// A block's beginning and end, and what a cluster adds.
     block: i64,
     cluster: i64,
@@ -43,21 +37,19 @@ pub(super) fn most_warps(columns: i64) -> i64 {
 }
 
 fn costs(columns: i64) -> Costs {
-    let c = |registers, most_warps, [panel, x, alone, alone_panel, block, cluster]: [i64; 6]| Costs {
+    let c = |registers, most_warps, [panel, x, alone, block, cluster]: [i64; 5]| Costs {
         registers,
         most_warps,
         panel,
         x,
         alone,
-        alone_panel,
         block,
         cluster,
     };
     match columns {
-        8 => c(160, 12, [149, 15, 843, 673, 6765, 2177]),
-        16 => c(128, 16, [86, 1, 1566, 679, 7170, 1572]),
-        32 => c(128, 12, [219, 1, 2812, 389, 7252, 3]),
-        _ => c(160, 12, [300, 1, 2591, 293, 12061, 1]),
+        16 => c(128, 16, [86, 1, 2245, 7170, 1572]),
+        32 => c(128, 12, [219, 1, 3201, 7252, 3]),
+        _ => c(160, 12, [300, 1, 2884, 12061, 1]),
     }
 }
 
@@ -66,20 +58,12 @@ pub(super) fn stages(columns: i64) -> i64 {
     if columns < 32 { 3 } else { 2 }
 }
 
-/// As `CONVERTED`: x is converted by a launch of its own.
-fn converted(columns: i64) -> bool {
-    columns > 8
-}
-
 /// Of eight columns of a tile of x, as `x_layout` has it for formats that scale 32 elements and for those that scale 16.
 const X_BYTES: [i64; 2] = [8 * 512 + 32 + 256, 8 * 512 + 32 + 512];
 
-/// Shared memory of x: tiles of it, or tiles as they were and two that are converted.
+/// Shared memory of x.
 fn x_bytes(columns: i64) -> i64 {
-    match converted(columns) {
-        true => columns / 8 * stages(columns) * X_BYTES[1],
-        false => columns * stages(columns) * (TILE + 8 * 8 + 16) + 2 * columns / 8 * X_BYTES[1],
-    }
+    columns / 8 * stages(columns) * X_BYTES[1]
 }
 
 /// Which of the two layouts a format reads.
@@ -92,7 +76,7 @@ fn scratch(plan: &MatmulPlan, columns: i64) -> [i64; 2] {
     [0, 1].map(|layout| {
         let wanted = plan.parts().any(|part| x_layout(part.weight.dtype) == layout);
         let bytes = ceil_div(plan.rows, columns) * (plan.k / TILE) * (columns / 8) * X_BYTES[layout];
-        if wanted && converted(columns) { bytes } else { 0 }
+        if wanted { bytes } else { 0 }
     })
 }
 
@@ -117,9 +101,6 @@ pub(super) fn convert(plan: &MatmulPlan, cuda: &Cuda, x: &View, columns: i64, to
     static KERNEL: Kernel = Kernel::new("matmul_int8_activations", c"reflex_matmul_int8_activations").dependent();
     let bytes = scratch(plan, columns);
     let mut tiles = [std::ptr::null_mut::<u8>(); 2];
-    if bytes == [0, 0] {
-        return Ok([std::ptr::null(); 2]);
-    }
     if bytes[0] > 0 {
         tiles[0] = to;
     }
@@ -140,7 +121,7 @@ pub(super) fn convert(plan: &MatmulPlan, cuda: &Cuda, x: &View, columns: i64, to
 }
 
 /// Panels of a block, groups of warps that share the tiles of a block along k, blocks that share them. The warps of a group
-/// share x.
+/// have a panel each and share x.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     panels: i64,
@@ -149,21 +130,16 @@ struct Cut {
 }
 
 impl Cut {
-    /// Of a group.
-    fn warps(&self, columns: i64) -> i64 {
-        self.panels / panels(columns)
-    }
-
     fn shared_bytes(&self, ring_bytes: i64, columns: i64) -> i64 {
         let sums = self.groups * self.panels * PANEL * columns * 4;
-        let rings = self.warps(columns) * ring_bytes + x_bytes(columns);
+        let rings = self.panels * ring_bytes + x_bytes(columns);
         sums.max(self.groups * rings)
     }
 
     /// Cycles that so many blocks take, before they become clusters.
     fn time(&self, blocks: i64, shared_bytes: i64, tiles: i64, limits: &DeviceLimits, columns: i64) -> i64 {
-        let (costs, sms, warps) = (costs(columns), i64::from(limits.sm_count), self.warps(columns));
-        let by_registers = REGISTERS / (costs.registers * 32 * warps * self.groups);
+        let (costs, sms) = (costs(columns), i64::from(limits.sm_count));
+        let by_registers = REGISTERS / (costs.registers * 32 * self.panels * self.groups);
         let shared = shared_bytes + BLOCK_SHARED + STATIC_SHARED;
         let on_an_sm = by_registers
             .min((i64::from(limits.shared_per_block) + BLOCK_SHARED) / shared)
@@ -174,7 +150,7 @@ impl Cut {
         let at_once = on_an_sm.min(ceil_div(ceil_div(blocks, rounds) * 1000, sms * in_clusters));
         let x = costs.x * columns / 8;
         let busy = at_once * self.groups * (self.panels * costs.panel + x);
-        let alone = costs.alone + panels(columns) * costs.alone_panel + 2 * x / warps;
+        let alone = costs.alone + 2 * x / self.panels;
         let joined = if self.cluster > 1 { costs.cluster } else { 0 };
         rounds * (ceil_div(tiles, self.groups * self.cluster) * busy.max(alone) + costs.block) + joined
     }
@@ -196,7 +172,7 @@ fn blocks(plan: &MatmulPlan, panels: i64, columns: i64) -> i64 {
 
 /// What takes the least time.
 fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i64, most_cluster: i64) -> Cut {
-    let (in_a_warp, most_warps) = (panels(columns), most_warps(columns));
+    let most_warps = most_warps(columns);
     let mut best = smallest(limits);
     if limits.sm_count < CLUSTER_SMS {
         return best;
@@ -204,9 +180,9 @@ fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i64, 
     let tiles = (plan.k / TILE).max(1);
     let mut least = i64::MAX;
     // Outputs come in blocks of 32; of a gated pair a block makes half of them of each.
-    for panels in (4..=most_warps * in_a_warp).step_by(4).take(4) {
+    for panels in (4..=most_warps).step_by(4) {
         let blocks = blocks(plan, panels, columns);
-        for groups in 1..=(most_warps * in_a_warp / panels).min(tiles).min(4) {
+        for groups in 1..=(most_warps / panels).min(tiles).min(4) {
             for cluster in 1..=most_cluster.min(8).min(tiles / groups) {
                 let cut = Cut {
                     panels,
@@ -250,15 +226,11 @@ pub(super) fn columns_of(rows: i64) -> i64 {
 pub(super) fn pays(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> bool {
     let (sms, tiles) = (i64::from(limits.sm_count), plan.k / TILE);
     let panels: i64 = plan.parts().map(|part| part.n() / PANEL).sum();
-    let worth = match columns {
-        _ if limits.sm_count < CLUSTER_SMS => true,
-        // Without clusters long sums of few outputs leave SMs idle.
-        _ if limits.sm < 90 => panels >= 8 * sms,
-        8 => tiles <= 12 && panels >= 2 * sms,
-        _ => true,
-    };
+    // Without clusters long sums of few outputs leave SMs idle.
+    let worth = limits.sm_count < CLUSTER_SMS || limits.sm >= 90 || panels >= 8 * sms;
     // The two kernels' sums differ in their last bits.
-    worth
+    columns > 8
+        && worth
         && !plan.batch_invariant
         && tiles >= 2
         && plan.parts().all(|part| part.weight.packed && part.n() >= PANEL)
@@ -272,7 +244,7 @@ pub(super) fn pays(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> bo
 pub(super) fn layout(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, most_cluster: i64) -> Layout {
     let ring_bytes = Shape::Shared(columns).ring_bytes(plan);
     let cut = cut(plan, limits, columns, ring_bytes, most_cluster);
-    let warps = cut.warps(columns) * cut.groups;
+    let warps = cut.panels * cut.groups;
     Layout {
         shape: Shape::Shared(columns),
         panels: cut.panels,
