@@ -16,6 +16,17 @@ struct int8_sums {
     __device__ __forceinline__ float &at(i32 split, i32 column, i32 output) const {
         return data[(split * columns + column) * outputs + output];
     }
+    // What a lane has of sixteen outputs of eight columns, as a product leaves it (common/mma.cuh). Every other lane of a column
+    // writes its two outputs in the other order: else more of them would wait for the same bank.
+    __device__ __forceinline__ void put(i32 split, i32 column, i32 output, i32 lane, const float (&v)[4]) const {
+        const i32 g = lane >> 2, t = lane & 3, odd = t & 1;
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            float *const to = &at(split, column + 2 * t + e, output + g);
+            to[8 * odd] = odd ? v[2 + e] : v[e];
+            to[8 - 8 * odd] = odd ? v[e] : v[2 + e];
+        }
+    }
     __device__ __forceinline__ float total(i32 splits, i32 column, i32 output) const {
         float v = at(0, column, output);
         for (i32 s = 1; s < splits; s++) v += at(s, column, output);

@@ -333,19 +333,10 @@ template <class Formats, int NB> __device__ __forceinline__ void int8_few_produc
     Formats::run(type,
                  int8_few_tiles<R, NB>{work, panel, x, split, part.splits, shared + warp * a.ring_bytes, lane, acc});
     const int8_sums sums{reinterpret_cast<float *>(shared + a.held), a.panels * tiles::TILE_ROWS, NB * 8};
-    const i32 g = lane >> 2, t = lane & 3, odd = t & 1;
 #pragma unroll
     for (int r = 0; r < R; r++)
 #pragma unroll
-        for (int nb = 0; nb < NB; nb++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                // Every other lane in the other order: else more of them would wait for the same bank.
-                const float v[2] = {acc.at[r][nb][e], acc.at[r][nb][2 + e]};
-                float *const to = &sums.at(split, nb * 8 + 2 * t + e, (slot + r) * tiles::TILE_ROWS + g);
-                to[8 * odd] = odd ? v[1] : v[0];
-                to[8 - 8 * odd] = odd ? v[0] : v[1];
-            }
+        for (int nb = 0; nb < NB; nb++) sums.put(split, nb * 8, (slot + r) * tiles::TILE_ROWS, lane, acc.at[r][nb]);
     __syncthreads();
     int8_store<true>(a, part, sums, part.splits, first, first_row, scales, work.operands);
 #endif

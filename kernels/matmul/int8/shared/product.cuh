@@ -19,23 +19,6 @@
 
 namespace reflex {
 
-// Leaves a warp's sums where the epilogue finds them. Every other lane of a column writes its two rows in the other
-// order: else more of them would wait for the same bank.
-template <int NB>
-__device__ __forceinline__ void columns_put(const columns_place<NB> &at, const int8_sums &sums,
-                                            const shared_sums<NB> &acc) {
-    const i32 g = at.lane >> 2, t = at.lane & 3, odd = t & 1;
-#pragma unroll
-    for (int nb = 0; nb < NB; nb++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            const float v[2] = {acc.at[nb][e], acc.at[nb][2 + e]};
-            float *const to = &sums.at(at.group, nb * 8 + 2 * t + e, at.slot * tiles::TILE_ROWS + g);
-            to[8 * odd] = odd ? v[1] : v[0];
-            to[8 - 8 * odd] = odd ? v[0] : v[1];
-        }
-}
-
 // One warp's share, left in shared memory.
 template <class F, class W, int NB>
 __device__ __forceinline__ void columns_run(const int8_args &a, [[maybe_unused]] columns_barriers &barriers) {
@@ -49,7 +32,8 @@ __device__ __forceinline__ void columns_run(const int8_args &a, [[maybe_unused]]
     __syncthreads();
     const columns_place<NB> at(a);
     const int8_sums sums = at.sums();
-    columns_put<NB>(at, sums, acc);
+#pragma unroll
+    for (int nb = 0; nb < NB; nb++) sums.put(at.group, nb * 8, at.slot * tiles::TILE_ROWS, at.lane, acc.at[nb]);
     // What is not packed: rows behind the last panel, and elements behind the last tile.
     const i32 k = a.k, end = k / tiles::TILE_K * tiles::TILE_K;
     const int8_panel p = at.panel();
