@@ -236,7 +236,7 @@ impl Layout {
                 let few = matches!(shape, Shape::Narrow | Shape::Whole(_)) && blocks <= i64::from(limits.sm_count);
                 // Sixteen of whole panels and a long k.
                 let limit = match shape {
-                    Shape::Whole(_) if few && ceil_div(plan.k, TILE) > 24 => 2 * WARPS,
+                    Shape::Whole(_) if few && long(plan) => 2 * WARPS,
                     _ if few => WARPS + WARPS / 2,
                     _ => WARPS,
                 };
@@ -262,7 +262,7 @@ impl Layout {
         if let Shape::Whole(_) = shape {
             // Sums beside the rings: a barrier less.
             layout.held = warps * ring_bytes;
-            layout.shared = layout.held + sums(splits, shape);
+            layout.shared = (layout.held + sums(splits, shape)).max(exclusive_bytes(plan, limits, panels));
             return layout;
         }
         layout.held = (warps * ring_bytes).max(sums(splits, shape));
@@ -274,6 +274,25 @@ impl Layout {
     fn splits(&self, part: &MatmulPart) -> i64 {
         self.warps * self.shape.panels(&part.weight) / self.panels
     }
+}
+
+/// Shared memory with which an SM has room for no more blocks of whole panels than it gets of one launch: blocks of the next one begin
+/// wherever there is room. With room for three where 256 blocks are two each, 68 of 132 SMs had three blocks of a launch and 30 had none. Of a
+/// short k the rings hold all that a block reads, and blocks that begin early gain more than an even share.
+fn exclusive_bytes(plan: &MatmulPlan, limits: &DeviceLimits, panels: i64) -> i64 {
+    if limits.sm < 90 || !long(plan) {
+        return 0;
+    }
+    let blocks: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum();
+    let share = ceil_div(blocks, i64::from(limits.sm_count));
+    // An SM has a KiB more than a block may take, and keeps one for each block.
+    let room = i64::from(limits.shared_per_block) + 1024;
+    (room / (share + 1) - 1024) / 128 * 128 + 128
+}
+
+/// More tiles than the rings of a block's eight warps hold.
+fn long(plan: &MatmulPlan) -> bool {
+    ceil_div(plan.k, TILE) > 24
 }
 
 /// As many splits of the tiles as shorten the longest share, at most `most`.
