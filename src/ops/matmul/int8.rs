@@ -115,7 +115,7 @@ impl Shape {
 }
 
 /// The kernels of `Shape::Whole`: formats that files mix in one launch. Of those that have a launch's formats it takes the first.
-const GROUPS: [&[Dtype]; 12] = [
+const GROUPS: [&[Dtype]; 13] = [
     &[Dtype::Q4_K, Dtype::Q6_K],
     &[Dtype::Q5_K, Dtype::Q6_K],
     &[Dtype::Q3_K, Dtype::Q5_K],
@@ -128,7 +128,10 @@ const GROUPS: [&[Dtype]; 12] = [
     &[Dtype::Q5_0],
     &[Dtype::Q5_1],
     &[Dtype::Q8_0],
+    &[Dtype::Q4_K],
 ];
+/// Of a long k alone: where k is short, code that other launches of a token have fetched is worth more than the registers it takes.
+const Q4_K_ALONE: usize = 12;
 
 /// Which of `GROUPS` multiplies one row with these packed weights, if blocks of it have nothing but whole panels.
 fn group(plan: &MatmulPlan) -> Option<usize> {
@@ -136,9 +139,11 @@ fn group(plan: &MatmulPlan) -> Option<usize> {
     if plan.k % TILE != 0 || plan.parts().any(|part| part.n() % outputs != 0) {
         return None;
     }
-    GROUPS
-        .iter()
-        .position(|formats| plan.parts().all(|part| formats.contains(&part.weight.dtype)))
+    let all_of = |formats: &[Dtype]| plan.parts().all(|part| formats.contains(&part.weight.dtype));
+    if long(plan) && all_of(GROUPS[Q4_K_ALONE]) {
+        return Some(Q4_K_ALONE);
+    }
+    GROUPS.iter().position(|formats| all_of(formats))
 }
 
 /// Panels that a block makes at least: a block of Q8_1 is 32 outputs, and a gated pair takes twice the panels for the same outputs.
@@ -238,6 +243,10 @@ impl Layout {
                 let limit = match shape {
                     Shape::Whole(_) if few && long(plan) => 2 * WARPS,
                     _ if few => WARPS + WARPS / 2,
+                    // Twelve where an SM has two blocks, and room for two.
+                    Shape::Whole(Q4_K_ALONE) if limits.sm >= 90 && blocks <= 2 * i64::from(limits.sm_count) => {
+                        WARPS + WARPS / 2
+                    }
                     _ => WARPS,
                 };
                 let many = matches!(shape, Shape::Columns(_)) && blocks >= 2 * i64::from(limits.sm_count);
@@ -317,7 +326,7 @@ macro_rules! whole {
     };
 }
 
-pub(super) static VARIANTS: [Variant<MatmulPlan>; 24] = [
+pub(super) static VARIANTS: [Variant<MatmulPlan>; 25] = [
     whole!(0, c"reflex_matmul_int8_narrow_q4_k_q6_k"),
     whole!(1, c"reflex_matmul_int8_narrow_q5_k_q6_k"),
     whole!(2, c"reflex_matmul_int8_narrow_q3_k_q5_k"),
@@ -330,6 +339,7 @@ pub(super) static VARIANTS: [Variant<MatmulPlan>; 24] = [
     whole!(9, c"reflex_matmul_int8_narrow_q5_0"),
     whole!(10, c"reflex_matmul_int8_narrow_q5_1"),
     whole!(11, c"reflex_matmul_int8_narrow_q8_0"),
+    whole!(12, c"reflex_matmul_int8_narrow_q4_k"),
     variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow", Shape::Narrow),
     variant!("matmul_int8_native", c"reflex_matmul_int8_vector_native", Shape::Native),
     variant!("matmul_int8_wide", c"reflex_matmul_int8_vector_wide", Shape::Wide),

@@ -213,6 +213,14 @@ fn an_sm_has_room_for_its_share_of_one_launch() {
         let plan = Matmul::plan(&params(1, k, Dtype::Q8_1, false, &[weight])).unwrap();
         let layout = Layout::new(&plan, &limits, 8);
         assert!(matches!(layout.shape, Shape::Whole(_)), "{n} x {k} on {sm}");
+        let alone = layout.shape == Shape::Whole(Q4_K_ALONE);
+        assert_eq!(alone, k > 24 * TILE, "{n} x {k} on {sm}");
+        if most == Some(2) {
+            assert!(
+                layout.warps > WARPS && layout.warps <= WARPS + WARPS / 2,
+                "{n} x {k} on {sm}"
+            );
+        }
         let needed = layout.held + layout.warps * PANEL * 4;
         let blocks = (i64::from(limits.shared_per_block) + 1024) / (layout.shared + 1024);
         match most {
