@@ -15,3 +15,4 @@ using namespace reflex;
         int8_narrow_product<int8_formats<__VA_ARGS__>>(a);                      \
     }
 REFLEX_INT8_KERNELS(REFLEX_KERNEL)
+REFLEX_KERNEL(q4_k, REFLEX_FORMAT(Q4_K, q4_k))

@@ -109,7 +109,7 @@ impl Shape {
                 match wide_fits(plan, limits) {
                     true if packed => Shape::Wide,
                     true if native => Shape::WideNative,
-                    _ if packed => group(plan, least_panels(plan)).map_or(Shape::Narrow, Shape::Whole),
+                    _ if packed => whole(plan),
                     _ => Shape::Native,
                 }
             }
@@ -142,6 +142,9 @@ const GROUPS: [&[Dtype]; 12] = [
     &[Dtype::Q5_1],
     &[Dtype::Q8_0],
 ];
+/// Instead of the first, of one row, Q4_K alone and a long k: where k is short, code that other launches of a token have fetched is
+/// worth more than the registers it takes.
+const Q4_K_ALONE: usize = GROUPS.len();
 
 /// Which of `GROUPS` multiplies these packed weights, if blocks of so many panels have nothing but whole ones.
 fn group(plan: &MatmulPlan, panels: i64) -> Option<usize> {
@@ -152,6 +155,16 @@ fn group(plan: &MatmulPlan, panels: i64) -> Option<usize> {
     GROUPS
         .iter()
         .position(|formats| plan.parts().all(|part| formats.contains(&part.weight.dtype)))
+}
+
+/// Which kernel multiplies one row with these packed weights.
+fn whole(plan: &MatmulPlan) -> Shape {
+    let q4_k = plan.parts().all(|part| part.weight.dtype == Dtype::Q4_K);
+    match group(plan, least_panels(plan)) {
+        Some(_) if q4_k && long(plan) => Shape::Whole(Q4_K_ALONE),
+        Some(group) => Shape::Whole(group),
+        None => Shape::Narrow,
+    }
 }
 
 /// As `few_x::ROW`: a row's 256 elements of x in shared memory.
@@ -291,8 +304,10 @@ impl Layout {
                     // The more blocks there are, the smaller they are.
                     Shape::Few(..) if blocks > 4 * sms => WARPS / 4,
                     Shape::Few(..) if blocks > sms => WARPS / 2,
-                    Shape::Whole(_) if few && ceil_div(plan.k, TILE) > 24 => 2 * WARPS,
+                    Shape::Whole(_) if few && long(plan) => 2 * WARPS,
                     _ if few => WARPS + WARPS / 2,
+                    // Twelve where an SM has two blocks, and room for two.
+                    Shape::Whole(Q4_K_ALONE) if limits.sm >= 90 && blocks <= 2 * sms => WARPS + WARPS / 2,
                     _ => WARPS,
                 };
                 let many = matches!(shape, Shape::Columns(_)) && blocks >= 2 * sms;
@@ -318,6 +333,9 @@ impl Layout {
             // Sums beside the rings: a barrier less.
             layout.held = warps * ring_bytes;
             layout.shared = layout.held + sums(splits, shape);
+            if let Shape::Whole(_) = shape {
+                layout.shared = layout.shared.max(exclusive_bytes(plan, limits, panels));
+            }
             return layout;
         }
         layout.held = (warps * ring_bytes).max(sums(splits, shape));
@@ -329,6 +347,24 @@ impl Layout {
     fn splits(&self, part: &MatmulPart) -> i64 {
         self.warps * self.shape.panels(&part.weight) / self.panels
     }
+}
+
+/// Shared memory with which an SM has room for no more blocks of whole panels than it gets of one launch: blocks of the next one begin
+/// wherever there is room. With room for three where 256 blocks are two each, 68 of 132 SMs had three blocks of a launch and 30 had none. Of a
+/// short k the rings hold all that a block reads, and blocks that begin early gain more than an even share.
+fn exclusive_bytes(plan: &MatmulPlan, limits: &DeviceLimits, panels: i64) -> i64 {
+    if limits.sm < 90 || !long(plan) {
+        return 0;
+    }
+    let share = ceil_div(blocks(plan, panels), i64::from(limits.sm_count));
+    // An SM has a KiB more than a block may take, and keeps one for each block.
+    let room = i64::from(limits.shared_per_block) + 1024;
+    (room / (share + 1) - 1024) / 128 * 128 + 128
+}
+
+/// More tiles than the rings of a block's eight warps hold.
+fn long(plan: &MatmulPlan) -> bool {
+    ceil_div(plan.k, TILE) > 24
 }
 
 /// As many splits of the tiles as shorten the longest share, at most `most`.
@@ -433,7 +469,12 @@ pub(super) static OF_GROUPS: [[Variant<MatmulPlan>; 3]; 12] = [
     ),
 ];
 
-pub(super) static VARIANTS: [Variant<MatmulPlan>; 11] = [
+pub(super) static VARIANTS: [Variant<MatmulPlan>; 12] = [
+    variant!(
+        "matmul_int8_narrow",
+        c"reflex_matmul_int8_narrow_q4_k",
+        Shape::Whole(Q4_K_ALONE)
+    ),
     variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow", Shape::Narrow),
     variant!("matmul_int8_native", c"reflex_matmul_int8_vector_native", Shape::Native),
     variant!("matmul_int8_wide", c"reflex_matmul_int8_vector_wide", Shape::Wide),

@@ -258,6 +258,10 @@ pub fn tests(suite: &mut Suite) {
         for (n, rows) in [(1, 1), (15, 1), (16, 2), (17, 1), (64, 1), (129, 1), (15, 40)] {
             Case::new(rows, 512, &[one(n)]).add(suite, format!("{name}_rows_{rows}_n_{n}"));
         }
+        // A long k, of fewer panels than a device has SMs and of more.
+        for n in [64, 2160] {
+            Case::new(1, 28 * 256, &[one(n)]).add(suite, format!("{name}_rows_1_n_{n}_long"));
+        }
         // Enough outputs for the kernel that takes several panels a warp, on any device.
         Case::new(1, 768, &[one(34_000)]).add(suite, format!("{name}_wide"));
         let epilogue = Product {

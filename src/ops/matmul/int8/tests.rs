@@ -195,6 +195,45 @@ fn several_rows_are_cut_as_was_fastest() {
     }
 }
 
+/// Blocks of one row that an SM has room for, by shared memory: its share of a launch and no more, where launches overlap.
+#[test]
+fn an_sm_has_room_for_its_share_of_one_launch() {
+    for (sm, n, k, most) in [
+        (90, 4096, 14336, Some(2)),
+        (90, 3584, 18944, Some(2)),
+        (90, 2560, 9728, Some(2)),
+        (90, 2048, 14336, Some(1)),
+        (90, 4096, 4096, None),
+        (90, 6144, 2560, None),
+        (87, 256, 14336, None),
+    ] {
+        let limits = devices().find(|limits| limits.sm == sm).unwrap();
+        let weight = Weight {
+            dtype: Dtype::Q4_K,
+            packed: true,
+            n,
+            y: Dtype::F32,
+        };
+        let plan = Matmul::plan(&params(1, k, Dtype::Q8_1, false, &[weight])).unwrap();
+        let layout = Layout::new(&plan, &limits, 8);
+        assert!(matches!(layout.shape, Shape::Whole(_)), "{n} x {k} on {sm}");
+        let alone = layout.shape == Shape::Whole(Q4_K_ALONE);
+        assert_eq!(alone, k > 24 * TILE, "{n} x {k} on {sm}");
+        if most == Some(2) {
+            assert!(
+                layout.warps > WARPS && layout.warps <= WARPS + WARPS / 2,
+                "{n} x {k} on {sm}"
+            );
+        }
+        let needed = layout.held + layout.warps * PANEL * 4;
+        let blocks = (i64::from(limits.shared_per_block) + 1024) / (layout.shared + 1024);
+        match most {
+            Some(most) => assert_eq!(blocks, most, "{n} x {k} on {sm}"),
+            None => assert_eq!(layout.shared, needed, "{n} x {k} on {sm}"),
+        }
+    }
+}
+
 #[test]
 fn sums_have_one_order_for_any_number_of_rows() {
     for (gated, weights) in weights(64) {
