@@ -1,4 +1,4 @@
-// Formats that files mix in one launch share a kernel: its instructions come with it, and are few. src/ops/matmul/int8.rs has the
+// Formats that files mix in one launch share a kernel: its instructions come with it, and are few. src/ops/matmul/int8/shape.rs has the
 // same list.
 #pragma once
 

@@ -1,7 +1,9 @@
 //! How products of several rows are cut up whose warps share x (kernels/matmul/int8/shared/product.cuh), and where that pays;
 //! and the launch that converts x for them.
 
-use super::{Layout, MatmulPlan, PANEL, STATIC_SHARED, Shape, TILE, alike};
+use super::layout::Layout;
+use super::shape::{Shape, alike};
+use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE};
 use crate::abi::{Dtype, Result, View};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
 use crate::system::DeviceLimits;

@@ -1,6 +1,7 @@
 //! How launches are cut up on devices of every size, without one.
 
 use super::super::*;
+use super::shape::{alike, staged_bytes};
 use super::*;
 use crate::abi::{REFLEX_DTYPE_PACKED, REFLEX_MISALIGNED, REFLEX_WORKSPACE_TOO_SMALL, reflex_dtype};
 use std::ptr::{null_mut, without_provenance_mut};
