@@ -2,7 +2,7 @@
 """Charts of result files: plot.py [--results FOLDER] [--out FOLDER]. Refuses files that check_results.py refuses.
 
 For each GPU and number of SMs: a roofline, what part of the read ceiling each op reaches at batch 1, and ours beside the peers, a
-chart for each file; for each GPU bytes per clock and SM of the batch-1 matmuls, and the speed of models by context.
+chart for each file; bytes per clock and SM of the batch-1 matmuls on some SMs, and the speed of models by context.
 """
 
 import argparse
@@ -176,11 +176,12 @@ def models(reports, folder):
         axes.set_xlabel("tokens in the cache")
         axes.set_ylabel("decode, tok/s")
         axes.set_ylim(bottom=0)
-        axes.set_title(": ".join(filter(None, (decode[0]["model"], environment["gpu"]))), fontsize=10)
+        sms = f"{environment['sm_count']} SMs"
+        axes.set_title(": ".join(filter(None, (decode[0]["model"], f"{environment['gpu']}, {sms}"))), fontsize=10)
         axes.grid(True, alpha=0.3)
         figure.tight_layout(rect=(0, 0.02, 1, 1))
         caption(figure, environment)
-        save(figure, folder, environment["gpu"], "model", decode[0]["model"])
+        save(figure, folder, environment["gpu"], "model", decode[0]["model"], sms)
 
 
 def main():
