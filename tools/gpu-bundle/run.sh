@@ -77,13 +77,15 @@ golden_text() {
   return 1
 }
 
+# perplexity MODEL EXPECTED TOLERANCE OPTION...
 perplexity() {
-  local model=$1 expected=$2 got
-  "$bin/reflex-llm" --model "$model" --perplexity "$here/models/parity.txt" --backend cuda >"$work/ppl" 2>"$work/ppl.log" </dev/null \
+  local model=$1 expected=$2 tolerance=$3 got
+  shift 3
+  "$bin/reflex-llm" --model "$model" --perplexity "$here/models/parity.txt" --backend cuda "$@" >"$work/ppl" 2>"$work/ppl.log" </dev/null \
     || { cat "$work/ppl.log" && return 1; }
   got=$(grep -oE '[0-9]+\.[0-9]+' "$work/ppl" | tail -n 1)
   echo "perplexity $got, llama.cpp has $expected"
-  awk -v a="${got:-0}" -v b="$expected" 'BEGIN { d = a / b - 1; exit !(d < 0.005 && d > -0.005) }'
+  awk -v a="${got:-0}" -v b="$expected" -v t="$tolerance" 'BEGIN { d = a / b - 1; exit !(d < t && d > -t) }'
 }
 
 sanitized() {
@@ -159,11 +161,14 @@ echo "== golden text"
 while IFS=$'\t' read -r model predict case; do
   check golden "$model $case graph" golden_text "$model" "$predict" "$case"
   check golden "$model $case no graph" golden_text "$model" "$predict" "$case" --no-graph
+  check golden "$model $case exact" golden_text "$model" "$predict" "$case" --compute exact
 done <"$here/golden/cases.tsv"
 echo "== perplexity"
 while IFS=$'\t' read -r name expected; do
   [ -f "$here/models/$name" ] || continue
-  check perplexity "$name" perplexity "$here/models/$name" "$expected"
+  check perplexity "$name exact" perplexity "$here/models/$name" "$expected" 0.005 --compute exact
+  # In batches of what is computed in integers at most.
+  check perplexity "$name int8" perplexity "$here/models/$name" "$expected" 0.01 --compute int8 --batch 64
 done < <(grep -v '^#' "$here/models/perplexity.tsv")
 if [ $sanitizer -eq 1 ]; then
   echo "== compute-sanitizer"
