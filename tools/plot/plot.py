@@ -31,16 +31,21 @@ def slug(text):
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
+def device(environment):
+    return f"{environment['gpu']}, {environment['sm_count']} SMs"
+
+
 def caption(figure, environment, more=""):
     clocks = environment["clocks"]
-    text = (f"{environment['gpu']}, {environment['sm_count']} SMs, driver {environment['driver']}, {environment['toolkit']}, "
+    text = (f"{device(environment)}, driver {environment['driver']}, {environment['toolkit']}, "
             f"{environment['arch']} of {environment.get('archs', '?')}, {clocks['sm_mhz']:.0f}/{clocks['memory_mhz']:.0f} MHz, "
             f"{environment['power_mode']}, {environment['temperature_c']:.0f} °C, commit {environment['commit'][:10]}{more}")
     figure.text(0.01, 0.005, text, fontsize=6, color=GREY)
 
 
-def save(figure, folder, *parts):
-    path = folder / ("-".join(filter(None, map(slug, parts))) + ".png")
+def save(figure, folder, environment, *parts):
+    names = map(slug, (environment["gpu"], *parts, f"{environment['sm_count']} SMs"))
+    path = folder / ("-".join(filter(None, names)) + ".png")
     figure.savefig(path, dpi=130)
     plt.close(figure)
     print(path)
@@ -101,12 +106,12 @@ def roofline(report, folder):
     axes.set_ylim(top=2 * max(row["tflop_s"] for row in rows))
     axes.set_xlabel("FLOP per byte")
     axes.set_ylabel("TFLOP/s")
-    axes.set_title(f"Roofline: {environment['gpu']}, {environment['sm_count']} SMs", fontsize=10)
+    axes.set_title(f"Roofline: {device(environment)}", fontsize=10)
     axes.grid(True, which="major", alpha=0.3)
     axes.legend(fontsize=6, loc="upper left", ncols=2)
     figure.tight_layout(rect=(0, 0.02, 1, 1))
     caption(figure, environment)
-    save(figure, folder, environment["gpu"], "roofline", f"{environment['sm_count']} SMs")
+    save(figure, folder, environment, "roofline")
 
 
 def ceiling_fractions(report, folder):
@@ -115,11 +120,11 @@ def ceiling_fractions(report, folder):
             and row["op"] in ("matmul", "attention_decode", "argmax")]
     if not rows:
         return
-    figure = bars(f"Batch 1, part of the read ceiling: {environment['gpu']}, {environment['sm_count']} SMs",
+    figure = bars(f"Batch 1, part of the read ceiling: {device(environment)}",
                   "percent of the measured read ceiling", [label(row) for row in rows],
                   [100 * row["read_ceiling_fraction"] for row in rows], [COLOURS.get(row["dtype"], OURS) for row in rows])
     caption(figure, environment, f", {rows[0]['cache'].split()[0]}")
-    save(figure, folder, environment["gpu"], "batch-1", f"{environment['sm_count']} SMs")
+    save(figure, folder, environment, "batch-1")
 
 
 def bytes_per_clock(reports, folder):
@@ -134,7 +139,7 @@ def bytes_per_clock(reports, folder):
                       [COLOURS.get(row["dtype"], OURS) for row in rows],
                       [(ORIN_BYTES_PER_CLOCK_SM, "all that Orin Nano Super's memory gives")])
         caption(figure, environment)
-        save(figure, folder, environment["gpu"], "bytes-per-clock", f"{environment['sm_count']} SMs")
+        save(figure, folder, environment, "bytes-per-clock")
 
 
 def peers(path, report, folder):
@@ -142,14 +147,14 @@ def peers(path, report, folder):
     rows = [row for row in report["results"] if row.get("ratio")]
     if not rows:
         return
-    figure = bars(f"Peers' time over ours: {environment['gpu']}, {environment['sm_count']} SMs",
+    figure = bars(f"Peers' time over ours: {device(environment)}",
                   "above 1 we are faster", [f"{label(row)} | {row['peer']}" for row in rows], [row["ratio"] for row in rows],
                   [WINS if row["ratio"] >= 1 else LOSES for row in rows], [(1, "equal")], base=1)
     figure.axes[0].set_xscale("log")
     caption(figure, environment)
     # What sets the file apart: `peers-llamacpp-8sm` is of llama.cpp.
     of = re.sub(r"^peers|-\d+sm$", "", path.stem)
-    save(figure, folder, environment["gpu"], "peers", of, f"{environment['sm_count']} SMs")
+    save(figure, folder, environment, "peers", of)
 
 
 def models(reports, folder):
@@ -176,12 +181,11 @@ def models(reports, folder):
         axes.set_xlabel("tokens in the cache")
         axes.set_ylabel("decode, tok/s")
         axes.set_ylim(bottom=0)
-        sms = f"{environment['sm_count']} SMs"
-        axes.set_title(": ".join(filter(None, (decode[0]["model"], f"{environment['gpu']}, {sms}"))), fontsize=10)
+        axes.set_title(": ".join(filter(None, (decode[0]["model"], device(environment)))), fontsize=10)
         axes.grid(True, alpha=0.3)
         figure.tight_layout(rect=(0, 0.02, 1, 1))
         caption(figure, environment)
-        save(figure, folder, environment["gpu"], "model", decode[0]["model"], sms)
+        save(figure, folder, environment, "model", decode[0]["model"])
 
 
 def main():
