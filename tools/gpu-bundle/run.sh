@@ -166,6 +166,7 @@ done <"$here/golden/cases.tsv"
 echo "== perplexity"
 while IFS=$'\t' read -r name expected; do
   [ -f "$here/models/$name" ] || continue
+  check perplexity "$name" perplexity "$here/models/$name" "$expected" 0.005
   check perplexity "$name exact" perplexity "$here/models/$name" "$expected" 0.005 --compute exact
   # In batches of what is computed in integers at most.
   check perplexity "$name int8" perplexity "$here/models/$name" "$expected" 0.01 --compute int8 --batch 64
@@ -179,7 +180,7 @@ if [ $sanitizer -eq 1 ]; then
       continue
     fi
     check sanitizer "$tool parity" sanitized "$tool" "$bin/reflex-parity" --backend cuda
-    # Of one format the kernels of integer products: one thread, as captures in several are not for this tool.
+    # Of one format the kernels of integer products, one test after the other: what goes wrong is then that test's.
     check sanitizer "$tool matmul" sanitized "$tool" "$bin/reflex-gpu-tests" --test-threads 1 matmul::int8_q4_k_rows_16
     for graph in '' --no-graph; do
       check sanitizer "$tool llm ${graph:-graph}" sanitized "$tool" "$bin/reflex-llm" --model "$model" \
