@@ -8,9 +8,4 @@ using namespace reflex;
 #define FEW_REGISTERS 136
 #endif
 
-#define REFLEX_KERNEL(name, ...)                                              \
-    extern "C" __global__ void __maxnreg__(FEW_REGISTERS)                     \
-        reflex_matmul_int8_few8_##name(const __grid_constant__ int8_args a) { \
-        int8_few_product<int8_formats<__VA_ARGS__>, 1>(a);                    \
-    }
-REFLEX_INT8_KERNELS(REFLEX_KERNEL)
+REFLEX_INT8_KERNELS(few8, FEW_REGISTERS, int8_few_product<1>)

@@ -6,19 +6,25 @@
 #include "common/types.cuh"
 
 #define REFLEX_FORMAT(type, format) int8_format<type, tiles::format>
-#define REFLEX_INT8_KERNELS(KERNEL)                                               \
-    KERNEL(q4_k_q6_k, REFLEX_FORMAT(Q4_K, q4_k), REFLEX_FORMAT(Q6_K, q6_k))       \
-    KERNEL(q5_k_q6_k, REFLEX_FORMAT(Q5_K, q5_k), REFLEX_FORMAT(Q6_K, q6_k))       \
-    KERNEL(q3_k_q5_k, REFLEX_FORMAT(Q3_K, q3_k), REFLEX_FORMAT(Q5_K, q5_k))       \
-    KERNEL(q2_k_q3_k, REFLEX_FORMAT(Q2_K, q2_k), REFLEX_FORMAT(Q3_K, q3_k))       \
-    KERNEL(iq4_xs_q5_k, REFLEX_FORMAT(IQ4_XS, iq4_xs), REFLEX_FORMAT(Q5_K, q5_k)) \
-    KERNEL(iq4_nl, REFLEX_FORMAT(IQ4_NL, iq4_nl))                                 \
-    KERNEL(mxfp4, REFLEX_FORMAT(MXFP4, mxfp4))                                    \
-    KERNEL(q4_0, REFLEX_FORMAT(Q4_0, q4_0))                                       \
-    KERNEL(q4_1, REFLEX_FORMAT(Q4_1, q4_1))                                       \
-    KERNEL(q5_0, REFLEX_FORMAT(Q5_0, q5_0))                                       \
-    KERNEL(q5_1, REFLEX_FORMAT(Q5_1, q5_1))                                       \
-    KERNEL(q8_0, REFLEX_FORMAT(Q8_0, q8_0))
+#define REFLEX_INT8_KERNEL(kernel, registers, product, group, ...)                   \
+    extern "C" __global__ void __maxnreg__(registers)                                \
+        reflex_matmul_int8_##kernel##_##group(const __grid_constant__ int8_args a) { \
+        product(a, int8_formats<__VA_ARGS__>());                                     \
+    }
+#define REFLEX_INT8_KERNELS(kernel, registers, product)                                                             \
+    REFLEX_INT8_KERNEL(kernel, registers, product, q4_k_q6_k, REFLEX_FORMAT(Q4_K, q4_k), REFLEX_FORMAT(Q6_K, q6_k)) \
+    REFLEX_INT8_KERNEL(kernel, registers, product, q5_k_q6_k, REFLEX_FORMAT(Q5_K, q5_k), REFLEX_FORMAT(Q6_K, q6_k)) \
+    REFLEX_INT8_KERNEL(kernel, registers, product, q3_k_q5_k, REFLEX_FORMAT(Q3_K, q3_k), REFLEX_FORMAT(Q5_K, q5_k)) \
+    REFLEX_INT8_KERNEL(kernel, registers, product, q2_k_q3_k, REFLEX_FORMAT(Q2_K, q2_k), REFLEX_FORMAT(Q3_K, q3_k)) \
+    REFLEX_INT8_KERNEL(kernel, registers, product, iq4_xs_q5_k, REFLEX_FORMAT(IQ4_XS, iq4_xs),                      \
+                       REFLEX_FORMAT(Q5_K, q5_k))                                                                   \
+    REFLEX_INT8_KERNEL(kernel, registers, product, iq4_nl, REFLEX_FORMAT(IQ4_NL, iq4_nl))                           \
+    REFLEX_INT8_KERNEL(kernel, registers, product, mxfp4, REFLEX_FORMAT(MXFP4, mxfp4))                              \
+    REFLEX_INT8_KERNEL(kernel, registers, product, q4_0, REFLEX_FORMAT(Q4_0, q4_0))                                 \
+    REFLEX_INT8_KERNEL(kernel, registers, product, q4_1, REFLEX_FORMAT(Q4_1, q4_1))                                 \
+    REFLEX_INT8_KERNEL(kernel, registers, product, q5_0, REFLEX_FORMAT(Q5_0, q5_0))                                 \
+    REFLEX_INT8_KERNEL(kernel, registers, product, q5_1, REFLEX_FORMAT(Q5_1, q5_1))                                 \
+    REFLEX_INT8_KERNEL(kernel, registers, product, q8_0, REFLEX_FORMAT(Q8_0, q8_0))
 
 namespace reflex {
 

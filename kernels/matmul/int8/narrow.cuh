@@ -110,7 +110,7 @@ struct int8_narrow_tiles {
     }
 };
 
-template <class Formats> __device__ __forceinline__ void int8_narrow_product(const int8_args &a) {
+template <class Formats> __device__ __forceinline__ void int8_narrow_product(const int8_args &a, Formats) {
     extern __shared__ __align__(128) char shared[];
     pdl_launch_dependents();
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, block = blockIdx.x;

@@ -377,12 +377,9 @@ fn few(suite: &mut Suite, weight: reflex_dtype) {
     ] {
         let gate = Product {
             y,
-            ..Product {
-                residual: None,
-                ..epilogue
-            }
+            bias: Some(F16),
+            ..one(n)
         };
-        let gate = Product { n, ..gate };
         let case = Case::new(rows, 768, &[gate, one(n)]).gated(REFLEX_ACTIVATION_SILU);
         cases.push((format!("{n}_gated_{}", dtype_name(y)), case));
     }

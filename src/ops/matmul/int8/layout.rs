@@ -1,6 +1,6 @@
 //! How a launch is cut up.
 
-use super::shape::{Q4_K_ALONE, Shape, alike, blocks, few_panels, least_panels, long};
+use super::shape::{Q4_K_ALONE, Shape, blocks, least_panels, long, paired_panels};
 use super::{MatmulPart, MatmulPlan, PANEL, STATIC_SHARED, TILE, WARPS, shared};
 use crate::cuda::ceil_div;
 use crate::system::DeviceLimits;
@@ -25,14 +25,10 @@ impl Layout {
         if let Shape::Shared(columns) = shape {
             return shared::layout(plan, limits, columns, most_cluster);
         }
-        let least = least_panels(plan);
         let panels = match shape {
-            Shape::Narrow | Shape::Whole(_) | Shape::Native => least,
+            Shape::Narrow | Shape::Whole(_) | Shape::Native => least_panels(plan),
             Shape::Wide | Shape::WideNative => 4,
-            Shape::Few(..) => few_panels(plan),
-            // A warp takes two, and both of one weight unless the pair is alike.
-            Shape::Columns(_) if plan.gate.is_some() && !alike(plan) => 4,
-            _ => least.max(2),
+            Shape::Few(..) | Shape::Columns(_) | Shape::Shared(_) => paired_panels(plan),
         };
         let ring_bytes = shape.ring_bytes(plan);
         let sums = |splits: i64, shape: Shape| splits * panels * PANEL * shape.columns() * 4;
@@ -40,7 +36,7 @@ impl Layout {
         let warps = match shape {
             Shape::Wide | Shape::WideNative => {
                 // Of a short k more blocks on an SM hide one another's beginnings and ends, where there are enough of them.
-                let short = ceil_div(plan.k, TILE) <= 24 && blocks(plan, panels) >= 4 * i64::from(limits.sm_count);
+                let short = !long(plan) && blocks(plan, panels) >= 4 * i64::from(limits.sm_count);
                 if !short && fits(4 * ring_bytes) { 4 } else { 2 }
             }
             _ => {
@@ -116,7 +112,7 @@ impl Layout {
 /// Shared memory with which an SM has room for no more blocks of whole panels than it gets of one launch: blocks of the next one begin
 /// wherever there is room. With room for three where 256 blocks are two each, 68 of 132 SMs had three blocks of a launch and 30 had none. Of a
 /// short k the rings hold all that a block reads, and blocks that begin early gain more than an even share.
-pub(super) fn exclusive_bytes(plan: &MatmulPlan, limits: &DeviceLimits, panels: i64) -> i64 {
+fn exclusive_bytes(plan: &MatmulPlan, limits: &DeviceLimits, panels: i64) -> i64 {
     if limits.sm < 90 || !long(plan) {
         return 0;
     }
@@ -127,6 +123,6 @@ pub(super) fn exclusive_bytes(plan: &MatmulPlan, limits: &DeviceLimits, panels: 
 }
 
 /// As many splits of the tiles as shorten the longest share, at most `most`.
-pub(super) fn balanced(tiles: i64, most: i64) -> i64 {
+fn balanced(tiles: i64, most: i64) -> i64 {
     ceil_div(tiles, ceil_div(tiles, most))
 }

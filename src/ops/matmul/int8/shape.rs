@@ -118,7 +118,7 @@ impl Shape {
 }
 
 /// The kernels of `Shape::Whole`: formats that files mix in one launch. Of those that have a launch's formats it takes the first.
-pub(super) const GROUPS: [&[Dtype]; 12] = [
+const GROUPS: [&[Dtype]; 12] = [
     &[Dtype::Q4_K, Dtype::Q6_K],
     &[Dtype::Q5_K, Dtype::Q6_K],
     &[Dtype::Q3_K, Dtype::Q5_K],
@@ -137,7 +137,7 @@ pub(super) const GROUPS: [&[Dtype]; 12] = [
 pub(super) const Q4_K_ALONE: usize = GROUPS.len();
 
 /// Which of `GROUPS` multiplies these packed weights, if blocks of so many panels have nothing but whole ones.
-pub(super) fn group(plan: &MatmulPlan, panels: i64) -> Option<usize> {
+fn group(plan: &MatmulPlan, panels: i64) -> Option<usize> {
     let outputs = PANEL * panels / if plan.gate.is_some() { 2 } else { 1 };
     if plan.k % TILE != 0 || plan.parts().any(|part| part.n() % outputs != 0) {
         return None;
@@ -153,7 +153,7 @@ pub(super) fn long(plan: &MatmulPlan) -> bool {
 }
 
 /// Which kernel multiplies one row with these packed weights.
-pub(super) fn whole(plan: &MatmulPlan) -> Shape {
+fn whole(plan: &MatmulPlan) -> Shape {
     let q4_k = plan.parts().all(|part| part.weight.dtype == Dtype::Q4_K);
     match group(plan, least_panels(plan)) {
         Some(_) if q4_k && long(plan) => Shape::Whole(Q4_K_ALONE),
@@ -163,16 +163,16 @@ pub(super) fn whole(plan: &MatmulPlan) -> Shape {
 }
 
 /// As `few_x::ROW`: a row's 256 elements of x in shared memory.
-pub(super) const FEW_X_ROW: i64 = TILE + 8 * 8 + 32;
+const FEW_X_ROW: i64 = TILE + 8 * 8 + 32;
 
 /// As `few_scales::BYTES`: scales of a panel's tile, which the lanes of a warp exchange.
-pub(super) fn exchanged_bytes(dtype: Dtype) -> i64 {
+fn exchanged_bytes(dtype: Dtype) -> i64 {
     let group = if shared::x_layout(dtype) == 0 { 32 } else { 16 };
     PANEL * TILE / group * 4
 }
 
-/// Panels of a block of `Shape::Few`: a warp has two, both of one format.
-pub(super) fn few_panels(plan: &MatmulPlan) -> i64 {
+/// Panels of a block whose warps take two, both of one weight unless the pair is alike.
+pub(super) fn paired_panels(plan: &MatmulPlan) -> i64 {
     match plan.gate {
         Some(_) if !alike(plan) => 4,
         _ => least_panels(plan).max(2),
@@ -186,8 +186,8 @@ pub(super) fn blocks(plan: &MatmulPlan, panels: i64) -> i64 {
 
 /// Which of `GROUPS` multiplies a few rows of x with these packed weights, where it is faster than warps that share x, as measured
 /// on an H200 and on 8 of its SMs.
-pub(super) fn few(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> Option<usize> {
-    let (panels, sms) = (few_panels(plan), i64::from(limits.sm_count));
+fn few(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> Option<usize> {
+    let (panels, sms) = (paired_panels(plan), i64::from(limits.sm_count));
     let worth = match columns {
         8 => true,
         // Many panels are more instructions than one conversion of x saves.
@@ -221,7 +221,7 @@ pub(super) fn staged_bytes(dtype: Dtype) -> i64 {
 }
 
 /// Enough blocks for every SM, and a pair that one warp can take together.
-pub(super) fn wide_fits(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
+fn wide_fits(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
     let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();
     // On many SMs time is lost while a launch begins and ends: many small warps shorten that.
     let blocks = if limits.sm_count > 32 { 4 } else { 2 };
