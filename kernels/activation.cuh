@@ -23,19 +23,36 @@ struct activation_args {
 };
 REFLEX_ARGS_LAYOUT(activation_args, 128, kind, 124);
 
-// x / (1 + e^-z), by the exponential that does not overflow.
+// x / (1 + e^-z), by the exponential that does not overflow. The divisor is between 1 and 2: a division for that range alone, off by two
+// units in the last place at most, has no branch.
 __device__ __forceinline__ float activation_logistic(float x, float z) {
     const float t = expf(-fabsf(z));
-    return x * ((z >= 0.0f ? 1.0f : t) / (1.0f + t));
+    return x * __fdividef(z >= 0.0f ? 1.0f : t, 1.0f + t);
+}
+
+// One branch for all: elements do not wait for one another.
+template <int N> __device__ __forceinline__ void activation_values(float (&v)[N], u32 kind) {
+    // Down there every function is 0 in f32; minus infinity itself would become NaN. NaN passes the comparison.
+#pragma unroll
+    for (int k = 0; k < N; k++) v[k] = v[k] < -200.0f ? -200.0f : v[k];
+    if (kind == SILU) {
+#pragma unroll
+        for (int k = 0; k < N; k++) v[k] = activation_logistic(v[k], v[k]);
+    } else if (kind == GELU_TANH) {
+        // (1 + tanh u) / 2 is the logistic function of 2 u: no cancellation for negative x.
+#pragma unroll
+        for (int k = 0; k < N; k++)
+            v[k] = activation_logistic(v[k], 1.5957691216057308f * v[k] * fmaf(0.044715f * v[k], v[k], 1.0f));
+    } else {
+#pragma unroll
+        for (int k = 0; k < N; k++) v[k] = 0.5f * v[k] * erfcf(-0.70710678118654752f * v[k]);
+    }
 }
 
 __device__ __forceinline__ float activation_value(float x, u32 kind) {
-    // Down there every function is 0 in f32; minus infinity itself would become NaN. NaN passes the comparison.
-    x = x < -200.0f ? -200.0f : x;
-    if (kind == SILU) return activation_logistic(x, x);
-    // (1 + tanh u) / 2 is the logistic function of 2 u: no cancellation for negative x.
-    if (kind == GELU_TANH) return activation_logistic(x, 1.5957691216057308f * x * fmaf(0.044715f * x, x, 1.0f));
-    return 0.5f * x * erfcf(-0.70710678118654752f * x);
+    float v[1] = {x};
+    activation_values(v, kind);
+    return v[0];
 }
 
 template <int N> __device__ __forceinline__ void activation(const activation_args &a) {
@@ -48,11 +65,10 @@ template <int N> __device__ __forceinline__ void activation(const activation_arg
         load_n<N>(static_cast<const char *>(a.gate) + index.offset(a.gate_stride), a.gate_type, i, v);
         float up[N];
         if (a.up) load_n<N>(static_cast<const char *>(a.up) + index.offset(a.up_stride), a.up_type, i, up);
+        activation_values(v, a.kind);
 #pragma unroll
-        for (int k = 0; k < N; k++) {
-            v[k] = activation_value(v[k], a.kind);
+        for (int k = 0; k < N; k++)
             if (a.up) v[k] *= up[k];
-        }
     }
     store_activations<N>(static_cast<char *>(a.y) + index.offset(a.y_stride), a.y_type, a.n, i, v, i < a.n);
 }
