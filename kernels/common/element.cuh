@@ -62,6 +62,39 @@ __device__ __forceinline__ void store8(void *row, u32 type, i64 i, const float (
     }
 }
 
+// Of elements i to i + 4 those below n, the others as they were; rows of any alignment.
+__device__ __forceinline__ void load4(const void *row, u32 type, i64 i, i64 n, float (&v)[4]) {
+    const char *const at = static_cast<const char *>(row) + i * element_bytes(type);
+    const u32 low = (u32) reinterpret_cast<u64>(at);
+    if (i + 4 <= n && type == F32 && low % 16 == 0) {
+        const float4 w = *reinterpret_cast<const float4 *>(at);
+        v[0] = w.x, v[1] = w.y, v[2] = w.z, v[3] = w.w;
+    } else if (i + 4 <= n && type != F32 && low % 8 == 0) {
+        const uint2 w = *reinterpret_cast<const uint2 *>(at);
+        const float2 a = unpack2(w.x, type), b = unpack2(w.y, type);
+        v[0] = a.x, v[1] = a.y, v[2] = b.x, v[3] = b.y;
+    } else {
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            if (i + e < n) v[e] = load1(row, type, i + e);
+    }
+}
+
+// Of elements i to i + 4 those below n.
+__device__ __forceinline__ void store4(void *row, u32 type, i64 i, i64 n, const float (&v)[4]) {
+    char *const at = static_cast<char *>(row) + i * element_bytes(type);
+    const u32 low = (u32) reinterpret_cast<u64>(at);
+    if (i + 4 <= n && type == F32 && low % 16 == 0) {
+        *reinterpret_cast<float4 *>(at) = make_float4(v[0], v[1], v[2], v[3]);
+    } else if (i + 4 <= n && type != F32 && low % 8 == 0) {
+        *reinterpret_cast<uint2 *>(at) = make_uint2(pack2(v[0], v[1], type), pack2(v[2], v[3], type));
+    } else {
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            if (i + e < n) store1(row, type, i + e, v[e]);
+    }
+}
+
 // N is 8 (aligned rows) or 1 (anything).
 template <int N> __device__ __forceinline__ void load_n(const void *row, u32 type, i64 i, float (&v)[N]) {
     if constexpr (N == 8) load8(row, type, i, v);

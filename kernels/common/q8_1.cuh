@@ -126,12 +126,15 @@ __device__ __forceinline__ void q8_1_store(void *row, u32 k, u32 i, const float 
     }
 }
 
-// Elements i .. i + N of a row of n activations of any type, where `there`. N is 8 (aligned rows) or 1. All lanes of the
-// warp come here together, as for q8_1_store.
+// Elements i .. i + N of a row of n activations of any type, where `there`. N is 8 (aligned rows), 4 (where Q8_1 is not, those
+// below n) or 1. All lanes of the warp come here together, as for q8_1_store.
 template <int N>
 __device__ __forceinline__ void store_activations(void *row, u32 type, i32 n, i32 i, const float (&v)[N], bool there) {
     if (type == Q8_1) q8_1_store<N>(row, n, i, v, there);
-    else if (there) store_n<N>(row, type, i, v);
+    else if (there) {
+        if constexpr (N == 4) store4(row, type, i, n, v);
+        else store_n<N>(row, type, i, v);
+    }
 }
 
 }  // namespace reflex

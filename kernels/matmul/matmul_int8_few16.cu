@@ -5,7 +5,7 @@ using namespace reflex;
 #if __CUDA_ARCH__ >= 1000
 #define FEW_REGISTERS 248
 #else
-#define FEW_REGISTERS 176
+#define FEW_REGISTERS 184
 #endif
 
 REFLEX_INT8_KERNELS(few16, FEW_REGISTERS, int8_few_product<2>)

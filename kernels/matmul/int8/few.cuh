@@ -242,6 +242,7 @@ struct int8_few {
     const int8_args &a;
     const int8_part &part;
     i32 first_output, count, first_row, rows;  // of the block
+    bool one;                                  // output a thread, at most
     float *scales;
     int8_operands operands;
 
@@ -251,6 +252,7 @@ struct int8_few {
     // While copies are on their way.
     __device__ __forceinline__ void waited() {
         if (a.x_squares) int8_row_scales(a, first_row, rows, scales);
+        if (!one) return;
         const i32 o = threadIdx.x % count, row = threadIdx.x / count;
         operands.load(a, part, first_output + o, first_row + row, row < rows);
     }
@@ -327,7 +329,8 @@ template <int NB, class Formats> __device__ __forceinline__ void int8_few_produc
     }
     if (!a.prefetch) pdl_wait();
     const i32 first_row = (i32)blockIdx.y * (NB * 8);
-    int8_few work{a, part, first, share * tiles::TILE_ROWS, first_row, min(NB * 8, a.rows - first_row), scales};
+    const i32 count = share * tiles::TILE_ROWS, rows = min(NB * 8, a.rows - first_row);
+    int8_few work{a, part, first, count, first_row, rows, count * rows <= (i32)blockDim.x, scales};
     const x_columns x{static_cast<const char *>(a.x) + first_row * a.x_stride, a.x_stride, a.rows - 1 - first_row, a.k};
     few_sums<R, NB> acc = {};
     Formats::run(type,
@@ -338,7 +341,8 @@ template <int NB, class Formats> __device__ __forceinline__ void int8_few_produc
 #pragma unroll
         for (int nb = 0; nb < NB; nb++) sums.put(split, nb * 8, (slot + r) * tiles::TILE_ROWS, lane, acc.at[r][nb]);
     __syncthreads();
-    int8_store<true>(a, part, sums, part.splits, first, first_row, scales, work.operands);
+    if (work.one) int8_store_one<true>(a, part, sums, part.splits, first, first_row, scales, work.operands);
+    else int8_store_rows(a, part, {sums, part.splits, 1}, first, first_row, 0, rows, scales);
 #endif
 }
 

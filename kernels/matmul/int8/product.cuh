@@ -72,7 +72,6 @@ template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
 // NB x 8 rows of x.
 template <int NB> struct int8_columns_shape {
     static constexpr i32 COLUMNS = NB * 8, STAGES = 2;
-    static constexpr bool EARLY = false;
     static constexpr bool STAGED = false, PACKED = true;
     template <class F> static constexpr i32 PANELS = 2;
     template <i32 R> using sums = column_sums<R, NB>;
@@ -245,12 +244,19 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     switch (own.weight_type) { REFLEX_INT8_FORMATS(REFLEX_RUN) }
 #undef REFLEX_RUN
     const i32 first_row = blockIdx.y * Shape::COLUMNS;
-    // Of the one output that a thread makes of a single row: on their way while the warps meet.
-    int8_operands operands;
-    if (Shape::EARLY) operands.load(a, part, first_output + threadIdx.x, 0, threadIdx.x < share * tiles::TILE_ROWS);
-    if (a.x_squares) int8_row_scales(a, first_row, min(Shape::COLUMNS, a.rows - first_row), scales);
-    __syncthreads();
-    int8_store<Shape::EARLY, Shape::EARLY>(a, part, sums, part.splits, first_output, first_row, scales, operands);
+    const i32 rows = min(Shape::COLUMNS, a.rows - first_row);
+    if constexpr (Shape::COLUMNS == 1) {
+        // A thread makes one output at most: its operands are on their way while the warps meet.
+        int8_operands operands;
+        if (Shape::EARLY) operands.load(a, part, first_output + threadIdx.x, 0, threadIdx.x < share * tiles::TILE_ROWS);
+        if (a.x_squares) int8_row_scales(a, first_row, rows, scales);
+        __syncthreads();
+        int8_store_one<Shape::EARLY>(a, part, sums, part.splits, first_output, first_row, scales, operands);
+    } else {
+        if (a.x_squares) int8_row_scales(a, first_row, rows, scales);
+        __syncthreads();
+        int8_store_rows(a, part, {sums, part.splits, 1}, first_output, first_row, 0, rows, scales);
+    }
 }
 
 }  // namespace reflex

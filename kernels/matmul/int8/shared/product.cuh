@@ -65,32 +65,6 @@ __device__ __forceinline__ void columns_run(const int8_args &a, [[maybe_unused]]
     }
 }
 
-// Adds up what the blocks of a cluster have of `count` columns from `first` on.
-__device__ __forceinline__ void cluster_gather(const int8_sums &sums, i32 splits, i32 blocks, i32 first, i32 count) {
-    constexpr i32 DEEP = 8;
-    const i32 quads = sums.outputs / 4;
-    for (i32 i = threadIdx.x; i < count * quads; i += blockDim.x) {
-        float4 *const to = reinterpret_cast<float4 *>(&sums.at(0, first + i / quads, i % quads * 4));
-        float4 total = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        for (i32 from = 0; from < splits * blocks; from += DEEP) {
-            float4 v[DEEP];
-#pragma unroll
-            for (int d = 0; d < DEEP; d++) {
-                const i32 index = from + d;
-                if (index < splits * blocks)
-                    v[d] = cluster_load4(cluster_address(to + index % splits * sums.columns * quads, index / splits));
-            }
-#pragma unroll
-            for (int d = 0; d < DEEP; d++) {
-                if (from + d >= splits * blocks) continue;
-                if (from + d == 0) total = v[d];
-                else total = make_float4(total.x + v[d].x, total.y + v[d].y, total.z + v[d].z, total.w + v[d].w);
-            }
-        }
-        *to = total;
-    }
-}
-
 template <int NB> __device__ __forceinline__ void int8_shared_product(const int8_args &a) {
     __shared__ float scales[NB * 8];
     __shared__ columns_barriers barriers;
@@ -109,18 +83,11 @@ template <int NB> __device__ __forceinline__ void int8_shared_product(const int8
     const i32 each = (rows + blocks - 1) / blocks, first = min((i32)cluster_rank() * each, rows);
     const i32 count = min(each, rows - first);
     if (a.x_squares) int8_row_scales(a, at.first_row + first, count, scales);
-    if (blocks == 1) {
-        __syncthreads();
-        int8_store<false>(a, *at.part, sums, at.splits, at.first_output, at.first_row, scales, {});
-        return;
-    }
-    cluster_sync();
-    cluster_gather(sums, at.part->splits, blocks, first, count);
-    cluster_leave();
-    __syncthreads();
-    const int8_sums mine{&sums.at(0, first, 0), sums.outputs, count};
-    int8_store<false>(a, *at.part, mine, 1, at.first_output, at.first_row + first, scales, {});
-    cluster_left();
+    if (blocks == 1) __syncthreads();
+    else cluster_sync();
+    int8_store_rows(a, *at.part, {sums, at.part->splits, blocks}, at.first_output, at.first_row, first, first + count,
+                    scales);
+    if (blocks > 1) cluster_leave(), cluster_left();
 }
 
 }  // namespace reflex

@@ -31,7 +31,7 @@ __device__ __forceinline__ void warpgroup_tile(const char *tile, const x_reader<
     constexpr int CHAINS = F::GROUPS / 2;
     tile_factors<F> w;
     w.load(tile, lane);
-    float sums[NB][4] = {}, less[NB][4] = {};
+    float sums[NB][4], less[NB][4] = {};
     const u64 matrices = wgmma_matrices(x.from, 512);
     if constexpr (F::MINIMA) {
         const u64 of_sums = wgmma_matrices(x.from + x_tile<F, NB>::FRAGMENTS + x_tile<F, NB>::UP, 256 * CHAINS);
@@ -39,12 +39,14 @@ __device__ __forceinline__ void warpgroup_tile(const char *tile, const x_reader<
 #pragma unroll
         for (int n = 0; n < CHAINS; n++) {
             const u32 a[4] = {w.minima[n][0], w.minima[n][1], w.minima[n][0], w.minima[n][1]};
-            wgmma_16(less, a, of_sums + 16 * n);
+            if (n == 0) wgmma_16<true>(less, a, of_sums);
+            else wgmma_16<false>(less, a, of_sums + 16 * n);
         }
         wgmma_commit();
     }
-    // A block is unpacked while the one before is multiplied, and on its way while the one before is unpacked.
-    u32 a[2][2][4], s[2][F::GROUPS];
+    // A block is unpacked while the two before are multiplied, and on its way while the one before is unpacked.
+    constexpr int MULTIPLIED = 2;
+    u32 a[MULTIPLIED + 1][2][4], s[2][F::GROUPS];
     raw_block<F> raw[2];
     raw[0] = raw_block<F>(tile, lane, 0);
     w.of_pair(0, lane, s[0]);
@@ -53,12 +55,15 @@ __device__ __forceinline__ void warpgroup_tile(const char *tile, const x_reader<
         const int e = b & 1, pair = b / 2 & 1;
         if (b + 1 < tiles::TILE_BLOCKS) raw[!e] = FOURS<F> && !e ? raw[e] : raw_block<F>(tile, lane, b + 1);
         if (!e && b + 2 < tiles::TILE_BLOCKS) w.of_pair(b / 2 + 1, lane, s[!pair]);
-        wgmma_wait<1>();
-        half_block<F>(raw[e], b, s[pair], a[e]);
+        wgmma_wait<MULTIPLIED>();
+        u32(&own)[2][4] = a[b % (MULTIPLIED + 1)];
+        half_block<F>(raw[e], b, s[pair], own);
         if (b + 1 == tiles::TILE_BLOCKS) read();
         wgmma_fence();
-#pragma unroll
-        for (int word = 0; word < 2; word++) wgmma_16(sums, a[e][word], matrices + (b * NB * 512 + word * 256) / 16);
+        const u64 of_block = matrices + b * NB * 512 / 16;
+        if (b == 0) wgmma_16<true>(sums, own[0], of_block);
+        else wgmma_16<false>(sums, own[0], of_block);
+        wgmma_16<false>(sums, own[1], of_block + 256 / 16);
         wgmma_commit();
     }
     float2 up[NB];

@@ -28,9 +28,10 @@ struct Costs {
     x: i64,
     /// A tile of a warp that is alone.
     alone: i64,
-    /// A block's beginning and end, and what a cluster adds.
+    /// A block's beginning and end, what each share of its sums adds, and what another block of its cluster does.
     block: i64,
-    cluster: i64,
+    sums: i64,
+    joined: i64,
 }
 
 /// Warps of a block at most, as the kernels are compiled.
@@ -39,19 +40,20 @@ pub(super) fn most_warps(columns: i64) -> i64 {
 }
 
 fn costs(columns: i64) -> Costs {
-    let c = |registers, most_warps, [panel, x, alone, block, cluster]: [i64; 5]| Costs {
+    let c = |registers, most_warps, [panel, x, alone, block, sums, joined]: [i64; 6]| Costs {
         registers,
         most_warps,
         panel,
         x,
         alone,
         block,
-        cluster,
+        sums,
+        joined,
     };
     match columns {
-        16 => c(128, 16, [86, 1, 2245, 7170, 1572]),
-        32 => c(128, 12, [219, 1, 3201, 7252, 3]),
-        _ => c(160, 12, [300, 1, 2884, 12061, 1]),
+        16 => c(128, 16, [168, 1, 1471, 5265, 399, 173]),
+        32 => c(128, 16, [193, 2, 1741, 4720, 595, 52]),
+        _ => c(160, 12, [250, 7, 1945, 6304, 359, 342]),
     }
 }
 
@@ -140,21 +142,22 @@ impl Cut {
 
     /// Cycles that so many blocks take, before they become clusters.
     fn time(&self, blocks: i64, shared_bytes: i64, tiles: i64, limits: &DeviceLimits, columns: i64) -> i64 {
-        let (costs, sms) = (costs(columns), i64::from(limits.sm_count));
+        let costs = costs(columns);
         let by_registers = REGISTERS / (costs.registers * 32 * self.panels * self.groups);
         let shared = shared_bytes + BLOCK_SHARED + STATIC_SHARED;
-        let on_an_sm = by_registers
+        let at_once = by_registers
             .min((i64::from(limits.shared_per_block) + BLOCK_SHARED) / shared)
             .max(1);
-        let in_clusters = IN_CLUSTERS[self.cluster as usize - 1];
-        let blocks = blocks * self.cluster;
-        let rounds = ceil_div(blocks, (sms * on_an_sm * in_clusters / 1000).max(1));
-        let at_once = on_an_sm.min(ceil_div(ceil_div(blocks, rounds) * 1000, sms * in_clusters));
+        let sms = i64::from(limits.sm_count) * IN_CLUSTERS[self.cluster as usize - 1];
+        let on_an_sm = ceil_div(blocks * self.cluster * 1000, sms);
+        let rounds = ceil_div(on_an_sm, at_once);
+        let tiles = ceil_div(tiles, self.groups * self.cluster);
         let x = costs.x * columns / 8;
-        let busy = at_once * self.groups * (self.panels * costs.panel + x);
-        let alone = costs.alone + 2 * x / self.panels;
-        let joined = if self.cluster > 1 { costs.cluster } else { 0 };
-        rounds * (ceil_div(tiles, self.groups * self.cluster) * busy.max(alone) + costs.block) + joined
+        let busy = on_an_sm * self.groups * (self.panels * costs.panel + x);
+        let alone = rounds * (costs.alone + 2 * x / self.panels);
+        // Of several blocks on an SM one begins while others multiply.
+        let ends = (costs.block + costs.sums * self.groups * self.cluster) * (at_once + rounds - 1) / at_once;
+        tiles * busy.max(alone) + ends + costs.joined * (self.cluster - 1)
     }
 }
 
@@ -192,7 +195,9 @@ fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i64, 
                     cluster,
                 };
                 let shared_bytes = cut.shared_bytes(ring_bytes, columns);
-                if !fits(shared_bytes, limits) {
+                // Clusters are for launches of too few blocks.
+                let enough = cluster > 1 && blocks * cluster > 3 * i64::from(limits.sm_count);
+                if enough || !fits(shared_bytes, limits) {
                     continue;
                 }
                 let time = cut.time(blocks, shared_bytes, tiles, limits, columns);
