@@ -16,8 +16,8 @@ struct CUstream_st;
 // A row's result does not depend, bit for bit, on how many other rows there are.
 #define REFLEX_MATMUL_BATCH_INVARIANT 1
 
-// Products of block formats with at most 64 rows may be computed in 8-bit integers: x is quantised to Q8_1 first, once
-// for all weights of the call. Without it a floating-point x is multiplied with the weights' exact values.
+// Products of block formats may be computed in 8-bit integers, of packed weights with any number of rows, of others with at most
+// 64: x is quantised to Q8_1 first, once for all weights of the call. Without it a floating-point x is multiplied with the weights' exact values.
 #define REFLEX_MATMUL_INT8 2
 
 // The weights were written before the launch in front of this one on the stream began, as when they are loaded once: they
@@ -1169,7 +1169,7 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
 //   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
 //   rounded to TF32 first, each by at most 2^-11 of itself. A launch for each weight.
-// - Int8, of an x of Q8_1, or with `REFLEX_MATMUL_INT8` of any x of at most 64 rows, for block formats: x is (or is
+// - Int8, of an x of Q8_1, or with `REFLEX_MATMUL_INT8` of any x, for block formats (packed, or at most 64 rows): x is (or is
 //   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value. Products
 //   with one row, or with weights that are not packed, are summed in 32-bit integers for each block and are exact from
 //   there on but for the f32 sums. Several rows are multiplied with packed weights as f16: both factors are rounded to

@@ -13,8 +13,8 @@ use std::sync::LazyLock;
 
 /// A row's result does not depend, bit for bit, on how many other rows there are.
 pub const REFLEX_MATMUL_BATCH_INVARIANT: u32 = 1;
-/// Products of block formats with at most 64 rows may be computed in 8-bit integers: x is quantised to Q8_1 first, once
-/// for all weights of the call. Without it a floating-point x is multiplied with the weights' exact values.
+/// Products of block formats may be computed in 8-bit integers, of packed weights with any number of rows, of others with at most
+/// 64: x is quantised to Q8_1 first, once for all weights of the call. Without it a floating-point x is multiplied with the weights' exact values.
 pub const REFLEX_MATMUL_INT8: u32 = 2;
 /// The weights were written before the launch in front of this one on the stream began, as when they are loaded once: they
 /// may be read while it still runs.
@@ -147,7 +147,7 @@ impl MatmulPlan {
 const LARGEST: i64 = 1 << 30;
 /// Elements of a sum of squares: those of a block of Q8_1.
 pub(crate) const SQUARES: i64 = 32;
-/// The most rows that REFLEX_MATMUL_INT8 turns to integers: for more the tensor cores' other types are as fast.
+/// The most rows that REFLEX_MATMUL_INT8 turns to integers where a weight is not packed: more would unpack it again and again.
 const INT8_ROWS: i64 = 64;
 
 /// Names of the operands of each product, for messages.
@@ -367,8 +367,8 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
     }
     if !plan.int8 {
         return Err(Error::unsupported(format!(
-            "{op}: y_norm.data is set, expected NULL unless x is Q8_1, or REFLEX_MATMUL_INT8 is set and there are at most \
-             {INT8_ROWS} rows of block formats"
+            "{op}: y_norm.data is set, expected NULL unless x is Q8_1, or REFLEX_MATMUL_INT8 is set and block formats are \
+             packed or have at most {INT8_ROWS} rows of x"
         )));
     }
     let [weight, y_normed, squares] = fields.map(|(field, tensor)| View::required(op, field, tensor));
@@ -499,11 +499,12 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
             part.weight.dtype.name()
         )));
     }
-    let int8 = quantised || allowed && plain.is_none() && plan.rows <= INT8_ROWS && plan.k > 0;
+    let pays = plan.rows <= INT8_ROWS || plan.parts().all(|part| part.weight.packed);
+    let int8 = quantised || allowed && plain.is_none() && pays && plan.k > 0;
     if let (false, Some(part)) = (int8, plan.parts().find(|part| part.y.dtype == Dtype::Q8_1)) {
         return Err(Error::unsupported(format!(
-            "{op}: {}.dtype is Q8_1, expected a float type unless x is Q8_1, or REFLEX_MATMUL_INT8 is set and there are \
-             at most {INT8_ROWS} rows of block formats",
+            "{op}: {}.dtype is Q8_1, expected a float type unless x is Q8_1, or REFLEX_MATMUL_INT8 is set and block formats \
+             are packed or have at most {INT8_ROWS} rows of x",
             part.y.field()
         )));
     }
@@ -526,7 +527,7 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 /// - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
 ///   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
 ///   rounded to TF32 first, each by at most 2^-11 of itself. A launch for each weight.
-/// - Int8, of an x of Q8_1, or with `REFLEX_MATMUL_INT8` of any x of at most 64 rows, for block formats: x is (or is
+/// - Int8, of an x of Q8_1, or with `REFLEX_MATMUL_INT8` of any x, for block formats (packed, or at most 64 rows): x is (or is
 ///   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value. Products
 ///   with one row, or with weights that are not packed, are summed in 32-bit integers for each block and are exact from
 ///   there on but for the f32 sums. Several rows are multiplied with packed weights as f16: both factors are rounded to

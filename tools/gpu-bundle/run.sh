@@ -166,10 +166,11 @@ done <"$here/golden/cases.tsv"
 echo "== perplexity"
 while IFS=$'\t' read -r name expected; do
   [ -f "$here/models/$name" ] || continue
-  check perplexity "$name" perplexity "$here/models/$name" "$expected" 0.005
   check perplexity "$name exact" perplexity "$here/models/$name" "$expected" 0.005 --compute exact
-  # In batches of what is computed in integers at most.
-  check perplexity "$name int8" perplexity "$here/models/$name" "$expected" 0.01 --compute int8 --batch 64
+  check perplexity "$name int8" perplexity "$here/models/$name" "$expected" 0.01 --compute int8
+  # What kernels of up to 64 rows have for themselves, and those of native weights.
+  check perplexity "$name int8 64 rows" perplexity "$here/models/$name" "$expected" 0.01 --compute int8 --batch 64
+  check perplexity "$name int8 native" perplexity "$here/models/$name" "$expected" 0.01 --compute int8 --batch 64 --weights copied
 done < <(grep -v '^#' "$here/models/perplexity.tsv")
 if [ $sanitizer -eq 1 ]; then
   echo "== compute-sanitizer"

@@ -6,7 +6,7 @@
 namespace bench {
 namespace {
 
-// For more, REFLEX_MATMUL_INT8 is void.
+// For more, REFLEX_MATMUL_INT8 is void where weights are not packed.
 constexpr int64_t most_int8_rows = 64;
 // Rows of Q8_1 start at multiples of 16 bytes.
 constexpr int64_t q8_1_elements = 64;
@@ -63,7 +63,7 @@ private:
     }
 
     bool fits(const matmul_spec &spec) const {
-        if (how_ == compute::int8_quantize && spec.rows > most_int8_rows) return false;
+        if (how_ == compute::int8_quantize && !packed_ && spec.rows > most_int8_rows) return false;
         for (const weight_shape &w : spec.weights) {
             const int64_t block = reflex_dtype_block_elements(w.dtype);
             if (!has_layout(w.dtype, packed_) || (how_ != compute::exact && block == 1)) return false;

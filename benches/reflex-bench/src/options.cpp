@@ -252,7 +252,7 @@ const char *usage_text() {
            "Q8_1,\n"
            "                       with a model's shapes fused q, k and v and the gated pair as well), int8_quantize "
            "(of a\n"
-           "                       float x of at most 64 rows)\n"
+           "                       float x; of weights that are not packed at most 64 rows)\n"
            "  --activations NAME   F32 (used without this option), F16 or BF16\n"
            "  --rows LIST          tokens at once; 1,512 without this option\n"
            "  --context LIST       keys of attention_decode; 1024,4096,16384 without this option\n"

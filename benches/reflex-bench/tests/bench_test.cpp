@@ -197,9 +197,11 @@ void test_matmul_cases() {
     }
     CHECK(qkv && mixed && pair);
 
-    // The flag is void for more than 64 rows, and plain types have no integers.
-    CHECK(matmuls({"--shapes", "8,256", "--rows", "64,65", "--dtype", "Q8_0", "--compute", "int8_quantize"}).size() ==
-          1);
+    // The flag is void for more than 64 rows of weights that are not packed, and plain types have no integers.
+    for (const bool packed : {false, true})
+        CHECK(matmuls({"--shapes", "16,256", "--rows", "64,65", "--dtype", "Q8_0", "--compute", "int8_quantize",
+                       "--layout", packed ? "packed" : "native"})
+                  .size() == (packed ? 2 : 1));
     CHECK(has(
         message_of<bench::usage_error>([] { matmuls({"--shapes", "8,256", "--dtype", "F16", "--layout", "packed"}); }),
         "nothing to measure"));

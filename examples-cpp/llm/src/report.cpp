@@ -111,7 +111,8 @@ void report_setup(const run_facts &facts) {
     row("model", model_text(facts));
     row("load", text("%.3g s, weights %s", facts.load_seconds, placement_text(facts.model.placement())));
     row("compute", facts.model.compute() == compute_mode::int8
-                       ? text("int8: up to 64 rows as 8-bit activations, where weights are quantised")
+                       ? text("int8: 8-bit activations where weights are quantised%s",
+                              facts.model.placement() == weight_placement::packed ? "" : ", of up to 64 rows")
                        : std::string("exact: activations in f32"));
     row("decode step", facts.model.graph_nodes() != 0
                            ? text("one graph of %zu nodes, %zu a layer%s", facts.model.graph_nodes(),

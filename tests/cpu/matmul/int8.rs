@@ -132,7 +132,7 @@ fn a_quantised_y_is_the_result_quantised() {
     }
 }
 
-/// The flag allows; more rows than 64, weights without blocks and empty sums are computed as without it.
+/// The flag allows; more rows than 64 of weights that are not packed, weights without blocks and empty sums are computed as without it.
 #[test]
 fn the_flag_is_void_where_integers_do_not_serve() {
     let env = Env::cpu();
@@ -145,6 +145,8 @@ fn the_flag_is_void_where_integers_do_not_serve() {
     for (case, is_void) in [
         (Case::new(64, 256, &[q4_k]), false),
         (Case::new(65, 256, &[q4_k]), true),
+        (Case::new(65, 256, &[q4_k.packed()]), false),
+        (Case::new(65, 256, &[q4_k, q4_k.packed()]), true),
         (Case::new(2, 256, &[f16]), true),
         (Case::new(2, 256, &[q4_k, f16]), true),
         (Case::new(2, 0, &[biased]), true),

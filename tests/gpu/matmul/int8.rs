@@ -114,7 +114,8 @@ impl Case {
     fn tolerance(&self) -> Tolerance {
         let k = self.k as f32 + 1.0;
         let plain = self.products.iter().any(|p| block(p.weight) == 1);
-        let int8 = self.x == Q8_1 || self.flags & REFLEX_MATMUL_INT8 != 0 && self.rows <= 64 && !plain;
+        let pays = self.rows <= 64 || self.products.iter().all(|p| p.packed);
+        let int8 = self.x == Q8_1 || self.flags & REFLEX_MATMUL_INT8 != 0 && pays && !plain;
         let tf32 = !int8 && self.rows > 8 && self.flags & REFLEX_MATMUL_BATCH_INVARIANT == 0;
         let several = self.rows > 1 || self.flags & REFLEX_MATMUL_BATCH_INVARIANT != 0;
         let f16 = int8 && several && self.products.iter().any(|p| p.packed) && !self.few();
@@ -414,10 +415,11 @@ fn shared(suite: &mut Suite, weight: reflex_dtype) {
         (63, 2117, 768),
         (64, 2128, 1280),
         (70, 2150, 512),
+        (200, 2150, 768),
     ] {
         Case::new(rows, k, &[Product::new(weight, n)]).add(suite, format!("{name}_rows_{rows}_shared"));
     }
-    for (rows, n, y) in [(6, 2144, Q8_1), (12, 1100, F32), (40, 1120, Q8_1)] {
+    for (rows, n, y) in [(6, 2144, Q8_1), (12, 1100, F32), (40, 1120, Q8_1), (150, 1120, Q8_1)] {
         let gate = Product {
             y,
             bias: Some(F32),
@@ -431,7 +433,16 @@ fn shared(suite: &mut Suite, weight: reflex_dtype) {
 /// A norm between two products: y of the first with the norm's weight and sums of squares, and their use in the second.
 fn handed_on(suite: &mut Suite, weight: reflex_dtype) {
     let name = dtype_name(weight);
-    for (rows, n) in [(1, 32), (1, 96), (1, 2560), (1, 34_048), (3, 96), (12, 96), (40, 160)] {
+    for (rows, n) in [
+        (1, 32),
+        (1, 96),
+        (1, 2560),
+        (1, 34_048),
+        (3, 96),
+        (12, 96),
+        (40, 160),
+        (150, 1088),
+    ] {
         let first = Product {
             in_place: true,
             ..Product::new(weight, n)
