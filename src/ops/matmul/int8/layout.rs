@@ -93,8 +93,9 @@ impl Layout {
             // Sums beside the rings: a barrier less.
             layout.held = warps * ring_bytes;
             layout.shared = layout.held + sums(splits, shape);
-            if let Shape::Whole(_) = shape {
-                layout.shared = layout.shared.max(exclusive_bytes(plan, limits, panels));
+            // Of a short k the rings hold all that a block reads, and blocks that begin early gain more than an even share.
+            if matches!(shape, Shape::Whole(_)) && long(plan) {
+                layout.shared = layout.shared.max(exclusive_bytes(blocks(plan, panels), limits));
             }
             return layout;
         }
@@ -109,14 +110,13 @@ impl Layout {
     }
 }
 
-/// Shared memory with which an SM has room for no more blocks of whole panels than it gets of one launch: blocks of the next one begin
-/// wherever there is room. With room for three where 256 blocks are two each, 68 of 132 SMs had three blocks of a launch and 30 had none. Of a
-/// short k the rings hold all that a block reads, and blocks that begin early gain more than an even share.
-fn exclusive_bytes(plan: &MatmulPlan, limits: &DeviceLimits, panels: i64) -> i64 {
-    if limits.sm < 90 || !long(plan) {
+/// Shared memory with which an SM has room for no more of so many blocks than its share: blocks of the next launch begin wherever
+/// there is room. With room for three where 256 blocks are two each, 68 of 132 SMs had three blocks of a launch and 30 had none.
+pub(super) fn exclusive_bytes(blocks: i64, limits: &DeviceLimits) -> i64 {
+    if limits.sm < 90 {
         return 0;
     }
-    let share = ceil_div(blocks(plan, panels), i64::from(limits.sm_count));
+    let share = ceil_div(blocks, i64::from(limits.sm_count));
     // An SM has a KiB more than a block may take, and keeps one for each block.
     let room = i64::from(limits.shared_per_block) + 1024;
     (room / (share + 1) - 1024) / 128 * 128 + 128

@@ -1,7 +1,7 @@
 //! How products of several rows are cut up whose warps share x (kernels/matmul/int8/shared/product.cuh), and where that pays;
 //! and the launch that converts x for them.
 
-use super::layout::Layout;
+use super::layout::{Layout, exclusive_bytes};
 use super::shape::{Shape, alike};
 use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE};
 use crate::abi::{Dtype, Result, View};
@@ -52,7 +52,7 @@ fn costs(columns: i64) -> Costs {
     };
     match columns {
         16 => c(128, 16, [168, 1, 1471, 5265, 399, 173]),
-        32 => c(128, 16, [193, 2, 1741, 4720, 595, 52]),
+        32 => c(128, 12, [196, 1, 1760, 4951, 497, 72]),
         _ => c(160, 12, [250, 7, 1945, 6304, 359, 342]),
     }
 }
@@ -252,6 +252,7 @@ pub(super) fn layout(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, mos
     let ring_bytes = Shape::Shared(columns).ring_bytes(plan);
     let cut = cut(plan, limits, columns, ring_bytes, most_cluster);
     let warps = cut.panels * cut.groups;
+    let blocks = blocks(plan, cut.panels, columns) * cut.cluster;
     Layout {
         shape: Shape::Shared(columns),
         panels: cut.panels,
@@ -259,6 +260,8 @@ pub(super) fn layout(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, mos
         cluster: cut.cluster,
         ring_bytes,
         held: warps * ring_bytes,
-        shared: cut.shared_bytes(ring_bytes, columns),
+        shared: cut
+            .shared_bytes(ring_bytes, columns)
+            .max(exclusive_bytes(blocks, limits)),
     }
 }
