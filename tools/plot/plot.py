@@ -150,7 +150,9 @@ def peers(path, report, folder):
     figure = bars(f"Peers' time over ours: {device(environment)}",
                   "above 1 we are faster", [f"{label(row)} | {row['peer']}" for row in rows], [row["ratio"] for row in rows],
                   [WINS if row["ratio"] >= 1 else LOSES for row in rows], [(1, "equal")], base=1)
-    figure.axes[0].set_xscale("log")
+    axis = figure.axes[0]
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter("{x:g}")
     caption(figure, environment)
     # What sets the file apart: `peers-llamacpp-8sm` is of llama.cpp.
     of = re.sub(r"^peers|-\d+sm$", "", path.stem)
