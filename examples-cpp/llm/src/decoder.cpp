@@ -1,10 +1,13 @@
 #include "decoder.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace llm {
 namespace {
+
+// The most rows that products with weights that are not packed multiply in 8-bit integers: of more, tensor cores multiply exact values
+// faster.
+constexpr uint32_t native_int8_rows = 64;
 
 int64_t extent(uint64_t count) { return static_cast<int64_t>(count); }
 
@@ -71,7 +74,7 @@ uint64_t decoder::measure_workspace(const run_shape &shape) {
     measuring_ = true;
     workspace_ = 0;
     // The scratch grows with the rows, but for the step from integers to exact products.
-    for (const uint32_t rows : {1u, std::min(shape.batch, int8_rows()), shape.batch}) prefill(rows);
+    for (const uint32_t rows : {1u, std::min(shape.batch, native_int8_rows), shape.batch}) prefill(rows);
     head(0, shape.logit_rows);
     step();
     measuring_ = false;
@@ -263,7 +266,7 @@ void decoder::normed_matmul(uint32_t first, uint32_t rows, const gguf_tensor *we
         return;
     }
     const reflex_tensor x = activation(layout_.hidden + first * width * sizeof(float), rows, width);
-    if (compute_ == compute_mode::int8 && rows <= int8_rows()) {
+    if (in_integers(rows)) {
         reflex::matmul_params p = matmul_of(x, products, flags);
         p.norm = weights_.vector(weight);
         p.norm_epsilon = config_.rms_epsilon;
@@ -302,12 +305,13 @@ reflex_matmul_product decoder::product(const gguf_tensor *weight, const gguf_ten
     return {weights_.matrix(weight), weights_.vector(bias), residual, y};
 }
 
-uint32_t decoder::int8_rows() const {
-    return weights_.placement() == weight_placement::packed ? std::numeric_limits<uint32_t>::max() : 64;
+bool decoder::in_integers(uint32_t rows) const {
+    return compute_ == compute_mode::int8 &&
+           (weights_.placement() == weight_placement::packed || rows <= native_int8_rows);
 }
 
 bool decoder::quantised(uint32_t rows, std::initializer_list<const gguf_tensor *> into) const {
-    return compute_ == compute_mode::int8 && rows <= int8_rows() &&
+    return in_integers(rows) &&
            std::all_of(into.begin(), into.end(), [](const gguf_tensor *weight) { return weight->type->is_block(); });
 }
 

@@ -78,9 +78,8 @@ private:
                        std::initializer_list<reflex_matmul_product> products, uint32_t flags = 0);
     reflex_matmul_product product(const gguf_tensor *weight, const gguf_tensor *bias, const reflex_tensor &residual,
                                   const reflex_tensor &y) const;
-    // The most rows that products multiply in 8-bit integers: of weights that are not packed, tensor cores multiply more rows of exact
-    // values faster.
-    uint32_t int8_rows() const;
+    // Whether products of `rows` rows with weights in block formats are computed in 8-bit integers.
+    bool in_integers(uint32_t rows) const;
     // Whether `rows` rows that go into products with these weights are to be quantised by what makes them.
     bool quantised(uint32_t rows, std::initializer_list<const gguf_tensor *> into) const;
 
