@@ -5,7 +5,7 @@
 // memory.
 #pragma once
 
-#include "common/q8_1.cuh"
+#include "common/act_i8.cuh"
 
 namespace reflex {
 
@@ -58,7 +58,7 @@ __device__ __forceinline__ float activation_value(float x, u32 kind) {
 template <int N> __device__ __forceinline__ void activation(const activation_args &a) {
     const u32 row = blockIdx.x / (u32)a.chunks, chunk = blockIdx.x % (u32)a.chunks;
     const i32 i = (i32)(chunk * blockDim.x + threadIdx.x) * N;
-    if (i - (i32)(threadIdx.x % WARP) * N >= a.n) return;  // whole warps, which Q8_1 wants
+    if (i - (i32)(threadIdx.x % WARP) * N >= a.n) return;  // whole warps, which ACT_I8 wants
     const row_index index(row, a.extent1, a.extent2);
     float v[N] = {};
     if (i < a.n) {

@@ -8,7 +8,7 @@
 // read x again). Bound by memory for many rows, by latency for one: x and the weight are on their way together.
 #pragma once
 
-#include "common/q8_1.cuh"
+#include "common/act_i8.cuh"
 #include "common/reduce.cuh"
 
 namespace reflex {
@@ -72,7 +72,7 @@ __device__ __forceinline__ void norm_row(const norm_args &a, i64 row, u32 t, u32
         }
     }
     const float scale = rsqrtf(sum(squares) / (float)a.dim + a.epsilon);
-    // All lanes of a warp stay together, for Q8_1.
+    // All lanes of a warp stay together, for ACT_I8.
     const i32 lane = t % WARP * N;
     for (i32 start = first - lane; start < a.dim; start += threads * N) {
         const i32 i = start + lane;

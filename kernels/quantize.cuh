@@ -1,11 +1,11 @@
-// Quantised activations: y = x as Q8_1, a scale and 32 signed bytes for each 32 elements.
+// Quantised activations: y = x as ACT_I8, a scale and 32 signed bytes for each 32 elements.
 //
 // Layout: rows of `k` elements, a multiple of 32; up to three outer dimensions with strides of their own. `chunks`
 // neighbouring blocks share a row; a thread takes N elements, 32 / N threads of a warp each 32 of them. Bound by memory for
 // many rows, by latency for one.
 #pragma once
 
-#include "common/q8_1.cuh"
+#include "common/act_i8.cuh"
 
 namespace reflex {
 
@@ -26,7 +26,7 @@ template <int N> __device__ __forceinline__ void quantize(const quantize_args &a
     const row_index index(row, a.extent1, a.extent2);
     float v[N] = {};
     if (i < a.k) load_n<N>(static_cast<const char *>(a.x) + index.offset(a.x_stride), a.x_type, i, v);
-    q8_1_store<N>(static_cast<char *>(a.y) + index.offset(a.y_stride), a.k, i, v, i < a.k);
+    act_i8_store<N>(static_cast<char *>(a.y) + index.offset(a.y_stride), a.k, i, v, i < a.k);
 }
 
 }  // namespace reflex

@@ -10,21 +10,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The version of this header; reflex_get_build_info tells the library's. */
+#define REFLEX_VERSION_MAJOR 0
+#define REFLEX_VERSION_MINOR 1
+#define REFLEX_VERSION_PATCH 0
+
 /* The tag that cudaStream_t and CUstream use. */
 struct CUstream_st;
 
 // A row's result does not depend, bit for bit, on how many other rows there are.
 #define REFLEX_MATMUL_BATCH_INVARIANT 1
 
-// Products of block formats may be computed in 8-bit integers, of packed weights with any number of rows, of others with at most
-// 64: x is quantised to Q8_1 first, once for all weights of the call. Without it a floating-point x is multiplied with the weights' exact values.
+// Products of block formats may be computed in 8-bit integers, of packed weights with up to 262144 rows, of others with at
+// most 64: x is quantised to ACT_I8 first, once for all weights of the call. Where one weight of the call is F32, F16 or
+// BF16, or one that is not packed meets more rows, no product of the call is. Without the flag a floating-point x is
+// multiplied with the weights' exact values.
 #define REFLEX_MATMUL_INT8 2
 
 // The weights were written before the launch in front of this one on the stream began, as when they are loaded once: they
 // may be read while it still runs.
 #define REFLEX_MATMUL_CONSTANT_WEIGHTS 4
 
-// The first two weights are a gated pair: `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias)`.
+// The first two weights are a gated pair: `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias)`. Such a
+// call has no third product: `others[1].weight.data` is NULL.
 #define REFLEX_MATMUL_GATED 8
 
 // Nothing runs on the GPU, so its clocks are low.
@@ -56,12 +64,6 @@ struct CUstream_st;
 
 // The reasons are not known. Alone: no other bit is set.
 #define REFLEX_THROTTLE_UNKNOWN 2147483648
-
-// A rotation, checked. Without positions nothing is rotated.
-typedef struct Rotation Rotation;
-
-// The part of the work that is `reflex_rope`'s, checked.
-typedef struct Step Step;
 
 // A device and what the library keeps for it. Opaque; immutable after creation; usable from many threads at once.
 typedef struct reflex_context reflex_context;
@@ -110,9 +112,10 @@ typedef struct reflex_context_params {
     uint32_t reserved;
 } reflex_context_params;
 
-// Element type of a tensor. Plain types are 1..255; GGUF block formats are 0x100 + their ggml type number.
-// A block format counts elements in `shape`; its blocks are contiguous along the last dimension. A block format with
-// `REFLEX_DTYPE_PACKED` or-ed to it is packed; `REFLEX_DTYPE_Q8_1` has a row layout of its own.
+// Element type of a tensor. The library's own types are 1..255; GGUF block formats are 0x100 + their ggml type number.
+// A block format counts elements in `shape`; its blocks are contiguous along the last dimension. A GGUF block format with
+// `REFLEX_DTYPE_PACKED` or-ed to it is packed; `REFLEX_DTYPE_ACT_I8` has a row layout of its own. Every other number is no
+// type: ops refuse it with a message that prints it, and its sizes are 0.
 typedef uint32_t reflex_dtype;
 
 // A CUDA stream: `cudaStream_t` and `CUstream` convert without a cast. NULL is the device's default stream.
@@ -121,15 +124,12 @@ typedef uint32_t reflex_dtype;
 // On the CPU backend every call runs at once and the value only tells captures apart.
 typedef struct CUstream_st *reflex_stream;
 
-// The function `reflex_activation` applies.
-typedef uint32_t reflex_activation_kind;
-
 // A view of an operand: the caller's memory, never owned by the library.
 //
 // `data == NULL` means the operand is absent. `shape` and `stride` are outermost first; entries from `rank` on are
 // ignored. Strides are in bytes; all zero means contiguous. A block format counts elements in `shape`; its last stride
 // is the bytes of one block. Pointers, and strides over more than one, must be multiples of the element size (2 for GGUF
-// block formats, 1 for MXFP4, 16 for Q8_1).
+// block formats, 1 for MXFP4, 16 for ACT_I8).
 typedef struct reflex_tensor {
     void *data;
     reflex_dtype dtype;
@@ -137,6 +137,9 @@ typedef struct reflex_tensor {
     int64_t shape[4];
     int64_t stride[4];
 } reflex_tensor;
+
+// The function `reflex_activation` applies.
+typedef uint32_t reflex_activation_kind;
 
 // Operands of `reflex_activation`.
 typedef struct reflex_activation_params {
@@ -147,7 +150,7 @@ typedef struct reflex_activation_params {
     struct reflex_tensor gate;
     // Optional, the shape of `gate`: multiplies the activated gate.
     struct reflex_tensor up;
-    // The shape of `gate`; also Q8_1. May be `gate` or `up` itself.
+    // The shape of `gate`; also ACT_I8. May be `gate` or `up` itself.
     struct reflex_tensor y;
 } reflex_activation_params;
 
@@ -174,11 +177,13 @@ typedef struct reflex_argmax_params {
     // `[rows]`, I32: index of the greatest element of each row; the lowest index on a tie; NaN counts as less than
     // everything; 0 when a row is NaN throughout.
     struct reflex_tensor ids;
-    // Optional, `[m]`, I32: every element is increased by one, after nothing else of this launch reads it. Lets a
-    // captured decode step advance its own positions and lengths.
+    // Optional, `[m]`, I32: every element is increased by one, 2^31 - 1 to -2^31, after nothing else of this launch reads
+    // it. Lets a captured decode step advance its own positions and lengths.
     struct reflex_tensor counters;
     // Optional scratch of `reflex_argmax_workspace_size` bytes, 256-byte aligned: with it several blocks share a long
     // row where there are few rows.
+    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    // of every op. Calls that may run at the same time need one each.
     void *workspace;
     size_t workspace_size;
 } reflex_argmax_params;
@@ -197,7 +202,8 @@ typedef struct reflex_attention_params {
     uint32_t reserved;
     // `[batch, tokens, q_heads, head_dim]`, F32, F16 or BF16; head_dim is a multiple of 8, up to 256.
     struct reflex_tensor q;
-    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads.
+    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. Dense, it is a `k_cache`
+    // of `reflex_rope` with `slot = b * capacity + position`.
     struct reflex_tensor k;
     // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
     struct reflex_tensor v;
@@ -219,27 +225,30 @@ typedef struct reflex_attention_decode_params {
     // `[batch, q_heads, head_dim]`, F32, F16 or BF16: one query a sequence, which sees every key of it; head_dim is a
     // multiple of 8, up to 256.
     struct reflex_tensor q;
-    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads.
+    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. Dense, it is a `k_cache`
+    // of `reflex_rope` with `slot = b * capacity + position`.
     struct reflex_tensor k;
     // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
     struct reflex_tensor v;
     // Optional, `[batch]`, I32, read on the device: keys of each sequence, the new token's included; a value outside
     // 0..=capacity is clamped. Absent: capacity.
     struct reflex_tensor kv_lengths;
-    // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16; may be `q` itself. Or `[batch, q_heads * v_head_dim]`, Q8_1, with
+    // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16; may be `q` itself. Or `[batch, q_heads * v_head_dim]`, ACT_I8, with
     // v_head_dim a multiple of 32: a row holds the heads one after the other. A sequence without keys gives zeros.
     struct reflex_tensor y;
     // Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     // The size depends on shapes alone, never on `kv_lengths`.
+    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    // of every op. Calls that may run at the same time need one each.
     void *workspace;
     size_t workspace_size;
     // Of the rotation, as in `reflex_rope_params`: `REFLEX_ROPE_*`.
     reflex_rope_mode mode;
     // Base of the frequencies, 1 or more; 0 selects 10000.
     float theta_base;
-    // Multiplies the position; 0 selects 1.
+    // Multiplies the position; not negative; 0 selects 1.
     float freq_scale;
-    // Multiplies cosine and sine; 0 selects 1.
+    // Multiplies cosine and sine; not negative; 0 selects 1.
     float magnitude;
     // Leading elements of a head that are rotated, even; 0 selects all of them.
     uint32_t rotary_dim;
@@ -263,7 +272,7 @@ typedef struct reflex_attention_decode_params {
 // Operands of `reflex_embedding`.
 typedef struct reflex_embedding_params {
     uint32_t struct_size;
-    // Multiplies every element; 0 selects 1. Finite.
+    // Multiplies every element; finite, may be negative; 0 selects 1.
     float scale;
     // `[vocab, dim]`, any weight type, packed or not; for alignment of block formats see `reflex_embedding`.
     struct reflex_tensor table;
@@ -290,7 +299,7 @@ typedef struct reflex_matmul_params {
     uint32_t struct_size;
     // `REFLEX_MATMUL_*` bits.
     uint32_t flags;
-    // `[rows, k]`, F32, F16, BF16 or Q8_1.
+    // `[rows, k]`, F32, F16, BF16 or ACT_I8.
     struct reflex_tensor x;
     // `[n, k]`, any weight type, block formats packed (`reflex_weights_pack`) or not; data 16-byte aligned for block
     // formats, row strides too for Q4_K and Q5_K.
@@ -299,28 +308,31 @@ typedef struct reflex_matmul_params {
     struct reflex_tensor bias;
     // Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
     struct reflex_tensor residual;
-    // `[rows, n]`, F32, F16, BF16, or, of an int8 product with n a multiple of 32, Q8_1.
+    // `[rows, n]`, F32, F16, BF16, or, of an int8 product with n a multiple of 32, ACT_I8.
     struct reflex_tensor y;
     // Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    // of every op. Calls that may run at the same time need one each.
     void *workspace;
     size_t workspace_size;
-    // Of a gated pair.
+    // Activation of the gated pair; 0 without `REFLEX_MATMUL_GATED`.
     reflex_activation_kind activation;
     uint32_t reserved;
-    // Further products of the same x.
+    // Further products of the same x. With `REFLEX_MATMUL_GATED` the first is the second half of the pair, without a residual
+    // and a y of its own, and the second is absent.
     struct reflex_matmul_product others[2];
-    // Optional, `[k]`, F32, F16 or BF16: x is normalised first, as `reflex_norm` does it with this weight. Not of a Q8_1 x.
+    // Optional, `[k]`, F32, F16 or BF16: x is normalised first, as `reflex_norm` does it with this weight. Not of a ACT_I8 x.
     struct reflex_tensor norm;
     // Of the norm, added to the mean square; 0 selects 1e-6. Finite and not negative; 0 without `norm` and `x_squares`.
     float norm_epsilon;
     uint32_t reserved2;
-    // Optional, `[rows, k / 32]`, F32: `x`, which is Q8_1, is the `y_normed` of an earlier product, and these are its
+    // Optional, `[rows, k / 32]`, F32: `x`, which is ACT_I8, is the `y_normed` of an earlier product, and these are its
     // `y_squares`.
     struct reflex_tensor x_squares;
     // Optional, `[n]` of `weight`, F32, F16 or BF16: weight of the RMS norm through which a later product reads y. Of an
     // int8 product with n a multiple of 32, of which `y` is the only one.
     struct reflex_tensor y_norm;
-    // Present exactly when `y_norm` is: `[rows, n]`, Q8_1.
+    // Present exactly when `y_norm` is: `[rows, n]`, ACT_I8.
     struct reflex_tensor y_normed;
     // Present exactly when `y_norm` is: `[rows, n / 32]`, F32.
     struct reflex_tensor y_squares;
@@ -339,7 +351,7 @@ typedef struct reflex_norm_params {
     struct reflex_tensor residual_out;
     // Optional, `[dim]`.
     struct reflex_tensor weight;
-    // The shape of `x`; also Q8_1. May be `x` or `residual` itself.
+    // The shape of `x`; also ACT_I8. May be `x` or `residual` itself.
     struct reflex_tensor y;
 } reflex_norm_params;
 
@@ -350,7 +362,7 @@ typedef struct reflex_quantize_params {
     uint32_t reserved;
     // `[.., k]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free. k is a multiple of 32.
     struct reflex_tensor x;
-    // The shape of `x`, Q8_1; outer strides are multiples of 16.
+    // The shape of `x`, ACT_I8; outer strides are multiples of 16.
     struct reflex_tensor y;
 } reflex_quantize_params;
 
@@ -361,9 +373,9 @@ typedef struct reflex_rope_params {
     reflex_rope_mode mode;
     // Base of the frequencies, 1 or more; 0 selects 10000.
     float theta_base;
-    // Multiplies the position (1 / factor of linear scaling); 0 selects 1.
+    // Multiplies the position (1 / factor of linear scaling); finite and not negative; 0 selects 1.
     float freq_scale;
-    // Multiplies cosine and sine (YaRN's magnitude); 0 selects 1.
+    // Multiplies cosine and sine (YaRN's magnitude); finite and not negative; 0 selects 1.
     float magnitude;
     // Leading elements of a head that are rotated, even, at most 1024; 0 selects all of them.
     uint32_t rotary_dim;
@@ -382,7 +394,9 @@ typedef struct reflex_rope_params {
     // Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`). One that is 0 or not
     // finite makes its pair NaN.
     struct reflex_tensor freq_factors;
-    // Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot.
+    // Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot. For the dense
+    // `[batch, capacity, kv_heads, head_dim]` that the attention ops read, give it as `[batch * capacity, kv_heads, head_dim]`
+    // and `slots` of `b * capacity + position`.
     struct reflex_tensor k_cache;
     // Optional, `[slots, kv_heads, v_head_dim]`, F32, F16 or BF16: receives V at each token's slot.
     struct reflex_tensor v_cache;
@@ -424,6 +438,8 @@ typedef struct reflex_sample_params {
     // Optional, `[m]`, I32: every element is increased by one once the draw is done. May begin with `steps`.
     struct reflex_tensor counters;
     // Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    // of every op. Calls that may run at the same time need one each.
     void *workspace;
     size_t workspace_size;
 } reflex_sample_params;
@@ -439,6 +455,8 @@ typedef struct reflex_weights_pack_params {
     // `source`, when that is dense.
     struct reflex_tensor destination;
     // Scratch of `reflex_weights_pack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    // of every op. Calls that may run at the same time need one each.
     void *workspace;
     size_t workspace_size;
 } reflex_weights_pack_params;
@@ -454,6 +472,8 @@ typedef struct reflex_weights_unpack_params {
     // `source`, dense.
     struct reflex_tensor destination;
     // Scratch of `reflex_weights_unpack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    // of every op. Calls that may run at the same time need one each.
     void *workspace;
     size_t workspace_size;
 } reflex_weights_unpack_params;
@@ -621,6 +641,17 @@ typedef struct reflex_telemetry {
 // 32-bit signed integer: token ids, positions, lengths, slots.
 #define REFLEX_DTYPE_I32 4
 
+// Activations in 8 bits with a scale for each 32, written by ops for a matmul to read: 40 bytes for 32 elements, `d * q` each.
+// A row of k elements (a multiple of 32) is k signed bytes q, then k / 32 records of 8 bytes
+// `{ float d; int16_t s0, s1; }`, s0 the sum of the block's first 16 q and s1 of its last 16. Data and strides between
+// rows are multiples of 16, so that contiguous rows, where there are several, have a multiple of 64 elements. ggml's Q8_1
+// (0x109) is another layout and no type of this library.
+//
+// Of 32 elements x with `a = max |x|`: `d = a / 127`, `q = x * (127 / a)` rounded to nearest even, in f32. Where
+// `127 / a` is infinite (a below about 3.7e-37), d and q are 0. A NaN among x makes d NaN and q 0. Where a is infinite, d is
+// infinity, q 127 or -127 for the infinities and 0 for the rest.
+#define REFLEX_DTYPE_ACT_I8 5
+
 // GGUF Q4_0: 32 elements in 18 bytes.
 #define REFLEX_DTYPE_Q4_0 258
 
@@ -635,16 +666,6 @@ typedef struct reflex_telemetry {
 
 // GGUF Q8_0: 32 elements in 34 bytes.
 #define REFLEX_DTYPE_Q8_0 264
-
-// Quantised activations, written by ops for a matmul to read: 40 bytes for 32 elements, `d * q` each. Not ggml's Q8_1,
-// which no file holds: a row of k elements (a multiple of 32) is k signed bytes q, then k / 32 records of 8 bytes
-// `{ float d; int16_t s0, s1; }`, s0 the sum of the block's first 16 q and s1 of its last 16. Data and strides between
-// rows are multiples of 16, so that contiguous rows, where there are several, have a multiple of 64 elements.
-//
-// Of 32 elements x with `a = max |x|`: `d = a / 127`, `q = x * (127 / a)` rounded to nearest even, in f32. Where
-// `127 / a` is infinite (a below about 3.7e-37), d and q are 0. A NaN among x makes d NaN and q 0. Where a is infinite, d is
-// infinity, q 127 or -127 for the infinities and 0 for the rest.
-#define REFLEX_DTYPE_Q8_1 265
 
 // GGUF Q2_K: 256 elements in 84 bytes.
 #define REFLEX_DTYPE_Q2_K 266
@@ -670,11 +691,9 @@ typedef struct reflex_telemetry {
 // GGUF MXFP4, the OCP Microscaling format: 32 elements in 17 bytes.
 #define REFLEX_DTYPE_MXFP4 295
 
-// Or-ed to a block format: packed by `reflex_weights_pack`. Such a tensor is `[n, k]`, dense, its data 16-byte aligned; its
+// Or-ed to a GGUF block format: packed by `reflex_weights_pack`. Such a tensor is `[n, k]`, dense, its data 16-byte aligned; its
 // size is that of the native one.
 #define REFLEX_DTYPE_PACKED 4096
-
-
 
 // The call did what it says; a launch was put on the stream.
 #define REFLEX_SUCCESS 0
@@ -726,8 +745,6 @@ typedef struct reflex_telemetry {
 
 // Every key of the sequence.
 #define REFLEX_ATTENTION_FULL 1
-
-
 
 // Pairs (i, i + rotary_dim / 2): GPT-NeoX, Qwen, Hugging Face Llama.
 #define REFLEX_ROPE_NEOX 0
@@ -936,6 +953,30 @@ reflex_status reflex_memset(const struct reflex_context *context,
 // GPUs, where host and device share it. Either pointer may be NULL.
 reflex_status reflex_memory_info(const struct reflex_context *context, uint64_t *free_bytes, uint64_t *total_bytes);
 
+// Bytes of one row of `elements` elements whose blocks follow one another: `elements / block_elements * block_bytes`.
+//
+// This is what contiguous strides are made of. A packed matrix of n rows has n times as many bytes, though its rows do
+// not lie one after the other. Where several rows of `REFLEX_DTYPE_ACT_I8` follow one another, the stride between them
+// is this rounded up to a multiple of 16.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT` for a NULL `bytes`, a number that is no type, an `elements` that is negative or no
+// multiple of the type's block, and more bytes than an `int64_t` counts; `REFLEX_MISALIGNED`. `*bytes` is set only on
+// success. Thread-safe. Since 0.1.
+reflex_status reflex_dtype_row_bytes(reflex_dtype dtype,
+                                     int64_t elements,
+                                     uint64_t *bytes);
+
+// Bytes from `tensor->data` to the end of the last byte that its shape and strides reach, with the gaps between rows: what
+// an allocation for it has at least. 0 where a dimension is 0.
+//
+// `tensor->data` is not looked at and may be NULL, so that the size can be asked before there is memory. Type, rank,
+// shape and strides are what an op expects: all-zero strides are contiguous, a packed type is a dense matrix.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT` for a NULL `tensor` or `bytes` and for a type, rank, shape or stride that every op
+// refuses, `REFLEX_MISALIGNED` for a stride that is. `*bytes` is set only on success. Thread-safe. Since 0.1.
+reflex_status reflex_tensor_bytes(const struct reflex_tensor *tensor,
+                                  uint64_t *bytes);
+
 // The constant's name for a status, `"REFLEX_UNKNOWN_STATUS"` for any other number. Never null;
 // the string lives as long as the program.
 const char *reflex_status_string(reflex_status status);
@@ -955,11 +996,15 @@ reflex_status reflex_stream_synchronize(const struct reflex_context *context, re
 // `f(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`. GELU erf: `f(x) = x (1 + erf(x / sqrt 2)) / 2`.
 //
 // Shapes and types: see `reflex_activation_params`; every operand may have its own float type. Computed in f32, by forms
-// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN. A `y` in Q8_1 is quantised
+// without cancellation for negative x. A `y` in ACT_I8 is quantised
 // from f32, as by `reflex_quantize` but without a launch and a pass over memory of its own.
 //
 // Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
 // capturable, thread-safe.
+//
+// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
+//
+// Infinities and NaN: f(gate) of minus infinity is 0, of infinity infinity, of NaN NaN; the product with `up` follows IEEE 754.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Shazeer, "GLU Variants Improve Transformer", 2020; Hendrycks and
@@ -986,6 +1031,8 @@ reflex_status reflex_activation_selected_kernel(const struct reflex_context *con
 // Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); no other overlap. No
 // workspace. Asynchronous on `stream`, capturable, thread-safe.
 //
+// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them. Infinities and NaN follow IEEE 754; the scale may be negative.
+//
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
 reflex_status reflex_add(const struct reflex_context *context,
@@ -1003,7 +1050,7 @@ reflex_status reflex_add_selected_kernel(const struct reflex_context *context,
 // Index of the greatest element of each row.
 //
 // `ids[r] = min { i : x[r, i] = max_j x[r, j] }`; -0 equals 0; NaN counts as less than everything; 0 when a row is NaN
-// throughout. Then `counters[i] += 1` for every i, wrapping at 2^31.
+// throughout. Then `counters[i] += 1` for every i, with 2^31 - 1 going to -2^31.
 //
 // Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
 // rows. What other launches read of them is ordered by the stream.
@@ -1012,6 +1059,8 @@ reflex_status reflex_add_selected_kernel(const struct reflex_context *context,
 // share a long row where there are few, and a second launch puts them together: faster, with the same result. Its
 // contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 // capturable, thread-safe.
+//
+// Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows. Infinity is the greatest, minus infinity greater than NaN alone.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 // `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
@@ -1049,6 +1098,11 @@ reflex_status reflex_argmax_selected_kernel(const struct reflex_context *context
 //
 // Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
 // (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+//
+// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, tokens * q_heads / kv_heads, too; up to 2^31 - 1 rows of head_dim in q.
+//
+// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
+// every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes that
 // are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein, "Online
@@ -1091,7 +1145,7 @@ reflex_status reflex_attention_selected_kernel(const struct reflex_context *cont
 // from SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16
 // cache. Other types and alignments are computed in f32.
 //
-// A `y` in Q8_1 is quantised from f32, as by `reflex_quantize` but without a launch of its own; its row is what a matmul
+// A `y` in ACT_I8 is quantised from f32, as by `reflex_quantize` but without a launch of its own; its row is what a matmul
 // with the output projection takes.
 //
 // A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
@@ -1099,6 +1153,12 @@ reflex_status reflex_attention_selected_kernel(const struct reflex_context *cont
 // Aliasing: `y` may be exactly `q`; it overlaps nothing else. With `k_new`, `k` and `v` overlap nothing else, either. Workspace: see `reflex_attention_decode_workspace_size`;
 // its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 // capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+//
+// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each; up to 2^31 - 1 rows of head_dim in q, and with operands from `k_new`
+// on up to 16384 heads.
+//
+// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
+// every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 // `REFLEX_UNSUPPORTED` (head sizes that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since
@@ -1136,6 +1196,8 @@ reflex_status reflex_attention_decode_selected_kernel(const struct reflex_contex
 // gives the bits of the native one. `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`,
 // capturable (the ids are read when the kernel runs), thread-safe.
 //
+// Limits: dim up to 2^30. Infinities and NaN of the table come through, times `scale` as IEEE 754 has it.
+//
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
 reflex_status reflex_embedding(const struct reflex_context *context,
@@ -1169,7 +1231,7 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
 //   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
 //   rounded to TF32 first, each by at most 2^-11 of itself. A launch for each weight.
-// - Int8, of an x of Q8_1, or with `REFLEX_MATMUL_INT8` of any x, for block formats (packed, or at most 64 rows): x is (or is
+// - Int8, of an x of ACT_I8, or with `REFLEX_MATMUL_INT8` of any x, for block formats (packed, or at most 64 rows): x is (or is
 //   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value. Products
 //   with one row, or with weights that are not packed, are summed in 32-bit integers for each block and are exact from
 //   there on but for the f32 sums. Several rows are multiplied with packed weights as f16: both factors are rounded to
@@ -1179,6 +1241,9 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 //
 // `k = 0` gives bias + residual, or zeros.
 //
+// One mode holds for all products of a call: a plain weight (F32, F16, BF16) among them, or one that is not packed beside more
+// than 64 rows, makes every product exact, whatever `REFLEX_MATMUL_INT8` allows; with an x of ACT_I8 a plain weight is refused.
+//
 // `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many.
 //
 // Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
@@ -1186,8 +1251,13 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // free. Packed weights are the faster ones in int8, and in exact products cost an unpacking.
 //
 // Aliasing: a `y` may be exactly its own `residual`; it overlaps nothing else. Workspace: see
-// `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe. A NaN in a row of x makes that row of y
-// NaN.
+// `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+//
+// Limits: rows, n and k up to 2^30; exact products up to 2^31 - 1 groups of eight outputs of a row, int8 ones up to 2^18 rows.
+//
+// Infinities and NaN: a NaN in a row of x makes that row of y NaN. Exact products follow IEEE 754: infinity times a weight of
+// 0 is NaN, a sum beyond f32 infinite. In int8 an infinity in a row of x makes all of that row of y infinite or NaN. With
+// `norm` a row is what `reflex_norm` makes of it. A y beyond its type is infinite.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 // `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -1213,12 +1283,17 @@ reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context
 // `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
 //
 // Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
-// scale are f32, from h before it is rounded to `residual_out`. A `y` in Q8_1 is quantised from f32, as by
+// scale are f32, from h before it is rounded to `residual_out`. A `y` in ACT_I8 is quantised from f32, as by
 // `reflex_quantize` but without a launch and a pass over memory of its own. Per-head q/k norm: give `x` as
 // `[tokens, heads, head_dim]` with the buffer's strides.
 //
 // Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
-// capturable, thread-safe. A NaN in a row makes that row NaN.
+// capturable, thread-safe.
+//
+// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
+//
+// Infinities and NaN: a NaN in a row of h makes that row of y NaN; infinities become NaN and the other elements of their row
+// 0. A row whose squares sum up to more than f32 holds, as one with an element beyond 1.8e19 does, becomes 0 throughout.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
@@ -1237,12 +1312,14 @@ reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
 // Quantises activations to 8 bits, once for all the matmuls that read them.
 //
 // Of each 32 elements of a row, with `a = max |x|`: `d = a / 127`, `q = round(x * (127 / a))`, ties to even, in f32;
-// `y = d * q`. The layout of y and what NaN, infinities and tiny numbers give: see `REFLEX_DTYPE_Q8_1`.
+// `y = d * q`. The layout of y and what NaN, infinities and tiny numbers give: see `REFLEX_DTYPE_ACT_I8`.
 //
 // Shapes and types: see `reflex_quantize_params`. The bits are the same on every backend and for every alignment of x.
-// `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write Q8_1 themselves, which saves this launch.
+// `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write ACT_I8 themselves, which saves this launch.
 //
 // Aliasing: `y` does not overlap `x`. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+//
+// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Jacob et al., "Quantization and Training of Neural Networks for
@@ -1272,7 +1349,12 @@ reflex_status reflex_quantize_selected_kernel(const struct reflex_context *conte
 // Shapes and types: see `reflex_rope_params`; at least one of `q`, `k` and `v`; every operand may have its own type.
 // Operands may be views into one merged QKV buffer. The angle is reduced exactly: its error does not grow with the
 // position up to a million. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get
-// the f32 value, rounded once. A NaN in a head with a norm makes that head NaN.
+// the f32 value, rounded once.
+//
+// Limits: heads and head sizes up to 16384, `rotary_dim` up to 1024, up to 2^31 - 1 tokens.
+//
+// Infinities and NaN: a head with a norm is what `reflex_norm` makes of it. An infinity makes its pair infinite or NaN, a NaN
+// its pair NaN; elements that are not rotated come through as they are.
 //
 // Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
 // place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on
@@ -1304,15 +1386,18 @@ reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
 //
 // Exactly: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), sums are exact, and the
 // draw is `floor(r * sum / 2^64)` against the running sum in index order, with r the first 64 bits of Philox4x32-10 under
-// key `seed` and counter (row, step). The same params give the same tokens on every run, device and backend.
+// key words (seed mod 2^32, seed / 2^32) and counter words (row mod 2^32, row / 2^32, step, 0): word 0 of the result, and word 1
+// times 2^32. The same params give the same tokens on every run, device and backend.
 //
-// Then `counters[i] += 1` for every i, wrapping at 2^31.
+// Then `counters[i] += 1` for every i, with 2^31 - 1 going to -2^31.
 //
 // Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
 // are no rows.
 //
 // Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; no other overlap. Workspace:
 // none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+//
+// Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Holtzman et al., "The Curious Case of
@@ -1337,7 +1422,7 @@ reflex_status reflex_sample_selected_kernel(const struct reflex_context *context
 
 // Bytes of a packed `[n, k]` matrix, which are those of the native one; `dtype` with or without `REFLEX_DTYPE_PACKED`.
 //
-// Statuses: `REFLEX_INVALID_ARGUMENT` for a type that is not a block format, negative sizes, a `k` that is not a
+// Statuses: `REFLEX_INVALID_ARGUMENT` for a type that is not a GGUF block format, negative sizes, a `k` that is not a
 // multiple of the block, and more bytes than 64 bits count; `REFLEX_MISALIGNED`. Thread-safe. Since 0.1.
 reflex_status reflex_weights_packed_size(reflex_dtype dtype, int64_t n, int64_t k, uint64_t *bytes);
 
@@ -1353,6 +1438,8 @@ reflex_status reflex_weights_packed_size(reflex_dtype dtype, int64_t n, int64_t 
 // Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); no other
 // overlap. Workspace: see `reflex_weights_pack_workspace_size`; it overlaps neither operand. Asynchronous on `stream`,
 // capturable, thread-safe; in place, several launches that must not run at the same time as what reads the weights.
+//
+// Limits: n and k up to 2^30.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 // `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -1385,6 +1472,8 @@ reflex_status reflex_weights_pack_selected_kernel(const struct reflex_context *c
 // Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace); no
 // other overlap. Workspace: see `reflex_weights_unpack_workspace_size`; it overlaps neither operand. Asynchronous on
 // `stream`, capturable, thread-safe.
+//
+// Limits: n and k up to 2^30.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 // `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).

@@ -1,5 +1,9 @@
 /* reflex-infer for C++17: a thin layer over reflex/infer.h. Header only; nothing here adds a cost or a feature.
  *
+ * Compiles with -fno-exceptions and -fno-rtti, too. What reports a failure by throwing is then not declared: `error`,
+ * `check`, the constructors of handles and the members that call the library. What stays: `params`, `tensor`, ownership by
+ * the handles, their `create`, which returns a status in either case, and the C functions, which take `get()`.
+ *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #ifndef REFLEX_INFER_HPP
@@ -10,12 +14,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <utility>
+
+/* 1 where exceptions are enabled, else 0. */
+#if defined(__cpp_exceptions) || defined(__EXCEPTIONS) || defined(_CPPUNWIND)
+#define REFLEX_HAS_EXCEPTIONS 1
 #include <stdexcept>
 #include <string>
-#include <utility>
+#else
+#define REFLEX_HAS_EXCEPTIONS 0
+#endif
 
 namespace reflex {
 
+#if REFLEX_HAS_EXCEPTIONS
 /// A status other than REFLEX_SUCCESS, with the library's message.
 class error : public std::runtime_error {
 public:
@@ -32,6 +44,21 @@ private:
 inline void check(reflex_status status) {
     if (status != REFLEX_SUCCESS) throw error(status);
 }
+
+/// Bytes of a contiguous row: `reflex_dtype_row_bytes`.
+inline uint64_t row_bytes(reflex_dtype dtype, int64_t elements) {
+    uint64_t bytes = 0;
+    check(reflex_dtype_row_bytes(dtype, elements, &bytes));
+    return bytes;
+}
+
+/// Bytes that a view reaches over: `reflex_tensor_bytes`.
+inline uint64_t tensor_bytes(const reflex_tensor &t) {
+    uint64_t bytes = 0;
+    check(reflex_tensor_bytes(&t, &bytes));
+    return bytes;
+}
+#endif
 
 /// A params struct, zeroed, with its `struct_size` set: `reflex::params<reflex_norm_params> p;`.
 template <typename P> struct params : P {
@@ -57,25 +84,58 @@ using sample_params = params<reflex_sample_params>;
 using weights_pack_params = params<reflex_weights_pack_params>;
 using weights_unpack_params = params<reflex_weights_unpack_params>;
 
-/// A contiguous view; at most four dimensions, outermost first.
-inline reflex_tensor tensor(const void *data, reflex_dtype dtype, std::initializer_list<int64_t> shape) {
-    if (shape.size() < 1 || shape.size() > 4) throw std::invalid_argument("reflex::tensor: rank must be 1 to 4");
-    reflex_tensor t{};
+namespace detail {
+/// False when it is no tensor: a rank that is not 1 to 4, or another number of strides than 0 and the rank.
+inline bool make_tensor(reflex_tensor &t, const void *data, reflex_dtype dtype, std::initializer_list<int64_t> shape,
+                        std::initializer_list<int64_t> strides) {
+    t = reflex_tensor{};
     t.data = const_cast<void *>(data);
     t.dtype = dtype;
+    if (shape.size() < 1 || shape.size() > 4 || (strides.size() != 0 && strides.size() != shape.size())) return false;
     for (int64_t n : shape) t.shape[t.rank++] = n;
+    uint32_t i = 0;
+    for (int64_t s : strides) t.stride[i++] = s;
+    return true;
+}
+}  // namespace detail
+
+#if REFLEX_HAS_EXCEPTIONS
+/// A contiguous view; at most four dimensions, outermost first. Throws std::invalid_argument for any other number of them.
+inline reflex_tensor tensor(const void *data, reflex_dtype dtype, std::initializer_list<int64_t> shape) {
+    reflex_tensor t;
+    if (!detail::make_tensor(t, data, dtype, shape, {}))
+        throw std::invalid_argument("reflex::tensor: rank must be 1 to 4");
     return t;
 }
 
 /// The same with byte strides, one for each dimension.
 inline reflex_tensor tensor(const void *data, reflex_dtype dtype, std::initializer_list<int64_t> shape,
                             std::initializer_list<int64_t> strides) {
-    if (strides.size() != shape.size()) throw std::invalid_argument("reflex::tensor: as many strides as dimensions");
-    reflex_tensor t = tensor(data, dtype, shape);
-    uint32_t i = 0;
-    for (int64_t s : strides) t.stride[i++] = s;
+    reflex_tensor t;
+    if (strides.size() != shape.size() || !detail::make_tensor(t, data, dtype, shape, strides))
+        throw std::invalid_argument("reflex::tensor: rank must be 1 to 4, with as many strides as dimensions");
     return t;
 }
+#else
+/* Other functions than those that throw, for programs in which both are compiled. */
+inline namespace without_exceptions {
+/// A contiguous view; at most four dimensions, outermost first. For any other number of them a tensor of rank 0, which
+/// every op refuses.
+inline reflex_tensor tensor(const void *data, reflex_dtype dtype, std::initializer_list<int64_t> shape) noexcept {
+    reflex_tensor t;
+    detail::make_tensor(t, data, dtype, shape, {});
+    return t;
+}
+
+/// The same with byte strides, one for each dimension.
+inline reflex_tensor tensor(const void *data, reflex_dtype dtype, std::initializer_list<int64_t> shape,
+                            std::initializer_list<int64_t> strides) noexcept {
+    reflex_tensor t;
+    if (!detail::make_tensor(t, data, dtype, shape, strides) || strides.size() != shape.size()) t.rank = 0;
+    return t;
+}
+}  // namespace without_exceptions
+#endif
 
 /// What the handles below share: sole ownership, moved and never copied.
 template <typename T, typename Destroy> class handle {
@@ -130,6 +190,17 @@ struct free_host {
 /// Owns a context. Everything made from it must go first.
 class context : public handle<reflex_context *, detail::destroy_context> {
 public:
+    /// Sets `out`, which the program has made with `reflex::context c(nullptr);`, only on success.
+    static reflex_status create(const reflex_context_params *p, context &out) {
+        context made(nullptr);
+        const reflex_status status = reflex_context_create(p, &made.value_);
+        if (status == REFLEX_SUCCESS) out = std::move(made);
+        return status;
+    }
+    /// Of nothing.
+    explicit context(std::nullptr_t) noexcept {}
+
+#if REFLEX_HAS_EXCEPTIONS
     context() { check(reflex_context_create(nullptr, &value_)); }
     explicit context(const reflex_context_params &p) { check(reflex_context_create(&p, &value_)); }
 
@@ -153,23 +224,42 @@ public:
         check(reflex_context_backend(value_, &backend));
         return backend == REFLEX_BACKEND_CUDA;
     }
+#endif
 };
 
 class stream : public handle<reflex_stream, detail::destroy_stream> {
 public:
-    explicit stream(const context &c) : context_(c.get()) {
-        destroy_.context = context_;
-        check(reflex_stream_create(context_, &value_));
+    static reflex_status create(const context &c, stream &out) {
+        stream made(nullptr);
+        made.context_ = made.destroy_.context = c.get();
+        const reflex_status status = reflex_stream_create(c.get(), &made.value_);
+        if (status == REFLEX_SUCCESS) out = std::move(made);
+        return status;
     }
+    explicit stream(std::nullptr_t) noexcept {}
+
+#if REFLEX_HAS_EXCEPTIONS
+    explicit stream(const context &c) : stream(nullptr) { check(create(c, *this)); }
     void synchronize() const { check(reflex_stream_synchronize(context_, value_)); }
+#endif
 
 private:
-    const reflex_context *context_;
+    const reflex_context *context_ = nullptr;
 };
 
 class event : public handle<reflex_event *, detail::destroy_event> {
 public:
-    explicit event(const context &c) : context_(c.get()) { check(reflex_event_create(context_, &value_)); }
+    static reflex_status create(const context &c, event &out) {
+        event made(nullptr);
+        made.context_ = c.get();
+        const reflex_status status = reflex_event_create(c.get(), &made.value_);
+        if (status == REFLEX_SUCCESS) out = std::move(made);
+        return status;
+    }
+    explicit event(std::nullptr_t) noexcept {}
+
+#if REFLEX_HAS_EXCEPTIONS
+    explicit event(const context &c) : event(nullptr) { check(create(c, *this)); }
     void record(reflex_stream s) { check(reflex_event_record(context_, value_, s)); }
     void synchronize() const { check(reflex_event_synchronize(value_)); }
     /// Milliseconds from `start` to this event.
@@ -178,16 +268,26 @@ public:
         check(reflex_event_elapsed(start.value_, value_, &ms));
         return ms;
     }
+#endif
 
 private:
-    const reflex_context *context_;
+    const reflex_context *context_ = nullptr;
 };
 
 /// Energy of an interval: `start`, the work, wait for the work, `stop`.
 class telemetry_sampler : public handle<reflex_telemetry_sampler *, detail::destroy_sampler> {
 public:
-    explicit telemetry_sampler(const context &c, uint32_t period_ms = 50) {
-        check(reflex_telemetry_sampler_create(c.get(), period_ms, &value_));
+    static reflex_status create(const context &c, uint32_t period_ms, telemetry_sampler &out) {
+        telemetry_sampler made(nullptr);
+        const reflex_status status = reflex_telemetry_sampler_create(c.get(), period_ms, &made.value_);
+        if (status == REFLEX_SUCCESS) out = std::move(made);
+        return status;
+    }
+    explicit telemetry_sampler(std::nullptr_t) noexcept {}
+
+#if REFLEX_HAS_EXCEPTIONS
+    explicit telemetry_sampler(const context &c, uint32_t period_ms = 50) : telemetry_sampler(nullptr) {
+        check(create(c, period_ms, *this));
     }
     void start() { check(reflex_telemetry_sampler_start(value_)); }
     energy stop() {
@@ -195,6 +295,7 @@ public:
         check(reflex_telemetry_sampler_stop(value_, &e));
         return e;
     }
+#endif
 };
 
 /// A captured sequence of launches: `reflex::graph g = reflex::capture(ctx, stream, [&] { ... });`.
@@ -202,17 +303,34 @@ class graph : public handle<reflex_graph *, detail::destroy_graph> {
 public:
     graph() = default;
     graph(const context &c, reflex_graph *g) : context_(c.get()) { value_ = g; }
+#if REFLEX_HAS_EXCEPTIONS
     void launch(reflex_stream s) const { check(reflex_graph_launch(context_, value_, s)); }
     size_t nodes() const {
         size_t n = 0;
         check(reflex_graph_node_count(value_, &n));
         return n;
     }
+#endif
 
 private:
     const reflex_context *context_ = nullptr;
 };
 
+/// Records what `body` launches on `s` into `out`. The first status other than success that `body`, the beginning or the
+/// end of the capture returns is given back; then the capture is over and `out` as it was. `body` must not throw.
+template <typename Body> reflex_status capture(const context &c, reflex_stream s, graph &out, Body &&body) {
+    const reflex_status begun = reflex_graph_capture_begin(c.get(), s);
+    if (begun != REFLEX_SUCCESS) return begun;
+    const reflex_status launched = body();
+    reflex_graph *g = nullptr;
+    const reflex_status ended = reflex_graph_capture_end(c.get(), s, &g);
+    graph made(c, g);
+    if (launched != REFLEX_SUCCESS) return launched;
+    if (ended == REFLEX_SUCCESS) out = std::move(made);
+    return ended;
+}
+
+#if REFLEX_HAS_EXCEPTIONS
 /// Records what `body` launches on `s`. When it throws, the capture is ended and dropped.
 template <typename Body> graph capture(const context &c, reflex_stream s, Body &&body) {
     check(reflex_graph_capture_begin(c.get(), s));
@@ -226,15 +344,23 @@ template <typename Body> graph capture(const context &c, reflex_stream s, Body &
     check(reflex_graph_capture_end(c.get(), s, &g));
     return graph(c, g);
 }
+#endif
 
 /// Device memory of a context.
 class device_buffer : public handle<void *, detail::free_device> {
 public:
-    device_buffer() = default;
-    device_buffer(const context &c, size_t bytes) : bytes_(bytes) {
-        destroy_.context = c.get();
-        check(reflex_device_malloc(c.get(), bytes, &value_));
+    static reflex_status create(const context &c, size_t bytes, device_buffer &out) {
+        device_buffer made;
+        made.bytes_ = bytes;
+        made.destroy_.context = c.get();
+        const reflex_status status = reflex_device_malloc(c.get(), bytes, &made.value_);
+        if (status == REFLEX_SUCCESS) out = std::move(made);
+        return status;
     }
+    device_buffer() = default;
+#if REFLEX_HAS_EXCEPTIONS
+    device_buffer(const context &c, size_t bytes) { check(create(c, bytes, *this)); }
+#endif
     size_t size() const noexcept { return bytes_; }
 
 private:
@@ -244,11 +370,18 @@ private:
 /// Page-locked host memory of a context.
 class host_buffer : public handle<void *, detail::free_host> {
 public:
-    host_buffer() = default;
-    host_buffer(const context &c, size_t bytes) : bytes_(bytes) {
-        destroy_.context = c.get();
-        check(reflex_host_malloc(c.get(), bytes, &value_));
+    static reflex_status create(const context &c, size_t bytes, host_buffer &out) {
+        host_buffer made;
+        made.bytes_ = bytes;
+        made.destroy_.context = c.get();
+        const reflex_status status = reflex_host_malloc(c.get(), bytes, &made.value_);
+        if (status == REFLEX_SUCCESS) out = std::move(made);
+        return status;
     }
+    host_buffer() = default;
+#if REFLEX_HAS_EXCEPTIONS
+    host_buffer(const context &c, size_t bytes) { check(create(c, bytes, *this)); }
+#endif
     size_t size() const noexcept { return bytes_; }
 
 private:

@@ -1,8 +1,8 @@
 // The parameters of reflex_attention_decode's kernels, and which heads and keys a block works on.
 #pragma once
 
+#include "common/act_i8.cuh"
 #include "common/attention.cuh"
-#include "common/q8_1.cuh"
 #include "common/rotation.cuh"
 
 namespace reflex {
@@ -13,7 +13,7 @@ struct attention_decode_args {
     void *y;
     float *partial;                 // [batch][q_heads][splits][v_dim]: sums of weighted values; unused with one split
     float2 *partial_ml;             // [batch][q_heads][splits]: maximum and sum of weights
-    row_stride q_stride, y_stride;  // -, batch, head; y in Q8_1: -, batch, -
+    row_stride q_stride, y_stride;  // -, batch, head; y in ACT_I8: -, batch, -
     row_stride k_stride, v_stride;  // batch, key, head
     i32 capacity, kv_heads, group;  // group: q heads of a kv head
     i32 dim, v_dim;
@@ -56,7 +56,7 @@ struct decode_any {
     static __device__ __forceinline__ i32 lanes(const attention_decode_args &a) { return a.lanes; }
     static __device__ __forceinline__ i32 chunks(const attention_decode_args &a) { return a.chunks; }
 };
-// Heads of one size, rotated, at most eight to a kv head; operands in F32, y in Q8_1. src/ops/attention_decode/kernels.rs asks for it.
+// Heads of one size, rotated, at most eight to a kv head; operands in F32, y in ACT_I8. src/ops/attention_decode/kernels.rs asks for it.
 template <int DIM> struct decode_step {
     static constexpr i32 ROWS = 8;
     static constexpr bool ONCE = true;
@@ -65,7 +65,7 @@ template <int DIM> struct decode_step {
     static __device__ __forceinline__ u32 v_new_type(const attention_decode_args &) { return F32; }
     static __device__ __forceinline__ u32 q_norm_type(const attention_decode_args &) { return F32; }
     static __device__ __forceinline__ u32 k_norm_type(const attention_decode_args &) { return F32; }
-    static __device__ __forceinline__ u32 y_type(const attention_decode_args &) { return Q8_1; }
+    static __device__ __forceinline__ u32 y_type(const attention_decode_args &) { return ACT_I8; }
     static __device__ __forceinline__ bool q_vec8(const attention_decode_args &) { return true; }
     static __device__ __forceinline__ bool appends(const attention_decode_args &) { return true; }
     static __device__ __forceinline__ bool rotates(const attention_decode_args &) { return true; }
@@ -76,11 +76,11 @@ template <int DIM> struct decode_step {
     static __device__ __forceinline__ i32 chunks(const attention_decode_args &) { return 1; }
 };
 
-// y of a sequence, where it is Q8_1: its heads are one row.
-struct decode_q8_1_row {
+// y of a sequence, where it is ACT_I8: its heads are one row.
+struct decode_act_i8_row {
     char *data;
     u32 k, first;  // elements of the row and of the heads before `head`
-    __device__ __forceinline__ decode_q8_1_row(const attention_decode_args &a, i32 batch, i32 head)
+    __device__ __forceinline__ decode_act_i8_row(const attention_decode_args &a, i32 batch, i32 head)
         : data(static_cast<char *>(a.y) + batch * a.y_stride.bytes[1]),
           k((u32)a.kv_heads * a.group * a.v_dim),
           first((u32)head * a.v_dim) {}
@@ -166,9 +166,9 @@ template <class Knows> struct decode_block {
 
     // y of a row of heads, elements d to d + 4; all lanes of a warp come here together, `there` or not.
     __device__ __forceinline__ void store(i32 row, i32 d, const float (&v)[4], bool there) const {
-        if (Knows::y_type(a) == Q8_1) {
-            const decode_q8_1_row y(a, batch, head0 + row);
-            q8_1_store<4>(y.data, y.k, y.first + d, v, there);
+        if (Knows::y_type(a) == ACT_I8) {
+            const decode_act_i8_row y(a, batch, head0 + row);
+            act_i8_store<4>(y.data, y.k, y.first + d, v, there);
             return;
         }
         if (!there) return;

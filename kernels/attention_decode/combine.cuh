@@ -30,14 +30,14 @@ __device__ __forceinline__ void attention_decode_combine(const attention_decode_
     sum = block_sum(sum, scratch);  // its barriers also publish the factors
 
     char *y = static_cast<char *>(a.y) + batch * a.y_stride.bytes[1] + head * a.y_stride.bytes[2];
-    const decode_q8_1_row quantized(a, batch, head);
+    const decode_act_i8_row quantized(a, batch, head);
     for (i32 d = threadIdx.x; d < a.v_dim; d += blockDim.x) {
         float o = 0.0f;
 #pragma unroll 8
         for (i32 s = 0; s < used; s++) o = fmaf(factor[s], a.partial[(first + s) * a.v_dim + d], o);
         const float v[1] = {sum == 0.0f ? 0.0f : o / sum};
         // v_dim is then a multiple of 32: whole warps come here.
-        if (a.y_type == Q8_1) q8_1_store<1>(quantized.data, quantized.k, quantized.first + d, v);
+        if (a.y_type == ACT_I8) act_i8_store<1>(quantized.data, quantized.k, quantized.first + d, v);
         else store1(y, a.y_type, d, v[0]);
     }
 }

@@ -1,8 +1,9 @@
 use std::ffi::{CStr, c_char};
 
-/// Element type of a tensor. Plain types are 1..255; GGUF block formats are 0x100 + their ggml type number.
-/// A block format counts elements in `shape`; its blocks are contiguous along the last dimension. A block format with
-/// `REFLEX_DTYPE_PACKED` or-ed to it is packed; `REFLEX_DTYPE_Q8_1` has a row layout of its own.
+/// Element type of a tensor. The library's own types are 1..255; GGUF block formats are 0x100 + their ggml type number.
+/// A block format counts elements in `shape`; its blocks are contiguous along the last dimension. A GGUF block format with
+/// `REFLEX_DTYPE_PACKED` or-ed to it is packed; `REFLEX_DTYPE_ACT_I8` has a row layout of its own. Every other number is no
+/// type: ops refuse it with a message that prints it, and its sizes are 0.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct reflex_dtype(pub u32);
@@ -17,6 +18,16 @@ pub const REFLEX_DTYPE_F16: reflex_dtype = reflex_dtype(2);
 pub const REFLEX_DTYPE_BF16: reflex_dtype = reflex_dtype(3);
 /// 32-bit signed integer: token ids, positions, lengths, slots.
 pub const REFLEX_DTYPE_I32: reflex_dtype = reflex_dtype(4);
+/// Activations in 8 bits with a scale for each 32, written by ops for a matmul to read: 40 bytes for 32 elements, `d * q` each.
+/// A row of k elements (a multiple of 32) is k signed bytes q, then k / 32 records of 8 bytes
+/// `{ float d; int16_t s0, s1; }`, s0 the sum of the block's first 16 q and s1 of its last 16. Data and strides between
+/// rows are multiples of 16, so that contiguous rows, where there are several, have a multiple of 64 elements. ggml's Q8_1
+/// (0x109) is another layout and no type of this library.
+///
+/// Of 32 elements x with `a = max |x|`: `d = a / 127`, `q = x * (127 / a)` rounded to nearest even, in f32. Where
+/// `127 / a` is infinite (a below about 3.7e-37), d and q are 0. A NaN among x makes d NaN and q 0. Where a is infinite, d is
+/// infinity, q 127 or -127 for the infinities and 0 for the rest.
+pub const REFLEX_DTYPE_ACT_I8: reflex_dtype = reflex_dtype(5);
 /// GGUF Q4_0: 32 elements in 18 bytes.
 pub const REFLEX_DTYPE_Q4_0: reflex_dtype = reflex_dtype(0x102);
 /// GGUF Q4_1: 32 elements in 20 bytes.
@@ -27,15 +38,6 @@ pub const REFLEX_DTYPE_Q5_0: reflex_dtype = reflex_dtype(0x106);
 pub const REFLEX_DTYPE_Q5_1: reflex_dtype = reflex_dtype(0x107);
 /// GGUF Q8_0: 32 elements in 34 bytes.
 pub const REFLEX_DTYPE_Q8_0: reflex_dtype = reflex_dtype(0x108);
-/// Quantised activations, written by ops for a matmul to read: 40 bytes for 32 elements, `d * q` each. Not ggml's Q8_1,
-/// which no file holds: a row of k elements (a multiple of 32) is k signed bytes q, then k / 32 records of 8 bytes
-/// `{ float d; int16_t s0, s1; }`, s0 the sum of the block's first 16 q and s1 of its last 16. Data and strides between
-/// rows are multiples of 16, so that contiguous rows, where there are several, have a multiple of 64 elements.
-///
-/// Of 32 elements x with `a = max |x|`: `d = a / 127`, `q = x * (127 / a)` rounded to nearest even, in f32. Where
-/// `127 / a` is infinite (a below about 3.7e-37), d and q are 0. A NaN among x makes d NaN and q 0. Where a is infinite, d is
-/// infinity, q 127 or -127 for the infinities and 0 for the rest.
-pub const REFLEX_DTYPE_Q8_1: reflex_dtype = reflex_dtype(0x109);
 /// GGUF Q2_K: 256 elements in 84 bytes.
 pub const REFLEX_DTYPE_Q2_K: reflex_dtype = reflex_dtype(0x10A);
 /// GGUF Q3_K: 256 elements in 110 bytes.
@@ -52,7 +54,7 @@ pub const REFLEX_DTYPE_IQ4_NL: reflex_dtype = reflex_dtype(0x114);
 pub const REFLEX_DTYPE_IQ4_XS: reflex_dtype = reflex_dtype(0x117);
 /// GGUF MXFP4, the OCP Microscaling format: 32 elements in 17 bytes.
 pub const REFLEX_DTYPE_MXFP4: reflex_dtype = reflex_dtype(0x127);
-/// Or-ed to a block format: packed by `reflex_weights_pack`. Such a tensor is `[n, k]`, dense, its data 16-byte aligned; its
+/// Or-ed to a GGUF block format: packed by `reflex_weights_pack`. Such a tensor is `[n, k]`, dense, its data 16-byte aligned; its
 /// size is that of the native one.
 pub const REFLEX_DTYPE_PACKED: reflex_dtype = reflex_dtype(0x1000);
 
@@ -68,23 +70,21 @@ pub extern "C" fn reflex_dtype_from_ggml(ggml_type: u32) -> reflex_dtype {
 /// The type's name, `"Q4_K"` or `"Q4_K_PACKED"` for example; `"unknown"` for a number that is none. Never null.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_dtype_name(dtype: reflex_dtype) -> *const c_char {
-    let name = Dtype::from_abi(dtype).map(Dtype::c_name);
-    let packed = || Dtype::from_packed_abi(dtype).and_then(Dtype::packed_c_name);
-    name.or_else(packed).unwrap_or(c"unknown").as_ptr()
+    Dtype::parse(dtype)
+        .map_or(c"unknown", |(d, packed)| d.c_name(packed))
+        .as_ptr()
 }
 
 /// Elements in one block: 1 for plain types, 32 or 256 for block formats, packed or not, 0 for a number that is no type.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_dtype_block_elements(dtype: reflex_dtype) -> u32 {
-    let native = Dtype::from_abi(dtype).or_else(|| Dtype::from_packed_abi(dtype));
-    native.map_or(0, |d| d.block_elements() as u32)
+    Dtype::parse(dtype).map_or(0, |(d, _)| d.block_elements() as u32)
 }
 
 /// Bytes of one block (of one element, for plain types), 0 for a number that is no type.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_dtype_block_bytes(dtype: reflex_dtype) -> u32 {
-    let native = Dtype::from_abi(dtype).or_else(|| Dtype::from_packed_abi(dtype));
-    native.map_or(0, |d| d.block_bytes() as u32)
+    Dtype::parse(dtype).map_or(0, |(d, _)| d.block_bytes() as u32)
 }
 
 /// The element types inside the library, where `match` must be exhaustive.
@@ -95,12 +95,12 @@ pub(crate) enum Dtype {
     F16,
     BF16,
     I32,
+    ACT_I8,
     Q4_0,
     Q4_1,
     Q5_0,
     Q5_1,
     Q8_0,
-    Q8_1,
     Q2_K,
     Q3_K,
     Q4_K,
@@ -117,12 +117,12 @@ impl Dtype {
         Dtype::F16,
         Dtype::BF16,
         Dtype::I32,
+        Dtype::ACT_I8,
         Dtype::Q4_0,
         Dtype::Q4_1,
         Dtype::Q5_0,
         Dtype::Q5_1,
         Dtype::Q8_0,
-        Dtype::Q8_1,
         Dtype::Q2_K,
         Dtype::Q3_K,
         Dtype::Q4_K,
@@ -135,7 +135,7 @@ impl Dtype {
     /// Activations to compute with.
     pub const FLOATS: &'static [Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16];
     /// Activations as an op may write them for a matmul.
-    pub const ACTIVATIONS: &'static [Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::Q8_1];
+    pub const ACTIVATIONS: &'static [Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::ACT_I8];
     /// Weights of a matmul or an embedding.
     pub const WEIGHTS: &'static [Dtype] = &[
         Dtype::F32,
@@ -166,12 +166,12 @@ impl Dtype {
             Dtype::F16 => (REFLEX_DTYPE_F16, c"F16", Some(1), 1, 2),
             Dtype::BF16 => (REFLEX_DTYPE_BF16, c"BF16", Some(30), 1, 2),
             Dtype::I32 => (REFLEX_DTYPE_I32, c"I32", Some(26), 1, 4),
+            Dtype::ACT_I8 => (REFLEX_DTYPE_ACT_I8, c"ACT_I8", None, 32, 40),
             Dtype::Q4_0 => (REFLEX_DTYPE_Q4_0, c"Q4_0", Some(2), 32, 18),
             Dtype::Q4_1 => (REFLEX_DTYPE_Q4_1, c"Q4_1", Some(3), 32, 20),
             Dtype::Q5_0 => (REFLEX_DTYPE_Q5_0, c"Q5_0", Some(6), 32, 22),
             Dtype::Q5_1 => (REFLEX_DTYPE_Q5_1, c"Q5_1", Some(7), 32, 24),
             Dtype::Q8_0 => (REFLEX_DTYPE_Q8_0, c"Q8_0", Some(8), 32, 34),
-            Dtype::Q8_1 => (REFLEX_DTYPE_Q8_1, c"Q8_1", None, 32, 40),
             Dtype::Q2_K => (REFLEX_DTYPE_Q2_K, c"Q2_K", Some(10), 256, 84),
             Dtype::Q3_K => (REFLEX_DTYPE_Q3_K, c"Q3_K", Some(11), 256, 110),
             Dtype::Q4_K => (REFLEX_DTYPE_Q4_K, c"Q4_K", Some(12), 256, 144),
@@ -183,32 +183,40 @@ impl Dtype {
         }
     }
 
-    pub fn from_abi(dtype: reflex_dtype) -> Option<Dtype> {
-        Dtype::ALL.into_iter().find(|d| d.abi() == dtype)
+    /// The type of a number, and whether `REFLEX_DTYPE_PACKED` is or-ed to it.
+    pub fn parse(dtype: reflex_dtype) -> Option<(Dtype, bool)> {
+        let packed = dtype.0 & REFLEX_DTYPE_PACKED.0 != 0;
+        let native = reflex_dtype(dtype.0 & !REFLEX_DTYPE_PACKED.0);
+        let known = Dtype::ALL.into_iter().find(|d| d.abi() == native)?;
+        (!packed || known.packed_c_name().is_some()).then_some((known, packed))
     }
 
-    /// The block format that `REFLEX_DTYPE_PACKED` is or-ed to.
-    pub fn from_packed_abi(dtype: reflex_dtype) -> Option<Dtype> {
-        let native = Dtype::from_abi(reflex_dtype(dtype.0 ^ REFLEX_DTYPE_PACKED.0));
-        native.filter(|d| d.is_block())
+    /// What a message says of a number that is no type.
+    pub fn unknown(dtype: reflex_dtype) -> String {
+        format!("{} ({:#x}), which is no REFLEX_DTYPE", dtype.0, dtype.0)
     }
 
     pub const fn abi(self) -> reflex_dtype {
         self.row().0
     }
 
-    pub const fn c_name(self) -> &'static CStr {
-        self.row().1
+    /// The name that `reflex_dtype_name` gives.
+    pub fn c_name(self, packed: bool) -> &'static CStr {
+        match self.packed_c_name() {
+            Some(name) if packed => name,
+            _ => self.row().1,
+        }
     }
 
+    /// The name of the native type, for messages.
     pub fn name(self) -> &'static str {
-        self.c_name().to_str().unwrap_or("?")
+        self.row().1.to_str().unwrap_or("?")
     }
 
     /// Name of the packed type of a block format.
-    pub const fn packed_c_name(self) -> Option<&'static CStr> {
+    const fn packed_c_name(self) -> Option<&'static CStr> {
         Some(match self {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::Q8_1 => return None,
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::ACT_I8 => return None,
             Dtype::Q4_0 => c"Q4_0_PACKED",
             Dtype::Q4_1 => c"Q4_1_PACKED",
             Dtype::Q5_0 => c"Q5_0_PACKED",
@@ -244,7 +252,7 @@ impl Dtype {
     /// What a pointer and a stride between rows must be a multiple of. GGUF blocks hold 16-bit scales, MXFP4 single bytes.
     pub const fn alignment(self) -> usize {
         match self {
-            Dtype::Q8_1 => 16,
+            Dtype::ACT_I8 => 16,
             _ if self.is_block() => 2 - self.block_bytes() % 2,
             _ => self.block_bytes(),
         }

@@ -6,7 +6,7 @@ use std::ffi::c_void;
 /// `data == NULL` means the operand is absent. `shape` and `stride` are outermost first; entries from `rank` on are
 /// ignored. Strides are in bytes; all zero means contiguous. A block format counts elements in `shape`; its last stride
 /// is the bytes of one block. Pointers, and strides over more than one, must be multiples of the element size (2 for GGUF
-/// block formats, 1 for MXFP4, 16 for Q8_1).
+/// block formats, 1 for MXFP4, 16 for ACT_I8).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_tensor {

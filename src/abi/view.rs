@@ -56,17 +56,8 @@ impl View {
         if tensor.data.is_null() {
             return Ok(None);
         }
-        let packed = tensor.dtype.0 & REFLEX_DTYPE_PACKED.0 != 0;
-        let dtype = match packed {
-            true => Dtype::from_packed_abi(tensor.dtype),
-            false => Dtype::from_abi(tensor.dtype),
-        };
-        let dtype = dtype.ok_or_else(|| {
-            Error::invalid(format!(
-                "{op}: {field}.dtype is {}, which is no REFLEX_DTYPE",
-                tensor.dtype.0
-            ))
-        })?;
+        let (dtype, packed) = Dtype::parse(tensor.dtype)
+            .ok_or_else(|| Error::invalid(format!("{op}: {field}.dtype is {}", Dtype::unknown(tensor.dtype))))?;
         let rank = tensor.rank as usize;
         if !(1..=4).contains(&rank) {
             return Err(Error::invalid(format!("{op}: {field}.rank is {rank}, expected 1 to 4")));
@@ -134,10 +125,7 @@ impl View {
 
     /// The type's name as `reflex_dtype_name` gives it.
     pub fn dtype_name(&self) -> &'static str {
-        match self.dtype.packed_c_name() {
-            Some(name) if self.packed => name.to_str().unwrap_or("?"),
-            _ => self.dtype.name(),
-        }
+        self.dtype.c_name(self.packed).to_str().unwrap_or("?")
     }
 
     fn invalid(&self, what: String) -> Error {
@@ -164,7 +152,7 @@ impl View {
             return Err(self.invalid(format!(
                 "shape[{}] is {last}, expected a multiple of {block} ({})",
                 self.rank - 1,
-                self.dtype.name()
+                self.dtype_name()
             )));
         }
         Ok(())
@@ -194,7 +182,7 @@ impl View {
         match (0..strided).find(misaligned) {
             Some(i) if !self.is_empty() => {
                 let why = match self.dtype {
-                    Dtype::Q8_1 => " (Q8_1; contiguous rows have a multiple of 64 elements)",
+                    Dtype::ACT_I8 => " (ACT_I8; contiguous rows have a multiple of 64 elements)",
                     _ => "",
                 };
                 Err(Error::new(
@@ -233,7 +221,7 @@ impl View {
                 "stride[{last}] is {}, expected {} ({} blocks are contiguous)",
                 self.stride[last],
                 self.dtype.block_bytes(),
-                self.dtype.name()
+                self.dtype_name()
             )));
         }
         Ok(())
@@ -318,8 +306,9 @@ impl View {
         if allowed.contains(&self.dtype) {
             return Ok(self);
         }
-        let names: Vec<&str> = allowed.iter().map(|d| d.name()).collect();
-        Err(self.invalid(format!("dtype is {}, expected {}", self.dtype.name(), names.join(", "))))
+        let names = allowed.iter().map(|d| d.c_name(self.packed).to_str().unwrap_or("?"));
+        let names: Vec<&str> = names.collect();
+        Err(self.invalid(format!("dtype is {}, expected {}", self.dtype_name(), names.join(", "))))
     }
 
     pub fn expect_rank(self, allowed: std::ops::RangeInclusive<usize>) -> Result<View> {
@@ -415,7 +404,7 @@ impl View {
                         self.op,
                         self.field,
                         self.stride[i],
-                        self.dtype.name()
+                        self.dtype_name()
                     ),
                 ));
             }

@@ -1,9 +1,9 @@
 //! Attention of one query per sequence, and what a decode step does before it.
 
+use super::act_i8;
 use super::attention::{attend, kv_length};
 use super::backend::CpuBackend;
 use super::element::{load_row, store_row};
-use super::q8_1;
 use super::rope::rope;
 use crate::abi::Dtype;
 use crate::ops::attention_decode::AttentionDecodePlan;
@@ -29,7 +29,7 @@ fn attend_all(p: &AttentionDecodePlan, cpu: &CpuBackend) {
         let output = |head, from: &[f32]| unsafe {
             match p.y.dtype {
                 // The heads are parts of one row.
-                Dtype::Q8_1 => q8_1::store(
+                Dtype::ACT_I8 => act_i8::store(
                     p.y.row(&[b as i64]),
                     p.y.dim(1) as usize,
                     head as usize * from.len(),

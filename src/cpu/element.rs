@@ -1,6 +1,6 @@
 //! Reading and writing activations as f32, whatever their type.
 
-use super::q8_1;
+use super::act_i8;
 use crate::abi::Dtype;
 use half::{bf16, f16};
 
@@ -34,7 +34,7 @@ pub(crate) unsafe fn store(row: *mut u8, dtype: Dtype, index: usize, value: f32)
     }
 }
 
-/// A whole row of activations as f32, Q8_1 too, with the host's conversion instructions where it has them.
+/// A whole row of activations as f32, ACT_I8 too, with the host's conversion instructions where it has them.
 ///
 /// # Safety
 /// As `load`, for `out.len()` elements.
@@ -46,20 +46,20 @@ pub(crate) unsafe fn load_row(row: *const u8, dtype: Dtype, out: &mut [f32]) {
             Dtype::F32 => out.copy_from_slice(from_raw_parts(row.cast(), out.len())),
             Dtype::F16 => from_raw_parts(row.cast::<f16>(), out.len()).convert_to_f32_slice(out),
             Dtype::BF16 => from_raw_parts(row.cast::<bf16>(), out.len()).convert_to_f32_slice(out),
-            Dtype::Q8_1 => q8_1::load(row, out),
+            Dtype::ACT_I8 => act_i8::load(row, out),
             other => unreachable!("{} is no float type", other.name()),
         }
     }
 }
 
-/// A whole row of activations, Q8_1 too.
+/// A whole row of activations, ACT_I8 too.
 ///
 /// # Safety
 /// As `store`, for `values.len()` elements.
 pub(crate) unsafe fn store_row(row: *mut u8, dtype: Dtype, values: &[f32]) {
     unsafe {
         match dtype {
-            Dtype::Q8_1 => q8_1::store(row, values.len(), 0, values),
+            Dtype::ACT_I8 => act_i8::store(row, values.len(), 0, values),
             _ => (values.iter().enumerate()).for_each(|(i, &value)| store(row, dtype, i, value)),
         }
     }

@@ -1,12 +1,12 @@
 //! Rows of x times the transpose of weight matrices.
 
+use super::act_i8;
 use super::activation::activated;
 use super::backend::CpuBackend;
 use super::blocks::dequantize;
 use super::element::{load, load_row, store, store_row};
 use super::norm;
 use super::packed::native_row;
-use super::q8_1;
 use crate::abi::{Dtype, View};
 use crate::ops::matmul::{MatmulPart, MatmulPlan, SQUARES};
 
@@ -70,7 +70,7 @@ pub(crate) fn matmul(p: &MatmulPlan, cpu: &CpuBackend) {
         return;
     }
     for part in p.parts() {
-        if part.y.dtype == Dtype::Q8_1 || p.normed.is_some() {
+        if part.y.dtype == Dtype::ACT_I8 || p.normed.is_some() {
             let product = Product::of(&x, rows, k, part, cpu);
             (0..rows).for_each(|row| finish_row(p, part, row, product.row(row).to_vec()));
         } else {
@@ -93,8 +93,8 @@ fn activations(p: &MatmulPlan, rows: usize, k: usize) -> Vec<f32> {
             // SAFETY: as above.
             unsafe { norm::normalise(out, Some(norm), p.norm_epsilon) };
         }
-        if p.int8 && p.x.dtype != Dtype::Q8_1 {
-            q8_1::round(out);
+        if p.int8 && p.x.dtype != Dtype::ACT_I8 {
+            act_i8::round(out);
         }
         if let Some(squares) = &p.x_squares {
             let mut sums = vec![0.0; squares.dim(1) as usize];

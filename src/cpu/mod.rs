@@ -1,5 +1,6 @@
 //! The CPU backend: one plain file per op, which is also the reference that the CUDA kernels are tested against.
 
+pub(crate) mod act_i8;
 pub(crate) mod activation;
 pub(crate) mod add;
 pub(crate) mod argmax;
@@ -11,7 +12,6 @@ pub(crate) mod embedding;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod packed;
-pub(crate) mod q8_1;
 pub(crate) mod quantize;
 pub(crate) mod rope;
 pub(crate) mod sample;

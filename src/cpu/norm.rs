@@ -40,7 +40,11 @@ pub(crate) unsafe fn normalise(h: &mut [f32], weight: Option<&View>, epsilon: f3
     }
 }
 
-/// What an RMS norm multiplies with, from the sum of squares of `dim` elements.
+/// What an RMS norm multiplies with, from the sum of squares of `dim` elements. A sum that f32, in which the kernels add,
+/// does not hold is infinite.
 pub(crate) fn scale(squares: f64, dim: usize, epsilon: f32) -> f32 {
+    if squares as f32 == f32::INFINITY {
+        return 0.0;
+    }
     (1.0 / (squares / dim as f64 + f64::from(epsilon)).sqrt()) as f32
 }

@@ -157,7 +157,7 @@ fn quant_bits(dtype: Dtype) -> usize {
         Dtype::Q5_0 | Dtype::Q5_1 | Dtype::Q5_K => 5,
         Dtype::Q6_K => 6,
         Dtype::Q8_0 => 8,
-        Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::Q8_1 => {
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::ACT_I8 => {
             unreachable!("{} has no blocks", dtype.name())
         }
     }
@@ -257,7 +257,7 @@ impl Bits {
                 }
                 self.run(0, section + 96 + g * 4 + half * 2, 16);
             }
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::Q8_1 => {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::ACT_I8 => {
                 unreachable!("{} has no blocks", dtype.name())
             }
         }
@@ -309,7 +309,7 @@ fn native_quant(dtype: Dtype, element: usize, bit: usize) -> usize {
         (Dtype::Q2_K, _) => pair(16, bit),
         (Dtype::Q3_K, 0..2) => pair(32, bit),
         (Dtype::Q3_K, _) => at(e, b),
-        (Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::Q8_1, _) => {
+        (Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::ACT_I8, _) => {
             unreachable!("{} has no blocks", dtype.name())
         }
     }
@@ -347,7 +347,7 @@ fn packed_quant(dtype: Dtype, g: usize, half: usize, element: usize, bit: usize)
             (0..2, _) => word(0, b / 4) + 8 * i + 2 * s + bit,
             _ => word(0, b / 4) + 8 * i + 2 * s + bit - 1,
         },
-        Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::Q8_1 => {
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::ACT_I8 => {
             unreachable!("{} has no blocks", dtype.name())
         }
     }

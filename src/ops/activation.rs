@@ -28,7 +28,7 @@ pub struct reflex_activation_params {
     pub gate: reflex_tensor,
     /// Optional, the shape of `gate`: multiplies the activated gate.
     pub up: reflex_tensor,
-    /// The shape of `gate`; also Q8_1. May be `gate` or `up` itself.
+    /// The shape of `gate`; also ACT_I8. May be `gate` or `up` itself.
     pub y: reflex_tensor,
 }
 
@@ -90,7 +90,7 @@ impl Op for Activation {
         gate.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
         Ok(ActivationPlan {
             kind: p.kind,
-            rows: Rows::of(&gate)?,
+            rows: Rows::of(op, &gate)?,
             n: gate.dim(last),
             gate,
             up,
@@ -165,11 +165,15 @@ fn launch(p: &ActivationPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: 
 /// `f(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`. GELU erf: `f(x) = x (1 + erf(x / sqrt 2)) / 2`.
 ///
 /// Shapes and types: see `reflex_activation_params`; every operand may have its own float type. Computed in f32, by forms
-/// without cancellation for negative x: minus infinity gives 0, infinity infinity, NaN NaN. A `y` in Q8_1 is quantised
+/// without cancellation for negative x. A `y` in ACT_I8 is quantised
 /// from f32, as by `reflex_quantize` but without a launch and a pass over memory of its own.
 ///
 /// Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
 /// capturable, thread-safe.
+///
+/// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
+///
+/// Infinities and NaN: f(gate) of minus infinity is 0, of infinity infinity, of NaN NaN; the product with `up` follows IEEE 754.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Shazeer, "GLU Variants Improve Transformer", 2020; Hendrycks and

@@ -81,7 +81,7 @@ impl Op for Add {
             false => y.expect_apart(&b)?,
         };
         Ok(AddPlan {
-            rows: Rows::of(&a)?,
+            rows: Rows::of(op, &a)?,
             n: a.dim(last),
             scale: if p.scale == 0.0 { 1.0 } else { p.scale },
             a,
@@ -160,6 +160,8 @@ fn launch(p: &AddPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) ->
 ///
 /// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); no other overlap. No
 /// workspace. Asynchronous on `stream`, capturable, thread-safe.
+///
+/// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them. Infinities and NaN follow IEEE 754; the scale may be negative.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.

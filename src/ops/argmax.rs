@@ -18,11 +18,13 @@ pub struct reflex_argmax_params {
     /// `[rows]`, I32: index of the greatest element of each row; the lowest index on a tie; NaN counts as less than
     /// everything; 0 when a row is NaN throughout.
     pub ids: reflex_tensor,
-    /// Optional, `[m]`, I32: every element is increased by one, after nothing else of this launch reads it. Lets a
-    /// captured decode step advance its own positions and lengths.
+    /// Optional, `[m]`, I32: every element is increased by one, 2^31 - 1 to -2^31, after nothing else of this launch reads
+    /// it. Lets a captured decode step advance its own positions and lengths.
     pub counters: reflex_tensor,
     /// Optional scratch of `reflex_argmax_workspace_size` bytes, 256-byte aligned: with it several blocks share a long
     /// row where there are few rows.
+    /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    /// of every op. Calls that may run at the same time need one each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
 }
@@ -242,7 +244,7 @@ fn launch_split(p: &ArgmaxPlan, cuda: &Cuda, workspace: &Workspace, kernel: &'st
 /// Index of the greatest element of each row.
 ///
 /// `ids[r] = min { i : x[r, i] = max_j x[r, j] }`; -0 equals 0; NaN counts as less than everything; 0 when a row is NaN
-/// throughout. Then `counters[i] += 1` for every i, wrapping at 2^31.
+/// throughout. Then `counters[i] += 1` for every i, with 2^31 - 1 going to -2^31.
 ///
 /// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
 /// rows. What other launches read of them is ordered by the stream.
@@ -251,6 +253,8 @@ fn launch_split(p: &ArgmaxPlan, cuda: &Cuda, workspace: &Workspace, kernel: &'st
 /// share a long row where there are few, and a second launch puts them together: faster, with the same result. Its
 /// contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 /// capturable, thread-safe.
+///
+/// Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows. Infinity is the greatest, minus infinity greater than NaN alone.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 /// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.

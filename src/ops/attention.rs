@@ -28,7 +28,8 @@ pub struct reflex_attention_params {
     pub reserved: u32,
     /// `[batch, tokens, q_heads, head_dim]`, F32, F16 or BF16; head_dim is a multiple of 8, up to 256.
     pub q: reflex_tensor,
-    /// `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads.
+    /// `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. Dense, it is a `k_cache`
+    /// of `reflex_rope` with `slot = b * capacity + position`.
     pub k: reflex_tensor,
     /// `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
     pub v: reflex_tensor,
@@ -74,6 +75,13 @@ impl KvCache {
             )));
         }
         q.expect_dim(q.rank() - 2, 0..=LARGEST)?;
+        let queries: i64 = q.dims()[..q.rank() - 1].iter().product();
+        if queries > i64::from(i32::MAX) {
+            return Err(Error::unsupported(format!(
+                "{op}: q.shape has {queries} rows of head_dim elements, expected at most {}",
+                i32::MAX
+            )));
+        }
         let (batch, q_heads, dim) = (q.dim(0), q.dim(q.rank() - 2), q.dim(q.rank() - 1));
         let cache = |view: View| {
             (0..3).try_fold(
@@ -140,24 +148,24 @@ impl KvCache {
         self.expect_apart(y, q)
     }
 
-    /// The output of a decode step as the matmul behind it reads it: `[batch, q_heads * v_head_dim]`, Q8_1.
+    /// The output of a decode step as the matmul behind it reads it: `[batch, q_heads * v_head_dim]`, ACT_I8.
     pub fn quantized_output(&self, op: &'static str, q: &View, y: &reflex_tensor) -> Result<View> {
         if self.v_dim % 32 != 0 {
             return Err(Error::unsupported(format!(
-                "{op}: the last dimension of v is {}, expected a multiple of 32 for a y of Q8_1",
+                "{op}: the last dimension of v is {}, expected a multiple of 32 for a y of ACT_I8",
                 self.v_dim
             )));
         }
         let width = self.kv_heads * self.group * self.v_dim;
         if width > LARGEST {
             return Err(Error::unsupported(format!(
-                "{op}: y.shape[1] is {width}, expected at most {LARGEST} for a y of Q8_1"
+                "{op}: y.shape[1] is {width}, expected at most {LARGEST} for a y of ACT_I8"
             )));
         }
         let y = View::required(op, "y", y)?
-            .expect_dtype(&[Dtype::Q8_1])?
+            .expect_dtype(&[Dtype::ACT_I8])?
             .expect_rank(2..=2)?
-            .expect_shape(&[self.batch, width], "[batch, q_heads * v_head_dim] for Q8_1")?;
+            .expect_shape(&[self.batch, width], "[batch, q_heads * v_head_dim] for ACT_I8")?;
         self.expect_apart(y, q)
     }
 
@@ -366,6 +374,11 @@ fn launch(p: &AttentionPlan, cuda: &Cuda, _: &Workspace, kernel: &'static Kernel
 ///
 /// Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
 /// (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+///
+/// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, tokens * q_heads / kv_heads, too; up to 2^31 - 1 rows of head_dim in q.
+///
+/// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
+/// every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes that
 /// are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein, "Online

@@ -7,7 +7,7 @@ pub(crate) use step::Step;
 use super::attention::KvCache;
 use super::op::{self, Op, Variant, Workspace};
 use super::rope::reflex_rope_mode;
-use crate::abi::{Dtype, Params, REFLEX_DTYPE_Q8_1, Result, View};
+use crate::abi::{Dtype, Params, REFLEX_DTYPE_ACT_I8, Result, View};
 use crate::abi::{reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::system::DeviceLimits;
@@ -23,27 +23,30 @@ pub struct reflex_attention_decode_params {
     /// `[batch, q_heads, head_dim]`, F32, F16 or BF16: one query a sequence, which sees every key of it; head_dim is a
     /// multiple of 8, up to 256.
     pub q: reflex_tensor,
-    /// `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads.
+    /// `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. Dense, it is a `k_cache`
+    /// of `reflex_rope` with `slot = b * capacity + position`.
     pub k: reflex_tensor,
     /// `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
     pub v: reflex_tensor,
     /// Optional, `[batch]`, I32, read on the device: keys of each sequence, the new token's included; a value outside
     /// 0..=capacity is clamped. Absent: capacity.
     pub kv_lengths: reflex_tensor,
-    /// `[batch, q_heads, v_head_dim]`, F32, F16 or BF16; may be `q` itself. Or `[batch, q_heads * v_head_dim]`, Q8_1, with
+    /// `[batch, q_heads, v_head_dim]`, F32, F16 or BF16; may be `q` itself. Or `[batch, q_heads * v_head_dim]`, ACT_I8, with
     /// v_head_dim a multiple of 32: a row holds the heads one after the other. A sequence without keys gives zeros.
     pub y: reflex_tensor,
     /// Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     /// The size depends on shapes alone, never on `kv_lengths`.
+    /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    /// of every op. Calls that may run at the same time need one each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
     /// Of the rotation, as in `reflex_rope_params`: `REFLEX_ROPE_*`.
     pub mode: reflex_rope_mode,
     /// Base of the frequencies, 1 or more; 0 selects 10000.
     pub theta_base: f32,
-    /// Multiplies the position; 0 selects 1.
+    /// Multiplies the position; not negative; 0 selects 1.
     pub freq_scale: f32,
-    /// Multiplies cosine and sine; 0 selects 1.
+    /// Multiplies cosine and sine; not negative; 0 selects 1.
     pub magnitude: f32,
     /// Leading elements of a head that are rotated, even; 0 selects all of them.
     pub rotary_dim: u32,
@@ -112,7 +115,7 @@ impl Op for AttentionDecode {
         let mut cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
         let step = Step::new(op, p, &q, &mut cache)?;
         let y = match p.y.dtype {
-            REFLEX_DTYPE_Q8_1 => cache.quantized_output(op, &q, &p.y)?,
+            REFLEX_DTYPE_ACT_I8 => cache.quantized_output(op, &q, &p.y)?,
             _ => cache.output(op, &q, &p.y)?,
         };
         let inputs = step.iter().flat_map(Step::inputs).flatten();
@@ -172,7 +175,7 @@ impl Op for AttentionDecode {
 /// from SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16
 /// cache. Other types and alignments are computed in f32.
 ///
-/// A `y` in Q8_1 is quantised from f32, as by `reflex_quantize` but without a launch of its own; its row is what a matmul
+/// A `y` in ACT_I8 is quantised from f32, as by `reflex_quantize` but without a launch of its own; its row is what a matmul
 /// with the output projection takes.
 ///
 /// A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
@@ -180,6 +183,12 @@ impl Op for AttentionDecode {
 /// Aliasing: `y` may be exactly `q`; it overlaps nothing else. With `k_new`, `k` and `v` overlap nothing else, either. Workspace: see `reflex_attention_decode_workspace_size`;
 /// its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 /// capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+///
+/// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each; up to 2^31 - 1 rows of head_dim in q, and with operands from `k_new`
+/// on up to 16384 heads.
+///
+/// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
+/// every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 /// `REFLEX_UNSUPPORTED` (head sizes that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since

@@ -10,7 +10,7 @@ use std::ffi::c_char;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct reflex_embedding_params {
     pub struct_size: u32,
-    /// Multiplies every element; 0 selects 1. Finite.
+    /// Multiplies every element; finite, may be negative; 0 selects 1.
     pub scale: f32,
     /// `[vocab, dim]`, any weight type, packed or not; for alignment of block formats see `reflex_embedding`.
     pub table: reflex_tensor,
@@ -167,6 +167,8 @@ fn launch(p: &EmbeddingPlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()>
 /// up to 16, that divides a block's bytes; contiguous rows have it. A packed table (`reflex_weights_pack`)
 /// gives the bits of the native one. `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`,
 /// capturable (the ids are read when the kernel runs), thread-safe.
+///
+/// Limits: dim up to 2^30. Infinities and NaN of the table come through, times `scale` as IEEE 754 has it.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).

@@ -7,19 +7,23 @@ use super::activation::{
 use super::op::{self, Op, Variant, Workspace};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
+use crate::cuda::ceil_div;
 use crate::system::DeviceLimits;
 use std::ffi::{c_char, c_void};
 use std::sync::LazyLock;
 
 /// A row's result does not depend, bit for bit, on how many other rows there are.
 pub const REFLEX_MATMUL_BATCH_INVARIANT: u32 = 1;
-/// Products of block formats may be computed in 8-bit integers, of packed weights with any number of rows, of others with at most
-/// 64: x is quantised to Q8_1 first, once for all weights of the call. Without it a floating-point x is multiplied with the weights' exact values.
+/// Products of block formats may be computed in 8-bit integers, of packed weights with up to 262144 rows, of others with at
+/// most 64: x is quantised to ACT_I8 first, once for all weights of the call. Where one weight of the call is F32, F16 or
+/// BF16, or one that is not packed meets more rows, no product of the call is. Without the flag a floating-point x is
+/// multiplied with the weights' exact values.
 pub const REFLEX_MATMUL_INT8: u32 = 2;
 /// The weights were written before the launch in front of this one on the stream began, as when they are loaded once: they
 /// may be read while it still runs.
 pub const REFLEX_MATMUL_CONSTANT_WEIGHTS: u32 = 4;
-/// The first two weights are a gated pair: `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias)`.
+/// The first two weights are a gated pair: `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias)`. Such a
+/// call has no third product: `others[1].weight.data` is NULL.
 pub const REFLEX_MATMUL_GATED: u32 = 8;
 
 /// One more product of the x of a `reflex_matmul`. Absent when `weight.data` is NULL.
@@ -43,7 +47,7 @@ pub struct reflex_matmul_params {
     pub struct_size: u32,
     /// `REFLEX_MATMUL_*` bits.
     pub flags: u32,
-    /// `[rows, k]`, F32, F16, BF16 or Q8_1.
+    /// `[rows, k]`, F32, F16, BF16 or ACT_I8.
     pub x: reflex_tensor,
     /// `[n, k]`, any weight type, block formats packed (`reflex_weights_pack`) or not; data 16-byte aligned for block
     /// formats, row strides too for Q4_K and Q5_K.
@@ -52,28 +56,31 @@ pub struct reflex_matmul_params {
     pub bias: reflex_tensor,
     /// Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
     pub residual: reflex_tensor,
-    /// `[rows, n]`, F32, F16, BF16, or, of an int8 product with n a multiple of 32, Q8_1.
+    /// `[rows, n]`, F32, F16, BF16, or, of an int8 product with n a multiple of 32, ACT_I8.
     pub y: reflex_tensor,
     /// Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    /// of every op. Calls that may run at the same time need one each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
-    /// Of a gated pair.
+    /// Activation of the gated pair; 0 without `REFLEX_MATMUL_GATED`.
     pub activation: reflex_activation_kind,
     pub reserved: u32,
-    /// Further products of the same x.
+    /// Further products of the same x. With `REFLEX_MATMUL_GATED` the first is the second half of the pair, without a residual
+    /// and a y of its own, and the second is absent.
     pub others: [reflex_matmul_product; 2],
-    /// Optional, `[k]`, F32, F16 or BF16: x is normalised first, as `reflex_norm` does it with this weight. Not of a Q8_1 x.
+    /// Optional, `[k]`, F32, F16 or BF16: x is normalised first, as `reflex_norm` does it with this weight. Not of a ACT_I8 x.
     pub norm: reflex_tensor,
     /// Of the norm, added to the mean square; 0 selects 1e-6. Finite and not negative; 0 without `norm` and `x_squares`.
     pub norm_epsilon: f32,
     pub reserved2: u32,
-    /// Optional, `[rows, k / 32]`, F32: `x`, which is Q8_1, is the `y_normed` of an earlier product, and these are its
+    /// Optional, `[rows, k / 32]`, F32: `x`, which is ACT_I8, is the `y_normed` of an earlier product, and these are its
     /// `y_squares`.
     pub x_squares: reflex_tensor,
     /// Optional, `[n]` of `weight`, F32, F16 or BF16: weight of the RMS norm through which a later product reads y. Of an
     /// int8 product with n a multiple of 32, of which `y` is the only one.
     pub y_norm: reflex_tensor,
-    /// Present exactly when `y_norm` is: `[rows, n]`, Q8_1.
+    /// Present exactly when `y_norm` is: `[rows, n]`, ACT_I8.
     pub y_normed: reflex_tensor,
     /// Present exactly when `y_norm` is: `[rows, n / 32]`, F32.
     pub y_squares: reflex_tensor,
@@ -145,8 +152,10 @@ impl MatmulPlan {
 }
 
 const LARGEST: i64 = 1 << 30;
-/// Elements of a sum of squares: those of a block of Q8_1.
+/// Elements of a sum of squares: those of a block of ACT_I8.
 pub(crate) const SQUARES: i64 = 32;
+/// The most rows of an int8 product: blocks of eight are counted in a grid dimension of 65535.
+const MOST_INT8_ROWS: i64 = 1 << 18;
 /// The most rows that REFLEX_MATMUL_INT8 turns to integers where a weight is not packed: more would unpack it again and again.
 const INT8_ROWS: i64 = 64;
 
@@ -241,6 +250,7 @@ impl Op for Matmul {
             parts,
         };
         plan.int8 = chooses_int8(&plan, p.flags & REFLEX_MATMUL_INT8 != 0)?;
+        expect_launchable(&plan)?;
         plan.normed = normed_output(p, &plan)?;
         outputs_apart(&plan)?;
         Ok(plan)
@@ -310,9 +320,9 @@ fn norm(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
         )));
     }
     let Some(norm) = norm else { return Ok(None) };
-    if x.dtype == Dtype::Q8_1 {
+    if x.dtype == Dtype::ACT_I8 {
         return Err(Error::invalid(format!(
-            "{op}: norm.data is set, expected NULL with an x of Q8_1"
+            "{op}: norm.data is set, expected NULL with an x of ACT_I8"
         )));
     }
     norm.expect_dtype(Dtype::FLOATS)?
@@ -326,9 +336,9 @@ fn x_squares(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
     let Some(squares) = View::optional(op, "x_squares", &p.x_squares)? else {
         return Ok(None);
     };
-    if x.dtype != Dtype::Q8_1 {
+    if x.dtype != Dtype::ACT_I8 {
         return Err(Error::invalid(format!(
-            "{op}: x_squares.data is set, expected NULL unless x is Q8_1"
+            "{op}: x_squares.data is set, expected NULL unless x is ACT_I8"
         )));
     }
     squares
@@ -367,7 +377,7 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
     }
     if !plan.int8 {
         return Err(Error::unsupported(format!(
-            "{op}: y_norm.data is set, expected NULL unless x is Q8_1, or REFLEX_MATMUL_INT8 is set and block formats are \
+            "{op}: y_norm.data is set, expected NULL unless x is ACT_I8, or REFLEX_MATMUL_INT8 is set and block formats are \
              packed or have at most {INT8_ROWS} rows of x"
         )));
     }
@@ -384,7 +394,7 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
     };
     Ok(Some(NormedOutput {
         weight,
-        y: output(y_normed?, Dtype::Q8_1, n, "the shape of y")?,
+        y: output(y_normed?, Dtype::ACT_I8, n, "the shape of y")?,
         squares: output(squares?, Dtype::F32, n / SQUARES, "[rows], [n / 32] of y")?,
     }))
 }
@@ -488,22 +498,43 @@ fn outputs_apart(plan: &MatmulPlan) -> Result<()> {
     Ok(())
 }
 
+/// An exact product of any number of rows has a block for eight outputs of one row, and a grid's first dimension 31 bits.
+fn expect_launchable(plan: &MatmulPlan) -> Result<()> {
+    let too_many = |part: &&MatmulPart| plan.rows * ceil_div(part.n(), 8) > i64::from(i32::MAX);
+    match plan.parts().find(too_many) {
+        Some(part) if !plan.int8 => Err(Error::unsupported(format!(
+            "matmul: {}.shape is {:?}, expected rows * ((n + 7) / 8) of at most {}",
+            part.y.field(),
+            part.y.dims(),
+            i32::MAX
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
     let op = Matmul::NAME;
-    let quantised = plan.x.dtype == Dtype::Q8_1;
+    let quantised = plan.x.dtype == Dtype::ACT_I8;
     let plain = plan.parts().find(|part| !part.weight.dtype.is_block());
     if let (true, Some(part)) = (quantised, plain) {
         return Err(Error::unsupported(format!(
-            "{op}: {}.dtype is {}, expected a block format with an x of Q8_1",
+            "{op}: {}.dtype is {}, expected a block format with an x of ACT_I8",
             part.weight.field(),
-            part.weight.dtype.name()
+            part.weight.dtype_name()
         )));
     }
-    let pays = plan.rows <= INT8_ROWS || plan.parts().all(|part| part.weight.packed);
-    let int8 = quantised || allowed && plain.is_none() && pays && plan.k > 0;
-    if let (false, Some(part)) = (int8, plan.parts().find(|part| part.y.dtype == Dtype::Q8_1)) {
+    if quantised && plan.rows > MOST_INT8_ROWS {
         return Err(Error::unsupported(format!(
-            "{op}: {}.dtype is Q8_1, expected a float type unless x is Q8_1, or REFLEX_MATMUL_INT8 is set and block formats \
+            "{op}: x.shape[0] is {}, expected at most {MOST_INT8_ROWS} with an x of ACT_I8",
+            plan.rows
+        )));
+    }
+    let packed = plan.parts().all(|part| part.weight.packed);
+    let pays = plan.rows <= if packed { MOST_INT8_ROWS } else { INT8_ROWS };
+    let int8 = quantised || allowed && plain.is_none() && pays && plan.k > 0;
+    if let (false, Some(part)) = (int8, plan.parts().find(|part| part.y.dtype == Dtype::ACT_I8)) {
+        return Err(Error::unsupported(format!(
+            "{op}: {}.dtype is ACT_I8, expected a float type unless x is ACT_I8, or REFLEX_MATMUL_INT8 is set and block formats \
              are packed or have at most {INT8_ROWS} rows of x",
             part.y.field()
         )));
@@ -527,7 +558,7 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 /// - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
 ///   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
 ///   rounded to TF32 first, each by at most 2^-11 of itself. A launch for each weight.
-/// - Int8, of an x of Q8_1, or with `REFLEX_MATMUL_INT8` of any x, for block formats (packed, or at most 64 rows): x is (or is
+/// - Int8, of an x of ACT_I8, or with `REFLEX_MATMUL_INT8` of any x, for block formats (packed, or at most 64 rows): x is (or is
 ///   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value. Products
 ///   with one row, or with weights that are not packed, are summed in 32-bit integers for each block and are exact from
 ///   there on but for the f32 sums. Several rows are multiplied with packed weights as f16: both factors are rounded to
@@ -537,6 +568,9 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 ///
 /// `k = 0` gives bias + residual, or zeros.
 ///
+/// One mode holds for all products of a call: a plain weight (F32, F16, BF16) among them, or one that is not packed beside more
+/// than 64 rows, makes every product exact, whatever `REFLEX_MATMUL_INT8` allows; with an x of ACT_I8 a plain weight is refused.
+///
 /// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many.
 ///
 /// Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
@@ -544,8 +578,13 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 /// free. Packed weights are the faster ones in int8, and in exact products cost an unpacking.
 ///
 /// Aliasing: a `y` may be exactly its own `residual`; it overlaps nothing else. Workspace: see
-/// `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe. A NaN in a row of x makes that row of y
-/// NaN.
+/// `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+///
+/// Limits: rows, n and k up to 2^30; exact products up to 2^31 - 1 groups of eight outputs of a row, int8 ones up to 2^18 rows.
+///
+/// Infinities and NaN: a NaN in a row of x makes that row of y NaN. Exact products follow IEEE 754: infinity times a weight of
+/// 0 is NaN, a sum beyond f32 infinite. In int8 an infinity in a row of x makes all of that row of y infinite or NaN. With
+/// `norm` a row is what `reflex_norm` makes of it. A y beyond its type is infinite.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 /// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).

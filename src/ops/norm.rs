@@ -20,7 +20,7 @@ pub struct reflex_norm_params {
     pub residual_out: reflex_tensor,
     /// Optional, `[dim]`.
     pub weight: reflex_tensor,
-    /// The shape of `x`; also Q8_1. May be `x` or `residual` itself.
+    /// The shape of `x`; also ACT_I8. May be `x` or `residual` itself.
     pub y: reflex_tensor,
 }
 
@@ -118,7 +118,7 @@ impl Op for Norm {
         }
         x.expect_dim(x.rank() - 1, 0..=i64::from(i32::MAX / 2))?;
         Ok(NormPlan {
-            rows: Rows::of(&x)?,
+            rows: Rows::of(op, &x)?,
             dim,
             epsilon: if p.epsilon == 0.0 { 1e-6 } else { p.epsilon },
             x,
@@ -238,12 +238,17 @@ fn launch_block(p: &NormPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: 
 /// `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
 ///
 /// Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
-/// scale are f32, from h before it is rounded to `residual_out`. A `y` in Q8_1 is quantised from f32, as by
+/// scale are f32, from h before it is rounded to `residual_out`. A `y` in ACT_I8 is quantised from f32, as by
 /// `reflex_quantize` but without a launch and a pass over memory of its own. Per-head q/k norm: give `x` as
 /// `[tokens, heads, head_dim]` with the buffer's strides.
 ///
 /// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
-/// capturable, thread-safe. A NaN in a row makes that row NaN.
+/// capturable, thread-safe.
+///
+/// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
+///
+/// Infinities and NaN: a NaN in a row of h makes that row of y NaN; infinities become NaN and the other elements of their row
+/// 0. A row whose squares sum up to more than f32 holds, as one with an element beyond 1.8e19 does, becomes 0 throughout.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.

@@ -14,7 +14,7 @@ pub struct reflex_quantize_params {
     pub reserved: u32,
     /// `[.., k]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free. k is a multiple of 32.
     pub x: reflex_tensor,
-    /// The shape of `x`, Q8_1; outer strides are multiples of 16.
+    /// The shape of `x`, ACT_I8; outer strides are multiples of 16.
     pub y: reflex_tensor,
 }
 
@@ -50,13 +50,13 @@ impl Op for Quantize {
         let last = x.rank() - 1;
         x.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
         let y = View::required(op, "y", &p.y)?
-            .expect_dtype(&[Dtype::Q8_1])?
+            .expect_dtype(&[Dtype::ACT_I8])?
             .expect_shape(x.dims(), "the shape of x")?
             .expect_dense_rows()?
             .expect_writable()?
             .expect_apart(&x)?;
         Ok(QuantizePlan {
-            rows: Rows::of(&x)?,
+            rows: Rows::of(op, &x)?,
             k: x.dim(last),
             x,
             y,
@@ -121,12 +121,14 @@ fn launch(p: &QuantizePlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i6
 /// Quantises activations to 8 bits, once for all the matmuls that read them.
 ///
 /// Of each 32 elements of a row, with `a = max |x|`: `d = a / 127`, `q = round(x * (127 / a))`, ties to even, in f32;
-/// `y = d * q`. The layout of y and what NaN, infinities and tiny numbers give: see `REFLEX_DTYPE_Q8_1`.
+/// `y = d * q`. The layout of y and what NaN, infinities and tiny numbers give: see `REFLEX_DTYPE_ACT_I8`.
 ///
 /// Shapes and types: see `reflex_quantize_params`. The bits are the same on every backend and for every alignment of x.
-/// `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write Q8_1 themselves, which saves this launch.
+/// `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write ACT_I8 themselves, which saves this launch.
 ///
 /// Aliasing: `y` does not overlap `x`. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+///
+/// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Jacob et al., "Quantization and Training of Neural Networks for

@@ -31,9 +31,9 @@ pub struct reflex_rope_params {
     pub mode: reflex_rope_mode,
     /// Base of the frequencies, 1 or more; 0 selects 10000.
     pub theta_base: f32,
-    /// Multiplies the position (1 / factor of linear scaling); 0 selects 1.
+    /// Multiplies the position (1 / factor of linear scaling); finite and not negative; 0 selects 1.
     pub freq_scale: f32,
-    /// Multiplies cosine and sine (YaRN's magnitude); 0 selects 1.
+    /// Multiplies cosine and sine (YaRN's magnitude); finite and not negative; 0 selects 1.
     pub magnitude: f32,
     /// Leading elements of a head that are rotated, even, at most 1024; 0 selects all of them.
     pub rotary_dim: u32,
@@ -52,7 +52,9 @@ pub struct reflex_rope_params {
     /// Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`). One that is 0 or not
     /// finite makes its pair NaN.
     pub freq_factors: reflex_tensor,
-    /// Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot.
+    /// Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot. For the dense
+    /// `[batch, capacity, kv_heads, head_dim]` that the attention ops read, give it as `[batch * capacity, kv_heads, head_dim]`
+    /// and `slots` of `b * capacity + position`.
     pub k_cache: reflex_tensor,
     /// Optional, `[slots, kv_heads, v_head_dim]`, F32, F16 or BF16: receives V at each token's slot.
     pub v_cache: reflex_tensor,
@@ -326,7 +328,12 @@ impl Op for Rope {
 /// Shapes and types: see `reflex_rope_params`; at least one of `q`, `k` and `v`; every operand may have its own type.
 /// Operands may be views into one merged QKV buffer. The angle is reduced exactly: its error does not grow with the
 /// position up to a million. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get
-/// the f32 value, rounded once. A NaN in a head with a norm makes that head NaN.
+/// the f32 value, rounded once.
+///
+/// Limits: heads and head sizes up to 16384, `rotary_dim` up to 1024, up to 2^31 - 1 tokens.
+///
+/// Infinities and NaN: a head with a norm is what `reflex_norm` makes of it. An infinity makes its pair infinite or NaN, a NaN
+/// its pair NaN; elements that are not rotated come through as they are.
 ///
 /// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
 /// place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on

@@ -32,23 +32,31 @@ pub(crate) fn strides(view: Option<View>) -> [i64; 3] {
 }
 
 impl Rows {
-    pub fn of(view: &View) -> Result<Rows> {
+    pub fn of(op: &str, view: &View) -> Result<Rows> {
         let outer = &view.dims()[..view.rank() - 1];
         let mut dims = [1i64; 3];
         dims[3 - outer.len()..].copy_from_slice(outer);
         for (i, &n) in dims.iter().enumerate().skip(1) {
             if n > i64::from(i32::MAX) {
                 return Err(Error::unsupported(format!(
-                    "{}.shape[{}] is {n}, expected at most {} in an inner dimension",
+                    "{op}: {}.shape[{}] is {n}, expected at most {} in an inner dimension",
                     view.field(),
                     i + outer.len() - 3,
                     i32::MAX
                 )));
             }
         }
+        let count: i64 = dims.iter().product();
+        if count > i64::from(i32::MAX) {
+            return Err(Error::unsupported(format!(
+                "{op}: {}.shape has {count} rows of the last dimension, expected at most {}",
+                view.field(),
+                i32::MAX
+            )));
+        }
         Ok(Rows {
             extent: [dims[0].min(i64::from(i32::MAX)) as i32, dims[1] as i32, dims[2] as i32],
-            count: dims.iter().product(),
+            count,
         })
     }
 

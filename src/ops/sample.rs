@@ -33,6 +33,8 @@ pub struct reflex_sample_params {
     /// Optional, `[m]`, I32: every element is increased by one once the draw is done. May begin with `steps`.
     pub counters: reflex_tensor,
     /// Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    /// of every op. Calls that may run at the same time need one each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
 }
@@ -232,15 +234,18 @@ fn launch(p: &SamplePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
 ///
 /// Exactly: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), sums are exact, and the
 /// draw is `floor(r * sum / 2^64)` against the running sum in index order, with r the first 64 bits of Philox4x32-10 under
-/// key `seed` and counter (row, step). The same params give the same tokens on every run, device and backend.
+/// key words (seed mod 2^32, seed / 2^32) and counter words (row mod 2^32, row / 2^32, step, 0): word 0 of the result, and word 1
+/// times 2^32. The same params give the same tokens on every run, device and backend.
 ///
-/// Then `counters[i] += 1` for every i, wrapping at 2^31.
+/// Then `counters[i] += 1` for every i, with 2^31 - 1 going to -2^31.
 ///
 /// Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
 /// are no rows.
 ///
 /// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; no other overlap. Workspace:
 /// none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+///
+/// Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Holtzman et al., "The Curious Case of

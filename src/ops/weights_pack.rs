@@ -21,6 +21,8 @@ pub struct reflex_weights_pack_params {
     /// `source`, when that is dense.
     pub destination: reflex_tensor,
     /// Scratch of `reflex_weights_pack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    /// of every op. Calls that may run at the same time need one each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
 }
@@ -51,6 +53,8 @@ pub struct reflex_weights_unpack_params {
     /// `source`, dense.
     pub destination: reflex_tensor,
     /// Scratch of `reflex_weights_unpack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
+    /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
+    /// of every op. Calls that may run at the same time need one each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
 }
@@ -95,11 +99,12 @@ impl WeightsPackPlan {
             .expect_rank(2..=2)?
             .expect_dim(0, 0..=LARGEST)?
             .expect_dim(1, 0..=LARGEST)?;
-        let destination = destination
+        // First whether the right one is packed: the message about the format then names the type to give.
+        let (native, packed) = views(source, destination)?;
+        destination
             .expect_dtype(&[source.dtype])?
             .expect_shape(source.dims(), "the shape of source")?
             .expect_writable()?;
-        let (native, packed) = views(source, destination)?;
         let in_place = native.data == packed.data && native.is_contiguous();
         if !in_place && destination.overlaps(&source) {
             return Err(Error::invalid(format!(
@@ -428,7 +433,7 @@ fn launch(
 
 /// Bytes of a packed `[n, k]` matrix, which are those of the native one; `dtype` with or without `REFLEX_DTYPE_PACKED`.
 ///
-/// Statuses: `REFLEX_INVALID_ARGUMENT` for a type that is not a block format, negative sizes, a `k` that is not a
+/// Statuses: `REFLEX_INVALID_ARGUMENT` for a type that is not a GGUF block format, negative sizes, a `k` that is not a
 /// multiple of the block, and more bytes than 64 bits count; `REFLEX_MISALIGNED`. Thread-safe. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64, bytes: *mut u64) -> reflex_status {
@@ -436,25 +441,19 @@ pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64
         let function = "reflex_weights_packed_size";
         out_pointer(function, "bytes", bytes)?;
         let invalid = |what: String| Error::invalid(format!("{function}: {what}"));
-        let block = Dtype::from_abi(dtype)
-            .or_else(|| Dtype::from_packed_abi(dtype))
-            .filter(|d| d.is_block())
-            .ok_or_else(|| invalid(format!("dtype is {}, expected a block format", dtype.0)))?;
-        for (name, value) in [("n", n), ("k", k)] {
-            if value < 0 {
-                return Err(invalid(format!("{name} is {value}, expected 0 or more")));
-            }
-        }
-        let elements = block.block_elements() as i64;
-        if k % elements != 0 {
+        let (block, _) = Dtype::parse(dtype).ok_or_else(|| invalid(format!("dtype is {}", Dtype::unknown(dtype))))?;
+        if !Dtype::BLOCKS.contains(&block) {
             return Err(invalid(format!(
-                "k is {k}, expected a multiple of {elements} ({})",
+                "dtype is {}, expected a GGUF block format",
                 block.name()
             )));
         }
-        let size = (k as u64 / elements as u64)
-            .checked_mul(block.block_bytes() as u64)
-            .and_then(|row| row.checked_mul(n as u64))
+        if n < 0 {
+            return Err(invalid(format!("n is {n}, expected 0 or more")));
+        }
+        let size = block
+            .row_bytes(function, "k", k)?
+            .checked_mul(n as u64)
             .ok_or_else(|| invalid(format!("[{n}, {k}] overflows 64 bits")))?;
         // SAFETY: checked above.
         unsafe { bytes.write(size) };
@@ -474,6 +473,8 @@ pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64
 /// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); no other
 /// overlap. Workspace: see `reflex_weights_pack_workspace_size`; it overlaps neither operand. Asynchronous on `stream`,
 /// capturable, thread-safe; in place, several launches that must not run at the same time as what reads the weights.
+///
+/// Limits: n and k up to 2^30.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 /// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -526,6 +527,8 @@ pub extern "C" fn reflex_weights_pack_selected_kernel(
 /// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace); no
 /// other overlap. Workspace: see `reflex_weights_unpack_workspace_size`; it overlaps neither operand. Asynchronous on
 /// `stream`, capturable, thread-safe.
+///
+/// Limits: n and k up to 2^30.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 /// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).

@@ -570,6 +570,18 @@ fn every_export_survives_null_and_nonsense() {
     for name in ["from_ggml", "name", "block_elements", "block_bytes"] {
         see(&format!("reflex_dtype_{name}"));
     }
+    see("reflex_dtype_row_bytes");
+    refuses(
+        reflex_dtype_row_bytes(REFLEX_DTYPE_F32, 1, without_provenance_mut(2)),
+        REFLEX_MISALIGNED,
+        &["reflex_dtype_row_bytes", "bytes"],
+    );
+    see("reflex_tensor_bytes");
+    refuses(
+        reflex_tensor_bytes(without_provenance(2), &mut 0),
+        REFLEX_MISALIGNED,
+        &["reflex_tensor_bytes", "tensor"],
+    );
 
     done.sort();
     let declared: Vec<String> = exports::declared().into_iter().collect();
@@ -615,7 +627,7 @@ fn tensors_are_checked() {
     check(INVALID, "x.dtype is 0", &|p| p.x.dtype = REFLEX_DTYPE_NONE);
     check(INVALID, "x.dtype is I32", &|p| p.x.dtype = REFLEX_DTYPE_I32);
     check(INVALID, "x.dtype is Q8_0", &|p| p.x.dtype = REFLEX_DTYPE_Q8_0);
-    check(INVALID, "x.dtype is Q8_1", &|p| p.x.dtype = REFLEX_DTYPE_Q8_1);
+    check(INVALID, "x.dtype is ACT_I8", &|p| p.x.dtype = REFLEX_DTYPE_ACT_I8);
     let packed = |dtype: reflex_dtype| reflex_dtype(dtype.0 | REFLEX_DTYPE_PACKED.0);
     check(INVALID, "x.dtype is Q8_0_PACKED, which is packed", &|p| {
         p.x.dtype = packed(REFLEX_DTYPE_Q8_0)

@@ -85,16 +85,22 @@ fn assertions() -> String {
     text
 }
 
+/// Compiles `include` of a header, twice, and `body` behind it.
 fn compile(language: &str, standard: &str, header: &str, body: &str) {
+    // Twice: the include guard works.
+    let include = format!("#include <reflex/{header}>\n");
+    compile_text(language, standard, &[], &format!("{include}{include}{body}\n"));
+}
+
+/// Compiles a text as a user of the headers would, at the strictest warnings, as errors.
+pub fn compile_text(language: &str, standard: &str, options: &[&str], text: &str) {
     // Tests run at the same time, some with the same standard.
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let dir = std::env::temp_dir().join(format!("reflex-abi-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("a folder");
     let file = dir.join(if language == "c" { "layout.c" } else { "layout.cpp" });
-    // Twice: the include guard works.
-    let include = format!("#include <reflex/{header}>\n");
-    std::fs::write(&file, format!("{include}{include}{body}\n")).expect("write");
+    std::fs::write(&file, text).expect("write");
     let output = Command::new(if language == "c" { "cc" } else { "c++" })
         .args([
             &format!("-std={standard}"),
@@ -106,6 +112,7 @@ fn compile(language: &str, standard: &str, header: &str, body: &str) {
             "-I",
         ])
         .arg(paths::root().join("include"))
+        .args(options)
         .arg(&file)
         .output()
         .expect("a C compiler");
@@ -140,6 +147,10 @@ fn headers_compile_alone() {
     compile("cpp", "c++11", "infer.h", "");
     compile("cpp", "c++17", "infer.hpp", "");
     compile("cpp", "c++20", "infer.hpp", "");
+    for standard in ["c++17", "c++20"] {
+        let text = "#include <reflex/infer.hpp>\n";
+        compile_text("cpp", standard, &["-fno-exceptions", "-fno-rtti"], text);
+    }
 }
 
 /// Initialisers, and every function has an address.

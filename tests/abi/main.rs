@@ -7,5 +7,7 @@ mod bad_input;
 mod exports;
 mod header;
 mod layout;
+mod names;
 mod paths;
 mod runtime;
+mod size;

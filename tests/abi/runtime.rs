@@ -351,8 +351,8 @@ fn dtypes_know_ggml_numbers_and_blocks() {
     assert_eq!(reflex_dtype_from_ggml(9999), REFLEX_DTYPE_NONE);
     // Activations have a layout of their own, and are in no file.
     assert_eq!(reflex_dtype_from_ggml(9), REFLEX_DTYPE_NONE);
-    assert_eq!(reflex_dtype_block_elements(REFLEX_DTYPE_Q8_1), 32);
-    assert_eq!(reflex_dtype_block_bytes(REFLEX_DTYPE_Q8_1), 40);
+    assert_eq!(reflex_dtype_block_elements(REFLEX_DTYPE_ACT_I8), 32);
+    assert_eq!(reflex_dtype_block_bytes(REFLEX_DTYPE_ACT_I8), 40);
     assert_eq!(reflex_dtype_block_bytes(reflex_dtype(77)), 0);
     assert_eq!(
         unsafe { CStr::from_ptr(reflex_dtype_name(reflex_dtype(77))) },

@@ -195,7 +195,7 @@ fn quantizes_what_it_activated() {
             let p = reflex_activation_params {
                 gate: io.input(Spec::new(F32, &shape), &gate),
                 up: io.input(Spec::new(F32, &shape), &up),
-                y: io.output(Spec::new(REFLEX_DTYPE_Q8_1, &shape)),
+                y: io.output(Spec::new(REFLEX_DTYPE_ACT_I8, &shape)),
                 ..base(kind)
             };
             Box::new(move |context, stream| reflex_activation(context, &p, stream))

@@ -208,7 +208,7 @@ fn the_cpu_needs_no_workspace() {
 
 /// With a y of `[batch, heads * v_head_dim]`, before the one that `params` makes.
 fn quantized(io: &Io, s: Sizes, operands: [&[f32]; 3], lengths: &[i32]) -> reflex_attention_decode_params {
-    let y = q8_1(&[s.b as i64, (s.h * s.dv) as i64]);
+    let y = act_i8(&[s.b as i64, (s.h * s.dv) as i64]);
     reflex_attention_decode_params {
         y: io.output(y),
         ..params(io, s, operands, Some(lengths))
@@ -263,7 +263,7 @@ fn a_quantized_y_of_the_wrong_form_is_refused() {
         }),
         (REFLEX_UNSUPPORTED, "last dimension of v is 48", |p| p.v.shape[3] = 48),
         (REFLEX_MISALIGNED, "y.stride[0] is 328", |p| p.y.stride[0] = 328),
-        (invalid, "q.dtype is Q8_1", |p| p.q = p.y),
+        (invalid, "q.dtype is ACT_I8", |p| p.q = p.y),
     ];
     for (status, words, change) in cases {
         expect_refused(&env, "attention_decode", (status, words), |io| {

@@ -10,6 +10,8 @@ mod attention;
 mod attention_decode;
 mod decode_step;
 mod embedding;
+mod infinities;
+mod limits;
 mod matmul;
 mod norm;
 mod quantize;

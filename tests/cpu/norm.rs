@@ -59,7 +59,7 @@ fn quantizes_what_it_normalized() {
                 epsilon: 1e-5,
                 x: io.input(Spec::new(REFLEX_DTYPE_F32, &shape), &x),
                 weight: io.input(Spec::new(REFLEX_DTYPE_F32, &[dim as i64]), &w),
-                y: io.output(q8_1(&shape)),
+                y: io.output(act_i8(&shape)),
                 ..Default::default()
             };
             Box::new(move |context, stream| reflex_norm(context, &p, stream))
@@ -78,10 +78,10 @@ fn quantized_operands_are_refused_but_for_y() {
             let mut p = reflex_norm_params {
                 struct_size: size_of::<reflex_norm_params>() as u32,
                 x: io.input(spec(), &[1.0; 128]),
-                y: io.output(Spec::new(REFLEX_DTYPE_Q8_1, &[2, 64])),
+                y: io.output(Spec::new(REFLEX_DTYPE_ACT_I8, &[2, 64])),
                 ..Default::default()
             };
-            let quantized = io.input(Spec::new(REFLEX_DTYPE_Q8_1, &[2, 64]), &[1.0; 128]);
+            let quantized = io.input(Spec::new(REFLEX_DTYPE_ACT_I8, &[2, 64]), &[1.0; 128]);
             match field {
                 "x" => p.x = quantized,
                 "residual" => p.residual = quantized,
@@ -92,7 +92,7 @@ fn quantized_operands_are_refused_but_for_y() {
         });
         assert_eq!(status_name(status), status_name(REFLEX_INVALID_ARGUMENT), "{message}");
         assert!(
-            message.contains(&format!("norm: {field}.dtype is Q8_1, expected F32, F16, BF16")),
+            message.contains(&format!("norm: {field}.dtype is ACT_I8, expected F32, F16, BF16")),
             "{message}"
         );
     }

@@ -2,7 +2,7 @@ use crate::support::*;
 use reflex_infer::*;
 
 const F32: reflex_dtype = REFLEX_DTYPE_F32;
-const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
+const ACT_I8: reflex_dtype = REFLEX_DTYPE_ACT_I8;
 
 fn base() -> reflex_quantize_params {
     reflex_quantize_params {
@@ -18,7 +18,7 @@ fn quantized(x: &[f32], k: usize) -> Vec<u8> {
     let shape = [(x.len() / k) as i64, k as i64];
     let p = reflex_quantize_params {
         x: io.input(Spec::new(F32, &shape), x),
-        y: io.output(Spec::new(Q8_1, &shape)),
+        y: io.output(Spec::new(ACT_I8, &shape)),
         ..base()
     };
     ok(reflex_quantize(env.context, &p, env.stream));
@@ -26,7 +26,7 @@ fn quantized(x: &[f32], k: usize) -> Vec<u8> {
 }
 
 fn one_block(x: [f32; 32]) -> Q8Block {
-    q8_1_blocks(&quantized(&x, 32), 32)[0]
+    act_i8_blocks(&quantized(&x, 32), 32)[0]
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn is_half_a_step_from_what_it_was() {
         let outputs = run_once(&env, |io| {
             let p = reflex_quantize_params {
                 x: io.input(Spec::new(dtype, &shape).row_gap(3), &x),
-                y: io.output(q8_1(&shape)),
+                y: io.output(act_i8(&shape)),
                 ..base()
             };
             Box::new(move |context, stream| reflex_quantize(context, &p, stream))
@@ -62,7 +62,7 @@ fn every_bit_is_as_specified() {
     x.resize(x.len().next_multiple_of(64), 0.0);
     for k in [64, 192, x.len()] {
         let x = &x[..x.len() / k * k];
-        assert!(quantized(x, k) == encode_q8_1(x, k), "k = {k}");
+        assert!(quantized(x, k) == encode_act_i8(x, k), "k = {k}");
     }
 }
 
@@ -131,7 +131,7 @@ fn nothing_to_do_is_success() {
         let outputs = run_once(&env, |io| {
             let p = reflex_quantize_params {
                 x: io.input(Spec::new(F32, &shape), &[]),
-                y: io.output(Spec::new(Q8_1, &shape)),
+                y: io.output(Spec::new(ACT_I8, &shape)),
                 ..base()
             };
             Box::new(move |context, stream| reflex_quantize(context, &p, stream))
@@ -148,15 +148,17 @@ fn bad_input_is_refused() {
         (invalid, "reserved is 1", |p, _| p.reserved = 1),
         (invalid, "x.data is NULL", |p, _| p.x = reflex_tensor::default()),
         (invalid, "y.data is NULL", |p, _| p.y = reflex_tensor::default()),
-        (invalid, "x.dtype is Q8_1", |p, _| p.x = p.y),
-        (invalid, "y.dtype is F32, expected Q8_1", |p, _| p.y.dtype = F32),
-        (invalid, "y.dtype is Q8_0, expected Q8_1", |p, _| {
+        (invalid, "x.dtype is ACT_I8", |p, _| p.x = p.y),
+        (invalid, "y.dtype is F32, expected ACT_I8", |p, _| p.y.dtype = F32),
+        (invalid, "y.dtype is Q8_0, expected ACT_I8", |p, _| {
             p.y.dtype = REFLEX_DTYPE_Q8_0
         }),
         (invalid, "y.shape is [2, 128]", |p, _| p.y.shape[1] = 128),
-        (invalid, "y.shape[1] is 48, expected a multiple of 32 (Q8_1)", |p, _| {
-            (p.x.shape[1], p.y.shape[1]) = (48, 48)
-        }),
+        (
+            invalid,
+            "y.shape[1] is 48, expected a multiple of 32 (ACT_I8)",
+            |p, _| (p.x.shape[1], p.y.shape[1]) = (48, 48),
+        ),
         (invalid, "y.stride[1] is 48, expected 40", |p, _| {
             p.y.stride = [96, 48, 0, 0]
         }),
@@ -172,7 +174,7 @@ fn bad_input_is_refused() {
         let (status, message) = refused(&env, |io| {
             let mut p = reflex_quantize_params {
                 x: io.input(Spec::new(F32, &[2, 64]), &[1.0; 128]),
-                y: io.output(Spec::new(Q8_1, &[2, 64])),
+                y: io.output(Spec::new(ACT_I8, &[2, 64])),
                 ..base()
             };
             change(&mut p, io);
@@ -194,11 +196,11 @@ fn contiguous_rows_are_aligned() {
     let x = Random::new(4).normals(2 * 96);
     let mut p = reflex_quantize_params {
         x: io.input(Spec::new(F32, &[1, 2, 96]), &x),
-        y: io.output(Spec::new(Q8_1, &[1, 2, 96]).row_gap(1)),
+        y: io.output(Spec::new(ACT_I8, &[1, 2, 96]).row_gap(1)),
         ..base()
     };
     ok(reflex_quantize(env.context, &p, env.stream));
-    assert!(io.read()[1] == encode_q8_1(&x, 96));
+    assert!(io.read()[1] == encode_act_i8(&x, 96));
     p.y.stride = [0; 4];
     let status = reflex_quantize(env.context, &p, env.stream);
     assert_eq!(status_name(status), status_name(REFLEX_MISALIGNED));

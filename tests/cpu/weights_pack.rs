@@ -295,7 +295,12 @@ fn names_and_sizes_of_packed_types() {
             assert_eq!(bytes, 0);
         }
     }
-    for plain in [REFLEX_DTYPE_F32, REFLEX_DTYPE_I32, REFLEX_DTYPE_NONE] {
+    for plain in [
+        REFLEX_DTYPE_F32,
+        REFLEX_DTYPE_I32,
+        REFLEX_DTYPE_ACT_I8,
+        REFLEX_DTYPE_NONE,
+    ] {
         assert_eq!(dtype_name(packed(plain)), "unknown");
         assert_eq!(reflex_dtype_block_bytes(packed(plain)), 0);
         assert_eq!(reflex_dtype_block_elements(packed(plain)), 0);
@@ -307,7 +312,13 @@ fn names_and_sizes_of_packed_types() {
         assert!(status == REFLEX_INVALID_ARGUMENT && message.contains(word), "{message}");
         assert_eq!(bytes, 77);
     };
-    refused(REFLEX_DTYPE_F16, 1, 256, "dtype is 2");
+    refused(REFLEX_DTYPE_F16, 1, 256, "dtype is F16, expected a GGUF block format");
+    refused(
+        REFLEX_DTYPE_ACT_I8,
+        1,
+        256,
+        "dtype is ACT_I8, expected a GGUF block format",
+    );
     refused(packed(REFLEX_DTYPE_F16), 1, 256, "dtype is 4098");
     refused(reflex_dtype(0x1FF), 1, 256, "dtype is 511");
     refused(REFLEX_DTYPE_Q4_K, 1, 128, "k is 128, expected a multiple of 256");

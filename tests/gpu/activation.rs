@@ -4,7 +4,7 @@ use reflex_infer::*;
 const F32: reflex_dtype = REFLEX_DTYPE_F32;
 const F16: reflex_dtype = REFLEX_DTYPE_F16;
 const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
-const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
+const ACT_I8: reflex_dtype = REFLEX_DTYPE_ACT_I8;
 
 fn tolerance(y: reflex_dtype) -> Tolerance {
     match y {
@@ -45,11 +45,11 @@ impl Case {
             ..Default::default()
         };
         if self.up {
-            let dtype = if self.y == Q8_1 { F32 } else { self.y };
+            let dtype = if self.y == ACT_I8 { F32 } else { self.y };
             p.up = io.input(spec(dtype), &random.normals(count));
         }
         p.y = io.output(match self.y {
-            Q8_1 => q8_1(&[self.rows, self.n]),
+            ACT_I8 => act_i8(&[self.rows, self.n]),
             dtype => spec(dtype),
         });
         Box::new(move |context, stream| reflex_activation(context, &p, stream))
@@ -110,7 +110,7 @@ pub fn tests(suite: &mut Suite) {
                 let case = Case {
                     n,
                     gate,
-                    y: Q8_1,
+                    y: ACT_I8,
                     offset,
                     up,
                     ..base
@@ -122,7 +122,7 @@ pub fn tests(suite: &mut Suite) {
             let case = Case {
                 rows,
                 n: 160,
-                y: Q8_1,
+                y: ACT_I8,
                 ..base
             };
             add(format!("quantized_rows_{rows}"), case);

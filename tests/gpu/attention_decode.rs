@@ -163,7 +163,7 @@ fn quantized(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {
         for (heads, kv_heads, v_dim) in [(8, 2, 64), (7, 1, 128), (34, 2, 32), (3, 3, 96), (4, 1, 256)] {
             let case = Case {
                 kv,
-                y: Q8_1,
+                y: ACT_I8,
                 heads,
                 kv_heads,
                 capacity,
@@ -177,7 +177,7 @@ fn quantized(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {
     }
     let case = Case {
         kv,
-        y: Q8_1,
+        y: ACT_I8,
         lengths: vec![],
         no_lengths: true,
         ..Case::new()
@@ -186,7 +186,7 @@ fn quantized(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {
     // Unaligned K and V.
     let case = Case {
         kv,
-        y: Q8_1,
+        y: ACT_I8,
         offset: 1,
         ..Case::new()
     };

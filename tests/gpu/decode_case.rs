@@ -5,7 +5,7 @@ use crate::attention::{poisoned, tolerance};
 use crate::support::*;
 use reflex_infer::*;
 
-pub const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
+pub const ACT_I8: reflex_dtype = REFLEX_DTYPE_ACT_I8;
 
 #[derive(Clone)]
 pub struct Case {
@@ -143,7 +143,7 @@ impl Case {
             q_norm: norm(),
             k_norm: if self.append { norm() } else { none },
             y: io.output(match self.y {
-                Q8_1 => q8_1(&[batch, self.heads * v_dim]),
+                ACT_I8 => act_i8(&[batch, self.heads * v_dim]),
                 dtype => spec(dtype, &[batch, self.heads, v_dim]),
             }),
             ..Default::default()

@@ -232,17 +232,17 @@ pub fn tests(suite: &mut Suite) {
                 },
             ),
             (
-                "q8_1",
+                "act_i8",
                 Case {
-                    y: Q8_1,
+                    y: ACT_I8,
                     lengths: vec![65, 700],
                     ..base.clone()
                 },
             ),
             (
-                "q8_1_composed",
+                "act_i8_composed",
                 Case {
-                    y: Q8_1,
+                    y: ACT_I8,
                     offset: 3,
                     ..base.clone()
                 },
@@ -317,7 +317,7 @@ fn replayed(suite: &mut Suite, type_name: &str, kv: reflex_dtype) {
 fn plain(suite: &mut Suite) {
     for dim in [64, 128] {
         let base = Case {
-            y: Q8_1,
+            y: ACT_I8,
             heads: 32,
             kv_heads: 8,
             dim,

@@ -4,7 +4,7 @@ use reflex_infer::*;
 const F32: reflex_dtype = REFLEX_DTYPE_F32;
 const F16: reflex_dtype = REFLEX_DTYPE_F16;
 const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
-const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
+const ACT_I8: reflex_dtype = REFLEX_DTYPE_ACT_I8;
 
 fn tolerance(y: reflex_dtype) -> Tolerance {
     match y {
@@ -43,7 +43,7 @@ impl Case {
             ..Default::default()
         };
         if self.residual {
-            let dtype = if self.y == Q8_1 { F32 } else { self.y };
+            let dtype = if self.y == ACT_I8 { F32 } else { self.y };
             p.residual = io.input(spec(dtype), &random.normals(n));
             p.residual_out = io.output(spec(self.x));
         }
@@ -52,7 +52,7 @@ impl Case {
             p.weight = io.input(Spec::new(F32, &[self.dim]).offset(self.offset), &weight);
         }
         p.y = io.output(match self.y {
-            Q8_1 => q8_1(&[self.rows, self.dim]),
+            ACT_I8 => act_i8(&[self.rows, self.dim]),
             dtype => spec(dtype),
         });
         Box::new(move |context, stream| reflex_norm(context, &p, stream))
@@ -117,7 +117,7 @@ pub fn tests(suite: &mut Suite) {
         for (x, offset, residual) in [(F32, 0, true), (F16, 1, true), (BF16, 0, false), (F32, 3, false)] {
             let case = Case {
                 x,
-                y: Q8_1,
+                y: ACT_I8,
                 dim,
                 offset,
                 residual,
@@ -131,7 +131,7 @@ pub fn tests(suite: &mut Suite) {
         let case = Case {
             rows,
             dim: 160,
-            y: Q8_1,
+            y: ACT_I8,
             ..base
         };
         suite.parity(format!("norm::quantized_rows_{rows}"), tolerance(F32), move |io| {
@@ -148,7 +148,7 @@ pub fn tests(suite: &mut Suite) {
             let p = reflex_norm_params {
                 struct_size: size_of::<reflex_norm_params>() as u32,
                 x: io.input(Spec::new(F32, &[4, 640]).offset(offset), &values),
-                y: io.output(q8_1(&[4, 640])),
+                y: io.output(act_i8(&[4, 640])),
                 ..Default::default()
             };
             Box::new(move |context, stream| reflex_norm(context, &p, stream))

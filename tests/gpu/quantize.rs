@@ -21,7 +21,7 @@ pub fn tests(suite: &mut Suite) {
         suite.parity(format!("quantize::{what}"), Tolerance::EXACT, move |io| {
             let spec = Spec::new(dtype, &shape);
             let x = Random::new(shape[1] as u64).normals(spec.elements());
-            launch(io.input(spec, &x), io.output(q8_1(&shape)))
+            launch(io.input(spec, &x), io.output(act_i8(&shape)))
         });
     };
     for k in [32, 64, 96, 224, 256, 1056, 2560, 8192, 20000] {
@@ -38,7 +38,7 @@ pub fn tests(suite: &mut Suite) {
                 let shape = [2, 3, 5, 192];
                 let x = Random::new(2).normals(2 * 3 * 5 * 192);
                 let spec = Spec::new(dtype, &shape).row_gap(gap).offset(offset);
-                launch(io.input(spec, &x), io.output(q8_1(&shape)))
+                launch(io.input(spec, &x), io.output(act_i8(&shape)))
             });
         }
     }
@@ -59,7 +59,7 @@ pub fn tests(suite: &mut Suite) {
                 x.extend([0.0; 32]);
                 let shape = [x.len() as i64];
                 let spec = Spec::new(F32, &shape).offset(offset);
-                launch(io.input(spec, &x), io.output(Spec::new(REFLEX_DTYPE_Q8_1, &shape)))
+                launch(io.input(spec, &x), io.output(Spec::new(REFLEX_DTYPE_ACT_I8, &shape)))
             },
         );
     }
@@ -69,7 +69,7 @@ pub fn tests(suite: &mut Suite) {
             let p = reflex_quantize_params {
                 struct_size: size_of::<reflex_quantize_params>() as u32,
                 x: io.input(Spec::new(F16, &[1, 64]).offset(offset), &[1.0; 64]),
-                y: io.output(q8_1(&[1, 64])),
+                y: io.output(act_i8(&[1, 64])),
                 ..Default::default()
             };
             let name = selected(env, reflex_quantize_selected_kernel, &p);

@@ -309,7 +309,7 @@ int run(reflex_backend backend) {
         {"matmul_q8_0_7_rows", [](session &t) { test_matmul(t, 7, true); }},
         {"matmul_fused_int8_1_row", [](session &t) { test_fused_int8(t, 1); }},
         {"matmul_fused_int8_5_rows", [](session &t) { test_fused_int8(t, 5); }},
-        {"matmul_gated_to_q8_1", test_gated_to_q8_1},
+        {"matmul_gated_to_act_i8", test_gated_to_act_i8},
         {"matmul_norm_handed_on_1_row", [](session &t) { test_norm_handed_on(t, 1); }},
         {"matmul_norm_handed_on_5_rows", [](session &t) { test_norm_handed_on(t, 5); }},
         {"rope", test_rope},

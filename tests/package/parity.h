@@ -119,7 +119,7 @@ void test_matmul(session &s, size_t rows, bool quantised);
 void test_quantize(session &s);
 void test_weights_pack(session &s);
 void test_fused_int8(session &s, size_t rows);
-void test_gated_to_q8_1(session &s);
+void test_gated_to_act_i8(session &s);
 void test_norm_handed_on(session &s, size_t rows);
 
 }  // namespace parity

@@ -68,35 +68,35 @@ reflex_tensor packed(session &s, const weight &w) {
     return p.destination;
 }
 
-constexpr size_t q8_1_bytes(size_t elements) { return elements / 32 * 40; }
+constexpr size_t act_i8_bytes(size_t elements) { return elements / 32 * 40; }
 
-reflex_tensor q8_1_output(session &s, size_t rows, size_t k) {
-    return s.bytes(REFLEX_DTYPE_Q8_1, {static_cast<int64_t>(rows), static_cast<int64_t>(k)},
-                   std::vector<uint8_t>(q8_1_bytes(rows * k), 0xA5));
+reflex_tensor act_i8_output(session &s, size_t rows, size_t k) {
+    return s.bytes(REFLEX_DTYPE_ACT_I8, {static_cast<int64_t>(rows), static_cast<int64_t>(k)},
+                   std::vector<uint8_t>(act_i8_bytes(rows * k), 0xA5));
 }
 
 reflex_tensor quantized(session &s, const std::vector<float> &x, size_t rows) {
     const size_t k = x.size() / rows;
     reflex::quantize_params p;
     p.x = s.floats({static_cast<int64_t>(rows), static_cast<int64_t>(k)}, x);
-    p.y = q8_1_output(s, rows, k);
+    p.y = act_i8_output(s, rows, k);
     check(reflex_quantize(s.context(), &p, s.stream()));
     return p.y;
 }
 
-struct q8_1_block {
+struct act_i8_block {
     int8_t q[32];
     float d;
     int16_t sums[2];
 };
 
 // Rows of quants, each followed by its blocks' scales and sums.
-std::vector<q8_1_block> q8_1_blocks(session &s, const reflex_tensor &tensor) {
+std::vector<act_i8_block> act_i8_blocks(session &s, const reflex_tensor &tensor) {
     const auto rows = static_cast<size_t>(tensor.shape[0]), k = static_cast<size_t>(tensor.shape[1]);
-    const auto bytes = s.read_bytes(tensor, q8_1_bytes(rows * k));
-    std::vector<q8_1_block> blocks(rows * k / 32);
+    const auto bytes = s.read_bytes(tensor, act_i8_bytes(rows * k));
+    std::vector<act_i8_block> blocks(rows * k / 32);
     for (size_t i = 0; i < blocks.size(); ++i) {
-        const uint8_t *row = &bytes[i / (k / 32) * q8_1_bytes(k)];
+        const uint8_t *row = &bytes[i / (k / 32) * act_i8_bytes(k)];
         const size_t block = i % (k / 32);
         std::memcpy(blocks[i].q, row + block * 32, 32);
         std::memcpy(&blocks[i].d, row + k + block * 8, 4);
@@ -105,9 +105,9 @@ std::vector<q8_1_block> q8_1_blocks(session &s, const reflex_tensor &tensor) {
     return blocks;
 }
 
-std::vector<float> values_of(const std::vector<q8_1_block> &blocks) {
+std::vector<float> values_of(const std::vector<act_i8_block> &blocks) {
     std::vector<float> values;
-    for (const q8_1_block &block : blocks) {
+    for (const act_i8_block &block : blocks) {
         for (const int8_t q : block.q) values.push_back(block.d * static_cast<float>(q));
     }
     return values;
@@ -122,10 +122,10 @@ std::vector<double> products(const std::vector<float> &x, const weight &w) {
 }
 
 // A block's values within half of its step, and its sums those of its quants.
-void expect_quantized(const std::vector<q8_1_block> &blocks, const std::vector<double> &expected, double tolerance) {
+void expect_quantized(const std::vector<act_i8_block> &blocks, const std::vector<double> &expected, double tolerance) {
     expect(blocks.size() * 32 == expected.size(), "wrong number of elements");
     for (size_t i = 0; i < blocks.size(); ++i) {
-        const q8_1_block &block = blocks[i];
+        const act_i8_block &block = blocks[i];
         double largest = 0;
         int sums[2] = {0, 0};
         for (size_t j = 0; j < 32; ++j) {
@@ -178,7 +178,7 @@ void test_matmul(session &s, size_t rows, bool quantised) {
 
 void test_quantize(session &s) {
     const auto x = numbers(3 * 128, 21);
-    expect_quantized(q8_1_blocks(s, quantized(s, x, 3)), std::vector<double>(x.begin(), x.end()), 1e-6);
+    expect_quantized(act_i8_blocks(s, quantized(s, x, 3)), std::vector<double>(x.begin(), x.end()), 1e-6);
 }
 
 void test_weights_pack(session &s) {
@@ -214,7 +214,7 @@ void test_fused_int8(session &s, size_t rows) {
     s.give_workspace(p, reflex_matmul_workspace_size);
     check(reflex_matmul(s.context(), &p, s.stream()));
 
-    const auto held = values_of(q8_1_blocks(s, p.x));
+    const auto held = values_of(act_i8_blocks(s, p.x));
     auto q = products(held, weights[0]), v = products(held, weights[2]);
     for (size_t i = 0; i < q.size(); ++i) q[i] += bias[i % 40];
     for (size_t i = 0; i < v.size(); ++i) v[i] += residual[i];
@@ -235,7 +235,7 @@ void test_fused_int8(session &s, size_t rows) {
 }
 
 // The feed-forward's first half: what it leaves is ready for the second.
-void test_gated_to_q8_1(session &s) {
+void test_gated_to_act_i8(session &s) {
     const size_t rows = 2, n = 64, k = 512;
     const weight gate = random_q4_0(n, k, 30), up = random_q4_0(n, k, 31);
     // Small, lest the activation be a step.
@@ -247,15 +247,15 @@ void test_gated_to_q8_1(session &s) {
     p.x = quantized(s, x, rows);
     p.weight = packed(s, gate);
     p.others[0].weight = packed(s, up);
-    p.y = q8_1_output(s, rows, n);
+    p.y = act_i8_output(s, rows, n);
     s.give_workspace(p, reflex_matmul_workspace_size);
     check(reflex_matmul(s.context(), &p, s.stream()));
 
-    const auto held = values_of(q8_1_blocks(s, p.x));
+    const auto held = values_of(act_i8_blocks(s, p.x));
     auto y = products(held, gate);
     const auto factor = products(held, up);
     for (size_t i = 0; i < y.size(); ++i) y[i] = y[i] / (1 + std::exp(-y[i])) * factor[i];
-    expect_quantized(q8_1_blocks(s, p.y), y, 3e-3);
+    expect_quantized(act_i8_blocks(s, p.y), y, 3e-3);
 }
 
 // A norm between two products, without a launch of its own.
@@ -269,7 +269,7 @@ void test_norm_handed_on(session &s, size_t rows) {
     p.weight = packed(s, first);
     p.residual = p.y = s.floats({rows_, 64}, residual);
     p.y_norm = s.floats({64}, norm);
-    p.y_normed = q8_1_output(s, rows, n);
+    p.y_normed = act_i8_output(s, rows, n);
     p.y_squares = s.output({rows_, 2});
     check(reflex_matmul_supported(s.context(), &p));
     check(reflex_matmul(s.context(), &p, s.stream()));
@@ -282,12 +282,12 @@ void test_norm_handed_on(session &s, size_t rows) {
     q.y = s.output({rows_, 24});
     check(reflex_matmul(s.context(), &q, s.stream()));
 
-    auto y = products(values_of(q8_1_blocks(s, p.x)), first);
+    auto y = products(values_of(act_i8_blocks(s, p.x)), first);
     for (size_t i = 0; i < y.size(); ++i) y[i] += residual[i];
     // Several rows go through f16.
     const double tolerance = rows > 1 ? 3e-3 : 1e-4;
     expect_close(s.read<float>(p.y), y, tolerance);
-    auto wanted = products(values_of(q8_1_blocks(s, p.y_normed)), second);
+    auto wanted = products(values_of(act_i8_blocks(s, p.y_normed)), second);
     for (size_t row = 0; row < rows; ++row) {
         double squares = 0;
         for (size_t i = 0; i < n; ++i) squares += y[row * n + i] * y[row * n + i];
@@ -295,7 +295,7 @@ void test_norm_handed_on(session &s, size_t rows) {
         for (size_t i = 0; i < n; ++i) y[row * n + i] *= norm[i];
         for (size_t i = 0; i < outputs; ++i) wanted[row * outputs + i] *= scale;
     }
-    expect_quantized(q8_1_blocks(s, p.y_normed), y, tolerance);
+    expect_quantized(act_i8_blocks(s, p.y_normed), y, tolerance);
     expect_close(s.read<float>(q.y), wanted, tolerance);
 }
 

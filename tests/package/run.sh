@@ -37,14 +37,27 @@ expect_output() {
   [ "$output" = "reflex-infer $REFLEX_VERSION: norm agrees" ] || fail "unexpected output: $output"
 }
 
-# A header must stand alone and be clean at the strictest warnings.
+# A header must stand alone and be clean at the strictest warnings: with the build's compiler, and with clang where there is
+# one, in C++ without exceptions and RTTI, too.
 case_header() {
-  local standard=$1 compiler=$CC language=c headers=(infer.h)
-  case $standard in c++*) compiler=$CXX language=c++ headers=(infer.h infer.hpp) ;; esac
-  for header in "${headers[@]}"; do
-    printf '#include <reflex/%s>\n#include <reflex/%s>\nint main(void) { return 0; }\n' "$header" "$header" \
-      | "$compiler" -x "$language" -std="$standard" -Wall -Wextra -Wconversion -Werror -pedantic \
-        -fsyntax-only -I "$REFLEX_SOURCE_DIR/include" - || fail "$header as $standard"
+  local standard=$1 language=c headers=(infer.h) compilers=("$CC" clang) options=("")
+  case $standard in
+    c++*)
+      language=c++ headers=(infer.h infer.hpp) compilers=("$CXX" clang++)
+      options+=("-fno-exceptions -fno-rtti")
+      ;;
+  esac
+  local compiler header option
+  for compiler in "${compilers[@]}"; do
+    command -v "$compiler" >/dev/null 2>&1 || continue
+    for header in "${headers[@]}"; do
+      for option in "${options[@]}"; do
+        # shellcheck disable=SC2086 # an option is a list of words
+        printf '#include <reflex/%s>\n#include <reflex/%s>\nint main(void) { return 0; }\n' "$header" "$header" \
+          | "$compiler" -x "$language" -std="$standard" -Wall -Wextra -Wconversion -Werror -pedantic $option \
+            -fsyntax-only -I "$REFLEX_SOURCE_DIR/include" - || fail "$header as $standard with $compiler $option"
+      done
+    done
   done
 }
 

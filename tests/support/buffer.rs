@@ -1,7 +1,7 @@
 //! Tensors in guarded memory: every byte that an op must not touch is checked after the launch.
 
+use super::act_i8::{decode_act_i8, encode_act_i8};
 use super::env::Env;
-use super::q8_1::{decode_q8_1, encode_q8_1};
 use half::{bf16, f16};
 use reflex_infer::*;
 use std::ffi::c_void;
@@ -84,14 +84,14 @@ impl Spec {
     /// Values as this tensor's elements in order.
     pub fn encode(&self, values: &[f32]) -> Vec<u8> {
         match self.dtype {
-            REFLEX_DTYPE_Q8_1 => encode_q8_1(values, self.row()),
+            REFLEX_DTYPE_ACT_I8 => encode_act_i8(values, self.row()),
             dtype => encode(dtype, values),
         }
     }
 
     pub fn decode(&self, bytes: &[u8]) -> Vec<f32> {
         match self.dtype {
-            REFLEX_DTYPE_Q8_1 => decode_q8_1(bytes, self.row()),
+            REFLEX_DTYPE_ACT_I8 => decode_act_i8(bytes, self.row()),
             dtype => decode(dtype, bytes),
         }
     }

@@ -1,20 +1,20 @@
 //! What the test suites share: contexts, guarded buffers, and the parity run that every op goes through.
 #![allow(dead_code, unused_imports)]
 
+mod act_i8;
 mod blocks;
 mod buffer;
 mod env;
 mod packed;
 mod parity;
-mod q8_1;
 mod random;
 mod suite;
 
+pub use act_i8::*;
 pub use blocks::*;
 pub use buffer::*;
 pub use env::*;
 pub use packed::*;
 pub use parity::*;
-pub use q8_1::*;
 pub use random::*;
 pub use suite::*;

@@ -1,8 +1,8 @@
 //! One description of a launch, run on every backend and in every way that must give the same result.
 
+use super::act_i8::compare_act_i8;
 use super::buffer::*;
 use super::env::*;
-use super::q8_1::compare_q8_1;
 use reflex_infer::*;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -93,7 +93,7 @@ impl<'e> Io<'e> {
     }
 }
 
-/// `|a - b| <= absolute + relative * |b|`; NaN equals NaN. Integers and bytes must be equal. Q8_1: see `compare_q8_1`.
+/// `|a - b| <= absolute + relative * |b|`; NaN equals NaN. Integers and bytes must be equal. ACT_I8: see `compare_act_i8`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
     pub absolute: f32,
@@ -217,8 +217,8 @@ fn compare(spec: &Spec, got: &[u8], want: &[u8], tolerance: Tolerance, index: us
         assert!(got == want, "operand {index} {spec:?}: {got:?}, expected {want:?}");
         return;
     }
-    if spec.dtype == REFLEX_DTYPE_Q8_1 {
-        let result = compare_q8_1(got, want, spec.row(), tolerance);
+    if spec.dtype == REFLEX_DTYPE_ACT_I8 {
+        let result = compare_act_i8(got, want, spec.row(), tolerance);
         return result.unwrap_or_else(|what| panic!("operand {index} {spec:?}: {what} ({tolerance:?})"));
     }
     if reflex_dtype_block_elements(spec.dtype) > 1 {

@@ -189,7 +189,7 @@ private:
     void norms(const model_shapes &m, int64_t rows) {
         norm(m, "attn_norm", rows, {rows, m.hidden}, false);
         norm(m, "ffn_norm_residual", rows, {rows, m.hidden}, true);
-        norm(m, "ffn_norm_residual_q8_1", rows, {rows, m.hidden}, true, REFLEX_DTYPE_Q8_1);
+        norm(m, "ffn_norm_residual_act_i8", rows, {rows, m.hidden}, true, REFLEX_DTYPE_ACT_I8);
         if (m.qk_norm) norm(m, "q_norm", rows, {rows, m.heads, m.head_dim}, false);
     }
 
@@ -249,7 +249,7 @@ private:
     void activations(const model_shapes &m, int64_t rows) {
         const std::string name = m.activation == REFLEX_ACTIVATION_SILU ? "swiglu" : "geglu";
         activation(m, name, rows, float_);
-        activation(m, name + "_q8_1", rows, REFLEX_DTYPE_Q8_1);
+        activation(m, name + "_act_i8", rows, REFLEX_DTYPE_ACT_I8);
     }
 
     void activation(const model_shapes &m, const std::string &name, int64_t rows, reflex_dtype y) {
@@ -286,7 +286,7 @@ private:
         bench_case &c = start("quantize", "activations", m.name, float_);
         c.shape = {{"rows", rows}, {"k", m.hidden}};
         c.batch = rows;
-        c.operands = {input(float_, {rows, m.hidden}), output(REFLEX_DTYPE_Q8_1, {rows, m.hidden})};
+        c.operands = {input(float_, {rows, m.hidden}), output(REFLEX_DTYPE_ACT_I8, {rows, m.hidden})};
         c.make = [](const std::vector<reflex_tensor> &t) {
             reflex::quantize_params p;
             p.x = t[0];

@@ -8,8 +8,8 @@ namespace {
 
 // For more, REFLEX_MATMUL_INT8 is void where weights are not packed.
 constexpr int64_t most_int8_rows = 64;
-// Rows of Q8_1 start at multiples of 16 bytes.
-constexpr int64_t q8_1_elements = 64;
+// Rows of ACT_I8 start at multiples of 16 bytes.
+constexpr int64_t act_i8_elements = 64;
 
 struct weight_shape {
     reflex_dtype dtype;
@@ -73,9 +73,9 @@ private:
             throw usage_error("K = " + std::to_string(spec.k) + " is no multiple of the " + std::to_string(block) +
                               " elements in a block of " + reflex_dtype_name(w.dtype));
         }
-        if (how_ == compute::int8 && spec.k % q8_1_elements != 0)
+        if (how_ == compute::int8 && spec.k % act_i8_elements != 0)
             throw usage_error("K = " + std::to_string(spec.k) + ": --compute int8 needs a multiple of " +
-                              std::to_string(q8_1_elements));
+                              std::to_string(act_i8_elements));
         return true;
     }
 
@@ -89,10 +89,10 @@ private:
 
     void add(const matmul_spec &spec) {
         if (!fits(spec)) return;
-        const bool q8_1 = how_ == compute::int8;
-        const reflex_dtype x = q8_1 ? REFLEX_DTYPE_Q8_1 : wanted_.activations;
-        // What comes after a gated pair is a matmul: it reads Q8_1.
-        const reflex_dtype y = q8_1 && spec.gated ? REFLEX_DTYPE_Q8_1 : wanted_.activations;
+        const bool act_i8 = how_ == compute::int8;
+        const reflex_dtype x = act_i8 ? REFLEX_DTYPE_ACT_I8 : wanted_.activations;
+        // What comes after a gated pair is a matmul: it reads ACT_I8.
+        const reflex_dtype y = act_i8 && spec.gated ? REFLEX_DTYPE_ACT_I8 : wanted_.activations;
         out_.emplace_back();
         bench_case &c = out_.back();
         c.op = "matmul";

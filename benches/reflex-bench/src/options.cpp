@@ -249,7 +249,7 @@ const char *usage_text() {
            "                       Q4_K, Q5_K, Q6_K, Q8_0, Q4_0, F16, BF16, F32\n"
            "  --layout LIST        of weights in block formats: native (used without this option), packed\n"
            "  --compute LIST       of a matmul of block formats: exact (used without this option), int8 (of an x of "
-           "Q8_1,\n"
+           "ACT_I8,\n"
            "                       with a model's shapes fused q, k and v and the gated pair as well), int8_quantize "
            "(of a\n"
            "                       float x; of weights that are not packed at most 64 rows)\n"

@@ -26,7 +26,7 @@ struct matmul_shape {
 // How a matmul of block formats is computed.
 enum class compute {
     exact,
-    // In 8-bit integers, of an x of Q8_1, as the op before it leaves it.
+    // In 8-bit integers, of an x of ACT_I8, as the op before it leaves it.
     int8,
     // The same of a float x, which the matmul quantises first.
     int8_quantize

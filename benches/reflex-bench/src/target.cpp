@@ -174,7 +174,7 @@ const reflex::device_buffer &target::pattern(reflex_dtype dtype) {
 }
 
 void target::fill(const reflex_tensor &to, size_t bytes) {
-    if (to.dtype == REFLEX_DTYPE_Q8_1) {
+    if (to.dtype == REFLEX_DTYPE_ACT_I8) {
         fill_quantized(to);
     } else if ((to.dtype & REFLEX_DTYPE_PACKED) != 0) {
         pack_in_place(to, bytes);

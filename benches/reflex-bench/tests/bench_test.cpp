@@ -161,10 +161,10 @@ void test_matmul_cases() {
     std::set<std::string> found;
     for (const bench::bench_case &c : shapes)
         found.insert(c.dtype + " " + c.activations + " " + c.computed + " " + std::to_string(c.batch));
-    CHECK(
-        (found == std::set<std::string>{"F16 F32  1", "F16 F32  64", "Q4_K F32  1", "Q4_K F32  64", "Q4_K Q8_1 int8 1",
-                                        "Q4_K Q8_1 int8 64", "Q4_K_PACKED F32  1", "Q4_K_PACKED F32  64",
-                                        "Q4_K_PACKED Q8_1 int8 1", "Q4_K_PACKED Q8_1 int8 64"}));
+    CHECK((found == std::set<std::string>{"F16 F32  1", "F16 F32  64", "Q4_K F32  1", "Q4_K F32  64",
+                                          "Q4_K ACT_I8 int8 1", "Q4_K ACT_I8 int8 64", "Q4_K_PACKED F32  1",
+                                          "Q4_K_PACKED F32  64", "Q4_K_PACKED ACT_I8 int8 1",
+                                          "Q4_K_PACKED ACT_I8 int8 64"}));
     CHECK(found.size() == shapes.size());
 
     // A layer's fused matmuls: weights, x and y once each.

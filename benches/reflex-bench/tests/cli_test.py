@@ -85,7 +85,7 @@ class EveryCase(unittest.TestCase):
             self.assertEqual(of("dtype"), {"Q4_K", "Q4_K_PACKED", "Q4_K+Q6_K", "Q4_K+Q6_K_PACKED", "Q8_0",
                                            "Q8_0_PACKED", "F16"})
             self.assertEqual(of("compute"), {None, "int8", "int8_quantize"})
-            self.assertEqual(of("activations"), {"F32", "Q8_1"})
+            self.assertEqual(of("activations"), {"F32", "ACT_I8"})
             self.assertLessEqual({"attn_qkv", "ffn_gate_up"}, of("name"))
 
     def test_one_shape(self):

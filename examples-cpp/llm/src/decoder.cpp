@@ -24,8 +24,8 @@ reflex_tensor as_batch(const reflex_tensor &in) {
 
 reflex_tensor decoder::activation(uint64_t offset, uint32_t rows, uint64_t width, bool quantised) const {
     if (!quantised) return reflex::tensor(base_ + offset, REFLEX_DTYPE_F32, {rows, extent(width)});
-    return reflex::tensor(base_ + offset, REFLEX_DTYPE_Q8_1, {rows, extent(width)},
-                          {extent(q8_row_bytes(width)), reflex_dtype_block_bytes(REFLEX_DTYPE_Q8_1)});
+    return reflex::tensor(base_ + offset, REFLEX_DTYPE_ACT_I8, {rows, extent(width)},
+                          {extent(act_i8_row_bytes(width)), reflex_dtype_block_bytes(REFLEX_DTYPE_ACT_I8)});
 }
 
 reflex_tensor decoder::heads(uint64_t offset, uint32_t rows, uint32_t count) const {
@@ -259,7 +259,7 @@ void decoder::normed_matmul(uint32_t first, uint32_t rows, const gguf_tensor *we
     const uint64_t width = config_.hidden, squares = width / squares_elements;
     if (handed_on_) {
         reflex::matmul_params p =
-            matmul_of(activation(layout_.normed + first * q8_row_bytes(width), rows, width, true), products, flags);
+            matmul_of(activation(layout_.normed + first * act_i8_row_bytes(width), rows, width, true), products, flags);
         p.x_squares = activation(layout_.squares + first * squares * sizeof(float), rows, squares);
         p.norm_epsilon = config_.rms_epsilon;
         matmul(p);

@@ -32,9 +32,9 @@ constexpr uint64_t align_up(uint64_t bytes) {
     return (bytes + buffer_alignment - 1) / buffer_alignment * buffer_alignment;
 }
 
-// A row of quantised activations (REFLEX_DTYPE_Q8_1): 40 bytes for 32 elements, and rows start on multiples of 16. `width` is a multiple
+// A row of quantised activations (REFLEX_DTYPE_ACT_I8): 40 bytes for 32 elements, and rows start on multiples of 16. `width` is a multiple
 // of 32.
-constexpr uint64_t q8_row_bytes(uint64_t width) { return (width / 32 * 40 + 15) / 16 * 16; }
+constexpr uint64_t act_i8_row_bytes(uint64_t width) { return (width / 32 * 40 + 15) / 16 * 16; }
 
 // Elements of one of the sums of squares that reflex_matmul leaves for the norm of its y.
 constexpr uint32_t squares_elements = 32;

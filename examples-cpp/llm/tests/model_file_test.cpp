@@ -99,7 +99,7 @@ void reads_the_fixture(const char *path) {
     CHECK(many.kv_cache() == 8 * plan.kv_cache() && many.cache_per_token == 8 * plan.cache_per_token &&
           many.logits() == 8 * plan.logits() && many.layout.squares - many.layout.normed == 8ull * 256 * 4 &&
           many.layout.q - many.layout.squares == 8ull * 256 / 32 * 4);
-    CHECK(llm::q8_row_bytes(64) == 80 && llm::q8_row_bytes(32) == 48 && llm::q8_row_bytes(2560) == 3200);
+    CHECK(llm::act_i8_row_bytes(64) == 80 && llm::act_i8_row_bytes(32) == 48 && llm::act_i8_row_bytes(2560) == 3200);
     CHECK(llm::bytes_text(999) == "999 B" && llm::bytes_text(2490000000) == "2.49 GB");
 }
 

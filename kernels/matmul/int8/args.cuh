@@ -6,7 +6,7 @@
 // With x_squares the sums over i are divided by sqrt(sum(x_squares[r]) / k + epsilon); with y_norm the first part's y times
 // that, and sums of 32 squares of y, go to memory as well: an RMS norm in the middle of two products.
 //
-// x is Q8_1: rows of int8 and, behind them, a record {f32 scale, i16 sum, i16 sum} for each 32 elements (common/q8_1.cuh).
+// x is ACT_I8: rows of int8 and, behind them, a record {f32 scale, i16 sum, i16 sum} for each 32 elements (common/act_i8.cuh).
 #pragma once
 
 #include "common/types.cuh"
@@ -33,7 +33,7 @@ struct int8_args {
     const void *x_tiles[2];
     int8_part part[3];
     const void *y_norm;  // [n] or NULL
-    void *y_normed;      // Q8_1
+    void *y_normed;      // ACT_I8
     float *y_squares;    // [n / 32] a row
     i64 y_normed_stride, y_squares_stride;
     u32 y_norm_type;

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "activation.cuh"
+#include "common/act_i8.cuh"
 #include "common/cluster.cuh"
-#include "common/q8_1.cuh"
 #include "common/reduce.cuh"
 #include "matmul/int8/args.cuh"
 
@@ -72,7 +72,8 @@ struct int8_cluster_sums {
 // Not inline: the loops in front of it have no registers to spare. What the RMS norm of x multiplies its rows with, from
 // `first_row` on. By whole warps, the last one first: it has the least to do.
 __device__ __noinline__ void int8_row_scales(const int8_args &a, i32 first_row, i32 rows, float *scales) {
-    const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP, count = a.k / Q8_1_BLOCK;
+    const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP,
+              count = a.k / ACT_I8_BLOCK;
     for (i32 row = warps - 1 - warp; row < rows; row += warps) {
         const float *squares = reinterpret_cast<const float *>(reinterpret_cast<const char *>(a.x_squares) +
                                                                (first_row + row) * a.x_squares_stride);
@@ -125,11 +126,11 @@ template <bool EARLY> __device__ __forceinline__ void int8_store_one(const int8_
         if (a.y_norm) {
             // As with y in blocks of 32.
             const float normed[1] = {v * operands.norm};
-            q8_1_store<1>(static_cast<char *>(a.y_normed) + row * a.y_normed_stride, part.n, output, normed);
+            act_i8_store<1>(static_cast<char *>(a.y_normed) + row * a.y_normed_stride, part.n, output, normed);
             const float squares = warp_sum(v * v);
-            if (output % Q8_1_BLOCK == 0)
+            if (output % ACT_I8_BLOCK == 0)
                 reinterpret_cast<float *>(reinterpret_cast<char *>(a.y_squares) +
-                                          row * a.y_squares_stride)[output / Q8_1_BLOCK] = squares;
+                                          row * a.y_squares_stride)[output / ACT_I8_BLOCK] = squares;
         }
         break;
     }
@@ -151,7 +152,7 @@ __device__ __forceinline__ void int8_store_rows(const int8_args &a, const int8_p
     if (part.bias) load4(part.bias, part.bias_type, output, n, bias);
     if (a.gate && a.part[1].bias) load4(a.part[1].bias, a.part[1].bias_type, output, n, up_bias);
     if (a.y_norm) load4(a.y_norm, a.y_norm_type, output, n, norm);
-    // All lanes take every step: of an output of Q8_1 eight of them have a block.
+    // All lanes take every step: of an output of ACT_I8 eight of them have a block.
     for (i32 base = from; base < to; base += step) {
         const bool there = output < n && base + mine < to;
         const i32 column = min(base + mine, to - 1);
@@ -179,12 +180,12 @@ __device__ __forceinline__ void int8_store_rows(const int8_args &a, const int8_p
         float squares = 0.0f;
 #pragma unroll
         for (int e = 0; e < 4; e++) squares = fmaf(v[e], v[e], squares), v[e] *= norm[e];
-        q8_1_store<4>(static_cast<char *>(a.y_normed) + row * a.y_normed_stride, n, output, v, there);
+        act_i8_store<4>(static_cast<char *>(a.y_normed) + row * a.y_normed_stride, n, output, v, there);
 #pragma unroll
         for (int offset = 4; offset > 0; offset >>= 1) squares += __shfl_xor_sync(FULL_MASK, squares, offset);
-        if (there && output % Q8_1_BLOCK == 0)
+        if (there && output % ACT_I8_BLOCK == 0)
             reinterpret_cast<float *>(reinterpret_cast<char *>(a.y_squares) +
-                                      row * a.y_squares_stride)[output / Q8_1_BLOCK] = squares;
+                                      row * a.y_squares_stride)[output / ACT_I8_BLOCK] = squares;
     }
 }
 

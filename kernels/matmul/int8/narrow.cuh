@@ -43,7 +43,7 @@ struct int8_narrow {
             if (a.y_norm) norm = load1(a.y_norm, a.y_norm_type, output);
         }
         if (!a.x_squares || threadIdx.x >= WARP) return;
-        const i32 blocks = a.k / (i32)Q8_1_BLOCK;
+        const i32 blocks = a.k / (i32)ACT_I8_BLOCK;
 #pragma unroll 1
         for (i32 i = threadIdx.x; i - (i32)threadIdx.x < blocks; i += 4 * WARP) {
             float v[4];
@@ -77,7 +77,7 @@ struct int8_narrow {
     // By the first warp.
     __device__ __forceinline__ void finish(const float *sums) {
         const float scale = a.x_squares ? rsqrtf(warp_sum(squares) / (float)a.k + a.epsilon) : 1.0f;
-        // A block of Q8_1 is a whole warp.
+        // A block of ACT_I8 is a whole warp.
         if (!finishes()) return;
         const i32 outputs = a.panels * tiles::TILE_ROWS, o = threadIdx.x;
         float v = fmaf(total(sums, outputs, o), scale, part.residual ? bias(part) : added);
@@ -87,9 +87,9 @@ struct int8_narrow {
         store_activations<1>(part.y, part.y_type, part.n, output, value, true);
         if (!a.y_norm) return;
         const float normed[1] = {v * norm};
-        q8_1_store<1>(a.y_normed, part.n, output, normed);
+        act_i8_store<1>(a.y_normed, part.n, output, normed);
         const float sum = warp_sum(v * v);
-        if (threadIdx.x == 0) a.y_squares[output / Q8_1_BLOCK] = sum;
+        if (threadIdx.x == 0) a.y_squares[output / ACT_I8_BLOCK] = sum;
     }
 };
 

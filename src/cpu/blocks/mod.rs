@@ -35,7 +35,7 @@ pub(crate) unsafe fn dequantize(row: *const u8, dtype: Dtype, first: usize, out:
             Dtype::IQ4_XS => blocks(start, out, tables::iq4_xs),
             Dtype::MXFP4 => blocks(start, out, tables::mxfp4),
             // No weights.
-            Dtype::I32 | Dtype::Q8_1 => load_row(start, dtype, out),
+            Dtype::I32 | Dtype::ACT_I8 => load_row(start, dtype, out),
         }
     }
 }

@@ -146,7 +146,7 @@ fn launch_attention(
         partial_ml: workspace.data.wrapping_byte_add(p.partial_bytes(splits)[0]),
         q_stride: Rows::strides(&p.q),
         y_stride: match p.y.dtype {
-            Dtype::Q8_1 => [0, p.y.stride(0), 0],
+            Dtype::ACT_I8 => [0, p.y.stride(0), 0],
             _ => Rows::strides(&p.y),
         },
         k_stride: Rows::strides(&c.k),

@@ -134,7 +134,7 @@ impl AttentionDecodePlan {
             && step.rotation.neox
             && step.rotation.positions.is_some()
             && inputs.into_iter().all(f32)
-            && self.y.dtype == Dtype::Q8_1
+            && self.y.dtype == Dtype::ACT_I8
             && self
                 .composed(std::ptr::null_mut())
                 .0

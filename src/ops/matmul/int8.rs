@@ -219,7 +219,7 @@ fn quantised_stride(plan: &MatmulPlan) -> i64 {
 /// The quantised x, where the caller gives another.
 fn quantised_bytes(plan: &MatmulPlan) -> i64 {
     match plan.x.dtype {
-        Dtype::Q8_1 => 0,
+        Dtype::ACT_I8 => 0,
         _ => plan.rows * quantised_stride(plan),
     }
 }
@@ -236,14 +236,14 @@ pub(super) fn workspace_bytes(plan: &MatmulPlan, limits: &DeviceLimits) -> usize
 fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Workspace) -> Result<()> {
     let layout = Layout::new(p, cuda.limits(), cuda.most_cluster(kernel)?);
     let x = match p.x.dtype {
-        Dtype::Q8_1 => p.x,
+        Dtype::ACT_I8 => p.x,
         _ => {
             let y = reflex_tensor {
                 data: workspace.data,
-                dtype: Dtype::Q8_1.abi(),
+                dtype: Dtype::ACT_I8.abi(),
                 rank: 2,
                 shape: [p.rows, p.k, 0, 0],
-                stride: [quantised_stride(p), Dtype::Q8_1.block_bytes() as i64, 0, 0],
+                stride: [quantised_stride(p), Dtype::ACT_I8.block_bytes() as i64, 0, 0],
             };
             match &p.norm {
                 Some(norm) => {

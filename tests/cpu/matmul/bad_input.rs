@@ -133,8 +133,8 @@ fn further_products() {
         };
         let n = [64, 16][i];
         other("weight.dtype is I32", &|o| o.weight.dtype = REFLEX_DTYPE_I32);
-        other("weight.dtype is Q8_1, expected", &|o| {
-            o.weight.dtype = Q8_1;
+        other("weight.dtype is ACT_I8, expected", &|o| {
+            o.weight.dtype = ACT_I8;
             o.weight.stride = [0; 4];
         });
         other("weight.dtype is 999, which is no", &|o| {
@@ -156,8 +156,8 @@ fn further_products() {
             o.weight.shape[1] = 200
         });
         other(&format!("bias.shape is [1], expected [{n}]"), &|o| o.bias.shape[0] = 1);
-        other("bias.dtype is Q8_1", &|o| {
-            o.bias.dtype = Q8_1;
+        other("bias.dtype is ACT_I8", &|o| {
+            o.bias.dtype = ACT_I8;
             o.bias.shape[0] = 32;
         });
         other("residual.shape is [1,", &|o| o.residual.shape[0] = 1);
@@ -306,17 +306,17 @@ fn what_integers_cannot_do() {
     };
     let unsupported = REFLEX_UNSUPPORTED;
     let q4_k = Product::new(REFLEX_DTYPE_Q4_K, 32);
-    let quantised = Product { y: Q8_1, ..q4_k };
+    let quantised = Product { y: ACT_I8, ..q4_k };
     for plain in [F32, F16, BF16] {
         let name = dtype_name(plain).to_uppercase();
         let plain = Product::new(plain, 32);
         expect(
-            refusal(Case::new(2, 256, &[plain]).x(Q8_1)),
+            refusal(Case::new(2, 256, &[plain]).x(ACT_I8)),
             unsupported,
-            &format!("weight.dtype is {name}, expected a block format with an x of Q8_1"),
+            &format!("weight.dtype is {name}, expected a block format with an x of ACT_I8"),
         );
         expect(
-            refusal(Case::new(2, 256, &[q4_k, plain]).x(Q8_1)),
+            refusal(Case::new(2, 256, &[q4_k, plain]).x(ACT_I8)),
             unsupported,
             &format!("others[0].weight.dtype is {name}"),
         );
@@ -324,29 +324,33 @@ fn what_integers_cannot_do() {
         expect(
             refusal(Case::new(2, 256, &[quantised, plain]).int8()),
             unsupported,
-            "y.dtype is Q8_1, expected a float type",
+            "y.dtype is ACT_I8, expected a float type",
         );
     }
-    expect(refusal(Case::new(2, 256, &[quantised])), unsupported, "y.dtype is Q8_1");
+    expect(
+        refusal(Case::new(2, 256, &[quantised])),
+        unsupported,
+        "y.dtype is ACT_I8",
+    );
     expect(
         refusal(Case::new(2, 256, &[q4_k, q4_k, quantised])),
         unsupported,
-        "others[1].y.dtype is Q8_1",
+        "others[1].y.dtype is ACT_I8",
     );
     expect(
         refusal(Case::new(65, 256, &[quantised]).int8()),
         unsupported,
-        "y.dtype is Q8_1",
+        "y.dtype is ACT_I8",
     );
     expect(
         refusal(Case::new(2, 256, &[quantised, q4_k]).gated(REFLEX_ACTIVATION_SILU)),
         unsupported,
-        "y.dtype is Q8_1",
+        "y.dtype is ACT_I8",
     );
 
     let case = |change: &dyn Fn(&mut reflex_matmul_params)| {
         refused(&env, |io| {
-            let mut p = Case::new(2, 256, &[quantised]).x(Q8_1).params(io);
+            let mut p = Case::new(2, 256, &[quantised]).x(ACT_I8).params(io);
             change(&mut p);
             Box::new(move |context, stream| reflex_matmul(context, &p, stream))
         })
@@ -354,12 +358,12 @@ fn what_integers_cannot_do() {
     expect(
         case(&|p| (p.weight.shape[0], p.y.shape[1]) = (40, 40)),
         INVALID,
-        "y.shape[1] is 40, expected a multiple of 32 (Q8_1)",
+        "y.shape[1] is 40, expected a multiple of 32 (ACT_I8)",
     );
     expect(
         case(&|p| p.x.shape[1] = 250),
         INVALID,
-        "x.shape[1] is 250, expected a multiple of 32 (Q8_1)",
+        "x.shape[1] is 250, expected a multiple of 32 (ACT_I8)",
     );
     expect(
         case(&|p| p.x.data = p.x.data.wrapping_byte_add(8)),
@@ -377,7 +381,7 @@ fn what_integers_cannot_do() {
         "y.stride[0] is 40, expected a multiple of 16",
     );
     expect(
-        case(&|p| p.x.dtype = reflex_dtype(Q8_1.0 | REFLEX_DTYPE_PACKED.0)),
+        case(&|p| p.x.dtype = reflex_dtype(ACT_I8.0 | REFLEX_DTYPE_PACKED.0)),
         INVALID,
         "x.dtype is",
     );
@@ -410,7 +414,7 @@ fn packed_weights() {
     expect(
         case(&|p| p.others[0].weight.dtype = packed(F16)),
         INVALID,
-        "others[0].weight.dtype is 4098, which is no REFLEX_DTYPE",
+        "others[0].weight.dtype is 4098 (0x1002), which is no REFLEX_DTYPE",
     );
     expect(
         case(&|p| p.x.dtype = packed(REFLEX_DTYPE_Q8_0)),
@@ -424,7 +428,7 @@ fn packed_weights() {
 fn supported_agrees_with_the_launch() {
     let env = Env::cpu();
     let quantised = Product {
-        y: Q8_1,
+        y: ACT_I8,
         ..Product::new(REFLEX_DTYPE_Q4_K, 32)
     };
     let io = Io::new(&env);

@@ -7,7 +7,7 @@ use reflex_infer::*;
 pub const F32: reflex_dtype = REFLEX_DTYPE_F32;
 pub const F16: reflex_dtype = REFLEX_DTYPE_F16;
 pub const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
-pub const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
+pub const ACT_I8: reflex_dtype = REFLEX_DTYPE_ACT_I8;
 
 /// One weight and its epilogue.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +146,7 @@ impl Case {
     fn activation_spec(&self, dtype: reflex_dtype, width: i64) -> Spec {
         let shape = [self.rows, width];
         match dtype {
-            Q8_1 => q8_1(&shape),
+            ACT_I8 => act_i8(&shape),
             _ => Spec::new(dtype, &shape).row_gap(self.gap),
         }
     }
@@ -216,21 +216,21 @@ impl Case {
     pub fn is_int8(&self) -> bool {
         let blocks = self.products.iter().all(|p| reflex_dtype_block_elements(p.weight) > 1);
         let pays = self.rows <= 64 || self.products.iter().all(|p| p.packed);
-        self.x == Q8_1 || self.flags & REFLEX_MATMUL_INT8 != 0 && blocks && pays && self.k > 0
+        self.x == ACT_I8 || self.flags & REFLEX_MATMUL_INT8 != 0 && blocks && pays && self.k > 0
     }
 
     /// x as the mode reads it.
     fn x_read(&self) -> Vec<f64> {
         let k = self.k as usize;
         let x = match self.x {
-            Q8_1 => self.x_values(),
+            ACT_I8 => self.x_values(),
             dtype => held(dtype, &self.x_values()),
         };
         if !self.is_int8() {
             return x.into_iter().map(f64::from).collect();
         }
         let value = |block: Q8Block| block.q.map(|q| f64::from(block.d) * f64::from(q));
-        q8_1_blocks(&encode_q8_1(&x, k), k)
+        act_i8_blocks(&encode_act_i8(&x, k), k)
             .into_iter()
             .flat_map(value)
             .collect()
@@ -295,7 +295,7 @@ impl Case {
         assert_eq!(outputs.len(), self.outputs().len());
         for (i, (bytes, product)) in outputs.iter().zip(self.outputs()).enumerate() {
             let wanted = self.wanted(env, i);
-            if product.y == Q8_1 {
+            if product.y == ACT_I8 {
                 check_quantized(bytes, &wanted, product.n as usize);
                 continue;
             }
@@ -321,12 +321,12 @@ impl Case {
 }
 
 fn check_quantized(bytes: &[u8], wanted: &[Wanted], n: usize) {
-    for block in q8_1_blocks(bytes, n) {
+    for block in act_i8_blocks(bytes, n) {
         let sum = |q: &[i8]| q.iter().map(|&q| i16::from(q)).sum::<i16>();
         assert_eq!(block.sums, [sum(&block.q[..16]), sum(&block.q[16..])]);
     }
     let values: Vec<f64> = wanted.iter().map(|w| w.value).collect();
-    let got = decode_q8_1(bytes, n);
+    let got = decode_act_i8(bytes, n);
     // Each block by the bounds of its own elements: twice, as its largest element sets the step.
     for ((got, want), wanted) in got.chunks(32).zip(values.chunks(32)).zip(wanted.chunks(32)) {
         let bound = wanted.iter().fold(0.0, |a: f64, w| a.max(w.bound));

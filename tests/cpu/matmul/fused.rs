@@ -40,7 +40,7 @@ fn each_product_is_what_it_is_alone() {
             let exact = Case::new(rows, 512, &products);
             let mut cases = vec![exact.clone(), exact.clone().x(BF16), exact.clone().int8()];
             if !products.iter().any(|p| p.weight == F16) {
-                cases.push(exact.x(Q8_1));
+                cases.push(exact.x(ACT_I8));
             }
             for case in cases {
                 let together = case.check(&env);
@@ -68,8 +68,8 @@ fn a_gated_pair_equals_the_formula() {
                 bias: Some(F16),
                 ..Product::new(up, 64)
             };
-            for x in [F32, F16, Q8_1] {
-                for y in [F32, F16, BF16, Q8_1] {
+            for x in [F32, F16, ACT_I8] {
+                for y in [F32, F16, BF16, ACT_I8] {
                     let residual = Product {
                         residual: Some(BF16),
                         ..gate
@@ -116,7 +116,7 @@ fn a_gated_pair_is_two_products_and_an_activation() {
         Product::new(REFLEX_DTYPE_Q5_K, n).packed(),
     ];
     for kind in KINDS {
-        for y in [F32, Q8_1] {
+        for y in [F32, ACT_I8] {
             let case = Case::new(rows, 512, &products).int8();
             let [gate, up] = [0, 1].map(|i| decode(F32, &case.run(&env)[i]));
             let want = run_once_bytes(&env, |io| {
@@ -125,8 +125,8 @@ fn a_gated_pair_is_two_products_and_an_activation() {
                     kind,
                     gate: io.input(Spec::new(F32, &[rows, n]), &gate),
                     up: io.input(Spec::new(F32, &[rows, n]), &up),
-                    y: io.output(if y == Q8_1 {
-                        q8_1(&[rows, n])
+                    y: io.output(if y == ACT_I8 {
+                        act_i8(&[rows, n])
                     } else {
                         Spec::new(y, &[rows, n])
                     }),
@@ -140,7 +140,7 @@ fn a_gated_pair_is_two_products_and_an_activation() {
             let got = gated.gated(kind).run(&env);
             // By value: the epilogue's sum makes 0 of -0.
             let values = |bytes: &[u8]| match y {
-                Q8_1 => decode_q8_1(bytes, n as usize),
+                ACT_I8 => decode_act_i8(bytes, n as usize),
                 _ => decode(y, bytes),
             };
             assert_eq!(values(&got[0]), values(&want[0]), "{kind:?} {}", dtype_name(y));
@@ -193,7 +193,7 @@ fn a_product_may_be_in_the_third_place() {
 fn sums_over_nothing() {
     let env = Env::cpu();
     let [q, k, v] = qkv();
-    for x in [F32, Q8_1] {
+    for x in [F32, ACT_I8] {
         Case::new(3, 0, &[q, k, v]).x(x).check(&env);
         let biased = Product {
             bias: Some(F32),
@@ -203,12 +203,12 @@ fn sums_over_nothing() {
             Case::new(3, 0, &[biased, biased]).x(x).gated(kind).check(&env);
         }
     }
-    // Q8_1 of zeros.
+    // ACT_I8 of zeros.
     let y = Product {
-        y: Q8_1,
+        y: ACT_I8,
         ..Product::new(REFLEX_DTYPE_Q4_K, 64)
     };
-    let bytes = Case::new(2, 0, &[y]).x(Q8_1).check(&env);
+    let bytes = Case::new(2, 0, &[y]).x(ACT_I8).check(&env);
     assert!(bytes[0].iter().all(|&byte| byte == 0));
 }
 
@@ -220,7 +220,7 @@ fn nothing_to_write() {
         Case::new(0, 512, &[q, k, v]),
         Case::new(0, 512, &[q, q]).gated(KINDS[0]),
     ] {
-        for case in [case.clone(), case.clone().int8(), case.x(Q8_1)] {
+        for case in [case.clone(), case.clone().int8(), case.x(ACT_I8)] {
             assert!(case.run(&env).iter().all(Vec::is_empty));
         }
     }
@@ -228,7 +228,7 @@ fn nothing_to_write() {
     for empty in 0..3 {
         let mut products = [q, k, v];
         products[empty].n = 0;
-        for case in [Case::new(4, 512, &products), Case::new(4, 512, &products).x(Q8_1)] {
+        for case in [Case::new(4, 512, &products), Case::new(4, 512, &products).x(ACT_I8)] {
             assert!(case.check(&env)[empty].is_empty());
         }
     }

@@ -6,7 +6,7 @@ use reflex_infer::*;
 
 const EPSILON: f32 = 1e-5;
 
-/// What a product leaves for the next one: y, y with the norm's weight as Q8_1, sums of squares.
+/// What a product leaves for the next one: y, y with the norm's weight as ACT_I8, sums of squares.
 struct Left {
     y: Vec<f32>,
     normed: Vec<u8>,
@@ -22,7 +22,7 @@ fn leave(env: &Env, case: &Case, norm: reflex_dtype) -> Left {
     let mut outputs = run_once_bytes(env, |io| {
         let mut p = case.params(io);
         p.y_norm = io.input(Spec::new(norm, &[n]), &weights(n, norm));
-        p.y_normed = io.output(q8_1(&[case.rows, n]));
+        p.y_normed = io.output(act_i8(&[case.rows, n]));
         p.y_squares = io.output(Spec::new(F32, &[case.rows, n / 32]).row_gap(1));
         Box::new(move |context, stream| reflex_matmul(context, &p, stream))
     });
@@ -42,10 +42,10 @@ fn take(env: &Env, left: &Left, rows: i64, k: i64, squares: bool, epilogue: bool
         residual: epilogue.then_some(F32),
         ..Product::new(REFLEX_DTYPE_Q4_0, 40)
     };
-    let case = Case::new(rows, k, &[product]).x(Q8_1);
+    let case = Case::new(rows, k, &[product]).x(ACT_I8);
     let outputs = run_once_bytes(env, |io| {
         let mut p = case.params(io);
-        p.x = io.input_bytes(q8_1(&[rows, k]), &left.normed);
+        p.x = io.input_bytes(act_i8(&[rows, k]), &left.normed);
         if squares {
             p.x_squares = io.input(Spec::new(F32, &[rows, k / 32]).row_gap(2), &left.squares);
             p.norm_epsilon = EPSILON;
@@ -81,7 +81,7 @@ fn a_product_leaves_its_y_for_a_norm() {
     let env = Env::cpu();
     for rows in [1, 5] {
         for norm in [F32, F16, BF16] {
-            for x in [F32, Q8_1] {
+            for x in [F32, ACT_I8] {
                 let case = Case::new(rows, 512, &[product(96)]).x(x).int8();
                 let left = leave(&env, &case, norm);
                 // y is what it is without, but for one rounding.
@@ -94,7 +94,7 @@ fn a_product_leaves_its_y_for_a_norm() {
                     .zip(weights(96, norm).iter().cycle())
                     .map(|(y, w)| y * w)
                     .collect();
-                assert!(left.normed == encode_q8_1(&weighted, 96), "{rows} rows");
+                assert!(left.normed == encode_act_i8(&weighted, 96), "{rows} rows");
                 for (sum, y) in left.squares.iter().zip(left.y.chunks_exact(32)) {
                     let want: f64 = y.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
                     assert_eq!(*sum, want as f32);
@@ -166,7 +166,7 @@ fn it_is_a_norm() {
         Box::new(move |context, stream| reflex_norm(context, &p, stream))
     });
     let scales = scales(&left, rows, k);
-    let normed = decode_q8_1(&left.normed, k as usize);
+    let normed = decode_act_i8(&left.normed, k as usize);
     for (i, (block, want)) in normed.chunks(32).zip(want[0].chunks(32)).enumerate() {
         let scale = scales[i / (k as usize / 32)];
         let step = want.iter().fold(0.0, |a: f32, v| a.max(v.abs())) / 127.0;
@@ -181,11 +181,11 @@ fn nothing_to_do() {
     let env = Env::cpu();
     // No rows, and no k.
     assert!(
-        leave(&env, &Case::new(0, 256, &[product(64)]).x(Q8_1), F32)
+        leave(&env, &Case::new(0, 256, &[product(64)]).x(ACT_I8), F32)
             .normed
             .is_empty()
     );
-    let left = leave(&env, &Case::new(2, 0, &[product(64)]).x(Q8_1), F32);
+    let left = leave(&env, &Case::new(2, 0, &[product(64)]).x(ACT_I8), F32);
     assert_eq!(left.squares.len(), 4);
 }
 
@@ -195,9 +195,9 @@ fn bad_input_is_refused() {
     let refusal = |int8: bool, change: &dyn Fn(&mut reflex_matmul_params)| {
         refused(&env, |io| {
             let case = Case::new(2, 256, &[Product::new(REFLEX_DTYPE_Q4_K, 64)]);
-            let mut p = if int8 { case.x(Q8_1) } else { case }.params(io);
+            let mut p = if int8 { case.x(ACT_I8) } else { case }.params(io);
             p.y_norm = io.input(Spec::new(F32, &[64]), &[1.0; 64]);
-            p.y_normed = io.output(Spec::new(Q8_1, &[2, 64]));
+            p.y_normed = io.output(Spec::new(ACT_I8, &[2, 64]));
             p.y_squares = io.output(Spec::new(F32, &[2, 2]));
             p.x_squares = io.input(Spec::new(F32, &[2, 8]), &[1.0; 16]);
             change(&mut p);
@@ -253,7 +253,7 @@ fn bad_input_is_refused() {
     expect(
         refusal(false, &|_| ()),
         INVALID,
-        "x_squares.data is set, expected NULL unless x is Q8_1",
+        "x_squares.data is set, expected NULL unless x is ACT_I8",
     );
     expect(
         refusal(false, &|p| p.x_squares = reflex_tensor::default()),
@@ -263,10 +263,10 @@ fn bad_input_is_refused() {
     // A part of a block of 32.
     expect(
         refused(&env, |io| {
-            let case = Case::new(2, 256, &[Product::new(REFLEX_DTYPE_Q4_K, 40)]).x(Q8_1);
+            let case = Case::new(2, 256, &[Product::new(REFLEX_DTYPE_Q4_K, 40)]).x(ACT_I8);
             let mut p = case.params(io);
             p.y_norm = io.input(Spec::new(F32, &[40]), &[1.0; 40]);
-            p.y_normed = io.output(Spec::new(Q8_1, &[2, 64]));
+            p.y_normed = io.output(Spec::new(ACT_I8, &[2, 64]));
             p.y_squares = io.output(Spec::new(F32, &[2, 1]));
             Box::new(move |context, stream| reflex_matmul(context, &p, stream))
         }),

@@ -1,4 +1,4 @@
-//! Integer products: of an x of Q8_1, and with REFLEX_MATMUL_INT8.
+//! Integer products: of an x of ACT_I8, and with REFLEX_MATMUL_INT8.
 
 use super::case::*;
 use crate::support::*;
@@ -15,7 +15,7 @@ fn every_format_equals_the_formula() {
         let step = block(weight);
         for (rows, n, k) in [(1, 1, step), (1, 37, 3 * step), (3, 16, 512), (9, 35, 512 + step)] {
             for product in [Product::new(weight, n), Product::new(weight, n).packed()] {
-                Case::new(rows, k, &[product]).x(Q8_1).check(&env);
+                Case::new(rows, k, &[product]).x(ACT_I8).check(&env);
             }
             let epilogue = Product {
                 bias: Some(F16),
@@ -84,8 +84,8 @@ fn packed_weights_give_the_same_bits() {
 #[test]
 fn types_of_x_and_y() {
     let env = Env::cpu();
-    for x in [F32, F16, BF16, Q8_1] {
-        for y in [F32, F16, BF16, Q8_1] {
+    for x in [F32, F16, BF16, ACT_I8] {
+        for y in [F32, F16, BF16, ACT_I8] {
             for product in [
                 Product::new(REFLEX_DTYPE_Q4_K, 96),
                 Product::new(REFLEX_DTYPE_Q6_K, 96).packed(),
@@ -108,12 +108,12 @@ fn quantising_before_or_within_is_the_same() {
     let env = Env::cpu();
     for weight in BLOCKS {
         let case = Case::new(7, 3 * block(weight), &[Product::new(weight, 21)]);
-        let before = case.clone().x(Q8_1);
+        let before = case.clone().x(ACT_I8);
         assert!(case.int8().run(&env) == before.run(&env), "{}", dtype_name(weight));
     }
 }
 
-/// A y of Q8_1 is the f32 result, quantised.
+/// A y of ACT_I8 is the f32 result, quantised.
 #[test]
 fn a_quantised_y_is_the_result_quantised() {
     let env = Env::cpu();
@@ -124,10 +124,10 @@ fn a_quantised_y_is_the_result_quantised() {
         };
         let case = Case::new(4, 512, &[f32]).int8();
         let quantised = Case {
-            products: vec![Product { y: Q8_1, ..f32 }],
+            products: vec![Product { y: ACT_I8, ..f32 }],
             ..case.clone()
         };
-        let want = encode_q8_1(&decode(F32, &case.run(&env)[0]), n as usize);
+        let want = encode_act_i8(&decode(F32, &case.run(&env)[0]), n as usize);
         assert!(quantised.run(&env)[0] == want, "n = {n}");
     }
 }
@@ -155,15 +155,15 @@ fn the_flag_is_void_where_integers_do_not_serve() {
         assert!((flagged.check(&env) == case.check(&env)) == is_void, "{case:?}");
         assert_eq!(flagged.is_int8(), !is_void);
     }
-    // But an x of Q8_1 is always multiplied as it is.
-    assert!(Case::new(65, 256, &[q4_k]).x(Q8_1).is_int8());
-    Case::new(65, 256, &[q4_k]).x(Q8_1).check(&env);
+    // But an x of ACT_I8 is always multiplied as it is.
+    assert!(Case::new(65, 256, &[q4_k]).x(ACT_I8).is_int8());
+    Case::new(65, 256, &[q4_k]).x(ACT_I8).check(&env);
 }
 
 #[test]
 fn a_row_does_not_depend_on_the_others() {
     let env = Env::cpu();
-    for x in [F32, Q8_1] {
+    for x in [F32, ACT_I8] {
         let case = |rows| Case {
             flags: REFLEX_MATMUL_INT8 | REFLEX_MATMUL_BATCH_INVARIANT | REFLEX_MATMUL_CONSTANT_WEIGHTS,
             ..Case::new(rows, 512, &[Product::new(REFLEX_DTYPE_Q4_K, 9)]).x(x)
@@ -178,7 +178,7 @@ fn a_row_does_not_depend_on_the_others() {
 #[test]
 fn zeros_and_nan_of_x() {
     let env = Env::cpu();
-    for x_type in [F32, Q8_1] {
+    for x_type in [F32, ACT_I8] {
         let mut x = vec![1.0f32; 3 * 256];
         x[..256].fill(0.0);
         x[256 + 100] = f32::NAN;

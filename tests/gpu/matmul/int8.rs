@@ -4,7 +4,7 @@ use super::{BF16, F16, F32, block};
 use crate::support::*;
 use reflex_infer::*;
 
-const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
+const ACT_I8: reflex_dtype = REFLEX_DTYPE_ACT_I8;
 
 /// One weight and its epilogue.
 #[derive(Clone, Copy)]
@@ -78,7 +78,7 @@ impl Case {
         Case {
             rows,
             k,
-            x: Q8_1,
+            x: ACT_I8,
             flags: 0,
             gate: None,
             norm: None,
@@ -99,8 +99,8 @@ impl Case {
 
     /// Whether blocks of a few rows have nothing but whole panels of a format: the kernel that `few` is about.
     fn few(&self) -> bool {
-        let q8_1 = self.y_norm.is_some() || self.products.iter().any(|p| p.y == Q8_1);
-        let outputs = if self.gate.is_some() && !q8_1 { 16 } else { 32 };
+        let act_i8 = self.y_norm.is_some() || self.products.iter().any(|p| p.y == ACT_I8);
+        let outputs = if self.gate.is_some() && !act_i8 { 16 } else { 32 };
         let whole = |p: &Product| p.packed && p.n % outputs == 0 && p.weight == self.products[0].weight;
         (2..=16).contains(&self.rows)
             && self.k % 256 == 0
@@ -115,7 +115,7 @@ impl Case {
         let k = self.k as f32 + 1.0;
         let plain = self.products.iter().any(|p| block(p.weight) == 1);
         let pays = self.rows <= 64 || self.products.iter().all(|p| p.packed);
-        let int8 = self.x == Q8_1 || self.flags & REFLEX_MATMUL_INT8 != 0 && pays && !plain;
+        let int8 = self.x == ACT_I8 || self.flags & REFLEX_MATMUL_INT8 != 0 && pays && !plain;
         let tf32 = !int8 && self.rows > 8 && self.flags & REFLEX_MATMUL_BATCH_INVARIANT == 0;
         let several = self.rows > 1 || self.flags & REFLEX_MATMUL_BATCH_INVARIANT != 0;
         let f16 = int8 && several && self.products.iter().any(|p| p.packed) && !self.few();
@@ -150,8 +150,8 @@ impl Case {
     fn params(&self, io: &Io) -> reflex_matmul_params {
         let mut random = Random::new((self.rows * 7919 + self.k) as u64);
         let x = random.normals((self.rows * self.k) as usize);
-        // Rows of Q8_1 start at multiples of 16 bytes.
-        let gap = if self.x == Q8_1 { self.k / 32 % 2 } else { 0 } + self.gaps[0];
+        // Rows of ACT_I8 start at multiples of 16 bytes.
+        let gap = if self.x == ACT_I8 { self.k / 32 % 2 } else { 0 } + self.gaps[0];
         let mut p = reflex_matmul_params {
             struct_size: size_of::<reflex_matmul_params>() as u32,
             flags: self.flags,
@@ -175,14 +175,14 @@ impl Case {
         if let Some(dtype) = self.y_norm {
             let (rows, n) = (self.rows, self.products[0].n);
             p.y_norm = io.input(Spec::new(dtype, &[n]), &random.normals(n as usize));
-            p.y_normed = io.output(Spec::new(Q8_1, &[rows, n]).row_gap(n / 32 % 2));
+            p.y_normed = io.output(Spec::new(ACT_I8, &[rows, n]).row_gap(n / 32 % 2));
             p.y_squares = io.output(Spec::new(F32, &[rows, n / 32]).row_gap(self.gaps[1]));
         }
         for (i, product) in self.products.iter().enumerate() {
             let shape = [self.rows, product.n];
             let y_spec = |dtype| {
-                let odd = i64::from(dtype == Q8_1 && product.n / 32 % 2 == 1);
-                Spec::new(dtype, &shape).row_gap(odd + if dtype == Q8_1 { 0 } else { self.gaps[1] })
+                let odd = i64::from(dtype == ACT_I8 && product.n / 32 % 2 == 1);
+                Spec::new(dtype, &shape).row_gap(odd + if dtype == ACT_I8 { 0 } else { self.gaps[1] })
             };
             let mut made = reflex_matmul_product {
                 weight: product.weight(io, self.k, self.gaps[2]),
@@ -286,8 +286,8 @@ pub fn tests(suite: &mut Suite) {
             case.add(suite, format!("{name}_rows_{rows}_epilogue"));
             let case = Case::new(rows, 1024, &[in_place]);
             case.add(suite, format!("{name}_rows_{rows}_in_place"));
-            let quantized = Product { y: Q8_1, ..one(96) };
-            Case::new(rows, 1024, &[quantized]).add(suite, format!("{name}_rows_{rows}_to_q8_1"));
+            let quantized = Product { y: ACT_I8, ..one(96) };
+            Case::new(rows, 1024, &[quantized]).add(suite, format!("{name}_rows_{rows}_to_act_i8"));
         }
         // Packed weights in exact products.
         for rows in [1, 4, 40, 70] {
@@ -313,10 +313,10 @@ pub fn tests(suite: &mut Suite) {
 fn gated(suite: &mut Suite, weight: reflex_dtype) {
     let name = dtype_name(weight);
     for (rows, n, y) in [
-        (1, 96, Q8_1),
+        (1, 96, ACT_I8),
         (1, 50, F32),
-        (1, 17_024, Q8_1),
-        (6, 96, Q8_1),
+        (1, 17_024, ACT_I8),
+        (6, 96, ACT_I8),
         (40, 50, F16),
     ] {
         let gate = Product {
@@ -366,15 +366,15 @@ fn few(suite: &mut Suite, weight: reflex_dtype) {
             ..Case::new(rows, 1024, &[epilogue, in_place, one(32)])
         };
         cases.push(("three".into(), case));
-        let to_q8_1 = Product { y: Q8_1, ..epilogue };
-        cases.push(("to_q8_1".into(), Case::new(rows, 1280, &[to_q8_1])));
+        let to_act_i8 = Product { y: ACT_I8, ..epilogue };
+        cases.push(("to_act_i8".into(), Case::new(rows, 1280, &[to_act_i8])));
     }
     for (rows, n, y) in [
         (2, 48, F32),
-        (8, 96, Q8_1),
-        (4, 8512, Q8_1),
+        (8, 96, ACT_I8),
+        (4, 8512, ACT_I8),
         (13, 80, BF16),
-        (16, 160, Q8_1),
+        (16, 160, ACT_I8),
     ] {
         let gate = Product {
             y,
@@ -419,7 +419,12 @@ fn shared(suite: &mut Suite, weight: reflex_dtype) {
     ] {
         Case::new(rows, k, &[Product::new(weight, n)]).add(suite, format!("{name}_rows_{rows}_shared"));
     }
-    for (rows, n, y) in [(6, 2144, Q8_1), (12, 1100, F32), (40, 1120, Q8_1), (150, 1120, Q8_1)] {
+    for (rows, n, y) in [
+        (6, 2144, ACT_I8),
+        (12, 1100, F32),
+        (40, 1120, ACT_I8),
+        (150, 1120, ACT_I8),
+    ] {
         let gate = Product {
             y,
             bias: Some(F32),
@@ -574,7 +579,7 @@ fn check_extremes(case: &Case) {
     let weights = expand(&Env::cpu(), product.weight, n, k, &bytes);
     let magnitudes = magnitudes(product.weight, n, k, &bytes);
     let x = Random::new((case.rows * 7919 + case.k) as u64).normals(rows * k);
-    let spec = Spec::new(Q8_1, &[case.rows, case.k]);
+    let spec = Spec::new(ACT_I8, &[case.rows, case.k]);
     let x = spec.decode(&spec.encode(&x));
     let f16 = product.packed && rows > 1 && !case.few();
     for env in [Env::cpu(), Env::cuda().expect("a GPU")] {
@@ -632,7 +637,7 @@ fn batch_invariant(suite: &mut Suite, weight: reflex_dtype) {
                 let p = reflex_matmul_params {
                     struct_size: size_of::<reflex_matmul_params>() as u32,
                     flags: case.flags,
-                    x: io.input(Spec::new(Q8_1, &[rows, case.k]), &x[..(rows * case.k) as usize]),
+                    x: io.input(Spec::new(ACT_I8, &[rows, case.k]), &x[..(rows * case.k) as usize]),
                     weight: product.weight(io, case.k, 0),
                     y: io.output(Spec::new(F32, &[rows, product.n])),
                     ..Default::default()
@@ -676,7 +681,7 @@ fn several(suite: &mut Suite) {
                 flags: flags | more,
                 ..Case::new(rows, 1024, products)
             };
-            case(Q8_1, 0, &[q, k, v]).add(suite, format!("qkv_rows_{rows}{name}"));
+            case(ACT_I8, 0, &[q, k, v]).add(suite, format!("qkv_rows_{rows}{name}"));
             case(F32, REFLEX_MATMUL_INT8, &[k, v]).add(suite, format!("two_rows_{rows}{name}_quantizes"));
             case(BF16, 0, &[q, k, v]).add(suite, format!("qkv_rows_{rows}{name}_exact"));
             let plain = Product {
@@ -684,7 +689,7 @@ fn several(suite: &mut Suite) {
                 ..Product::new(F16, 40)
             };
             case(F32, REFLEX_MATMUL_INT8, &[q, plain]).add(suite, format!("plain_rows_{rows}{name}_exact"));
-            case(Q8_1, 0, &[tall, k, v]).add(suite, format!("tall_rows_{rows}{name}"));
+            case(ACT_I8, 0, &[tall, k, v]).add(suite, format!("tall_rows_{rows}{name}"));
         }
         // Of whole panels.
         let whole = |weight, n| Product {
@@ -762,7 +767,7 @@ fn normed(suite: &mut Suite) {
                 case.add(suite, format!("norm_rows_{rows}_n_{n}_{}{name}", dtype_name(x)));
                 let pair = [
                     Product {
-                        y: Q8_1,
+                        y: ACT_I8,
                         ..one(REFLEX_DTYPE_Q4_0)
                     },
                     one(REFLEX_DTYPE_Q4_0),

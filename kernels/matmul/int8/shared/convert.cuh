@@ -1,4 +1,4 @@
-// Rows of Q8_1 made into tiles of f16 (activations.cuh), once for all blocks of the product that follows.
+// Rows of ACT_I8 made into tiles of f16 (activations.cuh), once for all blocks of the product that follows.
 //
 // A block's elements become u 2^-24 F - 2^-17 F, where u is the quant + 128, whose byte is that f16 as it is, and F the block's
 // scale in units of a power of two that its column has for the tile: one fused multiply-add, rounded once.
@@ -12,7 +12,7 @@
 namespace reflex {
 
 struct int8_convert_args {
-    const void *x;  // Q8_1
+    const void *x;  // ACT_I8
     i64 x_stride;
     void *tiles[2];  // [rows / (columns * 8)][k / 256] of them, for formats that scale 32 elements and 16, or NULL
     i32 rows, k, columns;  // eights of columns of a tile

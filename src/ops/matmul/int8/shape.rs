@@ -201,9 +201,9 @@ fn few(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> Option<usize> 
     group(plan, panels)
 }
 
-/// Panels that a block makes at least: a block of Q8_1 is 32 outputs, and a gated pair takes twice the panels for the same outputs.
+/// Panels that a block makes at least: a block of ACT_I8 is 32 outputs, and a gated pair takes twice the panels for the same outputs.
 pub(super) fn least_panels(plan: &MatmulPlan) -> i64 {
-    let quantised = plan.normed.is_some() || plan.parts().any(|part| part.y.dtype == Dtype::Q8_1);
+    let quantised = plan.normed.is_some() || plan.parts().any(|part| part.y.dtype == Dtype::ACT_I8);
     let least = if quantised { 2 } else { 1 };
     if plan.gate.is_some() { 2 * least } else { least }
 }

@@ -31,14 +31,14 @@ fn devices() -> impl Iterator<Item = DeviceLimits> {
 /// Addresses that nothing reads, apart from one another.
 fn tensor(at: &mut usize, dtype: reflex_dtype, shape: [i64; 2]) -> reflex_tensor {
     *at += 1 << 40;
-    // Rows of Q8_1 start at multiples of 16 bytes.
+    // Rows of ACT_I8 start at multiples of 16 bytes.
     let row = (shape[1] / 32 * 40 + 15) / 16 * 16;
     reflex_tensor {
         data: without_provenance_mut(*at),
         dtype,
         rank: 2,
         shape: [shape[0], shape[1], 0, 0],
-        stride: if dtype == Dtype::Q8_1.abi() {
+        stride: if dtype == Dtype::ACT_I8.abi() {
             [row, 40, 0, 0]
         } else {
             [0; 4]
@@ -78,7 +78,7 @@ fn params(rows: i64, k: i64, x: Dtype, gated: bool, weights: &[Weight]) -> refle
 
 /// Every pair of formats, and of layouts, in every use of two.
 fn weights(n: i64) -> Vec<(bool, Vec<Weight>)> {
-    let y = if n % 32 == 0 { Dtype::Q8_1 } else { Dtype::F32 };
+    let y = if n % 32 == 0 { Dtype::ACT_I8 } else { Dtype::F32 };
     let mut all = Vec::new();
     for &dtype in Dtype::BLOCKS {
         for packed in [false, true] {
@@ -114,7 +114,7 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                 (64, 256),
                 (100, 1024),
             ] {
-                let plan = Matmul::plan(&params(rows, k, Dtype::Q8_1, gated, &weights)).unwrap();
+                let plan = Matmul::plan(&params(rows, k, Dtype::ACT_I8, gated, &weights)).unwrap();
                 for (limits, most_cluster) in devices().flat_map(|limits| [(limits, 1), (limits, 8), (limits, 16)]) {
                     let layout = Layout::new(&plan, &limits, most_cluster);
                     let what = || {
@@ -151,8 +151,8 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         }
                         // A warp has one format.
                         assert!(!gated || alike(&plan) || share % panels == 0, "{}", what());
-                        if part.y.dtype == Dtype::Q8_1 {
-                            assert!(share % 2 == 0, "whole blocks of Q8_1: {}", what());
+                        if part.y.dtype == Dtype::ACT_I8 {
+                            assert!(share % 2 == 0, "whole blocks of ACT_I8: {}", what());
                         }
                     }
                     assert_eq!(layout.ring_bytes % 16, 0);
@@ -192,7 +192,7 @@ fn several_rows_are_cut_as_was_fastest() {
             n,
             y: Dtype::F32,
         };
-        let plan = Matmul::plan(&params(rows, k, Dtype::Q8_1, false, &[weight])).unwrap();
+        let plan = Matmul::plan(&params(rows, k, Dtype::ACT_I8, false, &[weight])).unwrap();
         let layout = Layout::new(&plan, &limits, 8);
         let cut = (layout.panels, layout.warps, layout.cluster);
         assert_eq!(cut, fastest, "{rows} rows of {n} x {k}");
@@ -218,7 +218,7 @@ fn an_sm_has_room_for_its_share_of_one_launch() {
             n,
             y: Dtype::F32,
         };
-        let plan = Matmul::plan(&params(1, k, Dtype::Q8_1, false, &[weight])).unwrap();
+        let plan = Matmul::plan(&params(1, k, Dtype::ACT_I8, false, &[weight])).unwrap();
         let layout = Layout::new(&plan, &limits, 8);
         assert!(matches!(layout.shape, Shape::Whole(_)), "{n} x {k} on {sm}");
         let alone = layout.shape == Shape::Whole(Q4_K_ALONE);
@@ -244,7 +244,7 @@ fn sums_have_one_order_for_any_number_of_rows() {
         for k in [256, 1024, 2560, 9728] {
             for limits in devices() {
                 let splits = |rows: i64, flags: u32| {
-                    let mut p = params(rows, k, Dtype::Q8_1, gated, &weights);
+                    let mut p = params(rows, k, Dtype::ACT_I8, gated, &weights);
                     p.flags |= flags;
                     let plan = Matmul::plan(&p).unwrap();
                     let layout = Layout::new(&plan, &limits, 8);
@@ -273,14 +273,14 @@ fn a_float_x_is_quantised_in_the_workspace() {
         let plan = Matmul::plan(&params(rows, k, x, false, &[weight])).unwrap();
         Matmul::workspace_bytes(&plan, &orin)
     };
-    assert_eq!(bytes(3, 512, Dtype::Q8_1), 0);
+    assert_eq!(bytes(3, 512, Dtype::ACT_I8), 0);
     assert_eq!(bytes(3, 512, Dtype::F32), 3 * 640);
     assert_eq!(bytes(64, 256, Dtype::BF16), 64 * 320);
-    assert_eq!(bytes(16, 512, Dtype::Q8_1), 0);
+    assert_eq!(bytes(16, 512, Dtype::ACT_I8), 0);
     // More than sixteen rows of packed weights, of two tiles at least: x as f16 as well.
-    assert_eq!(bytes(17, 512, Dtype::Q8_1), 2 * 4 * 4384);
+    assert_eq!(bytes(17, 512, Dtype::ACT_I8), 2 * 4 * 4384);
     assert_eq!(bytes(33, 512, Dtype::F32), 33 * 640 + 2 * 8 * 4384);
-    assert_eq!(bytes(65, 512, Dtype::Q8_1), 2 * 2 * 8 * 4384);
+    assert_eq!(bytes(65, 512, Dtype::ACT_I8), 2 * 2 * 8 * 4384);
     // In either order of the elements that a format of the call reads.
     let both = [
         weight,
@@ -289,7 +289,7 @@ fn a_float_x_is_quantised_in_the_workspace() {
             ..weight
         },
     ];
-    let plan = Matmul::plan(&params(17, 512, Dtype::Q8_1, false, &both)).unwrap();
+    let plan = Matmul::plan(&params(17, 512, Dtype::ACT_I8, false, &both)).unwrap();
     assert_eq!(Matmul::workspace_bytes(&plan, &orin), 2 * 4 * (4384 + 4640));
 
     let check = |data, bytes| {

@@ -1,4 +1,4 @@
-//! Quantised activations: the layout and the rounding of `REFLEX_DTYPE_Q8_1`, bit for bit as the kernels have them.
+//! Quantised activations: the layout and the rounding of `REFLEX_DTYPE_ACT_I8`, bit for bit as the kernels have them.
 
 /// Elements of a block.
 pub(crate) const BLOCK: usize = 32;

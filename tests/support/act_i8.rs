@@ -1,8 +1,8 @@
-//! `REFLEX_DTYPE_Q8_1` in tests: the specification in its plainest form, and the comparison of two backends' results.
+//! `REFLEX_DTYPE_ACT_I8` in tests: the specification in its plainest form, and the comparison of two backends' results.
 
 use super::buffer::Spec;
 use super::parity::Tolerance;
-use reflex_infer::REFLEX_DTYPE_Q8_1;
+use reflex_infer::REFLEX_DTYPE_ACT_I8;
 
 /// One block of a row.
 #[derive(Clone, Copy, Debug)]
@@ -13,13 +13,13 @@ pub struct Q8Block {
 }
 
 /// A tensor whose rows are apart, and aligned for any number of blocks in a row.
-pub fn q8_1(shape: &[i64]) -> Spec {
+pub fn act_i8(shape: &[i64]) -> Spec {
     let blocks = shape.last().expect("a dimension") / 32;
-    Spec::new(REFLEX_DTYPE_Q8_1, shape).row_gap(2 - blocks % 2).offset(2)
+    Spec::new(REFLEX_DTYPE_ACT_I8, shape).row_gap(2 - blocks % 2).offset(2)
 }
 
 /// Rows of `k` values as rows of bytes.
-pub fn encode_q8_1(values: &[f32], k: usize) -> Vec<u8> {
+pub fn encode_act_i8(values: &[f32], k: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for row in values.chunks(k.max(1)) {
         let blocks: Vec<Q8Block> = row.chunks(32).map(quantize).collect();
@@ -55,7 +55,7 @@ fn quantize(x: &[f32]) -> Q8Block {
 }
 
 /// The blocks of every row of `k` values.
-pub fn q8_1_blocks(bytes: &[u8], k: usize) -> Vec<Q8Block> {
+pub fn act_i8_blocks(bytes: &[u8], k: usize) -> Vec<Q8Block> {
     let mut blocks = Vec::new();
     for row in bytes.chunks((k / 32 * 40).max(1)) {
         let (quants, records) = row.split_at(k);
@@ -71,19 +71,23 @@ pub fn q8_1_blocks(bytes: &[u8], k: usize) -> Vec<Q8Block> {
     blocks
 }
 
-pub fn decode_q8_1(bytes: &[u8], k: usize) -> Vec<f32> {
+pub fn decode_act_i8(bytes: &[u8], k: usize) -> Vec<f32> {
     let value = |block: Q8Block| block.q.map(|q| block.d * f32::from(q));
-    q8_1_blocks(bytes, k).into_iter().flat_map(value).collect()
+    act_i8_blocks(bytes, k).into_iter().flat_map(value).collect()
 }
 
 /// Where what was quantised agrees to `tolerance`: an element may fall to the next step, the largest element of a block
 /// (and so d) differs by no more than the tolerance, and the sums are those of the block itself. No tolerance: every byte.
-pub fn compare_q8_1(got: &[u8], want: &[u8], k: usize, tolerance: Tolerance) -> Result<(), String> {
+pub fn compare_act_i8(got: &[u8], want: &[u8], k: usize, tolerance: Tolerance) -> Result<(), String> {
     if tolerance == Tolerance::EXACT {
         let at = got.iter().zip(want).position(|(a, b)| a != b);
         return at.map_or(Ok(()), |i| Err(format!("byte {i} is {}, expected {}", got[i], want[i])));
     }
-    for (i, (a, b)) in q8_1_blocks(got, k).into_iter().zip(q8_1_blocks(want, k)).enumerate() {
+    for (i, (a, b)) in act_i8_blocks(got, k)
+        .into_iter()
+        .zip(act_i8_blocks(want, k))
+        .enumerate()
+    {
         let fail = |what: &str| Err(format!("block {i}: {what}: {a:?}, expected {b:?}"));
         let sum = |q: &[i8]| q.iter().map(|&q| i16::from(q)).sum::<i16>();
         if a.sums != [sum(&a.q[..16]), sum(&a.q[16..])] {
@@ -112,7 +116,7 @@ pub fn compare_q8_1(got: &[u8], want: &[u8], k: usize, tolerance: Tolerance) -> 
     Ok(())
 }
 
-/// Values that went through Q8_1 against the formula in f64: half a step of their block, on top of `tolerance`.
+/// Values that went through ACT_I8 against the formula in f64: half a step of their block, on top of `tolerance`.
 #[track_caller]
 pub fn assert_quantized(got: &[f32], want: &[f64], tolerance: Tolerance) {
     assert_eq!(got.len(), want.len());

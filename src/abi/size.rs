@@ -1,0 +1,99 @@
+//! Bytes of rows and tensors.
+
+use super::dtype::{Dtype, reflex_dtype};
+use super::error::{Error, Result};
+use super::guard::guard;
+use super::params::out_pointer;
+use super::status::reflex_status;
+use super::tensor::reflex_tensor;
+use super::view::View;
+
+/// Bytes of one row of `elements` elements whose blocks follow one another: `elements / block_elements * block_bytes`.
+///
+/// This is what contiguous strides are made of. A packed matrix of n rows has n times as many bytes, though its rows do
+/// not lie one after the other. Where several rows of `REFLEX_DTYPE_ACT_I8` follow one another, the stride between them
+/// is this rounded up to a multiple of 16.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT` for a NULL `bytes`, a number that is no type, an `elements` that is negative or no
+/// multiple of the type's block, and more bytes than an `int64_t` counts; `REFLEX_MISALIGNED`. `*bytes` is set only on
+/// success. Thread-safe. Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_dtype_row_bytes(dtype: reflex_dtype, elements: i64, bytes: *mut u64) -> reflex_status {
+    guard(|| {
+        let function = "reflex_dtype_row_bytes";
+        out_pointer(function, "bytes", bytes)?;
+        let (known, _) = Dtype::parse(dtype)
+            .ok_or_else(|| Error::invalid(format!("{function}: dtype is {}", Dtype::unknown(dtype))))?;
+        let size = known.row_bytes(function, "elements", elements)?;
+        // SAFETY: checked above.
+        unsafe { bytes.write(size) };
+        Ok(())
+    })
+}
+
+/// Bytes from `tensor->data` to the end of the last byte that its shape and strides reach, with the gaps between rows: what
+/// an allocation for it has at least. 0 where a dimension is 0.
+///
+/// `tensor->data` is not looked at and may be NULL, so that the size can be asked before there is memory. Type, rank,
+/// shape and strides are what an op expects: all-zero strides are contiguous, a packed type is a dense matrix.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT` for a NULL `tensor` or `bytes` and for a type, rank, shape or stride that every op
+/// refuses, `REFLEX_MISALIGNED` for a stride that is. `*bytes` is set only on success. Thread-safe. Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_tensor_bytes(tensor: *const reflex_tensor, bytes: *mut u64) -> reflex_status {
+    guard(|| {
+        let function = "reflex_tensor_bytes";
+        out_pointer(function, "tensor", tensor.cast_mut())?;
+        out_pointer(function, "bytes", bytes)?;
+        // SAFETY: the caller's tensor, checked above.
+        let mut tensor = unsafe { tensor.read() };
+        // Any address that is aligned for every type: only numbers are judged here.
+        tensor.data = std::ptr::without_provenance_mut(256);
+        let size = View::weight(function, "tensor", &tensor)?.span();
+        // SAFETY: checked above.
+        unsafe { bytes.write(size) };
+        Ok(())
+    })
+}
+
+impl Dtype {
+    /// Bytes of a row of so many elements; messages name `function` and `field`.
+    pub fn row_bytes(self, function: &str, field: &str, elements: i64) -> Result<u64> {
+        let block = self.block_elements() as i64;
+        if elements < 0 {
+            return Err(Error::invalid(format!(
+                "{function}: {field} is {elements}, expected 0 or more"
+            )));
+        }
+        if elements % block != 0 {
+            return Err(Error::invalid(format!(
+                "{function}: {field} is {elements}, expected a multiple of {block} ({})",
+                self.name()
+            )));
+        }
+        (elements / block)
+            .checked_mul(self.block_bytes() as i64)
+            .map(|bytes| bytes as u64)
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "{function}: {field} is {elements}, which overflows 64 bits ({})",
+                    self.name()
+                ))
+            })
+    }
+}
+
+impl View {
+    /// Bytes from the first to the end of the last one that the view reaches.
+    fn span(&self) -> u64 {
+        if self.is_empty() {
+            return 0;
+        }
+        let last = self.rank() - 1;
+        let blocks = self.dim(last) / self.dtype.block_elements() as i64;
+        let steps = |i: usize| if i == last { blocks } else { self.dim(i) } - 1;
+        // Parsing has checked that the sum does not overflow.
+        let before = (0..=last).map(|i| steps(i) * self.stride(i)).sum::<i64>();
+        before as u64 + self.dtype.block_bytes() as u64
+    }
+}

@@ -1,0 +1,309 @@
+//! How infinities, NaN and sums beyond f32 travel through the ops: what the header says of each. Those of activation,
+//! argmax, sample and quantize are tested beside the rest of them.
+
+use crate::support::*;
+use reflex_infer::*;
+
+const F32: reflex_dtype = REFLEX_DTYPE_F32;
+const INF: f32 = f32::INFINITY;
+const NAN: f32 = f32::NAN;
+
+fn spec(shape: &[i64]) -> Spec {
+    Spec::new(F32, shape)
+}
+
+fn same(got: &[f32], want: &[f32]) {
+    let equal = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
+    assert!(
+        got.len() == want.len() && got.iter().zip(want).all(equal),
+        "{got:?}, expected {want:?}"
+    );
+}
+
+#[test]
+fn norm_of_infinities_and_of_sums_beyond_f32() {
+    let rows: [([f32; 4], [f32; 4]); 6] = [
+        ([1.0, INF, -2.0, 0.0], [0.0, NAN, 0.0, 0.0]),
+        ([1.0, -INF, INF, 0.0], [0.0, NAN, NAN, 0.0]),
+        ([1.0, NAN, -2.0, 0.0], [NAN; 4]),
+        ([INF, NAN, -2.0, 0.0], [NAN; 4]),
+        // The squares of these are more than f32 holds.
+        ([1e20, -1.0, 3e38, 0.0], [0.0; 4]),
+        ([1.2e19, 1.2e19, 1.2e19, 0.0], [0.0; 4]),
+    ];
+    let x: Vec<f32> = rows.iter().flat_map(|(x, _)| *x).collect();
+    let shape = [rows.len() as i64, 4];
+    let outputs = run_once(&Env::cpu(), |io| {
+        let p = reflex_norm_params {
+            struct_size: size_of::<reflex_norm_params>() as u32,
+            x: io.input(spec(&shape), &x),
+            residual_out: io.output(spec(&shape)),
+            weight: io.input(spec(&[4]), &[2.0, 1.0, -1.0, 1.0]),
+            y: io.output(spec(&shape)),
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_norm(context, &p, stream))
+    });
+    same(&outputs[0], &x);
+    same(&outputs[1], &rows.iter().flat_map(|(_, y)| *y).collect::<Vec<f32>>());
+}
+
+#[test]
+fn add_is_ieee() {
+    let outputs = run_once(&Env::cpu(), |io| {
+        let p = reflex_add_params {
+            struct_size: size_of::<reflex_add_params>() as u32,
+            scale: -1.0,
+            a: io.input(spec(&[5]), &[INF, INF, 1.0, NAN, 3e38]),
+            b: io.input(spec(&[5]), &[INF, -INF, INF, 1.0, -3e38]),
+            y: io.output(spec(&[5])),
+        };
+        Box::new(move |context, stream| reflex_add(context, &p, stream))
+    });
+    same(&outputs[0], &[NAN, INF, -INF, NAN, INF]);
+}
+
+fn product(flags: u32, rows: i64, x: &[f32], weight: (reflex_dtype, &[u8]), n: i64) -> Vec<f32> {
+    let k = x.len() as i64 / rows;
+    let outputs = run_once(&Env::cpu(), |io| {
+        let p = reflex_matmul_params {
+            struct_size: size_of::<reflex_matmul_params>() as u32,
+            flags,
+            x: io.input(spec(&[rows, k]), x),
+            weight: io.input_bytes(Spec::new(weight.0, &[n, k]), weight.1),
+            y: io.output(spec(&[rows, n])),
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+    });
+    outputs.into_iter().next().expect("y")
+}
+
+#[test]
+fn exact_products_are_ieee() {
+    // Rows of x times rows of the weight: 1, 0 and -1 at the first element, 1 at the others.
+    let weight = encode(F32, &[1.0, 1.0, 0.0, 1.0, -1.0, 1.0]);
+    let x = [INF, 1.0, -INF, 1.0, INF, INF, NAN, 1.0, 3e38, 3e38];
+    let y = product(0, 5, &x, (F32, &weight), 3);
+    same(&y[..3], &[INF, NAN, -INF]);
+    same(&y[3..6], &[-INF, NAN, INF]);
+    same(&y[6..9], &[INF, NAN, NAN]);
+    same(&y[9..12], &[NAN; 3]);
+    // A sum beyond f32.
+    same(&y[12..], &[INF, 3e38, 0.0]);
+}
+
+#[test]
+fn int8_products_of_an_infinity_are_infinite_or_nan() {
+    for dtype in [
+        REFLEX_DTYPE_Q4_0,
+        REFLEX_DTYPE_Q4_K,
+        REFLEX_DTYPE_Q6_K,
+        REFLEX_DTYPE_MXFP4,
+    ] {
+        let n = 24;
+        let bytes = random_weights(&mut Random::new(3), dtype, n as usize * 512);
+        let mut x = Random::new(4).normals(3 * 512);
+        x[512 + 300] = -INF;
+        let y = product(REFLEX_MATMUL_INT8, 3, &x, (dtype, &bytes), n);
+        let (before, row) = y.split_at(n as usize);
+        let (row, after) = row.split_at(n as usize);
+        assert!(before.iter().chain(after).all(|v| v.is_finite()));
+        assert!(row.iter().all(|v| !v.is_finite()), "{}: {row:?}", dtype_name(dtype));
+    }
+}
+
+/// One query of eight elements, of which the first alone is not 0, against keys that have it alone.
+fn attend(q: f32, keys: &[f32], values: &[f32]) -> (f32, f32) {
+    let wide = |values: &[f32], all: bool| -> Vec<f32> {
+        let row = |&v: &f32| std::array::from_fn::<f32, 8, _>(|i| if all || i == 0 { v } else { 0.0 });
+        values.iter().flat_map(row).collect()
+    };
+    let capacity = keys.len() as i64;
+    let operands = |io: &Io, shape: &[i64]| {
+        let cache = [1, capacity, 1, 8];
+        (
+            io.input(spec(shape), &wide(&[q], false)),
+            io.input(spec(&cache), &wide(keys, false)),
+            io.input(spec(&cache), &wide(values, true)),
+            io.output(spec(shape)),
+        )
+    };
+    let prefill = run_once(&Env::cpu(), |io| {
+        let (q, k, v, y) = operands(io, &[1, 1, 1, 8]);
+        let p = reflex_attention_params {
+            struct_size: size_of::<reflex_attention_params>() as u32,
+            scale: 1.0,
+            q,
+            k,
+            v,
+            y,
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_attention(context, &p, stream))
+    });
+    let decode = run_once(&Env::cpu(), |io| {
+        let (q, k, v, y) = operands(io, &[1, 1, 8]);
+        let p = reflex_attention_decode_params {
+            struct_size: size_of::<reflex_attention_decode_params>() as u32,
+            scale: 1.0,
+            q,
+            k,
+            v,
+            y,
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+    });
+    (prefill[0][0], decode[0][0])
+}
+
+#[test]
+fn attention_of_infinite_scores_and_values() {
+    let check = |q: f32, keys: &[f32], values: &[f32], want: f32| {
+        let (prefill, decode) = attend(q, keys, values);
+        same(&[prefill, decode], &[want; 2]);
+    };
+    // A score of minus infinity has no weight; one of plus infinity, or NaN, makes the query NaN.
+    check(1.0, &[0.0, -INF, 0.0], &[1.0, 5.0, 3.0], 2.0);
+    check(1.0, &[0.0, INF, 0.0], &[1.0, 5.0, 3.0], NAN);
+    check(1.0, &[0.0, NAN, 0.0], &[1.0, 5.0, 3.0], NAN);
+    // Where every score is minus infinity, there is nothing: zeros.
+    check(1.0, &[-INF, -INF], &[1.0, 2.0], 0.0);
+    // What a seen key has in v comes through, times a weight of 0 as NaN.
+    check(1.0, &[0.0, 0.0], &[1.0, INF], INF);
+    check(1.0, &[0.0, 0.0], &[INF, -INF], NAN);
+    check(1.0, &[0.0, 0.0], &[1.0, NAN], NAN);
+    check(1.0, &[0.0, -INF], &[1.0, INF], NAN);
+}
+
+#[test]
+fn rotation_keeps_infinities_within_their_pair() {
+    let x = [INF, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, NAN];
+    let outputs = run_once(&Env::cpu(), |io| {
+        let p = reflex_rope_params {
+            struct_size: size_of::<reflex_rope_params>() as u32,
+            mode: REFLEX_ROPE_INTERLEAVED,
+            rotary_dim: 4,
+            q: io.in_out(spec(&[1, 1, 8]), &x),
+            positions: io.ints(&[1]),
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_rope(context, &p, stream))
+    });
+    let y = &outputs[0];
+    assert!(!y[0].is_finite() && !y[1].is_finite(), "{y:?}");
+    assert!(y[2].is_finite() && y[3].is_finite(), "{y:?}");
+    same(&y[4..], &x[4..]);
+}
+
+#[test]
+fn counters_wrap_to_the_least_number() {
+    let ends = [i32::MAX, i32::MIN, -1, 0];
+    let wrapped = [i32::MIN, i32::MIN + 1, 0, 1];
+    let ints = |bytes: &[u8]| -> Vec<i32> {
+        let words = bytes.as_chunks().0.iter();
+        words.map(|&word| i32::from_le_bytes(word)).collect()
+    };
+    let argmax = run_once_bytes(&Env::cpu(), |io| {
+        let p = reflex_argmax_params {
+            struct_size: size_of::<reflex_argmax_params>() as u32,
+            x: io.input(spec(&[1, 2]), &[1.0, 2.0]),
+            ids: io.output(Spec::new(REFLEX_DTYPE_I32, &[1])),
+            counters: io.in_out_ints(&ends),
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_argmax(context, &p, stream))
+    });
+    assert_eq!(ints(&argmax[1]), wrapped);
+    let sample = run_once_bytes(&Env::cpu(), |io| {
+        let p = reflex_sample_params {
+            struct_size: size_of::<reflex_sample_params>() as u32,
+            logits: io.input(spec(&[1, 2]), &[1.0, 2.0]),
+            ids: io.output(Spec::new(REFLEX_DTYPE_I32, &[1])),
+            counters: io.in_out_ints(&ends),
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_sample(context, &p, stream))
+    });
+    assert_eq!(ints(&sample[1]), wrapped);
+}
+
+/// Which factors may be negative: what the header says of each.
+#[test]
+fn negative_scales() {
+    let env = Env::cpu();
+    let supported = |status: reflex_status, want: bool, words: &str| {
+        let message = last_error();
+        assert_eq!(status == REFLEX_SUCCESS, want, "{words}: {message}");
+        assert!(want || message.contains(words), "{message}");
+    };
+    let io = Io::new(&env);
+    let size = |bytes: usize| bytes as u32;
+    let embedding = reflex_embedding_params {
+        struct_size: size(size_of::<reflex_embedding_params>()),
+        scale: -2.0,
+        table: io.input(spec(&[3, 4]), &[1.0; 12]),
+        ids: io.ints(&[1]),
+        y: io.output(spec(&[1, 4])),
+    };
+    supported(reflex_embedding_supported(env.context, &embedding), true, "embedding");
+    ok(reflex_embedding(env.context, &embedding, env.stream));
+    assert_eq!(decode(F32, &io.read()[2]), [-2.0; 4]);
+    let add = reflex_add_params {
+        struct_size: size(size_of::<reflex_add_params>()),
+        scale: -2.0,
+        a: io.input(spec(&[4]), &[1.0; 4]),
+        b: io.input(spec(&[4]), &[1.0; 4]),
+        y: io.output(spec(&[4])),
+    };
+    supported(reflex_add_supported(env.context, &add), true, "add");
+    let cache = io.input(spec(&[1, 2, 1, 8]), &[1.0; 16]);
+    let attention = reflex_attention_params {
+        struct_size: size(size_of::<reflex_attention_params>()),
+        scale: -1.0,
+        q: io.input(spec(&[1, 1, 1, 8]), &[1.0; 8]),
+        k: cache,
+        v: cache,
+        y: io.output(spec(&[1, 1, 1, 8])),
+        ..Default::default()
+    };
+    supported(
+        reflex_attention_supported(env.context, &attention),
+        false,
+        "scale is -1",
+    );
+    let decode = reflex_attention_decode_params {
+        struct_size: size(size_of::<reflex_attention_decode_params>()),
+        scale: -1.0,
+        q: io.input(spec(&[1, 1, 8]), &[1.0; 8]),
+        k: cache,
+        v: cache,
+        y: io.output(spec(&[1, 1, 8])),
+        ..Default::default()
+    };
+    supported(
+        reflex_attention_decode_supported(env.context, &decode),
+        false,
+        "scale is -1",
+    );
+    for (field, set) in [
+        ("theta_base", (|p| p.theta_base = -1.0) as fn(&mut reflex_rope_params)),
+        ("freq_scale", |p| p.freq_scale = -1.0),
+        ("magnitude", |p| p.magnitude = -1.0),
+        ("norm_epsilon", |p| p.norm_epsilon = -1.0),
+    ] {
+        let mut rope = reflex_rope_params {
+            struct_size: size(size_of::<reflex_rope_params>()),
+            q: io.in_out(spec(&[1, 1, 8]), &[1.0; 8]),
+            positions: io.ints(&[1]),
+            ..Default::default()
+        };
+        set(&mut rope);
+        supported(
+            reflex_rope_supported(env.context, &rope),
+            false,
+            &format!("{field} is -1"),
+        );
+    }
+}
