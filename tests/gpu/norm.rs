@@ -190,6 +190,24 @@ pub fn tests(suite: &mut Suite) {
         Box::new(move |context, stream| reflex_norm(context, &p, stream))
     });
 
+    // Rows of a warp, of a block, and those that shared memory does not hold.
+    for dim in [64, 640, 13_000] {
+        let name = format!("norm::squares_beyond_f32_dim_{dim}");
+        suite.parity(name, tolerance(F32), move |io| {
+            let mut values = Random::new(11).normals(4 * dim as usize);
+            let (one, all) = (dim as usize + 7, 2 * dim as usize..3 * dim as usize);
+            values[one] = 1e20;
+            values[all].fill(-3e38);
+            let p = reflex_norm_params {
+                struct_size: size_of::<reflex_norm_params>() as u32,
+                x: io.input(Spec::new(F32, &[4, dim]), &values),
+                y: io.output(Spec::new(F32, &[4, dim])),
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_norm(context, &p, stream))
+        });
+    }
+
     suite.parity("norm::nan_and_infinity_stay_in_their_row", tolerance(F32), |io| {
         let mut values = Random::new(9).normals(4 * 600);
         values[5] = f32::NAN;

@@ -137,7 +137,7 @@ fn further_products() {
             o.weight.dtype = ACT_I8;
             o.weight.stride = [0; 4];
         });
-        other("weight.dtype is 999, which is no", &|o| {
+        other("weight.dtype is 999 (0x3e7), which is no", &|o| {
             o.weight.dtype = reflex_dtype(999)
         });
         other("weight.rank is 1, expected 2", &|o| {

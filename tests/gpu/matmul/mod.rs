@@ -1,3 +1,4 @@
+mod infinities;
 mod int8;
 
 use crate::support::*;
@@ -164,6 +165,7 @@ fn fewer_tests(suite: &mut Suite, weight: reflex_dtype) {
 }
 
 pub fn tests(suite: &mut Suite) {
+    infinities::tests(suite);
     int8::tests(suite);
     for weight in WEIGHTS.into_iter().filter(|weight| !THOROUGH.contains(weight)) {
         fewer_tests(suite, weight);
