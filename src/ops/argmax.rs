@@ -18,7 +18,7 @@ pub struct reflex_argmax_params {
     /// `[rows]`, I32: index of the greatest element of each row; the lowest index on a tie; NaN counts as less than
     /// everything; 0 when a row is NaN throughout.
     pub ids: reflex_tensor,
-    /// Optional, `[m]`, I32: every element is increased by one, 2^31 - 1 to -2^31, after nothing else of this launch reads
+    /// Optional, `[m]`, I32: every element is increased by one (2^31 - 1 becomes -2^31) once nothing else of this launch reads
     /// it. Lets a captured decode step advance its own positions and lengths.
     pub counters: reflex_tensor,
     /// Optional scratch of `reflex_argmax_workspace_size` bytes, 256-byte aligned: with it several blocks share a long
@@ -244,7 +244,7 @@ fn launch_split(p: &ArgmaxPlan, cuda: &Cuda, workspace: &Workspace, kernel: &'st
 /// Index of the greatest element of each row.
 ///
 /// `ids[r] = min { i : x[r, i] = max_j x[r, j] }`; -0 equals 0; NaN counts as less than everything; 0 when a row is NaN
-/// throughout. Then `counters[i] += 1` for every i, with 2^31 - 1 going to -2^31.
+/// throughout. Then `counters[i] += 1` for every i, and 2^31 - 1 becomes -2^31.
 ///
 /// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
 /// rows. What other launches read of them is ordered by the stream.

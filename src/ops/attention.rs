@@ -375,7 +375,8 @@ fn launch(p: &AttentionPlan, cuda: &Cuda, _: &Workspace, kernel: &'static Kernel
 /// Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
 /// (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 ///
-/// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, tokens * q_heads / kv_heads, too; up to 2^31 - 1 rows of head_dim in q.
+/// Limits: head sizes as in the params; batch, capacity, heads and tokens * q_heads / kv_heads up to 2^30 each; batch * tokens *
+/// q_heads up to 2^31 - 1.
 ///
 /// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
 /// every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.

@@ -184,8 +184,8 @@ impl Op for AttentionDecode {
 /// its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 /// capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 ///
-/// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each; up to 2^31 - 1 rows of head_dim in q, and with operands from `k_new`
-/// on up to 16384 heads.
+/// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, heads up to 16384 with operands from `k_new`
+/// on; batch * q_heads up to 2^31 - 1.
 ///
 /// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
 /// every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.

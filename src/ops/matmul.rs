@@ -580,7 +580,7 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 /// Aliasing: a `y` may be exactly its own `residual`; it overlaps nothing else. Workspace: see
 /// `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
 ///
-/// Limits: rows, n and k up to 2^30; exact products up to 2^31 - 1 groups of eight outputs of a row, int8 ones up to 2^18 rows.
+/// Limits: rows, n and k up to 2^30; exact products `rows * ((n + 7) / 8)` up to 2^31 - 1, int8 ones up to 2^18 rows.
 ///
 /// Infinities and NaN: a NaN in a row of x makes that row of y NaN. Exact products follow IEEE 754: infinity times a weight of
 /// 0 is NaN, a sum beyond f32 infinite. In int8 an infinity in a row of x makes all of that row of y infinite or NaN. With

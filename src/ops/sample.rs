@@ -30,7 +30,8 @@ pub struct reflex_sample_params {
     pub steps: reflex_tensor,
     /// `[rows]`, I32: the drawn token of each row.
     pub ids: reflex_tensor,
-    /// Optional, `[m]`, I32: every element is increased by one once the draw is done. May begin with `steps`.
+    /// Optional, `[m]`, I32: every element is increased by one (2^31 - 1 becomes -2^31) once the draw is done. May begin with
+    /// `steps`.
     pub counters: reflex_tensor,
     /// Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
@@ -233,11 +234,11 @@ fn launch(p: &SamplePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
 /// without any logit above minus infinity gives 0.
 ///
 /// Exactly: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), sums are exact, and the
-/// draw is `floor(r * sum / 2^64)` against the running sum in index order, with r the first 64 bits of Philox4x32-10 under
-/// key words (seed mod 2^32, seed / 2^32) and counter words (row mod 2^32, row / 2^32, step, 0): word 0 of the result, and word 1
-/// times 2^32. The same params give the same tokens on every run, device and backend.
+/// draw is `floor(r * sum / 2^64)` against the running sum in index order, with r the first 64 bits of Philox4x32-10: word 0 of
+/// its result and 2^32 times word 1. Its key words are (seed mod 2^32, seed / 2^32), its counter words (row mod 2^32,
+/// row / 2^32, step, 0). The same params give the same tokens on every run, device and backend.
 ///
-/// Then `counters[i] += 1` for every i, with 2^31 - 1 going to -2^31.
+/// Then `counters[i] += 1` for every i, and 2^31 - 1 becomes -2^31.
 ///
 /// Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
 /// are no rows.
