@@ -177,7 +177,7 @@ typedef struct reflex_argmax_params {
     // `[rows]`, I32: index of the greatest element of each row; the lowest index on a tie; NaN counts as less than
     // everything; 0 when a row is NaN throughout.
     struct reflex_tensor ids;
-    // Optional, `[m]`, I32: every element is increased by one, 2^31 - 1 to -2^31, after nothing else of this launch reads
+    // Optional, `[m]`, I32: every element is increased by one (2^31 - 1 becomes -2^31) once nothing else of this launch reads
     // it. Lets a captured decode step advance its own positions and lengths.
     struct reflex_tensor counters;
     // Optional scratch of `reflex_argmax_workspace_size` bytes, 256-byte aligned: with it several blocks share a long
@@ -435,7 +435,8 @@ typedef struct reflex_sample_params {
     struct reflex_tensor steps;
     // `[rows]`, I32: the drawn token of each row.
     struct reflex_tensor ids;
-    // Optional, `[m]`, I32: every element is increased by one once the draw is done. May begin with `steps`.
+    // Optional, `[m]`, I32: every element is increased by one (2^31 - 1 becomes -2^31) once the draw is done. May begin with
+    // `steps`.
     struct reflex_tensor counters;
     // Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
@@ -1050,7 +1051,7 @@ reflex_status reflex_add_selected_kernel(const struct reflex_context *context,
 // Index of the greatest element of each row.
 //
 // `ids[r] = min { i : x[r, i] = max_j x[r, j] }`; -0 equals 0; NaN counts as less than everything; 0 when a row is NaN
-// throughout. Then `counters[i] += 1` for every i, with 2^31 - 1 going to -2^31.
+// throughout. Then `counters[i] += 1` for every i, and 2^31 - 1 becomes -2^31.
 //
 // Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
 // rows. What other launches read of them is ordered by the stream.
@@ -1099,7 +1100,8 @@ reflex_status reflex_argmax_selected_kernel(const struct reflex_context *context
 // Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
 // (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 //
-// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, tokens * q_heads / kv_heads, too; up to 2^31 - 1 rows of head_dim in q.
+// Limits: head sizes as in the params; batch, capacity, heads and tokens * q_heads / kv_heads up to 2^30 each; batch * tokens *
+// q_heads up to 2^31 - 1.
 //
 // Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
 // every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.
@@ -1154,8 +1156,8 @@ reflex_status reflex_attention_selected_kernel(const struct reflex_context *cont
 // its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 // capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 //
-// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each; up to 2^31 - 1 rows of head_dim in q, and with operands from `k_new`
-// on up to 16384 heads.
+// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, heads up to 16384 with operands from `k_new`
+// on; batch * q_heads up to 2^31 - 1.
 //
 // Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
 // every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.
@@ -1253,7 +1255,7 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // Aliasing: a `y` may be exactly its own `residual`; it overlaps nothing else. Workspace: see
 // `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
 //
-// Limits: rows, n and k up to 2^30; exact products up to 2^31 - 1 groups of eight outputs of a row, int8 ones up to 2^18 rows.
+// Limits: rows, n and k up to 2^30; exact products `rows * ((n + 7) / 8)` up to 2^31 - 1, int8 ones up to 2^18 rows.
 //
 // Infinities and NaN: a NaN in a row of x makes that row of y NaN. Exact products follow IEEE 754: infinity times a weight of
 // 0 is NaN, a sum beyond f32 infinite. In int8 an infinity in a row of x makes all of that row of y infinite or NaN. With
@@ -1385,11 +1387,11 @@ reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
 // without any logit above minus infinity gives 0.
 //
 // Exactly: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), sums are exact, and the
-// draw is `floor(r * sum / 2^64)` against the running sum in index order, with r the first 64 bits of Philox4x32-10 under
-// key words (seed mod 2^32, seed / 2^32) and counter words (row mod 2^32, row / 2^32, step, 0): word 0 of the result, and word 1
-// times 2^32. The same params give the same tokens on every run, device and backend.
+// draw is `floor(r * sum / 2^64)` against the running sum in index order, with r the first 64 bits of Philox4x32-10: word 0 of
+// its result and 2^32 times word 1. Its key words are (seed mod 2^32, seed / 2^32), its counter words (row mod 2^32,
+// row / 2^32, step, 0). The same params give the same tokens on every run, device and backend.
 //
-// Then `counters[i] += 1` for every i, with 2^31 - 1 going to -2^31.
+// Then `counters[i] += 1` for every i, and 2^31 - 1 becomes -2^31.
 //
 // Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
 // are no rows.
