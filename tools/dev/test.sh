@@ -85,6 +85,9 @@ check_result_files() {
     step "testing $name" "test-${name##*/}" python3 "$root/$name" || rc=$?
     count "${name##*/}" $((rc == 0)) $((rc != 0)) 0 0
   done
+  rc=0
+  { need_wheels plot "fetching matplotlib" && step "testing tools/plot/plot_test.py" test-plot "$venv/bin/python" "$root/tools/plot/plot_test.py"; } || rc=$?
+  count plot_test.py $((rc == 0)) $((rc != 0)) 0 0
   [ -d "$folder" ] || return 0
   rc=0
   step "checking the result files" check-results python3 "$root/tools/plot/check_results.py" "$folder" || rc=$?
