@@ -153,7 +153,7 @@ def bars(title, axis_title, names, values, colours, base=0):
     axes.set_yticks(places, names, fontsize=6)
     axes.tick_params(axis="x", labelsize=8)
     axes.set_xlabel(axis_title, fontsize=8)
-    axes.set_title(title, fontsize=9, wrap=True)
+    axes.set_title(title, fontsize=9)
     axes.set_ylim(len(names) + 0.6, -0.9)
     for place, value in zip(places, values):
         left = value < base
@@ -260,16 +260,16 @@ def peers(path, report, pairs, models, folder):
     if not rows:
         return
     environment = report["environment"]
+    exact = {row.get("compute", "exact") for row in rows if row["op"] == "matmul"} == {"exact"}
     if all(row["op"] == "model" for row in rows):
         name = model_of(rows[0], report, models)
         what = f"{model_title(name)} ({rows[0]['dtype']})" if name else rows[0]["dtype"]
     else:
-        exact = {row.get("compute", "exact") for row in rows if row["op"] == "matmul"} == {"exact"}
         ops = {row["op"] for row in rows}
         what = ("Matmul" if ops == {"matmul"} else "Ops") + models_of(rows)
-        what += ", exact products (reflex-llm's default is int8)" if exact else ""
     names = peer_names(rows)
-    figure, axes = bars(f"{what}: speed-up over {names}\n{device(environment)}, {day(environment)}",
+    products = "Exact products; reflex-llm's default is int8\n" if exact else ""
+    figure, axes = bars(f"{what}: speed-up over {names}\n{products}{device(environment)}, {day(environment)}",
                         f"speed-up over {names}, log scale: above 1 reflex-infer is faster",
                         [peer_label(row) for row in rows], [row["ratio"] for row in rows],
                         [WINS if row["ratio"] >= 1 else LOSES for row in rows], base=1)
