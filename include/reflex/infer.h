@@ -44,7 +44,8 @@ struct CUstream_st;
 // Software holds the power limit.
 #define REFLEX_THROTTLE_POWER_CAP 4
 
-// Hardware slowed the clocks down: temperature, power brake or a fast power trigger.
+// Hardware slowed the clocks down: temperature, power brake or a fast power trigger. On Jetson: there was an
+// over-current event, and the measured clock of the CPU, which root reads, is far below what was asked for.
 #define REFLEX_THROTTLE_HARDWARE 8
 
 // Another GPU of the same boost group is slow.
@@ -59,7 +60,8 @@ struct CUstream_st;
 // The power supply asks for less.
 #define REFLEX_THROTTLE_POWER_BRAKE 128
 
-// Jetson's over-current or under-voltage events grew while a sampler ran. Never set by `reflex_telemetry_read`.
+// Jetson's over-current or under-voltage events grew while a sampler ran. Never set by `reflex_telemetry_read`, which
+// has `over_current_events`.
 #define REFLEX_THROTTLE_OVER_CURRENT 256
 
 // The reasons are not known. Alone: no other bit is set.
@@ -516,7 +518,7 @@ typedef struct reflex_hardware_profile {
     // `REFLEX_DEVICE_CLASS_*`.
     reflex_device_class device_class;
     // Board, GPU or processor. Zero-terminated, UTF-8.
-    char name[64];
+    char name[128];
     // Compute capability as major * 10 + minor.
     uint32_t sm;
     // Streaming multiprocessors. A Jetson's power mode can switch some off; a class has them all.
@@ -528,7 +530,7 @@ typedef struct reflex_hardware_profile {
     uint64_t memory_bytes;
     // Nominal bandwidth of the memory in bytes per second, both directions together. Measured reads reach less.
     double memory_bandwidth;
-    // The same in Super mode (JetPack 6.2 and later), on boards where it differs; else 0.
+    // The same in Super mode (JetPack 6.2 and later with Super firmware), on boards where it differs; else 0.
     double memory_bandwidth_super;
 } reflex_hardware_profile;
 
@@ -562,13 +564,17 @@ typedef struct reflex_energy {
 // `REFLEX_THROTTLE_UNKNOWN` in `throttle`. Texts are zero-terminated UTF-8.
 typedef struct reflex_telemetry {
     uint32_t struct_size;
-    // `REFLEX_THROTTLE_*` bits, 0 for none.
+    // `REFLEX_THROTTLE_*` bits, 0 for none. On Jetson 0 means that no thermal alert is active and that no over-current
+    // event was counted since boot. After an event the hardware may hold the clocks down, and no file says whether it
+    // does: `REFLEX_THROTTLE_HARDWARE` where the CPU's measured clock shows it, else `REFLEX_THROTTLE_UNKNOWN`.
     uint32_t throttle;
-    // nvpmodel's mode of a Jetson.
+    // nvpmodel's mode of a Jetson: what nvpmodel set last. Where its service failed, or a reboot is due, the clocks are
+    // other ones; the `*_clock_limit_mhz` of GPU and CPU tell the truth.
     int32_t power_mode;
     // CUDA version of the driver as 1000 * major + 10 * minor; -1 on the CPU backend.
     int32_t cuda_driver;
-    // Watts: the module on Jetson Orin, the whole board on Jetson Thor and discrete GPUs; `power_rail` says which.
+    // Watts: the module on Jetson Orin, the whole board on Jetson Thor and discrete GPUs, the GPU alone on DGX Spark;
+    // `power_rail` says which.
     float power_w;
     // Watts of the narrowest measured rail that feeds the GPU. `gpu_rail` says what else it feeds.
     float gpu_power_w;
@@ -578,11 +584,13 @@ typedef struct reflex_telemetry {
     float gpu_clock_mhz;
     // Highest clock that the present mode allows.
     float gpu_clock_limit_mhz;
-    // Clock of the fastest core in MHz.
+    // Clock of the fastest core in MHz: as measured where the driver measures it and root asks, else what was asked for,
+    // which hardware may be far below.
     float cpu_clock_mhz;
     float cpu_clock_limit_mhz;
-    // Clock of the memory in MHz; up to JetPack 6 readable by root only. Two transfers a clock.
+    // Clock of the memory in MHz; on Orin readable by root only. Two transfers a clock.
     float memory_clock_mhz;
+    // On Orin without root it is nvpmodel's cap: what the power mode asks for, not what the firmware gives.
     float memory_clock_limit_mhz;
     // Degrees Celsius.
     float gpu_temperature_c;
@@ -592,7 +600,7 @@ typedef struct reflex_telemetry {
     float hottest_c;
     // Percent of the time the GPU was busy.
     float gpu_utilization;
-    // Percent of the time the GPU's memory was busy; unknown on Jetson.
+    // Percent of the time the GPU's memory was busy; unknown on integrated GPUs.
     float memory_utilization;
     uint32_t reserved;
     // Bytes: of the whole system on integrated GPUs and on the CPU backend, of the GPU otherwise.
@@ -604,7 +612,8 @@ typedef struct reflex_telemetry {
     int64_t over_current_events;
     // Joules since the driver was loaded, where the GPU counts them.
     double energy_counter_j;
-    // What `power_w` measures: `"VDD_IN"`, `"VIN"`, `"NVML"` or the rails that it sums, with `+` between them.
+    // What `power_w` measures: `"VDD_IN"`, `"VIN"` (with all that the carrier board feeds from it), `"NVML"` or the rails
+    // that it sums, with `+` between them.
     char power_rail[64];
     // What `gpu_power_w` measures: `"VDD_GPU"`, `"VDD_GPU_SOC"` (GPU and SoC), `"VDD_CPU_GPU_CV"` (CPU, GPU and vision).
     char gpu_rail[32];
@@ -1508,12 +1517,14 @@ int32_t reflex_device_count(void);
 
 // Fills `*out` with the profile of the context's device: class, SMs, memory and nominal bandwidth.
 //
-// Bandwidth of a known board (Jetson, Spark) is its data sheet's, for Orin Nano that of the power mode in force; of
-// other GPUs 2 * memory clock * bus width / 8, by what the driver reports. On the CPU backend it is unknown (0).
+// Bandwidth of a known board (Jetson, Spark) is its data sheet's, for Orin Nano that of the power mode in force where
+// the firmware is Super; of other GPUs 2 * memory clock * bus width / 8, by what the driver reports, and of a Thor module
+// that this library does not know 2 * 4266 MHz * bus width / 8. On the CPU backend it is unknown (0).
 //
 // The caller sets `out->struct_size`; no more than that is written. Thread-safe.
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.
-reflex_status reflex_get_hardware_profile(const struct reflex_context *context, struct reflex_hardware_profile *out);
+reflex_status reflex_get_hardware_profile(const struct reflex_context *context,
+                                          struct reflex_hardware_profile *out);
 
 // Fills `*out` with what the data sheet of a board says, so that an engine can plan for one that is not here.
 //

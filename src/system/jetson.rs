@@ -45,10 +45,11 @@ fn ina3221(monitor: &Path, channel: u32) -> Option<Rail> {
     (name != "NC" && plausible(watts)).then_some(Rail { name, watts })
 }
 
-/// The chip multiplies: microwatts.
+/// The chip multiplies: microwatts. It has one channel, and hwmon's `label` of the whole chip is its name. Without one
+/// nobody knows what it measures: a carrier board may have others beside the one at its input.
 fn ina238(monitor: &Path) -> Option<Rail> {
     let watts = number(&monitor.join("power1_input"))? as f64 * 1e-6;
-    let name = text(&monitor.join("in1_label")).unwrap_or_else(|| "VIN".into());
+    let name = text(&monitor.join("label"))?;
     plausible(watts).then_some(Rail { name, watts })
 }
 
@@ -114,25 +115,34 @@ pub(crate) fn gpu_load(root: &Root) -> Option<f64> {
     (0..=1000).contains(&load).then(|| load as f64 / 10.0)
 }
 
-/// The external memory controller. Up to JetPack 6 its clock is in debugfs, which only root reads; nvpmodel's cap
-/// (0: none) is readable by all.
-pub(crate) fn memory_clock(root: &Root) -> Clock {
+/// The memory's clock as the memory controller tells it: by BPMP's debugfs on Orin, which only root reads, by devfreq on
+/// Thor.
+fn memory_controller(root: &Root) -> Clock {
     let debug = root.path("sys/kernel/debug/bpmp/debug/clk/emc");
     let clock = Clock {
         now: hertz(&debug.join("rate")),
         limit: hertz(&debug.join("max_rate")),
     };
-    let clock = match clock {
+    match clock {
         Clock { now: None, limit: None } => devfreq(&root.path("sys/class/devfreq/bwmgr")),
         clock => clock,
-    };
-    let cap = [
+    }
+}
+
+/// nvpmodel's cap of the memory's clock (0: none), which everybody reads. It is what the power mode asks for, and says
+/// nothing of what the firmware gives.
+fn memory_cap(root: &Root) -> Option<f64> {
+    [
         "sys/kernel/nvpmodel_clk_cap/emc",
         "sys/kernel/nvpmodel_emc_cap/emc_iso_cap",
     ]
     .into_iter()
     .find_map(|path| hertz(&root.path(path)))
-    .filter(|&cap| cap > 0.0);
+    .filter(|&cap| cap > 0.0)
+}
+
+pub(crate) fn memory_clock(root: &Root) -> Clock {
+    let (clock, cap) = (memory_controller(root), memory_cap(root));
     let limit = match (clock.limit, cap) {
         (Some(limit), Some(cap)) => Some(limit.min(cap)),
         (limit, cap) => limit.or(cap),
@@ -140,21 +150,50 @@ pub(crate) fn memory_clock(root: &Root) -> Clock {
     Clock { limit, ..clock }
 }
 
-/// The fastest core. cpufreq counts in kHz.
-pub(crate) fn cpu_clock(root: &Root) -> Clock {
-    let policies = root.entries("sys/devices/system/cpu/cpufreq", |name| name.starts_with("policy"));
-    let most = |file: &str| {
-        policies
-            .iter()
-            .filter_map(|policy| number(&policy.join(file)))
-            .filter(|khz| (1..10_000_000).contains(khz))
-            .max()
-            .map(|khz| khz as f64 * 1e-3)
-    };
-    Clock {
-        now: most("scaling_cur_freq"),
-        limit: most("scaling_max_freq"),
+/// Whether an Orin Nano's memory runs at Super clocks, 3199 MHz against 2133.
+///
+/// The memory controller's word counts where it can be read. Else the firmware has to be Super, which the board says in
+/// `compatible` ("...p3767-0005-super"), and the power mode as well: nvpmodel's cap, or without one its modes 25W and
+/// MAXN_SUPER. The mode alone proves nothing: Super's nvpmodel.conf is found on firmware that stays at the lower clocks.
+pub(crate) fn super_mode(root: &Root) -> bool {
+    const ABOVE_PLAIN_MHZ: f64 = 2500.0;
+    if memory_controller(root).limit.is_some() {
+        return memory_clock(root).limit.is_some_and(|mhz| mhz > ABOVE_PLAIN_MHZ);
     }
+    let of_mode = || matches!(power_mode(root), Some((_, Some(name))) if name.contains("SUPER") || name == "25W");
+    compatible(root).iter().any(|board| board.contains("-super"))
+        && memory_cap(root).map_or_else(of_mode, |mhz| mhz > ABOVE_PLAIN_MHZ)
+}
+
+/// The highest of all policies' files of that name, in MHz. cpufreq counts in kHz.
+fn cpu_mhz(root: &Root, file: &str) -> Option<f64> {
+    root.entries("sys/devices/system/cpu/cpufreq", |name| name.starts_with("policy"))
+        .iter()
+        .filter_map(|policy| number(&policy.join(file)))
+        .filter(|khz| (1..10_000_000).contains(khz))
+        .max()
+        .map(|khz| khz as f64 * 1e-3)
+}
+
+/// The fastest core. The clock that the driver measures is root's to read; what everybody reads is what was asked for.
+pub(crate) fn cpu_clock(root: &Root) -> Clock {
+    Clock {
+        now: cpu_mhz(root, MEASURED).or_else(|| cpu_mhz(root, ASKED_FOR)),
+        limit: cpu_mhz(root, "scaling_max_freq"),
+    }
+}
+
+const MEASURED: &str = "cpuinfo_cur_freq";
+const ASKED_FOR: &str = "scaling_cur_freq";
+
+/// Whether the measured clock of the fastest core is far below what was asked for, so that hardware holds it. `None`
+/// without the measured clock. What was asked for is read on both sides of the measurement, as the governor may be about
+/// to change it.
+pub(crate) fn cpu_held_below_request(root: &Root) -> Option<bool> {
+    let before = cpu_mhz(root, ASKED_FOR)?;
+    let measured = cpu_mhz(root, MEASURED)?;
+    let after = cpu_mhz(root, ASKED_FOR)?;
+    Some(measured < 0.75 * before.min(after))
 }
 
 /// Degrees Celsius.
@@ -242,6 +281,8 @@ pub(crate) fn l4t(root: &Root) -> Option<String> {
 /// JetPack of an L4T release, by NVIDIA's JetPack archive.
 pub(crate) fn jetpack(l4t: &str) -> Option<&'static str> {
     const RELEASES: &[(&str, &str)] = &[
+        ("34.1.0", "5.0 DP"),
+        ("34.1.1", "5.0.1 DP"),
         ("35.1.0", "5.0.2"),
         ("35.2.1", "5.1"),
         ("35.3.1", "5.1.1"),
@@ -251,17 +292,25 @@ pub(crate) fn jetpack(l4t: &str) -> Option<&'static str> {
         ("35.6.1", "5.1.5"),
         ("35.6.2", "5.1.5"),
         ("35.6.3", "5.1.5"),
+        ("35.6.4", "5.1.6"),
+        ("35.6.5", "5.1.7"),
         ("36.2.0", "6.0 DP"),
         ("36.3.0", "6.0"),
         ("36.4.0", "6.1"),
+        ("36.4.2", "6.1 (rev. 1)"),
         ("36.4.3", "6.2"),
         ("36.4.4", "6.2.1"),
         ("36.4.7", "6.2.1"),
         ("36.5.0", "6.2.2"),
+        ("36.5.2", "6.2.3"),
         ("38.2.0", "7.0"),
         ("38.2.1", "7.0"),
         ("38.2.2", "7.0"),
         ("38.4.0", "7.1"),
+        ("39.0.0", "7.2 EA"),
+        ("39.2.0", "7.2"),
+        ("39.2.1", "7.2.1"),
+        ("39.2.2", "7.2.2"),
     ];
     // `36.3` and `36.3.0` are the same release.
     let padded = if l4t.split('.').count() == 2 {
@@ -278,6 +327,31 @@ pub(crate) fn jetpack(l4t: &str) -> Option<&'static str> {
 /// The board as its device tree calls it.
 pub(crate) fn model(root: &Root) -> Option<String> {
     root.text("proc/device-tree/model")
+}
+
+/// The names of the board in the device tree, most particular first: `nvidia,p3768-0000+p3767-0005-super`,
+/// `nvidia,p3767-0005`, `nvidia,tegra234`.
+fn compatible(root: &Root) -> Vec<String> {
+    let names = root.text("proc/device-tree/compatible").unwrap_or_default();
+    names
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(str::to_string)
+        .collect()
+}
+
+/// Whether the module has this part number, `p3767-0005` for example. A developer kit that plays another module
+/// ("...p3701-0000-as-p3767-0003") has that module's clocks and memory, so it counts as that one.
+pub(crate) fn has_part(root: &Root, part: &str) -> bool {
+    let names = compatible(root);
+    let played: Vec<&str> = names
+        .iter()
+        .filter_map(|name| Some(name.rsplit_once("-as-")?.1))
+        .collect();
+    match played.is_empty() {
+        true => names.iter().any(|name| name.contains(part)),
+        false => played.iter().any(|name| name.contains(part)),
+    }
 }
 
 /// Version of the kernel's GPU driver, where it is a module that tells.

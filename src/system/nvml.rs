@@ -14,13 +14,27 @@ use std::sync::OnceLock;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeviceNames {
     pub pci_bus_id: Option<String>,
+    /// `GPU-` and 32 hexadecimal digits.
     pub uuid: Option<String>,
+    /// CUDA's name of the device, where it is integrated.
+    pub integrated: Option<String>,
 }
 
 /// Initialised once and kept: shutting it down would also cost the next reading tens of milliseconds.
 fn library() -> Option<&'static Nvml> {
     static LIBRARY: OnceLock<Option<Nvml>> = OnceLock::new();
     LIBRARY.get_or_init(|| Nvml::init().ok()).as_ref()
+}
+
+/// An integrated GPU may have neither a PCI address nor a UUID that both know. NVML's only device is taken for it when
+/// the names agree ("Orin" and "Orin (nvgpu)"): a board can have a discrete GPU as well.
+fn only_device(nvml: &'static Nvml, cuda_name: &str) -> Option<Device<'static>> {
+    if cuda_name.is_empty() || nvml.device_count().ok()? != 1 {
+        return None;
+    }
+    let device = nvml.device_by_index(0).ok()?;
+    let name = device.name().ok()?;
+    (name.contains(cuda_name) || (!name.is_empty() && cuda_name.contains(&name))).then_some(device)
 }
 
 pub(crate) struct NvmlDevice {
@@ -34,9 +48,14 @@ impl NvmlDevice {
     }
 
     fn find_in(nvml: &'static Nvml, names: &DeviceNames) -> Option<NvmlDevice> {
-        let by_bus = names.pci_bus_id.as_ref();
-        let by_bus = by_bus.and_then(|id| nvml.device_by_pci_bus_id(id.as_str()).ok());
-        let device = by_bus.or_else(|| nvml.device_by_uuid(names.uuid.as_ref()?.as_str()).ok())?;
+        let by_bus = || nvml.device_by_pci_bus_id(names.pci_bus_id.as_deref()?).ok();
+        let by_uuid = || nvml.device_by_uuid(names.uuid.as_deref()?).ok();
+        // Orin's NVML writes its UUID without the prefix.
+        let by_bare_uuid = || nvml.device_by_uuid(names.uuid.as_deref()?.strip_prefix("GPU-")?).ok();
+        let device = by_bus()
+            .or_else(by_uuid)
+            .or_else(by_bare_uuid)
+            .or_else(|| only_device(nvml, names.integrated.as_deref()?))?;
         Some(NvmlDevice { nvml, device })
     }
 
@@ -114,18 +133,16 @@ impl NvmlDevice {
         set(&mut out.memory_temperature_c, self.memory_temperature());
         let busy = device.utilization_rates().ok();
         set(&mut out.gpu_utilization, busy.as_ref().map(|busy| f64::from(busy.gpu)));
-        set(
-            &mut out.memory_utilization,
-            busy.as_ref().map(|busy| f64::from(busy.memory)),
-        );
+        // Of integrated GPUs NVML answers 0 whatever the memory does.
+        let memory_busy = busy.as_ref().filter(|_| own).map(|busy| f64::from(busy.memory));
+        set(&mut out.memory_utilization, memory_busy);
         for degrees in [out.gpu_temperature_c, out.memory_temperature_c] {
             // `max` keeps the number where the other is NaN.
             out.hottest_c = out.hottest_c.max(degrees);
         }
-        if let Some(reasons) = self
-            .throttle()
-            .filter(|_| own || out.throttle == REFLEX_THROTTLE_UNKNOWN)
-        {
+        let throttle_unknown =
+            out.throttle == REFLEX_THROTTLE_UNKNOWN && !after_over_current(Some(out.over_current_events));
+        if let Some(reasons) = self.throttle().filter(|_| own || throttle_unknown) {
             out.throttle = reasons;
         }
         if let Some(memory) = device.memory_info().ok().filter(|_| own) {
@@ -157,28 +174,41 @@ mod tests {
     /// tests/system/nvml.c, compiled and opened as the driver's library would be.
     fn stand_in() -> &'static Nvml {
         static LIBRARY: OnceLock<Nvml> = OnceLock::new();
-        LIBRARY.get_or_init(|| {
-            let folder = std::env::temp_dir().join(format!("reflex-nvml-{}", std::process::id()));
-            std::fs::create_dir_all(&folder).unwrap();
-            let library = folder.join("libnvidia-ml.so.1");
-            let status = Command::new("cc")
-                .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"])
-                .arg(&library)
-                .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/system/nvml.c"))
-                .status();
-            assert!(status.expect("a C compiler").success());
-            let nvml = Nvml::builder().lib_path(library.as_os_str()).init().unwrap();
-            let _ = std::fs::remove_dir_all(&folder);
-            nvml
-        })
+        LIBRARY.get_or_init(|| compile("desktop", &[]))
+    }
+
+    /// The same of an Orin, which has one device that answers nothing but its name and UUID.
+    fn stand_in_of_orin() -> &'static Nvml {
+        static LIBRARY: OnceLock<Nvml> = OnceLock::new();
+        LIBRARY.get_or_init(|| compile("orin", &["-DORIN"]))
+    }
+
+    fn compile(name: &str, options: &[&str]) -> Nvml {
+        let folder = std::env::temp_dir().join(format!("reflex-nvml-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let library = folder.join("libnvidia-ml.so.1");
+        let status = Command::new("cc")
+            .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .args(options)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/system/nvml.c"))
+            .status();
+        assert!(status.expect("a C compiler").success());
+        let nvml = Nvml::builder().lib_path(library.as_os_str()).init().unwrap();
+        let _ = std::fs::remove_dir_all(&folder);
+        nvml
+    }
+
+    fn names(pci_bus_id: &str, uuid: &str, integrated: Option<&str>) -> DeviceNames {
+        DeviceNames {
+            pci_bus_id: Some(pci_bus_id.into()),
+            uuid: Some(uuid.into()),
+            integrated: integrated.map(String::from),
+        }
     }
 
     fn find(pci_bus_id: &str, uuid: &str) -> Option<NvmlDevice> {
-        let names = DeviceNames {
-            pci_bus_id: Some(pci_bus_id.into()),
-            uuid: Some(uuid.into()),
-        };
-        NvmlDevice::find_in(stand_in(), &names)
+        NvmlDevice::find_in(stand_in(), &names(pci_bus_id, uuid, None))
     }
 
     fn unknown() -> reflex_telemetry {
@@ -226,6 +256,23 @@ mod tests {
         assert_eq!((t.throttle, t.memory_total), (0, 77));
         // What they do not say comes from NVML.
         assert_eq!((t.gpu_utilization, t.gpu_temperature_c), (97.0, 41.0));
+        // But for what NVML answers wrongly of integrated GPUs.
+        assert!(t.memory_utilization.is_nan(), "{}", t.memory_utilization);
+    }
+
+    /// NVML does not see that a Jetson's hardware holds the clocks after an over-current event.
+    #[test]
+    fn nvml_does_not_clear_an_over_current_event() {
+        for (events, throttle) in [
+            (-1, REFLEX_THROTTLE_POWER_CAP | REFLEX_THROTTLE_THERMAL),
+            (0, REFLEX_THROTTLE_POWER_CAP | REFLEX_THROTTLE_THERMAL),
+            (1, REFLEX_THROTTLE_UNKNOWN),
+        ] {
+            let mut t = unknown();
+            t.over_current_events = events;
+            find("0000:01:00.0", "").expect("by bus").fill(&mut t, false);
+            assert_eq!(t.throttle, throttle, "{events} events");
+        }
     }
 
     #[test]
@@ -256,12 +303,27 @@ mod tests {
         assert!(NvmlDevice::find_in(stand_in(), &DeviceNames::default()).is_none());
     }
 
+    #[test]
+    fn an_integrated_gpu_is_found_by_its_bare_uuid_or_as_the_only_device() {
+        let ours = "GPU-10111213-1415-1617-1819-1a1b1c1d1e1f";
+        let other = "GPU-00000000-0000-0000-0000-000000000000";
+        let found =
+            |uuid: &str, integrated| NvmlDevice::find_in(stand_in_of_orin(), &names("", uuid, integrated)).is_some();
+        assert!(found(ours, None), "Orin's NVML writes UUIDs without GPU-");
+        assert!(!found(other, None));
+        assert!(found(other, Some("Orin")));
+        // NVML's only device is another GPU, or one of several.
+        assert!(!found(other, Some("NVIDIA Thor")) && !found(other, Some("")));
+        assert!(NvmlDevice::find_in(stand_in(), &names("", other, Some("NVIDIA H200"))).is_none());
+    }
+
     /// With or without the driver's library.
     #[test]
     fn a_device_that_is_not_there_is_not_found() {
         let names = DeviceNames {
             pci_bus_id: Some("FFFF:FF:1F.0".into()),
             uuid: Some("GPU-00000000-0000-0000-0000-000000000000".into()),
+            integrated: None,
         };
         assert!(NvmlDevice::find(&names).is_none());
         assert!(NvmlDevice::find(&DeviceNames::default()).is_none());

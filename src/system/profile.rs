@@ -45,7 +45,7 @@ pub struct reflex_hardware_profile {
     /// `REFLEX_DEVICE_CLASS_*`.
     pub device_class: reflex_device_class,
     /// Board, GPU or processor. Zero-terminated, UTF-8.
-    pub name: [c_char; 64],
+    pub name: [c_char; 128],
     /// Compute capability as major * 10 + minor.
     pub sm: u32,
     /// Streaming multiprocessors. A Jetson's power mode can switch some off; a class has them all.
@@ -57,23 +57,23 @@ pub struct reflex_hardware_profile {
     pub memory_bytes: u64,
     /// Nominal bandwidth of the memory in bytes per second, both directions together. Measured reads reach less.
     pub memory_bandwidth: f64,
-    /// The same in Super mode (JetPack 6.2 and later), on boards where it differs; else 0.
+    /// The same in Super mode (JetPack 6.2 and later with Super firmware), on boards where it differs; else 0.
     pub memory_bandwidth_super: f64,
 }
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_hardware_profile {
     const NAME: &'static str = "reflex_hardware_profile";
-    const MIN_SIZE: usize = 112;
+    const MIN_SIZE: usize = 176;
 }
-const _: () = assert!(size_of::<reflex_hardware_profile>() == 112);
+const _: () = assert!(size_of::<reflex_hardware_profile>() == 176);
 
 impl reflex_hardware_profile {
     fn new(class: reflex_device_class, name: &str) -> reflex_hardware_profile {
         let mut profile = reflex_hardware_profile {
             struct_size: 0,
             device_class: class,
-            name: [0; 64],
+            name: [0; 128],
             sm: 0,
             sm_count: 0,
             integrated: 0,
@@ -214,21 +214,24 @@ fn orin(root: &Root, sm_count: u32, memory: u64) -> reflex_device_class {
     const MODULES: &[(&str, reflex_device_class)] = &[
         ("p3767-0000", REFLEX_DEVICE_CLASS_ORIN_NX_16GB),
         ("p3767-0001", REFLEX_DEVICE_CLASS_ORIN_NX_8GB),
+        ("p3767-0002", REFLEX_DEVICE_CLASS_ORIN_NX_16GB),
         ("p3767-0003", REFLEX_DEVICE_CLASS_ORIN_NANO_8GB),
         ("p3767-0004", REFLEX_DEVICE_CLASS_ORIN_NANO_4GB),
         ("p3767-0005", REFLEX_DEVICE_CLASS_ORIN_NANO_8GB),
+        // The IGX Orin kit's module.
+        ("p3701-0002", REFLEX_DEVICE_CLASS_AGX_ORIN_64GB),
         ("p3701-0004", REFLEX_DEVICE_CLASS_AGX_ORIN_32GB),
         ("p3701-0005", REFLEX_DEVICE_CLASS_AGX_ORIN_64GB),
         ("p3701-0008", REFLEX_DEVICE_CLASS_AGX_ORIN_64GB),
     ];
-    let compatible = root.text("proc/device-tree/compatible").unwrap_or_default();
-    if let Some((_, class)) = MODULES.iter().find(|(part, _)| compatible.contains(part)) {
+    if let Some((_, class)) = MODULES.iter().find(|(part, _)| jetson::has_part(root, part)) {
         return *class;
     }
     // The firmware keeps some of the memory: 8 GB show as 7.4 GiB.
     let by_memory = |limit_gib: u64, small, large| if memory < limit_gib << 30 { small } else { large };
     let model = jetson::model(root).unwrap_or_default();
-    if model.contains("AGX Orin") || sm_count > 8 {
+    // p3701-0000 is the AGX Orin kit's module, with 32 GB in the first kits and 64 in later ones.
+    if jetson::has_part(root, "p3701-0000") || model.contains("AGX Orin") || sm_count > 8 {
         by_memory(48, REFLEX_DEVICE_CLASS_AGX_ORIN_32GB, REFLEX_DEVICE_CLASS_AGX_ORIN_64GB)
     } else if model.contains("Orin NX") {
         by_memory(12, REFLEX_DEVICE_CLASS_ORIN_NX_8GB, REFLEX_DEVICE_CLASS_ORIN_NX_16GB)
@@ -239,6 +242,30 @@ fn orin(root: &Root, sm_count: u32, memory: u64) -> reflex_device_class {
     }
 }
 
+/// By the module's part number, else by memory: of modules that are announced (T3000 with 32 GB, T2000 with 16) the part
+/// numbers are not known, and they are neither a T4000 nor a T5000.
+fn thor(root: &Root, memory: u64) -> reflex_device_class {
+    let gib = |gib: u64| gib << 30;
+    if jetson::has_part(root, "p3834-0008") {
+        REFLEX_DEVICE_CLASS_THOR_T5000
+    } else if jetson::has_part(root, "p3834-0000") {
+        REFLEX_DEVICE_CLASS_THOR_T4000
+    } else if memory >= gib(96) {
+        REFLEX_DEVICE_CLASS_THOR_T5000
+    } else if memory >= gib(48) {
+        REFLEX_DEVICE_CLASS_THOR_T4000
+    } else {
+        REFLEX_DEVICE_CLASS_UNKNOWN
+    }
+}
+
+/// Memory of every Thor module is LPDDR5X at 8533 MT/s; they differ in the width of its bus.
+const THOR_MEMORY_KHZ: u32 = 4_266_000;
+
+/// Compute capability of Thor, and what CUDA 12 drivers call it.
+const THOR: u32 = 110;
+const THOR_CUDA_12: u32 = 101;
+
 fn classify(root: &Root, name: &str, limits: &DeviceLimits, memory: u64) -> reflex_device_class {
     let is_rtx = || {
         ["GeForce", "RTX", "GTX", "Quadro", "TITAN"]
@@ -247,9 +274,7 @@ fn classify(root: &Root, name: &str, limits: &DeviceLimits, memory: u64) -> refl
     };
     match (limits.integrated, limits.sm) {
         (true, 87) => orin(root, limits.sm_count, memory),
-        // CUDA 12 drivers call Thor 10.1.
-        (true, 101 | 110) if memory < 96 << 30 => REFLEX_DEVICE_CLASS_THOR_T4000,
-        (true, 101 | 110) => REFLEX_DEVICE_CLASS_THOR_T5000,
+        (true, THOR_CUDA_12 | THOR) => thor(root, memory),
         (true, 121) => REFLEX_DEVICE_CLASS_SPARK,
         (true, _) => REFLEX_DEVICE_CLASS_UNKNOWN,
         (false, _) if is_rtx() => REFLEX_DEVICE_CLASS_RTX,
@@ -257,12 +282,14 @@ fn classify(root: &Root, name: &str, limits: &DeviceLimits, memory: u64) -> refl
     }
 }
 
-/// Whether an Orin Nano's memory runs at Super clocks: 3199 MHz against 2133. Without the clock, by the power mode:
-/// the modes 25W and MAXN_SUPER of JetPack 6.2 raise it, 7W and 15W do not.
-fn super_mode(root: &Root) -> bool {
-    match jetson::memory_clock(root).limit {
-        Some(mhz) => mhz > 2500.0,
-        None => matches!(jetson::power_mode(root), Some((_, Some(name))) if name.contains("SUPER") || name == "25W"),
+/// The memory's clock on a device that is no known board.
+fn memory_clock_khz(limits: &DeviceLimits) -> Option<u32> {
+    match (limits.integrated, limits.sm) {
+        (false, _) => Some(limits.memory_clock_khz),
+        // The bus is as wide as the driver says: CUDA 13.2's does, CUDA 13.0's says 0, which leaves it unknown.
+        (true, THOR_CUDA_12 | THOR) => Some(THOR_MEMORY_KHZ),
+        // Orin's driver reports clocks that are not its memory's.
+        (true, _) => None,
     }
 }
 
@@ -281,22 +308,22 @@ pub(crate) fn profile_of(root: &Root, name: &str, limits: &DeviceLimits, memory:
         profile.memory_bus_bits = board.memory_bus_bits;
         profile.memory_bandwidth_super = board.memory_bandwidth_super;
         profile.memory_bandwidth = board.memory_bandwidth;
-        if board.memory_bandwidth_super > 0.0 && super_mode(root) {
+        if board.memory_bandwidth_super > 0.0 && jetson::super_mode(root) {
             profile.memory_bandwidth = board.memory_bandwidth_super;
         }
-    } else if !limits.integrated {
-        // Two transfers a clock, as the driver counts the clock of every kind of memory. An integrated GPU's driver
-        // reports clocks that are not its memory's.
+    } else if let Some(khz) = memory_clock_khz(limits) {
+        // Two transfers a clock, as the driver counts the clock of every kind of memory.
         profile.memory_bus_bits = limits.memory_bus_bits;
-        profile.memory_bandwidth = 2e3 * f64::from(limits.memory_clock_khz) * f64::from(limits.memory_bus_bits) / 8.0;
+        profile.memory_bandwidth = 2e3 * f64::from(khz) * f64::from(limits.memory_bus_bits) / 8.0;
     }
     profile
 }
 
 /// Fills `*out` with the profile of the context's device: class, SMs, memory and nominal bandwidth.
 ///
-/// Bandwidth of a known board (Jetson, Spark) is its data sheet's, for Orin Nano that of the power mode in force; of
-/// other GPUs 2 * memory clock * bus width / 8, by what the driver reports. On the CPU backend it is unknown (0).
+/// Bandwidth of a known board (Jetson, Spark) is its data sheet's, for Orin Nano that of the power mode in force where
+/// the firmware is Super; of other GPUs 2 * memory clock * bus width / 8, by what the driver reports, and of a Thor module
+/// that this library does not know 2 * 4266 MHz * bus width / 8. On the CPU backend it is unknown (0).
 ///
 /// The caller sets `out->struct_size`; no more than that is written. Thread-safe.
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.

@@ -51,12 +51,22 @@ impl Root {
 }
 
 /// The file's text without blanks at its ends; device-tree strings end with a zero byte.
+///
+/// A sensor that is busy fails a read with EAGAIN and answers the next one, so a failed read is tried once more. A file
+/// that is missing or not for this user fails again, at the price of a look-up.
 pub(crate) fn text(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MOST).read_to_end(&mut bytes).ok()?;
+    let bytes = read(path).or_else(|_| read(path)).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     (!text.is_empty()).then(|| text.to_string())
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    #[cfg(test)]
+    busy::fail(path)?;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 pub(crate) fn number(path: &Path) -> Option<i64> {
@@ -73,4 +83,31 @@ pub(crate) fn entries(folder: &Path, keep: impl Fn(&str) -> bool) -> Vec<PathBuf
         .collect();
     found.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
     found
+}
+
+/// Files that fail their next reads with EAGAIN, as a recorded tree cannot: for tests of this thread.
+#[cfg(test)]
+pub(crate) mod busy {
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+    use std::io::{Error, ErrorKind, Result};
+    use std::path::{Path, PathBuf};
+
+    thread_local! {
+        static READS: RefCell<HashMap<PathBuf, u32>> = RefCell::default();
+    }
+
+    pub fn set(path: PathBuf, reads: u32) {
+        READS.with_borrow_mut(|files| files.insert(path, reads));
+    }
+
+    pub fn fail(path: &Path) -> Result<()> {
+        READS.with_borrow_mut(|files| match files.get_mut(path) {
+            Some(reads) if *reads > 0 => {
+                *reads -= 1;
+                Err(Error::from(ErrorKind::WouldBlock))
+            }
+            _ => Ok(()),
+        })
+    }
 }

@@ -10,7 +10,8 @@ pub const REFLEX_THROTTLE_IDLE: u32 = 0x1;
 pub const REFLEX_THROTTLE_CLOCK_SETTING: u32 = 0x2;
 /// Software holds the power limit.
 pub const REFLEX_THROTTLE_POWER_CAP: u32 = 0x4;
-/// Hardware slowed the clocks down: temperature, power brake or a fast power trigger.
+/// Hardware slowed the clocks down: temperature, power brake or a fast power trigger. On Jetson: there was an
+/// over-current event, and the measured clock of the CPU, which root reads, is far below what was asked for.
 pub const REFLEX_THROTTLE_HARDWARE: u32 = 0x8;
 /// Another GPU of the same boost group is slow.
 pub const REFLEX_THROTTLE_SYNC_BOOST: u32 = 0x10;
@@ -20,7 +21,8 @@ pub const REFLEX_THROTTLE_THERMAL: u32 = 0x20;
 pub const REFLEX_THROTTLE_HARDWARE_THERMAL: u32 = 0x40;
 /// The power supply asks for less.
 pub const REFLEX_THROTTLE_POWER_BRAKE: u32 = 0x80;
-/// Jetson's over-current or under-voltage events grew while a sampler ran. Never set by `reflex_telemetry_read`.
+/// Jetson's over-current or under-voltage events grew while a sampler ran. Never set by `reflex_telemetry_read`, which
+/// has `over_current_events`.
 pub const REFLEX_THROTTLE_OVER_CURRENT: u32 = 0x100;
 /// The reasons are not known. Alone: no other bit is set.
 pub const REFLEX_THROTTLE_UNKNOWN: u32 = 0x8000_0000;
@@ -31,13 +33,17 @@ pub const REFLEX_THROTTLE_UNKNOWN: u32 = 0x8000_0000;
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_telemetry {
     pub struct_size: u32,
-    /// `REFLEX_THROTTLE_*` bits, 0 for none.
+    /// `REFLEX_THROTTLE_*` bits, 0 for none. On Jetson 0 means that no thermal alert is active and that no over-current
+    /// event was counted since boot. After an event the hardware may hold the clocks down, and no file says whether it
+    /// does: `REFLEX_THROTTLE_HARDWARE` where the CPU's measured clock shows it, else `REFLEX_THROTTLE_UNKNOWN`.
     pub throttle: u32,
-    /// nvpmodel's mode of a Jetson.
+    /// nvpmodel's mode of a Jetson: what nvpmodel set last. Where its service failed, or a reboot is due, the clocks are
+    /// other ones; the `*_clock_limit_mhz` of GPU and CPU tell the truth.
     pub power_mode: i32,
     /// CUDA version of the driver as 1000 * major + 10 * minor; -1 on the CPU backend.
     pub cuda_driver: i32,
-    /// Watts: the module on Jetson Orin, the whole board on Jetson Thor and discrete GPUs; `power_rail` says which.
+    /// Watts: the module on Jetson Orin, the whole board on Jetson Thor and discrete GPUs, the GPU alone on DGX Spark;
+    /// `power_rail` says which.
     pub power_w: f32,
     /// Watts of the narrowest measured rail that feeds the GPU. `gpu_rail` says what else it feeds.
     pub gpu_power_w: f32,
@@ -47,11 +53,13 @@ pub struct reflex_telemetry {
     pub gpu_clock_mhz: f32,
     /// Highest clock that the present mode allows.
     pub gpu_clock_limit_mhz: f32,
-    /// Clock of the fastest core in MHz.
+    /// Clock of the fastest core in MHz: as measured where the driver measures it and root asks, else what was asked for,
+    /// which hardware may be far below.
     pub cpu_clock_mhz: f32,
     pub cpu_clock_limit_mhz: f32,
-    /// Clock of the memory in MHz; up to JetPack 6 readable by root only. Two transfers a clock.
+    /// Clock of the memory in MHz; on Orin readable by root only. Two transfers a clock.
     pub memory_clock_mhz: f32,
+    /// On Orin without root it is nvpmodel's cap: what the power mode asks for, not what the firmware gives.
     pub memory_clock_limit_mhz: f32,
     /// Degrees Celsius.
     pub gpu_temperature_c: f32,
@@ -61,7 +69,7 @@ pub struct reflex_telemetry {
     pub hottest_c: f32,
     /// Percent of the time the GPU was busy.
     pub gpu_utilization: f32,
-    /// Percent of the time the GPU's memory was busy; unknown on Jetson.
+    /// Percent of the time the GPU's memory was busy; unknown on integrated GPUs.
     pub memory_utilization: f32,
     pub reserved: u32,
     /// Bytes: of the whole system on integrated GPUs and on the CPU backend, of the GPU otherwise.
@@ -73,7 +81,8 @@ pub struct reflex_telemetry {
     pub over_current_events: i64,
     /// Joules since the driver was loaded, where the GPU counts them.
     pub energy_counter_j: f64,
-    /// What `power_w` measures: `"VDD_IN"`, `"VIN"`, `"NVML"` or the rails that it sums, with `+` between them.
+    /// What `power_w` measures: `"VDD_IN"`, `"VIN"` (with all that the carrier board feeds from it), `"NVML"` or the rails
+    /// that it sums, with `+` between them.
     pub power_rail: [c_char; 64],
     /// What `gpu_power_w` measures: `"VDD_GPU"`, `"VDD_GPU_SOC"` (GPU and SoC), `"VDD_CPU_GPU_CV"` (CPU, GPU and vision).
     pub gpu_rail: [c_char; 32],
@@ -173,6 +182,7 @@ impl Probe {
                 nvml: NvmlDevice::find(&DeviceNames {
                     pci_bus_id: cuda.pci_bus_id(),
                     uuid: cuda.uuid(),
+                    integrated: cuda.device_limits.integrated.then(|| cuda.name.clone()),
                 }),
             },
         }
@@ -197,8 +207,12 @@ impl Probe {
     pub fn read(&self) -> reflex_telemetry {
         let mut out = reflex_telemetry::unknown();
         out.cuda_driver = self.cuda_driver;
+        let degrees = jetson::temperatures(&self.root);
+        out.cpu_temperature_c = float(degrees.cpu);
+        out.hottest_c = float(degrees.hottest);
         self.read_host(&mut out);
         if !self.discrete {
+            out.gpu_temperature_c = float(degrees.gpu);
             self.read_integrated(&mut out);
         }
         if let Some(nvml) = &self.nvml {
@@ -210,9 +224,6 @@ impl Probe {
     fn read_host(&self, out: &mut reflex_telemetry) {
         let root = &self.root;
         (out.cpu_clock_mhz, out.cpu_clock_limit_mhz) = mhz(jetson::cpu_clock(root));
-        let degrees = jetson::temperatures(root);
-        out.cpu_temperature_c = float(degrees.cpu);
-        out.hottest_c = float(degrees.hottest);
         if let Some((mode, name)) = jetson::power_mode(root) {
             out.power_mode = mode;
             set_text(&mut out.power_mode_name, &name.unwrap_or_default());
@@ -237,12 +248,10 @@ impl Probe {
         }
         (out.gpu_clock_mhz, out.gpu_clock_limit_mhz) = mhz(jetson::gpu_clock(root));
         (out.memory_clock_mhz, out.memory_clock_limit_mhz) = mhz(jetson::memory_clock(root));
-        out.gpu_temperature_c = float(jetson::temperatures(root).gpu);
         out.gpu_utilization = float(jetson::gpu_load(root));
-        if let Some(hot) = jetson::thermal_throttle(root) {
-            out.throttle = if hot { REFLEX_THROTTLE_THERMAL } else { 0 };
-        }
-        out.over_current_events = jetson::over_current_events(root).unwrap_or(-1);
+        let events = jetson::over_current_events(root);
+        out.over_current_events = events.unwrap_or(-1);
+        out.throttle = throttle(root, events).unwrap_or(REFLEX_THROTTLE_UNKNOWN);
         if let Some((available, total)) = root.memory() {
             out.memory_total = total as i64;
             out.memory_free = available as i64;
@@ -256,15 +265,18 @@ impl Probe {
             true => jetson::Power::default(),
             false => jetson::power(&jetson::rails(&self.root)),
         };
-        let throttle = || jetson::thermal_throttle(&self.root).map(|hot| if hot { REFLEX_THROTTLE_THERMAL } else { 0 });
         let of_gpu = nvml.and_then(NvmlDevice::temperature);
         let (hottest, throttle, events) = match self.discrete {
             true => (of_gpu, nvml.and_then(NvmlDevice::throttle), None),
-            false => (
-                jetson::temperatures(&self.root).hottest.or(of_gpu),
-                throttle().or_else(|| nvml?.throttle()),
-                jetson::over_current_events(&self.root),
-            ),
+            false => {
+                let events = jetson::over_current_events(&self.root);
+                let of_nvml = || nvml.filter(|_| !after_over_current(events))?.throttle();
+                (
+                    jetson::temperatures(&self.root).hottest.or(of_gpu),
+                    throttle(&self.root, events).or_else(of_nvml),
+                    events,
+                )
+            }
         };
         // A counter of the GPU alone is no measure of a Jetson module whose input is measured.
         let energy_counter = match board.total {
@@ -279,6 +291,25 @@ impl Probe {
             hottest,
             over_current_events: events,
         }
+    }
+}
+
+/// Whether hardware may hold clocks down without a word in any file.
+pub(crate) fn after_over_current(events: Option<i64>) -> bool {
+    events.is_some_and(|events| events > 0)
+}
+
+/// The `REFLEX_THROTTLE_*` bits of a Jetson's files.
+fn throttle(root: &Root, events: Option<i64>) -> Option<u32> {
+    let hot = jetson::thermal_throttle(root);
+    let held = after_over_current(events).then(|| jetson::cpu_held_below_request(root));
+    match (hot, held) {
+        (Some(true), Some(Some(true))) => Some(REFLEX_THROTTLE_THERMAL | REFLEX_THROTTLE_HARDWARE),
+        (Some(true), _) => Some(REFLEX_THROTTLE_THERMAL),
+        (_, Some(Some(true))) => Some(REFLEX_THROTTLE_HARDWARE),
+        // A CPU that runs as asked says nothing of the GPU.
+        (_, Some(_)) => None,
+        (hot, None) => hot.map(|_| 0),
     }
 }
 

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <set>
 
 namespace parity {
 namespace {
@@ -322,6 +323,11 @@ int run(reflex_backend backend) {
         {"errors", test_errors},
     };
     int failures = 0;
+    // A report names tests that failed, so a name is given once.
+    std::set<std::string> names;
+    for (const auto &test : tests) {
+        if (!names.insert(test.name).second) throw std::logic_error(std::string("two tests are called ") + test.name);
+    }
     for (const auto &test : tests) {
         try {
             test.body(s);

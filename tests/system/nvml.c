@@ -1,5 +1,6 @@
 /* A stand-in for libnvidia-ml.so.1 with two devices: at bus 01 one that answers everything, at bus 02 one that supports
- * nothing. Signatures and numbers are those of the NVML API Reference. */
+ * nothing. With ORIN it is a Jetson Orin's: one device at no bus, whose UUID lacks the prefix and which supports nothing.
+ * Signatures and numbers are those of the NVML API Reference. */
 #include <stdint.h>
 #include <string.h>
 
@@ -22,13 +23,46 @@ nvmlReturn_t nvmlSystemGetDriverVersion(char *version, unsigned length) {
     strncpy(version, "580.95.05", length);
     return SUCCESS;
 }
+#ifdef ORIN
+#define DEVICES 1
+#define NAME "Orin (nvgpu)"
+static nvmlDevice_t by_bus(const char *id) {
+    (void)id;
+    return NULL;
+}
+static nvmlDevice_t by_uuid(const char *uuid) {
+    return strcmp(uuid, "10111213-1415-1617-1819-1a1b1c1d1e1f") == 0 ? &empty : NULL;
+}
+#else
+#define DEVICES 2
+#define NAME "NVIDIA H200"
+static nvmlDevice_t by_bus(const char *id) {
+    return strcmp(id, "0000:01:00.0") == 0 ? &full : strcmp(id, "0000:02:00.0") == 0 ? &empty : NULL;
+}
+static nvmlDevice_t by_uuid(const char *uuid) {
+    return strcmp(uuid, "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f") == 0 ? &full : NULL;
+}
+#endif
 nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *id, nvmlDevice_t *device) {
-    *device = strcmp(id, "0000:01:00.0") == 0 ? &full : strcmp(id, "0000:02:00.0") == 0 ? &empty : NULL;
+    *device = by_bus(id);
     return *device ? SUCCESS : NOT_FOUND;
 }
 nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *device) {
-    *device = strcmp(uuid, "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f") == 0 ? &full : NULL;
+    *device = by_uuid(uuid);
     return *device ? SUCCESS : NOT_FOUND;
+}
+nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *count) {
+    *count = DEVICES;
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *device) {
+    *device = index >= DEVICES ? NULL : index == DEVICES - 1 ? &empty : &full;
+    return *device ? SUCCESS : NOT_FOUND;
+}
+nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char *name, unsigned length) {
+    (void)device;
+    strncpy(name, NAME, length);
+    return SUCCESS;
 }
 nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t d, unsigned *mw) { ANSWER(d, *mw = 123456); }
 nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t d, unsigned *mw) { ANSWER(d, *mw = 700000); }

@@ -77,6 +77,19 @@ compare_gpu_reports() {
   [ $any -eq 1 ] || printf '\n*** NO GPU PARITY REPORT UNDER benches/results/: run ./dev gpu-bundle on a GPU ***\n\n' >&2
 }
 
+# Draws all charts, with the pinned matplotlib, which is not for older Pythons.
+test_charts() {
+  local rc=0
+  if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "         skipped: plot_test.py (needs Python 3.11 or later)" >&2
+    count plot_test.py 0 0 1 0
+    return
+  fi
+  need_wheels plot "fetching matplotlib" \
+    && step "testing tools/plot/plot_test.py" test-plot "$venv/bin/python" "$root/tools/plot/plot_test.py" || rc=$?
+  count plot_test.py $((rc == 0)) $((rc != 0)) 0 0
+}
+
 # Published figures say how they were measured. What checks and makes them is tested too.
 check_result_files() {
   local rc folder=$root/benches/results name
@@ -85,6 +98,7 @@ check_result_files() {
     step "testing $name" "test-${name##*/}" python3 "$root/$name" || rc=$?
     count "${name##*/}" $((rc == 0)) $((rc != 0)) 0 0
   done
+  test_charts
   [ -d "$folder" ] || return 0
   rc=0
   step "checking the result files" check-results python3 "$root/tools/plot/check_results.py" "$folder" || rc=$?

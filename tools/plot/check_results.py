@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Refuses result files that do not say how they were measured: check_results.py FILE_OR_FOLDER...
 
-Every file of reflex-bench names GPU, driver, toolkit, architecture, clocks, power mode, temperature and commit, and each result in
-it shape, dtype, batch and context. Parity reports (parity*.json) are another kind of file and are passed over.
+Every file of reflex-bench names GPU, driver, toolkit, architecture, clocks, power mode, temperature, commit and time, and each result
+in it shape, dtype, batch and context. Parity reports (parity*.json) are another kind of file and are passed over.
 """
 
 import json
@@ -12,7 +12,7 @@ import sys
 
 SCHEMA = "reflex-bench/1"
 KINDS = {"ops", "ceiling", "model", "peers"}
-TEXTS = ("gpu", "driver", "toolkit", "arch", "power_mode", "commit")
+TEXTS = ("gpu", "driver", "toolkit", "arch", "power_mode", "commit", "time")
 ROW = ("op", "shape", "dtype", "batch", "context")
 
 

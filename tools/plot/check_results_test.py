@@ -18,7 +18,7 @@ GOOD = {
     "environment": {
         "backend": "cuda", "gpu": "NVIDIA H200", "driver": "580.95", "toolkit": "NVRTC 13.0", "arch": "sm_90",
         "clocks": {"sm_mhz": 1980, "memory_mhz": 3201}, "power_mode": "power limit 700 W", "temperature_c": 40,
-        "sm_count": 132, "commit": "0123abc",
+        "sm_count": 132, "commit": "0123abc", "time": "2026-11-20T22:02:53Z",
     },
     "results": [{"op": "norm", "shape": {"dim": 8}, "dtype": "F32", "batch": 1, "context": 0, "us": 2.5}],
 }
@@ -29,7 +29,7 @@ class Check(unittest.TestCase):
         self.assertEqual(check_results.faults_of(GOOD), [])
 
     def test_each_field_is_needed(self):
-        for name in ("gpu", "driver", "toolkit", "arch", "clocks", "power_mode", "temperature_c", "commit"):
+        for name in ("gpu", "driver", "toolkit", "arch", "clocks", "power_mode", "temperature_c", "commit", "time"):
             for value in (None, "unknown", ""):
                 report = copy.deepcopy(GOOD)
                 report["environment"][name] = value

@@ -2,12 +2,20 @@
 #pragma once
 
 #include <memory>
+#include <stdexcept>
+#include <type_traits>
 
 #include "cases.h"
 
 namespace bench {
 
-// The functions of one op. `workspace_size` is null where the op needs no scratch.
+// Whether an op's params have room for scratch, needed or optional.
+template <typename P, typename = void>
+struct takes_workspace : std::false_type {};
+template <typename P>
+struct takes_workspace<P, std::void_t<decltype(std::declval<P &>().workspace)>> : std::true_type {};
+
+// The functions of one op. `workspace_size` is null where the params have no workspace.
 template <typename P>
 struct op_functions {
     reflex_status (*run)(const reflex_context *, const P *, reflex_stream);
@@ -17,24 +25,22 @@ struct op_functions {
 };
 
 template <typename P>
-void set_workspace(P &, void *, size_t) {}
-inline void set_workspace(reflex_matmul_params &p, void *data, size_t bytes) {
-    p.workspace = data;
-    p.workspace_size = bytes;
-}
-inline void set_workspace(reflex_attention_decode_params &p, void *data, size_t bytes) {
-    p.workspace = data;
-    p.workspace_size = bytes;
-}
-inline void set_workspace(reflex_sample_params &p, void *data, size_t bytes) {
-    p.workspace = data;
-    p.workspace_size = bytes;
+void set_workspace([[maybe_unused]] P &p, [[maybe_unused]] void *data, [[maybe_unused]] size_t bytes) {
+    if constexpr (takes_workspace<P>::value) {
+        p.workspace = data;
+        p.workspace_size = bytes;
+    }
 }
 
 template <typename P>
 class op_call : public launch_call {
 public:
-    op_call(const P &params, const op_functions<P> &api) : params_(params), api_(api) {}
+    // An op measured without the scratch that an engine gives it would be another one.
+    op_call(const P &params, const op_functions<P> &api) : params_(params), api_(api) {
+        if (takes_workspace<P>::value != (api.workspace_size != nullptr)) {
+            throw std::logic_error("an op's params have a workspace and its functions no size, or the other way round");
+        }
+    }
 
     void launch(const reflex_context *context, reflex_stream stream) const override {
         reflex::check(api_.run(context, &params_, stream));
@@ -51,6 +57,7 @@ public:
         return bytes;
     }
     void use_workspace(void *data, size_t bytes) override { set_workspace(params_, data, bytes); }
+    const P &params() const { return params_; }
 
 private:
     P params_;

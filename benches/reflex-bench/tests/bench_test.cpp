@@ -7,6 +7,7 @@
 
 #include "cases.h"
 #include "json.h"
+#include "launch_calls.h"
 #include "measure.h"
 #include "model_shapes.h"
 #include "options.h"
@@ -124,6 +125,27 @@ void test_bytes() {
     // Rows that are looked up, not the table.
     wanted = parse({"ops", "--op", "embedding", "--dtype", "Q6_K", "--rows", "512"});
     CHECK(bench::list_cases(wanted)[0].bytes() == 512.0 * 10 * 210 + 512 * 4 + 512.0 * 2560 * 4);
+}
+
+// An op whose params have a workspace, needed or optional, is measured with one; `make` throws where its size is not asked.
+template <typename P>
+void check_workspace(bench::launch_call &call) {
+    static_assert(bench::takes_workspace<P>::value, "these params have a workspace");
+    char scratch = 0;
+    call.use_workspace(&scratch, 256);
+    const P &params = dynamic_cast<bench::op_call<P> &>(call).params();
+    CHECK(params.workspace == &scratch && params.workspace_size == 256);
+}
+
+void test_workspaces() {
+    static_assert(!bench::takes_workspace<reflex_norm_params>::value, "norm has no workspace");
+    for (const bench::bench_case &c : bench::list_cases(parse({"ops", "--shapes", "tiny"}))) {
+        const auto call = c.make(std::vector<reflex_tensor>(c.operands.size()));
+        if (c.op == "argmax") check_workspace<reflex_argmax_params>(*call);
+        if (c.op == "matmul") check_workspace<reflex_matmul_params>(*call);
+        if (c.op == "sample") check_workspace<reflex_sample_params>(*call);
+        if (c.op == "attention_decode") check_workspace<reflex_attention_decode_params>(*call);
+    }
 }
 
 void test_cases() {
@@ -335,6 +357,7 @@ int main() {
     test_options();
     test_bytes();
     test_cases();
+    test_workspaces();
     test_matmul_cases();
     test_plans();
     test_patterns();
