@@ -73,9 +73,10 @@ public:
           config_(read_config(gguf_)),
           tensors_(find_tensors(gguf_, config_)),
           words_(gguf_) {
-        if (words_.size() != config_.vocab)
-            throw gguf_error("model: the vocabulary has " + std::to_string(words_.size()) + " tokens, the embedding " +
-                             std::to_string(config_.vocab) + " rows");
+        if (words_.size() > config_.vocab)
+            throw gguf_error("model: the vocabulary has " + std::to_string(words_.size()) +
+                             " tokens, the embedding only " + std::to_string(config_.vocab) + " rows");
+        for (const std::string &note : words_.notes()) std::fprintf(stderr, "reflex-llm: %s\n", note.c_str());
     }
 
     void operator()() {
