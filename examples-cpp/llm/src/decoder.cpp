@@ -212,11 +212,7 @@ void decoder::head(uint32_t first, uint32_t count) {
 }
 
 void decoder::draw(uint64_t into) {
-    // Only ids that have a token; the stride passes over the others.
-    const reflex_tensor logits =
-                            reflex::tensor(base_ + layout_.logits, REFLEX_DTYPE_F32,
-                                           {shape_.sequences, config_.tokens},
-                                           {extent(config_.vocab * sizeof(float)), extent(sizeof(float))}),
+    const reflex_tensor logits = activation(layout_.logits, shape_.sequences, config_.vocab),
                         token = integers(into, shape_.sequences),
                         counters = integers(layout_.counters, 2 * shape_.sequences);
     if (sampling_.temperature == 0.0f) {
@@ -229,7 +225,7 @@ void decoder::draw(uint64_t into) {
     }
     reflex::sample_params p;
     p.temperature = sampling_.temperature;
-    p.top_k = std::min(sampling_.top_k, config_.tokens);
+    p.top_k = std::min(sampling_.top_k, config_.vocab);
     p.top_p = sampling_.top_p;
     p.min_p = sampling_.min_p;
     p.seed = sampling_.seed;

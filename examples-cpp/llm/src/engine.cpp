@@ -101,10 +101,6 @@ const float *engine::logits(uint32_t first, uint32_t count) {
     decoder_.head(first, count);
     owner_.copy(host_logits_.data(), at(plan_.layout.logits), host_logits_.size() * sizeof(float));
     owner_.synchronize();
-    // What belongs to no token is not for anybody to see.
-    for (uint32_t row = 1; row < count && config_.tokens < config_.vocab; ++row)
-        std::copy_n(&host_logits_[uint64_t{row} * config_.vocab], config_.tokens,
-                    &host_logits_[uint64_t{row} * config_.tokens]);
     return host_logits_.data();
 }
 

@@ -54,7 +54,7 @@ public:
     void rewind(uint32_t length);
     // Appends tokens to the first sequence, as many batches as it takes. `share` has to follow before the others are decoded.
     void append(const token_id *tokens, size_t count);
-    // Logits of `count` rows of the last batch from `first` on, config.tokens of each, in host memory; valid until the next call.
+    // Logits of `count` rows of the last batch from `first` on, in host memory; valid until the next call.
     const float *logits(uint32_t first, uint32_t count);
 
     // Gives what the first sequence holds to all others.

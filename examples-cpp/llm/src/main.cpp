@@ -73,10 +73,9 @@ public:
           config_(read_config(gguf_)),
           tensors_(find_tensors(gguf_, config_)),
           words_(gguf_) {
-        if (words_.size() > config_.vocab)
-            throw gguf_error("model: the vocabulary has " + std::to_string(words_.size()) +
-                             " tokens, the embedding only " + std::to_string(config_.vocab) + " rows");
-        for (const std::string &note : words_.notes()) std::fprintf(stderr, "reflex-llm: %s\n", note.c_str());
+        if (words_.size() != config_.vocab)
+            throw gguf_error("model: the vocabulary has " + std::to_string(words_.size()) + " tokens, the embedding " +
+                             std::to_string(config_.vocab) + " rows");
     }
 
     void operator()() {
@@ -108,6 +107,7 @@ private:
     // Calls `body` with the device and the engine made for the options.
     template <typename Body>
     void with_engine(const Body &body) {
+        for (const std::string &note : words_.notes()) std::fprintf(stderr, "reflex-llm: %s\n", note.c_str());
         progress("loading " + options_.model);
         const auto start = std::chrono::steady_clock::now();
         const device owner(backend_of(options_.backend), static_cast<int32_t>(options_.device));

@@ -196,9 +196,6 @@ model_config read_config(const gguf &file) {
     if (embedding->shape[1] > most)
         fail("tensor " + embedding->describe() + " has more than " + std::to_string(most) + " rows");
     c.vocab = static_cast<uint32_t>(embedding->shape[1]);
-    c.tokens = c.vocab;
-    if (const gguf_value *words = file.find("tokenizer.ggml.tokens"))
-        c.tokens = static_cast<uint32_t>(std::min<uint64_t>(words->count, c.vocab));
     if (keys.count_or("vocab_size", c.vocab, most) != c.vocab)
         fail("tensor " + embedding->describe() + " disagrees with " + c.arch_name + ".vocab_size");
     return c;

@@ -17,7 +17,6 @@ struct model_config {
     std::string arch_name;  // also the prefix of the metadata keys
     std::string name;
     uint32_t layers, hidden, ffn, heads, kv_heads, head_dim, vocab, context_length;
-    uint32_t tokens;              // of the vocabulary's rows, those that have a token; the rest is padding and never drawn
     uint32_t rope_dims;           // leading dimensions of a head that are rotated
     bool rope_neox;               // rotate (i, i + rope_dims/2); otherwise neighbours (2i, 2i + 1)
     float rope_base, rope_scale;  // positions are divided by rope_scale

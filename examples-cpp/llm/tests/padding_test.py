@@ -78,6 +78,6 @@ with tempfile.TemporaryDirectory() as name:
         check(got[:2] == want[:2], f"{arguments}: {got}, without padding {want[1]!r}")
     # More tokens than rows is another matter: nothing can stand for the last of them.
     code, out, err = run(short, "-p", "x")
-    check(code == 1 and out == b"" and "259 tokens, the embedding only 258 rows" in err, f"fewer rows than tokens: {code} {err}")
+    check(code == 1 and out == b"" and "fewer rows than the vocabulary has tokens, 259" in err, f"fewer rows than tokens: {code} {err}")
 print(f"{checks} checks, {failures} failed")
 sys.exit(1 if failures or not checks else 0)
