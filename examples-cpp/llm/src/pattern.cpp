@@ -182,7 +182,7 @@ private:
         if (!take("\\p{")) return false;
         using namespace char_class;
         constexpr std::pair<std::string_view, char_classes> names[] = {
-            {"L", letter},       {"Lu", upper}, {"Ll", lower},  {"Lt", title},       {"Lm", modifier},
+            {"L", letter},        {"Lu", upper}, {"Ll", lower},       {"Lt", title},      {"Lm", modifier},
             {"Lo", other_letter}, {"M", mark},   {"N", number_class}, {"P", punctuation}, {"S", symbol}};
         for (const auto &name : names) {
             if (!take(std::string(name.first) + "}")) continue;

@@ -45,8 +45,8 @@ private:
     struct item {
         enum class kind : uint8_t { characters, not_before, line_end, choice };
         kind what = kind::characters;
-        char_set set;                    // characters, not_before
-        uint32_t least = 1, most = 1;    // characters, and 0 for a choice that may be left out
+        char_set set;                     // characters, not_before
+        uint32_t least = 1, most = 1;     // characters, and 0 for a choice that may be left out
         std::vector<sequence> options{};  // choice
     };
 

@@ -10,22 +10,22 @@ namespace {
 #define SYMBOLS R"( ?[^\s\p{L}\p{N}]+[\r\n]*)"
 
 // Words that part where small letters are followed by capitals, with `SUFFIX` behind them.
-#define CASED_WORDS(SUFFIX)                                                                                          \
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)" SUFFIX                         \
+#define CASED_WORDS(SUFFIX)                                                                  \
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)" SUFFIX \
     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)" SUFFIX
 #define CASED_SYMBOLS R"( ?[^\s\p{L}\p{N}]+[\r\n/]*)"
 
 constexpr std::string_view gpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr std::string_view llama3 = CONTRACTIONS "|" WORDS R"(|\p{N}{1,3}|)" SYMBOLS "|" SPACES;
 constexpr std::string_view qwen2 = CONTRACTIONS "|" WORDS R"(|\p{N}|)" SYMBOLS "|" SPACES;
-constexpr std::string_view qwen35 = CONTRACTIONS
-    R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|)" SPACES;
+constexpr std::string_view qwen35 =
+    CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|)" SPACES;
 constexpr std::string_view gpt4o = CASED_WORDS(CONTRACTIONS "?") R"(|\p{N}{1,3}|)" CASED_SYMBOLS "|" SPACES;
 constexpr std::string_view tekken = CASED_WORDS("") R"(|\p{N}|)" CASED_SYMBOLS "|" SPACES;
 constexpr std::string_view youtu = CASED_WORDS(CONTRACTIONS "?") R"(|\p{N}|)" CASED_SYMBOLS "|" SPACES;
 
 // A punctuation mark with the letters behind it, words with their combining marks, punctuation, spaces: behind numbers and Han characters.
-#define DEEPSEEK_WORDS                                                                                     \
+#define DEEPSEEK_WORDS \
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+)"
 constexpr std::string_view deepseek3 = DEEPSEEK_WORDS R"([\r\n]*|)" SPACES;
 constexpr std::string_view spark = DEEPSEEK_WORDS R"(|[\r\n]|\s+(?!\S)|\s+)";
@@ -52,8 +52,7 @@ constexpr std::string_view deepseek_letters =
     R"(]+)";
 
 // Brackets inside the class stand for themselves, as the bar does.
-constexpr std::string_view bloom =
-    R"( ?[^(\s|.,!?\x{2026}\x{3002}\x{FF0C}\x{3001}\x{0964}\x{06D4}\x{060C})]+)";
+constexpr std::string_view bloom = R"( ?[^(\s|.,!?\x{2026}\x{3002}\x{FF0C}\x{3001}\x{0964}\x{06D4}\x{060C})]+)";
 
 }  // namespace
 

@@ -13,17 +13,21 @@ constexpr std::string_view bos_names[] = {"<bos>", "<s>", "<|begin_of_text|>", "
                                           "<\uFF5Cbegin\u2581of\u2581sentence\uFF5C>"};
 constexpr std::string_view eos_names[] = {"<eos>", "</s>", "<|end_of_text|>", "<|endoftext|>",
                                           "<\uFF5Cend\u2581of\u2581sentence\uFF5C>"};
-constexpr std::string_view eot_names[] = {"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<end_of_utterance>",
-                                          "<EOT>", "_<EOT>", "[EOT]"};
+constexpr std::string_view eot_names[] = {"<|eot_id|>",         "<|im_end|>", "<|end|>", "<end_of_turn>",
+                                          "<end_of_utterance>", "<EOT>",      "_<EOT>",  "[EOT]"};
 constexpr std::string_view end_names[] = {
-    "<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "<\uFF5Cend\u2581of\u2581sentence\uFF5C>",  // texts
-    "<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<turn|>", "<end_of_utterance>", "<EOT>", "_<EOT>", "[EOT]",
-    "[e~[",                                                                                    // turns
-    "<|eom_id|>", "<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "<|tool_response>"};     // messages, calls
+    "<|endoftext|>", "<|end_of_text|>", "</s>",
+    "<eos>",         "[EOS]",           "<\uFF5Cend\u2581of\u2581sentence\uFF5C>",  // texts
+    "<|im_end|>",    "<|eot_id|>",      "<|end|>",
+    "<end_of_turn>", "<turn|>",         "<end_of_utterance>",
+    "<EOT>",         "_<EOT>",          "[EOT]",
+    "[e~[",  // turns
+    "<|eom_id|>",    "<|return|>",      "<|call|>",
+    "<|calls|>",     "<|flush|>",       "<|tool_response>"};  // messages, calls
 // Fill-in-the-middle: padding, repository, file.
-constexpr std::string_view fim_names[] = {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]",
+constexpr std::string_view fim_names[] = {"<|fim_pad|>",  "<fim-pad>",     "<fim_pad>",  "<PAD>",  "[PAD]",
                                           "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>",
-                                          "<repo_name>", "<|file_sep|>", "<file_sep>"};
+                                          "<repo_name>",  "<|file_sep|>",  "<file_sep>"};
 
 template <size_t N>
 bool is_one_of(const std::string_view (&names)[N], std::string_view entry) {

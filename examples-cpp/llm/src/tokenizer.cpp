@@ -104,8 +104,8 @@ const pretokenizer_rules &rules_of(const gguf &file) {
     for (const pretokenizer_rules &rules : all_pretokenizers()) {
         for (const std::string_view each : rules.names) known.append(known.empty() ? "" : ", ").append(each);
     }
-    fail(std::string(key_pre) + " is \"" + printable(name) + "\", which names no rules that are known here; known are " +
-         known);
+    fail(std::string(key_pre) + " is \"" + printable(name) +
+         "\", which names no rules that are known here; known are " + known);
 }
 
 // A stretch of the text: a character at first, then what characters have merged into.
@@ -153,8 +153,9 @@ tokenizer::tokenizer(const gguf &file) {
     }
     special_ = read_special_tokens(file, entries, control, adds_bos);
     if (!scored && file.find(key_pre) == nullptr)
-        special_.notes.push_back(std::string(key_pre) +
-                                 " is missing: text is split by rules of old files, which few models were trained with");
+        special_.notes.push_back(
+            std::string(key_pre) +
+            " is missing: text is split by rules of old files, which few models were trained with");
     if (special_.unknown == no_token) {
         const auto found = std::find(kinds_.begin(), kinds_.end(), kind::unknown);
         if (found != kinds_.end()) special_.unknown = static_cast<token_id>(found - kinds_.begin());
@@ -187,7 +188,8 @@ void tokenizer::read_byte_level(const gguf &file, const std::vector<std::string_
         // Added tokens are written as plain text, the others in the byte alphabet.
         const bool plain = kinds_[i] == kind::control || kinds_[i] == kind::user_defined;
         bytes_.push_back(plain ? std::string(entries[i]) : entry_bytes(entries[i]));
-        ids.emplace(entries[i], static_cast<token_id>(i));  // of equal entries the first is the one that encoding produces
+        ids.emplace(entries[i],
+                    static_cast<token_id>(i));  // of equal entries the first is the one that encoding produces
     }
     for (uint32_t byte = 0; byte < 256; ++byte) {
         std::string entry;
@@ -238,7 +240,8 @@ void tokenizer::read_scored(const gguf &file, const std::vector<std::string_view
              std::to_string(entries.size()));
     scores.resize(entries.size());
     for (size_t i = 0; i < scores.size(); ++i) {
-        if (std::isnan(scores[i])) fail(std::string(key_scores) + " of token " + std::to_string(i) + " is not a number");
+        if (std::isnan(scores[i]))
+            fail(std::string(key_scores) + " of token " + std::to_string(i) + " is not a number");
     }
     std::vector<float> sorted = scores;
     std::sort(sorted.begin(), sorted.end(), std::greater<float>());

@@ -24,9 +24,8 @@ bool is_space(uint32_t c) {
 }
 
 char_classes category_of(uint32_t code_point) {
-    const auto *after =
-        std::upper_bound(std::begin(runs), std::end(runs), code_point,
-                         [](uint32_t wanted, const category_run &run) { return wanted < run.first; });
+    const auto *after = std::upper_bound(std::begin(runs), std::end(runs), code_point,
+                                         [](uint32_t wanted, const category_run &run) { return wanted < run.first; });
     return std::prev(after)->category;
 }
 

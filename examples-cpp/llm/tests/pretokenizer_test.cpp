@@ -1,11 +1,11 @@
 // The splitters of every family against Oniguruma (tests/data/split.tsv), on bytes that are not UTF-8, and their time.
 // Usage: pretokenizer_test DATA_DIR
-#include <chrono>
+#include <ctime>
 #include <set>
 
-#include "pretokenizer.h"
 #include "check.h"
 #include "golden_lines.h"
+#include "pretokenizer.h"
 #include "unicode.h"
 
 using llm::pattern;
@@ -62,7 +62,8 @@ void knows_the_names() {
         const llm::pretokenizer_rules *rules = llm::find_pretokenizer(name);
         CHECK_MESSAGE(rules != nullptr && rules->names[0] == family, std::string(name) + " is not of " + family);
     };
-    for (const char *name : {"qwen2", "deepseek-r1-qwen", "megrez", "kormo", "stablelm2", "hunyuan"}) same(name, "qwen2");
+    for (const char *name : {"qwen2", "deepseek-r1-qwen", "megrez", "kormo", "stablelm2", "hunyuan"})
+        same(name, "qwen2");
     for (const char *name : {"llama3", "llama-bpe", "llama-v3", "falcon3", "pixtral", "lfm2"}) same(name, "llama3");
     for (const char *name : {"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}) same(name, "dbrx");
     for (const char *name : {"gpt-2", "phi-2", "olmo", "mpt", "exaone4"}) same(name, "gpt-2");
@@ -105,11 +106,12 @@ void takes_any_bytes() {
 }
 
 void takes_long_runs_in_good_time() {
-    const auto began = std::chrono::steady_clock::now();
+    const std::clock_t began = std::clock();  // of this process: others may keep the machine busy
     for (const llm::pretokenizer_rules &rules : llm::all_pretokenizers()) {
         const pretokenizer splitter(rules);
         // Runs that some alternative begins to match, to fail at their end.
-        for (const char *unit : {" ", "a", "A", "1", "\t", "\n", "!", "\xE4\xB8\xAD", "\xCC\x81", "\xFF", " \n", "aA"}) {
+        for (const char *unit :
+             {" ", "a", "A", "1", "\t", "\n", "!", "\xE4\xB8\xAD", "\xCC\x81", "\xFF", " \n", "aA"}) {
             for (const char *end : {"x", "5", "\xE4\xB8\xAD", ""}) {
                 std::string text;
                 while (text.size() < 100000) text += unit;
@@ -118,13 +120,14 @@ void takes_long_runs_in_good_time() {
             }
         }
     }
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    CHECK_MESSAGE(seconds < 60, "runs of 100 kB took " + std::to_string(seconds) + " s");
+    const double seconds = double(std::clock() - began) / CLOCKS_PER_SEC;
+    CHECK_MESSAGE(seconds < 45, "runs of 100 kB took " + std::to_string(seconds) + " s");
 }
 
 void refuses_what_it_does_not_understand() {
-    for (const char *bad : {"(", "a)", "(a)", "[a", "a**", "a+?", "(?:a+)", "(?:a)+", "(?=a)", "\\d", "\\p{Han}", "^a", ".", "a|",
-                            "", "|a", "[[a]]", "a{", "a{1", "\\x{G}", "(?!ab)", "\\b", "[b-a]", "(?!a)*"})
+    for (const char *bad :
+         {"(", "a)", "(a)", "[a", "a**",   "a+?", "(?:a+)", "(?:a)+", "(?=a)",  "\\d", "\\p{Han}", "^a",
+          ".", "a|", "",    "|a", "[[a]]", "a{",  "a{1",    "\\x{G}", "(?!ab)", "\\b", "[b-a]",    "(?!a)*"})
         CHECK_ERROR(std::logic_error, pattern(std::string_view(bad)), "pattern: ");
 }
 
