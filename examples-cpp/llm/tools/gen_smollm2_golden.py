@@ -35,7 +35,8 @@ PROMPTS = [
     "1, 2, 3, 4, 5, 6, 7, 8,",
 ]
 TEXTS = ["", " ", "Hello, world!", "I'm sure they'll say it's 3.14159 or 2,718.", "    def f(x):\n\t\treturn x\n\n\n", "caf\u00e9 na\u00efve \u4f60\u597d\u4e16\u754c \u3053\u3093\u306b\u3061\u306f \ud55c\uad6d\uc5b4 \u0430\u0431\u0432 \u05e9\u05dc\u05d5\u05dd",
-         "\U0001f600\U0001f468\u200d\U0001f469 a\u0301\u0323 \u2019quoted\u2018 \u00a0\u3000x", "x\u0000y\u0001\u0002z\u007f\u0085\u00ad", "\U0010ffff\U000e0001\ue000\u07c0\u1e9e\u0378", "<|im_start|>user\nHi<|im_end|>\n", "<|endoftext|><file_sep>", "1234567890 00 \u0661\u0662 \u00bd"]
+         "\U0001f600\U0001f468\u200d\U0001f469 a\u0301\u0323 \u2019quoted\u2018 \u00a0\u3000x", "x\u0000y\u0001\u0002z\u007f\u0085\u00ad", "a\u0004b\u0006\u0013c \u0014\u0016\u001dd\U00040000e\U00080000",  # bytes that the vocabulary lacks
+         "\U0010ffff\U000e0001\ue000\u07c0\u1e9e\u0378", "<|im_start|>user\nHi<|im_end|>\n", "<|endoftext|><file_sep>", "1234567890 00 \u0661\u0662 \u00bd"]
 
 
 class Model:
