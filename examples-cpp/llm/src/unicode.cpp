@@ -2,27 +2,31 @@
 
 #include <algorithm>
 #include <iterator>
+#include <vector>
 
 namespace llm {
 namespace {
 
-struct code_point_range {
-    uint32_t first, last;
+constexpr char_classes Lu = char_class::upper, Ll = char_class::lower, Lt = char_class::title,
+                       Lm = char_class::modifier, Lo = char_class::other_letter, M = char_class::mark,
+                       N = char_class::number, P = char_class::punctuation, S = char_class::symbol, None = 0;
+
+struct category_run {
+    uint32_t first;
+    char_classes category;
 };
 
 #include "unicode_tables.inc"
 
-template <size_t N>
-bool contains(const code_point_range (&table)[N], uint32_t code_point) {
-    const auto *after =
-        std::upper_bound(std::begin(table), std::end(table), code_point,
-                         [](uint32_t wanted, const code_point_range &range) { return wanted < range.first; });
-    return after != std::begin(table) && code_point <= std::prev(after)->last;
-}
-
 bool is_space(uint32_t c) {
     return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
            (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+char_classes category_of(uint32_t code_point) {
+    const auto *after = std::upper_bound(std::begin(runs), std::end(runs), code_point,
+                                         [](uint32_t wanted, const category_run &run) { return wanted < run.first; });
+    return std::prev(after)->category;
 }
 
 uint8_t byte_at(std::string_view text, size_t at) { return static_cast<uint8_t>(text[at]); }
@@ -60,16 +64,15 @@ uint32_t valid_prefix(std::string_view text, size_t at, const lead &first) {
 
 }  // namespace
 
-char_class classify(uint32_t code_point) {
-    if (code_point < 0x80) {
-        const uint32_t lower = code_point | 0x20;
-        if (lower >= 'a' && lower <= 'z') return char_class::letter;
-        if (code_point >= '0' && code_point <= '9') return char_class::number;
-        return is_space(code_point) ? char_class::space : char_class::other;
-    }
-    if (is_space(code_point)) return char_class::space;
-    if (contains(letters, code_point)) return char_class::letter;
-    return contains(numbers, code_point) ? char_class::number : char_class::other;
+char_classes classify(uint32_t code_point) {
+    // Almost every text lies in the basic plane: one look instead of a search.
+    constexpr uint32_t plane = 0x10000;
+    static const std::vector<char_classes> basic = [] {
+        std::vector<char_classes> out(plane);
+        for (uint32_t c = 0; c < plane; ++c) out[c] = category_of(c) | (is_space(c) ? char_class::space : 0);
+        return out;
+    }();
+    return code_point < plane ? basic[code_point] : category_of(code_point);
 }
 
 utf8_char decode_utf8(std::string_view text, size_t at) {

@@ -1,4 +1,4 @@
-// The little of Unicode that byte-level BPE needs: UTF-8 and three character classes (Unicode 16.0.0).
+// The little of Unicode that tokenizers need: UTF-8 and the classes of characters (Unicode 16.0.0).
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,14 @@
 
 namespace llm {
 
-enum class char_class : uint8_t { other, letter, number, space };
+// General categories and the property White_Space, as bits. A character has at most one of the categories.
+using char_classes = uint16_t;
+namespace char_class {
+constexpr char_classes upper = 1, lower = 2, title = 4, modifier = 8, other_letter = 16;  // Lu, Ll, Lt, Lm, Lo
+constexpr char_classes letter = 31, mark = 32, number = 64, punctuation = 128, symbol = 256, space = 512;
+}  // namespace char_class
 
-// \p{L}, \p{N}, and \s as the property White_Space.
-char_class classify(uint32_t code_point);
+char_classes classify(uint32_t code_point);
 
 struct utf8_char {
     uint32_t code_point;  // `invalid` for a byte that starts no well-formed sequence
