@@ -5,7 +5,9 @@ mod support;
 
 mod bad_input;
 mod exports;
+mod fork;
 mod header;
 mod layout;
+mod lifetime;
 mod paths;
 mod runtime;

@@ -4,6 +4,8 @@
 mod blocks;
 mod buffer;
 mod env;
+mod fork;
+mod lifetime;
 mod packed;
 mod parity;
 mod q8_1;
@@ -13,6 +15,8 @@ mod suite;
 pub use blocks::*;
 pub use buffer::*;
 pub use env::*;
+pub use fork::*;
+pub use lifetime::*;
 pub use packed::*;
 pub use parity::*;
 pub use q8_1::*;
