@@ -15,6 +15,7 @@ mod ranges;
 mod status;
 mod stream;
 mod tensor;
+pub(crate) mod thread;
 mod view;
 
 pub use build_info::*;

@@ -1,6 +1,7 @@
 //! Threads, memory, streams and graphs of the CPU backend.
 
 use crate::abi::process::{self, Guarded, PerProcess};
+use crate::abi::thread::Thread;
 use crate::abi::{Error, REFLEX_INTERNAL, REFLEX_OUT_OF_MEMORY, Result, reflex_stream};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
@@ -196,7 +197,7 @@ const STREAMS: usize = 0xffff << 48;
 fn new_pool(threads: usize) -> std::result::Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
-        .thread_name(|i| format!("reflex-cpu-{i}"));
+        .spawn_handler(|thread| Thread::spawn(c"reflex-cpu", move || thread.run()).map(drop));
     // The first job of the first pool also sets up what all pools share: no child may inherit the half of it.
     process::without_fork(|| pool.build().inspect(|pool| pool.install(|| ())))
 }

@@ -1,11 +1,11 @@
 use super::telemetry::{Probe, REFLEX_THROTTLE_OVER_CURRENT, REFLEX_THROTTLE_UNKNOWN, Sample};
 use crate::abi::handle::{self, Handle, Object};
 use crate::abi::process::{self, PerProcess};
+use crate::abi::thread::Thread;
 use crate::abi::{
     Error, Params, REFLEX_INTERNAL, Result, guard, out_pointer, out_struct, reflex_context, reflex_status,
 };
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How the joules of a `reflex_energy` came about.
@@ -224,7 +224,7 @@ pub(crate) struct Sampler {
 
 struct Reader {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
 }
 
 impl Reader {
@@ -236,16 +236,14 @@ impl Reader {
             changed: Condvar::new(),
         });
         let theirs = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("reflex-sampler".into())
-            .spawn(move || {
-                // The guard keeps a panic silent, as the library never prints.
-                guard(|| {
-                    theirs.run();
-                    Ok(())
-                });
-            })
-            .map_err(|e| Error::new(REFLEX_INTERNAL, format!("{function}: thread: {e}")))?;
+        let thread = Thread::spawn(c"reflex-sampler", move || {
+            // The guard keeps a panic silent, as the library never prints.
+            guard(|| {
+                theirs.run();
+                Ok(())
+            });
+        })
+        .map_err(|e| Error::new(REFLEX_INTERNAL, format!("{function}: thread: {e}")))?;
         Ok(Reader {
             shared,
             thread: Some(thread),
@@ -258,7 +256,7 @@ impl Drop for Reader {
         self.shared.lock().quit = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            thread.join();
         }
     }
 }

@@ -81,12 +81,12 @@ impl Work {
     }
 }
 
-/// Threads of this process with such a name.
+/// Threads of this process with that name.
 fn threads(name: &str) -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").expect("the threads of this process");
     tasks
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-        .filter(|comm| comm.starts_with(name))
+        .filter(|comm| comm.trim() == name)
         .count()
 }
 
@@ -96,10 +96,10 @@ fn a_context_works_in_a_child_with_threads_of_its_own() {
     let work = Work::new(&env);
     work.run(&env);
     in_a_child(|| {
-        assert_eq!(threads("reflex-cpu-"), 0);
+        assert_eq!(threads("reflex-cpu"), 0);
         assert_eq!(env.device_info().sm_count, THREADS);
         work.run(&env);
-        assert_eq!(threads("reflex-cpu-"), THREADS as usize);
+        assert_eq!(threads("reflex-cpu"), THREADS as usize);
         work.run(&env);
         work.free(&env);
         // One that it makes itself.
