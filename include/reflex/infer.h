@@ -705,7 +705,7 @@ typedef struct reflex_telemetry {
 // CUDA was asked for and this library was built without kernels.
 #define REFLEX_NOT_BUILT 8
 
-// The CUDA driver returned an error; the message holds its name.
+// The CUDA driver returned an error, whose name the message holds, or the object was made before `fork`.
 #define REFLEX_CUDA_ERROR 9
 
 // Host or device memory is exhausted.

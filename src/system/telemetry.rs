@@ -194,9 +194,9 @@ impl Probe {
         Probe::at(Root::at("/nonexistent"))
     }
 
-    /// Whether it asks a library of the GPU's driver.
+    /// Whether it was made for a context of the CUDA backend, and may ask a library of the GPU's driver.
     pub fn is_of_gpu(&self) -> bool {
-        self.nvml.is_some()
+        self.cuda_driver >= 0 || self.nvml.is_some()
     }
 
     pub fn read(&self) -> reflex_telemetry {
