@@ -71,6 +71,12 @@ fn build() -> Result<(), String> {
         "" | "AUTO" => toolkit::find(&root)?,
         other => return Err(format!("REFLEX_CUDA={other}: expected AUTO, ON or OFF")),
     };
+    let no_kernels = match (&toolkit, mode.eq_ignore_ascii_case("OFF")) {
+        (Some(_), _) => "",
+        (None, true) => "REFLEX_CUDA=OFF",
+        (None, false) => "no NVRTC was found at build time",
+    };
+    println!("cargo:rustc-env=REFLEX_NO_KERNELS={no_kernels}");
     let Some(toolkit) = toolkit else {
         if !mode.eq_ignore_ascii_case("OFF") {
             println!(

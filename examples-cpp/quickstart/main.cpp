@@ -9,6 +9,7 @@ static void run() {
     const reflex_device_info info = context.info();
     std::printf("reflex-infer %s on %s (%s)\n", reflex_get_build_info().version, info.name,
                 context.is_cuda() ? "cuda" : "cpu");
+    if (!context.is_cuda()) std::printf("no GPU is used: %s\n", context.backend_reason());
 
     // Memory of cudaMalloc and a stream of cudaStreamCreate serve as well; these need no CUDA toolkit.
     const reflex::stream stream(context);

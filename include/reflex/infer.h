@@ -68,6 +68,8 @@ struct CUstream_st;
 #define REFLEX_THROTTLE_UNKNOWN 2147483648
 
 // A device and what the library keeps for it. Opaque; immutable after creation; usable from many threads at once.
+//
+// What is made through a context (streams, events, graphs) is used with that context alone.
 typedef struct reflex_context reflex_context;
 
 // A point in a stream, with its time. Opaque.
@@ -121,7 +123,7 @@ typedef struct reflex_context_params {
 typedef uint32_t reflex_dtype;
 
 // A CUDA stream: `cudaStream_t` and `CUstream` convert without a cast. NULL is the device's default stream.
-// Streams of foreign contexts (green contexts, MPS, torch) work.
+// Streams of foreign contexts (green contexts, MPS, torch) work; one of `reflex_stream_create` belongs to its context.
 //
 // On the CPU backend every call runs at once and the value only tells captures apart.
 typedef struct CUstream_st *reflex_stream;
@@ -732,7 +734,7 @@ typedef struct reflex_telemetry {
 // CUDA was asked for and this library was built without kernels.
 #define REFLEX_NOT_BUILT 8
 
-// The CUDA driver returned an error; the message holds its name.
+// The CUDA driver returned an error, whose name the message holds, or the object was made before `fork`.
 #define REFLEX_CUDA_ERROR 9
 
 // Host or device memory is exhausted.
@@ -846,10 +848,16 @@ struct reflex_build_info reflex_get_build_info(void);
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_ABI_MISMATCH`; with backend CUDA also `REFLEX_NO_DRIVER`,
 // `REFLEX_NOT_BUILT`, `REFLEX_UNSUPPORTED_DEVICE`, `REFLEX_CUDA_ERROR`. Since 0.1.
-reflex_status reflex_context_create(const struct reflex_context_params *params, struct reflex_context **out);
+//
+// After `fork` the child goes on using a context of the CPU backend, which starts its threads anew there; with a context of
+// the CUDA backend every call returns `REFLEX_CUDA_ERROR`, but for `reflex_context_destroy`. Where the parent has used CUDA
+// a child cannot: CUDA is refused there with `REFLEX_NO_DRIVER`, and AUTO is the CPU.
+reflex_status reflex_context_create(const struct reflex_context_params *params,
+                                    struct reflex_context **out);
 
 // Destroys a context. NULL is ignored. Work on its streams must have finished, and its graphs must be destroyed first;
-// memory, streams and events made through it are the caller's to free before.
+// memory, streams and events made through it are the caller's to free before. A child process may destroy one that it
+// inherited.
 void reflex_context_destroy(struct reflex_context *context);
 
 // Loads every kernel image now instead of on first use (about 0.1 s each). Useful before latencies matter;
@@ -858,6 +866,14 @@ reflex_status reflex_context_preload(const struct reflex_context *context);
 
 // The backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
 reflex_status reflex_context_backend(const struct reflex_context *context, reflex_backend *out);
+
+// Why the context has the backend that it has: `"CUDA: "` and the device, or `"CPU: "` and what kept AUTO from CUDA, for
+// example `"CPU: libcuda.so.1 could not be opened: no NVIDIA driver on this machine"`. Print it where an engine starts.
+// `*out` is zero-terminated UTF-8 of one line, never null, and lives as long as the context.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`. Since 0.1.
+reflex_status reflex_context_backend_reason(const struct reflex_context *context,
+                                            const char **out);
 
 // The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.
 reflex_dtype reflex_dtype_from_ggml(uint32_t ggml_type);
@@ -882,30 +898,47 @@ reflex_status reflex_event_create(const struct reflex_context *context, struct r
 void reflex_event_destroy(struct reflex_event *event);
 
 // Records the event after what is on the stream so far.
+//
+// On a stream that is being captured it is no part of the graph and gets no time: until it is recorded outside of a
+// capture, `reflex_event_synchronize` and `reflex_event_elapsed` refuse it.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT` also for an event of another context, `REFLEX_CUDA_ERROR`.
 reflex_status reflex_event_record(const struct reflex_context *context,
                                   struct reflex_event *event,
                                   reflex_stream stream);
 
 // Waits until the event's point has been reached. An event never recorded is reached.
+// `REFLEX_INVALID_ARGUMENT` for one last recorded in a capture.
 reflex_status reflex_event_synchronize(struct reflex_event *event);
 
-// Milliseconds from `start` to `end`, both recorded and reached.
+// Milliseconds from `start` to `end`, both recorded and reached; negative where `end` came before `start`.
+//
+// `REFLEX_INVALID_ARGUMENT` when one was never recorded, or last in a capture, or when they are of two contexts;
+// `REFLEX_CUDA_ERROR` (CUDA_ERROR_NOT_READY) when one is not reached yet.
 reflex_status reflex_event_elapsed(struct reflex_event *start, struct reflex_event *end, float *milliseconds);
 
 // Starts recording what is launched on `stream` instead of running it, until `reflex_graph_capture_end`.
 //
 // Works on any stream but NULL; captures begun with `cudaStreamBeginCapture` work as well. On the CPU backend calls on
 // this stream are recorded in the same way; they use the same pointers at every replay.
-reflex_status reflex_graph_capture_begin(const struct reflex_context *context, reflex_stream stream);
+//
+// While it goes on, calls on other streams and memory helpers work as ever; what waits for this stream is refused, and so
+// is a second capture or a launch of a graph on it, with `REFLEX_INVALID_ARGUMENT` and without harm to the capture.
+reflex_status reflex_graph_capture_begin(const struct reflex_context *context,
+                                         reflex_stream stream);
 
-// Ends the capture and makes a graph of it, ready to launch. On an error the capture is over too and `*out` is not set.
-// Destroy the graph with `reflex_graph_destroy`, before its context.
+// Ends the capture and makes a graph of it, ready to launch. Destroy it with `reflex_graph_destroy`, before its context.
+//
+// `REFLEX_INVALID_ARGUMENT` when the stream is not being captured, or by another thread, which alone can end its capture.
+// On any other error the capture is over too. `*out` is set only on success.
 reflex_status reflex_graph_capture_end(const struct reflex_context *context,
                                        reflex_stream stream,
                                        struct reflex_graph **out);
 
 // Puts a replay of the graph on the stream. A graph may be launched again before an earlier launch has finished;
 // launches of one graph run one after another.
+//
+// `REFLEX_INVALID_ARGUMENT` for a graph of another context, and on a stream that is being captured: graphs do not nest.
 reflex_status reflex_graph_launch(const struct reflex_context *context,
                                   struct reflex_graph *graph,
                                   reflex_stream stream);
@@ -913,7 +946,7 @@ reflex_status reflex_graph_launch(const struct reflex_context *context,
 // Number of nodes (launches, copies) in the graph.
 reflex_status reflex_graph_node_count(const struct reflex_graph *graph, size_t *out);
 
-// Destroys a graph whose launches have finished. NULL is ignored.
+// Destroys a graph. NULL is ignored; a launch under way runs to its end.
 void reflex_graph_destroy(struct reflex_graph *graph);
 
 // Allocates device memory, aligned to 256 bytes, uninitialised. Free it with `reflex_device_free`.
@@ -921,6 +954,7 @@ void reflex_graph_destroy(struct reflex_graph *graph);
 reflex_status reflex_device_malloc(const struct reflex_context *context, size_t bytes, void **out);
 
 // Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
+// `REFLEX_INVALID_ARGUMENT` for any other pointer, also one that was freed before.
 reflex_status reflex_device_free(const struct reflex_context *context, void *pointer);
 
 // Allocates page-locked host memory that the device can read and write at the same address.
@@ -928,6 +962,7 @@ reflex_status reflex_device_free(const struct reflex_context *context, void *poi
 reflex_status reflex_host_malloc(const struct reflex_context *context, size_t bytes, void **out);
 
 // Frees memory of `reflex_host_malloc`. NULL is allowed.
+// `REFLEX_INVALID_ARGUMENT` for any other pointer, also one that was freed before.
 reflex_status reflex_host_free(const struct reflex_context *context, void *pointer);
 
 // Page-locks host memory the caller owns (a file mapped with mmap, for example) and gives the address under which
@@ -935,17 +970,23 @@ reflex_status reflex_host_free(const struct reflex_context *context, void *point
 // on a discrete GPU every read crosses the bus.
 //
 // The range is rounded out to pages by the driver, which may refuse read-only mappings on some systems
-// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`.
+// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`, and what is registered
+// must be unregistered before its memory goes.
+//
+// `REFLEX_INVALID_ARGUMENT` for a range with unmapped pages, or that shares a byte with one that is registered already or
+// with memory that this library allocated. Ranges may share a page.
 reflex_status reflex_host_register(const struct reflex_context *context,
                                    void *host,
                                    size_t bytes,
                                    void **device_pointer);
 
 // Undoes `reflex_host_register`; `host` is the address given there.
+// `REFLEX_INVALID_ARGUMENT` for any other address, also one that was unregistered before.
 reflex_status reflex_host_unregister(const struct reflex_context *context, void *host);
 
 // Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make
-// the call wait; memory of `reflex_host_malloc` does not. Ranges must not overlap. Can be captured.
+// the call wait; memory of `reflex_host_malloc` does not. `REFLEX_INVALID_ARGUMENT` where the ranges overlap. Can be
+// captured.
 reflex_status reflex_memcpy(const struct reflex_context *context,
                             void *destination,
                             const void *source,
@@ -994,10 +1035,13 @@ const char *reflex_status_string(reflex_status status);
 // Makes a stream that does not wait for the default stream. Destroy it with `reflex_stream_destroy`.
 reflex_status reflex_stream_create(const struct reflex_context *context, reflex_stream *out);
 
-// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored.
+// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored. A capture on it ends and is lost.
+//
+// `REFLEX_INVALID_ARGUMENT` for any other stream: one destroyed before, of another context, or made by CUDA itself.
 reflex_status reflex_stream_destroy(const struct reflex_context *context, reflex_stream stream);
 
 // Waits until everything put on the stream has finished. Errors of earlier work appear here.
+// `REFLEX_INVALID_ARGUMENT` while the stream is being captured; the capture goes on.
 reflex_status reflex_stream_synchronize(const struct reflex_context *context, reflex_stream stream);
 
 // Activation function of a gate, times an optional second operand.
@@ -1539,7 +1583,9 @@ reflex_status reflex_get_hardware_profile_of_class(reflex_device_class device_cl
 //
 // `period_ms`, 1 to 60000, is the time between two readings; 20 to 100 suits: a reading of a Jetson's rails takes some
 // milliseconds, and NVML renews its power some ten times a second. `*out` is set only on success; end it with
-// `reflex_telemetry_sampler_destroy`. It keeps no reference to the context.
+// `reflex_telemetry_sampler_destroy`. It keeps no reference to the context. After `fork` one of the CPU backend works in the
+// child too, where no interval is under way and `start` makes a thread anew; one of the CUDA backend is refused there with
+// `REFLEX_CUDA_ERROR`. The child may destroy either.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_INTERNAL`. Since 0.1.
 reflex_status reflex_telemetry_sampler_create(const struct reflex_context *context,

@@ -224,6 +224,12 @@ public:
         check(reflex_context_backend(value_, &backend));
         return backend == REFLEX_BACKEND_CUDA;
     }
+    /// Why it has this backend, as `"CPU: "` and what kept AUTO from CUDA. Lives as long as the context.
+    const char *backend_reason() const {
+        const char *reason = nullptr;
+        check(reflex_context_backend_reason(value_, &reason));
+        return reason;
+    }
 #endif
 };
 

@@ -1,9 +1,14 @@
 use super::error::{Error, Result};
 use super::guard::guard;
+use super::handle::{self, Handle, Object};
 use super::params::{Params, out_pointer, read_params};
+use super::process::OnlyHere;
 use super::status::*;
+use super::{memory, stream};
 use crate::cpu::CpuBackend;
 use crate::cuda::CudaBackend;
+use std::ffi::{CString, c_char};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Where a context runs its calls.
 #[repr(transparent)]
@@ -42,31 +47,83 @@ unsafe impl Params for reflex_context_params {
 }
 
 /// A device and what the library keeps for it. Opaque; immutable after creation; usable from many threads at once.
-pub struct reflex_context {
-    magic: u64,
-    pub(crate) backend: Backend,
-}
+///
+/// What is made through a context (streams, events, graphs) is used with that context alone.
+pub struct reflex_context(Object<Context>);
 
-const MAGIC: u64 = u64::from_le_bytes(*b"rflx-ctx");
+pub(crate) struct Context {
+    /// No other context of the process has had it.
+    pub id: u64,
+    pub backend: Backend,
+    /// Why it is this backend.
+    reason: CString,
+}
 
 pub(crate) enum Backend {
     Cpu(CpuBackend),
-    Cuda(CudaBackend),
+    /// A CUDA context is of no use to a child process.
+    Cuda(OnlyHere<CudaBackend>),
+}
+
+/// Contexts that are alive.
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
+
+impl Context {
+    fn new(backend: Backend, reason: String) -> Context {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        ALIVE.fetch_add(1, Ordering::AcqRel);
+        Context {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            backend,
+            reason: CString::new(reason.replace('\0', "")).unwrap_or_default(),
+        }
+    }
+
+    /// No other context can have made anything.
+    pub fn is_alone() -> bool {
+        ALIVE.load(Ordering::Acquire) <= 1
+    }
+
+    /// For what was made through the context with this number.
+    pub fn must_own(&self, function: &str, field: &str, owner: u64) -> Result<()> {
+        match self.id == owner {
+            true => Ok(()),
+            false => Err(Error::invalid(format!(
+                "{function}: {field} was made through another context, expected one of this context"
+            ))),
+        }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::AcqRel);
+        stream::forget_context(self.id);
+        memory::forget_context(self.id);
+    }
+}
+
+impl Handle for reflex_context {
+    const KIND: handle::Kind = handle::CONTEXT;
+    type Body = Context;
+
+    fn wrap(object: Object<Context>) -> reflex_context {
+        reflex_context(object)
+    }
+
+    fn object(&self) -> &Object<Context> {
+        &self.0
+    }
 }
 
 impl reflex_context {
     /// The context behind C's pointer.
-    pub(crate) fn get<'a>(function: &str, context: *const reflex_context) -> Result<&'a reflex_context> {
-        let align = align_of::<reflex_context>();
-        if context.is_null() {
-            return Err(Error::invalid(format!("{function}: context is NULL")));
+    pub(crate) fn get<'a>(function: &str, context: *const reflex_context) -> Result<&'a Context> {
+        let context = handle::get(function, "context", context)?;
+        match &context.backend {
+            Backend::Cuda(cuda) if cuda.is_inherited() => Err(Error::inherited(function, "context")),
+            _ => Ok(context),
         }
-        // SAFETY: an aligned non-null pointer from the caller; the magic tells a context from most other memory.
-        let context = (context as usize)
-            .is_multiple_of(align)
-            .then(|| unsafe { &*context })
-            .filter(|context| context.magic == MAGIC);
-        context.ok_or_else(|| Error::invalid(format!("{function}: context is not a live reflex_context")))
     }
 }
 
@@ -77,6 +134,10 @@ impl reflex_context {
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_ABI_MISMATCH`; with backend CUDA also `REFLEX_NO_DRIVER`,
 /// `REFLEX_NOT_BUILT`, `REFLEX_UNSUPPORTED_DEVICE`, `REFLEX_CUDA_ERROR`. Since 0.1.
+///
+/// After `fork` the child goes on using a context of the CPU backend, which starts its threads anew there; with a context of
+/// the CUDA backend every call returns `REFLEX_CUDA_ERROR`, but for `reflex_context_destroy`. Where the parent has used CUDA
+/// a child cannot: CUDA is refused there with `REFLEX_NO_DRIVER`, and AUTO is the CPU.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_create(
     params: *const reflex_context_params,
@@ -89,15 +150,16 @@ pub extern "C" fn reflex_context_create(
         } else {
             read_params(params)?
         };
-        let backend = create_backend(&params)?;
-        let context = Box::new(reflex_context { magic: MAGIC, backend });
+        let (backend, reason) = create_backend(&params)?;
+        let context = handle::create(Context::new(backend, reason));
         // SAFETY: checked above.
-        unsafe { out.write(Box::into_raw(context)) };
+        unsafe { out.write(context) };
         Ok(())
     })
 }
 
-fn create_backend(params: &reflex_context_params) -> Result<Backend> {
+/// The backend, and why it is this one.
+fn create_backend(params: &reflex_context_params) -> Result<(Backend, String)> {
     if params.device < 0 {
         return Err(Error::invalid(format!(
             "reflex_context_create: device is {}, expected 0 or more",
@@ -116,14 +178,24 @@ fn create_backend(params: &reflex_context_params) -> Result<Backend> {
             params.reserved
         )));
     }
-    let cpu = || CpuBackend::new(params.cpu_threads as usize).map(Backend::Cpu);
+    let cpu = |why: &str| {
+        let cpu = CpuBackend::new(params.cpu_threads as usize)?;
+        Ok((Backend::Cpu(cpu), format!("CPU: {why}")))
+    };
     let cuda = || CudaBackend::new(params.device);
-    let planned = |cuda: CudaBackend| cuda.planned_for(params.sm_count).map(Backend::Cuda);
+    let planned = |cuda: CudaBackend| {
+        let cuda = cuda.planned_for(params.sm_count)?;
+        let reason = format!("CUDA: {}", cuda.description());
+        Ok((Backend::Cuda(OnlyHere::new(cuda)), reason))
+    };
     match params.backend {
         // A device that is there settles the backend: a wrong sm_count is then an error, and no reason for the CPU.
-        REFLEX_BACKEND_AUTO => cuda().map_or_else(|_| cpu(), planned),
+        REFLEX_BACKEND_AUTO => match cuda() {
+            Ok(cuda) => planned(cuda),
+            Err(error) => cpu(error.message.trim_start_matches("reflex_context_create: ")),
+        },
         REFLEX_BACKEND_CUDA => cuda().and_then(planned),
-        REFLEX_BACKEND_CPU => cpu(),
+        REFLEX_BACKEND_CPU => cpu("asked for by REFLEX_BACKEND_CPU"),
         other => Err(Error::invalid(format!(
             "reflex_context_create: backend is {}, which is no REFLEX_BACKEND",
             other.0
@@ -132,21 +204,13 @@ fn create_backend(params: &reflex_context_params) -> Result<Backend> {
 }
 
 /// Destroys a context. NULL is ignored. Work on its streams must have finished, and its graphs must be destroyed first;
-/// memory, streams and events made through it are the caller's to free before.
+/// memory, streams and events made through it are the caller's to free before. A child process may destroy one that it
+/// inherited.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_destroy(context: *mut reflex_context) {
-    guard(|| {
-        if context.is_null() {
-            return Ok(());
-        }
-        reflex_context::get("reflex_context_destroy", context)?;
-        // SAFETY: made by `reflex_context_create`; the magic is cleared so that a second destroy is noticed where
-        // the memory was not reused.
-        unsafe {
-            (*context).magic = 0;
-            drop(Box::from_raw(context));
-        }
-        Ok(())
+    guard(|| match context.is_null() {
+        true => Ok(()),
+        false => handle::take("reflex_context_destroy", "context", context).map(drop),
     });
 }
 
@@ -173,6 +237,26 @@ pub extern "C" fn reflex_context_backend(context: *const reflex_context, out: *m
         };
         // SAFETY: checked above.
         unsafe { out.write(backend) };
+        Ok(())
+    })
+}
+
+/// Why the context has the backend that it has: `"CUDA: "` and the device, or `"CPU: "` and what kept AUTO from CUDA, for
+/// example `"CPU: libcuda.so.1 could not be opened: no NVIDIA driver on this machine"`. Print it where an engine starts.
+/// `*out` is zero-terminated UTF-8 of one line, never null, and lives as long as the context.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`. Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_context_backend_reason(
+    context: *const reflex_context,
+    out: *mut *const c_char,
+) -> reflex_status {
+    const NAME: &str = "reflex_context_backend_reason";
+    guard(|| {
+        out_pointer(NAME, "out", out)?;
+        let context = reflex_context::get(NAME, context)?;
+        // SAFETY: checked above.
+        unsafe { out.write(context.reason.as_ptr()) };
         Ok(())
     })
 }

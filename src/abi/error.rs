@@ -26,6 +26,24 @@ impl Error {
         Error::new(REFLEX_INVALID_ARGUMENT, message)
     }
 
+    /// An object of the CUDA backend in a child of the process that made it.
+    pub fn inherited(function: &str, field: &str) -> Error {
+        Error::new(
+            REFLEX_CUDA_ERROR,
+            format!(
+                "{function}: {field} was made before fork, and CUDA does not live on in a child process \
+                 (CUDA_ERROR_NOT_INITIALIZED): use CUDA in the process that made it, or fork before anything uses CUDA"
+            ),
+        )
+    }
+
+    /// A capture that another thread began.
+    pub fn wrong_thread() -> Error {
+        Error::invalid(
+            "reflex_graph_capture_end: the capture was begun by another thread, expected the same one; it goes on",
+        )
+    }
+
     pub fn unsupported(message: impl Into<String>) -> Error {
         Error::new(REFLEX_UNSUPPORTED, message)
     }

@@ -1,31 +1,76 @@
 use super::context::{Backend, reflex_context};
 use super::error::{Error, Result};
 use super::guard::guard;
+use super::handle::{self, Handle, Object};
 use super::params::out_pointer;
+use super::process::{Guarded, OnlyHere};
 use super::status::*;
 use super::stream::reflex_stream;
-use crate::cpu::CpuEvent;
 use crate::cuda::CudaEvent;
+use std::time::Instant;
 
 /// A point in a stream, with its time. Opaque.
-pub struct reflex_event {
-    pub(crate) event: Event,
+pub struct reflex_event(Object<Event>);
+
+pub(crate) struct Event {
+    /// Number of its context.
+    owner: u64,
+    last: Guarded<Record>,
+    /// `None` on the CPU backend.
+    cuda: Option<OnlyHere<CudaEvent>>,
 }
 
-pub(crate) enum Event {
-    Cpu(CpuEvent),
-    Cuda(CudaEvent),
+/// The last record of an event.
+#[derive(Clone, Copy)]
+enum Record {
+    Never,
+    /// Within a capture: no point in time.
+    Captured,
+    At(Instant),
 }
 
-impl reflex_event {
-    fn get<'a>(function: &str, field: &str, event: *const reflex_event) -> Result<&'a reflex_event> {
-        // SAFETY: made by `reflex_event_create`, by contract.
-        unsafe { event.as_ref() }.ok_or_else(|| Error::invalid(format!("{function}: {field} is NULL")))
+impl Handle for reflex_event {
+    const KIND: handle::Kind = handle::EVENT;
+    type Body = Event;
+
+    fn wrap(object: Object<Event>) -> reflex_event {
+        reflex_event(object)
+    }
+
+    fn object(&self) -> &Object<Event> {
+        &self.0
     }
 }
 
-fn foreign(function: &str) -> Error {
-    Error::invalid(format!("{function}: the event belongs to a context of another backend"))
+impl Event {
+    fn get<'a>(function: &str, field: &str, event: *const reflex_event) -> Result<&'a Event> {
+        let event = handle::get(function, field, event)?;
+        match &event.cuda {
+            Some(cuda) if cuda.is_inherited() => Err(Error::inherited(function, field)),
+            _ => Ok(event),
+        }
+    }
+
+    fn last(&self) -> Record {
+        self.last.with(|last| *last)
+    }
+
+    /// When it was recorded, as far as it has a time.
+    fn time(&self, function: &str, field: &str) -> Result<Instant> {
+        match self.last() {
+            Record::At(time) => Ok(time),
+            Record::Never => Err(Error::invalid(format!(
+                "{function}: {field} was never recorded, expected reflex_event_record first"
+            ))),
+            Record::Captured => Err(captured(function, field)),
+        }
+    }
+}
+
+fn captured(function: &str, field: &str) -> Error {
+    Error::invalid(format!(
+        "{function}: {field} was last recorded on a stream that was being captured, expected one recorded outside of a capture"
+    ))
 }
 
 /// Makes an event. Destroy it with `reflex_event_destroy`, before its context.
@@ -34,12 +79,17 @@ pub extern "C" fn reflex_event_create(context: *const reflex_context, out: *mut 
     const NAME: &str = "reflex_event_create";
     guard(|| {
         out_pointer(NAME, "out", out)?;
-        let event = match &reflex_context::get(NAME, context)?.backend {
-            Backend::Cpu(_) => Event::Cpu(CpuEvent::default()),
-            Backend::Cuda(cuda) => Event::Cuda(cuda.create_event()?),
-        };
+        let context = reflex_context::get(NAME, context)?;
+        let event = handle::create(Event {
+            owner: context.id,
+            last: Guarded::new(Record::Never),
+            cuda: match &context.backend {
+                Backend::Cpu(_) => None,
+                Backend::Cuda(cuda) => Some(OnlyHere::new(cuda.create_event()?)),
+            },
+        });
         // SAFETY: checked above.
-        unsafe { out.write(Box::into_raw(Box::new(reflex_event { event }))) };
+        unsafe { out.write(event) };
         Ok(())
     })
 }
@@ -47,16 +97,18 @@ pub extern "C" fn reflex_event_create(context: *const reflex_context, out: *mut 
 /// Destroys an event. NULL is ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_destroy(event: *mut reflex_event) {
-    guard(|| {
-        if !event.is_null() {
-            // SAFETY: made by `reflex_event_create`, by contract.
-            drop(unsafe { Box::from_raw(event) });
-        }
-        Ok(())
+    guard(|| match event.is_null() {
+        true => Ok(()),
+        false => handle::take("reflex_event_destroy", "event", event).map(drop),
     });
 }
 
 /// Records the event after what is on the stream so far.
+///
+/// On a stream that is being captured it is no part of the graph and gets no time: until it is recorded outside of a
+/// capture, `reflex_event_synchronize` and `reflex_event_elapsed` refuse it.
+///
+/// Statuses: `REFLEX_INVALID_ARGUMENT` also for an event of another context, `REFLEX_CUDA_ERROR`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_record(
     context: *const reflex_context,
@@ -65,26 +117,41 @@ pub extern "C" fn reflex_event_record(
 ) -> reflex_status {
     const NAME: &str = "reflex_event_record";
     guard(|| {
-        let event = reflex_event::get(NAME, "event", event)?;
-        match (&reflex_context::get(NAME, context)?.backend, &event.event) {
-            (Backend::Cpu(_), Event::Cpu(event)) => event.record(),
-            (Backend::Cuda(cuda), Event::Cuda(event)) => cuda.record_event(event, stream),
-            _ => Err(foreign(NAME)),
+        let context = reflex_context::get(NAME, context)?;
+        let event = Event::get(NAME, "event", event)?;
+        context.must_own(NAME, "event", event.owner)?;
+        let capturing = context.is_capturing(NAME, stream)?;
+        if let (Backend::Cuda(cuda), Some(event)) = (&context.backend, &event.cuda) {
+            cuda.record_event(event, stream)?;
         }
+        let record = match capturing {
+            true => Record::Captured,
+            false => Record::At(Instant::now()),
+        };
+        event.last.with(|last| *last = record);
+        Ok(())
     })
 }
 
 /// Waits until the event's point has been reached. An event never recorded is reached.
+/// `REFLEX_INVALID_ARGUMENT` for one last recorded in a capture.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_synchronize(event: *mut reflex_event) -> reflex_status {
     const NAME: &str = "reflex_event_synchronize";
-    guard(|| match &reflex_event::get(NAME, "event", event)?.event {
-        Event::Cpu(_) => Ok(()),
-        Event::Cuda(event) => event.synchronize(),
+    guard(|| {
+        let event = Event::get(NAME, "event", event)?;
+        match (event.last(), &event.cuda) {
+            (Record::Captured, _) => Err(captured(NAME, "event")),
+            (Record::At(_), Some(cuda)) => cuda.synchronize(),
+            _ => Ok(()),
+        }
     })
 }
 
-/// Milliseconds from `start` to `end`, both recorded and reached.
+/// Milliseconds from `start` to `end`, both recorded and reached; negative where `end` came before `start`.
+///
+/// `REFLEX_INVALID_ARGUMENT` when one was never recorded, or last in a capture, or when they are of two contexts;
+/// `REFLEX_CUDA_ERROR` (CUDA_ERROR_NOT_READY) when one is not reached yet.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_elapsed(
     start: *mut reflex_event,
@@ -94,15 +161,27 @@ pub extern "C" fn reflex_event_elapsed(
     const NAME: &str = "reflex_event_elapsed";
     guard(|| {
         out_pointer(NAME, "milliseconds", milliseconds)?;
-        let start = reflex_event::get(NAME, "start", start)?;
-        let end = reflex_event::get(NAME, "end", end)?;
-        let elapsed = match (&start.event, &end.event) {
-            (Event::Cpu(start), Event::Cpu(end)) => CpuEvent::elapsed(start, end)?,
-            (Event::Cuda(start), Event::Cuda(end)) => CudaEvent::elapsed(start, end)?,
-            _ => return Err(foreign(NAME)),
+        let start = Event::get(NAME, "start", start)?;
+        let end = Event::get(NAME, "end", end)?;
+        if start.owner != end.owner {
+            return Err(Error::invalid(format!(
+                "{NAME}: start and end were made through two contexts, expected one"
+            )));
+        }
+        let times = (start.time(NAME, "start")?, end.time(NAME, "end")?);
+        let elapsed = match (&start.cuda, &end.cuda) {
+            (Some(start), Some(end)) => CudaEvent::elapsed(start, end)?,
+            _ => milliseconds_between(times.0, times.1),
         };
         // SAFETY: checked above.
         unsafe { milliseconds.write(elapsed) };
         Ok(())
     })
+}
+
+fn milliseconds_between(start: Instant, end: Instant) -> f32 {
+    match end.checked_duration_since(start) {
+        Some(elapsed) => elapsed.as_secs_f32() * 1e3,
+        None => start.duration_since(end).as_secs_f32() * -1e3,
+    }
 }

@@ -1,36 +1,69 @@
 use super::context::{Backend, reflex_context};
 use super::error::{Error, Result};
 use super::guard::guard;
+use super::handle::{self, Handle, Object};
 use super::params::out_pointer;
+use super::process::OnlyHere;
 use super::status::*;
-use super::stream::reflex_stream;
+use super::stream::{is_legacy, reflex_stream};
 use crate::cpu::CpuGraph;
 use crate::cuda::CudaGraph;
 
 /// A captured sequence of launches that can be replayed. Opaque.
-pub struct reflex_graph {
-    pub(crate) graph: Graph,
+pub struct reflex_graph(Object<Graph>);
+
+pub(crate) struct Graph {
+    /// Number of its context.
+    owner: u64,
+    recorded: Recorded,
 }
 
-pub(crate) enum Graph {
+enum Recorded {
     Cpu(CpuGraph),
-    Cuda(CudaGraph),
+    Cuda(OnlyHere<CudaGraph>),
+}
+
+impl Handle for reflex_graph {
+    const KIND: handle::Kind = handle::GRAPH;
+    type Body = Graph;
+
+    fn wrap(object: Object<Graph>) -> reflex_graph {
+        reflex_graph(object)
+    }
+
+    fn object(&self) -> &Object<Graph> {
+        &self.0
+    }
+}
+
+impl Graph {
+    fn get<'a>(function: &str, graph: *const reflex_graph) -> Result<&'a Graph> {
+        let graph = handle::get(function, "graph", graph)?;
+        match &graph.recorded {
+            Recorded::Cuda(cuda) if cuda.is_inherited() => Err(Error::inherited(function, "graph")),
+            _ => Ok(graph),
+        }
+    }
 }
 
 /// Starts recording what is launched on `stream` instead of running it, until `reflex_graph_capture_end`.
 ///
 /// Works on any stream but NULL; captures begun with `cudaStreamBeginCapture` work as well. On the CPU backend calls on
 /// this stream are recorded in the same way; they use the same pointers at every replay.
+///
+/// While it goes on, calls on other streams and memory helpers work as ever; what waits for this stream is refused, and so
+/// is a second capture or a launch of a graph on it, with `REFLEX_INVALID_ARGUMENT` and without harm to the capture.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_capture_begin(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
     const NAME: &str = "reflex_graph_capture_begin";
     guard(|| {
         let context = reflex_context::get(NAME, context)?;
-        if stream.is_null() {
+        if is_legacy(stream) {
             return Err(Error::invalid(format!(
                 "{NAME}: stream is NULL, expected one of reflex_stream_create (the default stream cannot be captured)"
             )));
         }
+        context.must_not_capture(NAME, stream)?;
         match &context.backend {
             Backend::Cpu(cpu) => cpu.begin_capture(stream),
             Backend::Cuda(cuda) => cuda.begin_capture(stream),
@@ -38,8 +71,10 @@ pub extern "C" fn reflex_graph_capture_begin(context: *const reflex_context, str
     })
 }
 
-/// Ends the capture and makes a graph of it, ready to launch. On an error the capture is over too and `*out` is not set.
-/// Destroy the graph with `reflex_graph_destroy`, before its context.
+/// Ends the capture and makes a graph of it, ready to launch. Destroy it with `reflex_graph_destroy`, before its context.
+///
+/// `REFLEX_INVALID_ARGUMENT` when the stream is not being captured, or by another thread, which alone can end its capture.
+/// On any other error the capture is over too. `*out` is set only on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_capture_end(
     context: *const reflex_context,
@@ -49,23 +84,27 @@ pub extern "C" fn reflex_graph_capture_end(
     const NAME: &str = "reflex_graph_capture_end";
     guard(|| {
         out_pointer(NAME, "out", out)?;
-        let graph = match &reflex_context::get(NAME, context)?.backend {
-            Backend::Cpu(cpu) => Graph::Cpu(cpu.end_capture(stream)?),
-            Backend::Cuda(cuda) => Graph::Cuda(cuda.end_capture(stream)?),
-        };
+        let context = reflex_context::get(NAME, context)?;
+        if !context.is_capturing(NAME, stream)? {
+            return Err(Error::invalid(format!("{NAME}: the stream is not being captured")));
+        }
+        let graph = handle::create(Graph {
+            owner: context.id,
+            recorded: match &context.backend {
+                Backend::Cpu(cpu) => Recorded::Cpu(cpu.end_capture(stream)?),
+                Backend::Cuda(cuda) => Recorded::Cuda(OnlyHere::new(cuda.end_capture(stream)?)),
+            },
+        });
         // SAFETY: checked above.
-        unsafe { out.write(Box::into_raw(Box::new(reflex_graph { graph }))) };
+        unsafe { out.write(graph) };
         Ok(())
     })
 }
 
-fn get<'a>(function: &str, graph: *const reflex_graph) -> Result<&'a reflex_graph> {
-    // SAFETY: made by `reflex_graph_capture_end`, by contract.
-    unsafe { graph.as_ref() }.ok_or_else(|| Error::invalid(format!("{function}: graph is NULL")))
-}
-
 /// Puts a replay of the graph on the stream. A graph may be launched again before an earlier launch has finished;
 /// launches of one graph run one after another.
+///
+/// `REFLEX_INVALID_ARGUMENT` for a graph of another context, and on a stream that is being captured: graphs do not nest.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_launch(
     context: *const reflex_context,
@@ -73,15 +112,18 @@ pub extern "C" fn reflex_graph_launch(
     stream: reflex_stream,
 ) -> reflex_status {
     const NAME: &str = "reflex_graph_launch";
-    guard(
-        || match (&reflex_context::get(NAME, context)?.backend, &get(NAME, graph)?.graph) {
-            (Backend::Cpu(cpu), Graph::Cpu(graph)) => cpu.launch_graph(graph, stream),
-            (Backend::Cuda(cuda), Graph::Cuda(graph)) => cuda.launch_graph(graph, stream),
-            _ => Err(Error::invalid(format!(
-                "{NAME}: the graph belongs to a context of another backend"
-            ))),
-        },
-    )
+    guard(|| {
+        let context = reflex_context::get(NAME, context)?;
+        let graph = Graph::get(NAME, graph)?;
+        context.must_own(NAME, "graph", graph.owner)?;
+        context.must_not_capture(NAME, stream)?;
+        match (&context.backend, &graph.recorded) {
+            (Backend::Cpu(cpu), Recorded::Cpu(graph)) => graph.launch(cpu),
+            (Backend::Cuda(cuda), Recorded::Cuda(graph)) => cuda.launch_graph(graph, stream)?,
+            _ => return Err(Error::new(REFLEX_INTERNAL, format!("{NAME}: a graph of two backends"))),
+        }
+        Ok(())
+    })
 }
 
 /// Number of nodes (launches, copies) in the graph.
@@ -90,9 +132,9 @@ pub extern "C" fn reflex_graph_node_count(graph: *const reflex_graph, out: *mut 
     const NAME: &str = "reflex_graph_node_count";
     guard(|| {
         out_pointer(NAME, "out", out)?;
-        let count = match &get(NAME, graph)?.graph {
-            Graph::Cpu(graph) => graph.node_count(),
-            Graph::Cuda(graph) => graph.node_count(),
+        let count = match &Graph::get(NAME, graph)?.recorded {
+            Recorded::Cpu(graph) => graph.node_count(),
+            Recorded::Cuda(graph) => graph.node_count(),
         };
         // SAFETY: checked above.
         unsafe { out.write(count) };
@@ -100,14 +142,11 @@ pub extern "C" fn reflex_graph_node_count(graph: *const reflex_graph, out: *mut 
     })
 }
 
-/// Destroys a graph whose launches have finished. NULL is ignored.
+/// Destroys a graph. NULL is ignored; a launch under way runs to its end.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_destroy(graph: *mut reflex_graph) {
-    guard(|| {
-        if !graph.is_null() {
-            // SAFETY: made by `reflex_graph_capture_end`, by contract.
-            drop(unsafe { Box::from_raw(graph) });
-        }
-        Ok(())
+    guard(|| match graph.is_null() {
+        true => Ok(()),
+        false => handle::take("reflex_graph_destroy", "graph", graph).map(drop),
     });
 }

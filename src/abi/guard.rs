@@ -1,10 +1,11 @@
 //! Every export runs inside `guard`: errors become a status, panics become `REFLEX_INTERNAL`.
 
 use super::error::{Result, set_last_error};
+use super::process;
 use super::status::*;
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
+use std::sync::OnceLock;
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -35,8 +36,8 @@ pub(crate) fn guard(body: impl FnOnce() -> Result<()>) -> reflex_status {
 
 /// The default hook prints to stderr, which a library must not. Panics outside a guard keep the hook they had.
 fn silence_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    process::once(&ONCE, || {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if !INSIDE.try_with(Cell::get).unwrap_or(false) {

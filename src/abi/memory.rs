@@ -1,9 +1,10 @@
 //! Memory helpers, so that an engine needs no CUDA toolkit. On the CPU backend they work on host memory.
 
-use super::context::{Backend, reflex_context};
+use super::context::{Backend, Context, reflex_context};
 use super::error::{Error, Result};
 use super::guard::guard;
 use super::params::out_pointer;
+use super::ranges::{Allocator, Ranges};
 use super::status::*;
 use super::stream::reflex_stream;
 use std::ffi::c_void;
@@ -25,6 +26,47 @@ fn check_pointer(function: &str, field: &str, pointer: *const c_void) -> Result<
     Ok(())
 }
 
+/// The byte after the last, for ranges that end within the address space.
+fn end_of(function: &str, field: &str, pointer: *const c_void, bytes: usize) -> Result<usize> {
+    (pointer as usize).checked_add(bytes).ok_or_else(|| {
+        Error::invalid(format!(
+            "{function}: {field} is {pointer:p} and bytes is {bytes}, which is beyond the end of memory"
+        ))
+    })
+}
+
+static CPU: Ranges = Ranges::new();
+static CUDA: Ranges = Ranges::new();
+
+/// The context is gone, and with it what it registered.
+pub(super) fn forget_context(id: u64) {
+    CPU.forget_context(id);
+    CUDA.forget_context(id);
+}
+
+impl Context {
+    /// What the library knows of the backend's memory. Devices of CUDA share one range of addresses.
+    fn ranges(&self) -> &'static Ranges {
+        match &self.backend {
+            Backend::Cpu(_) => &CPU,
+            Backend::Cuda(_) => &CUDA,
+        }
+    }
+
+    /// Frees what `allocator` of a context of the same backend gave, once.
+    fn free(
+        &self,
+        function: &str,
+        allocator: Allocator,
+        pointer: *mut c_void,
+        free: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        // It goes before the address can come back.
+        let bytes = self.ranges().remove(function, allocator, pointer as usize)?;
+        free().inspect_err(|_| self.ranges().insert(allocator, pointer as usize, bytes))
+    }
+}
+
 /// Allocates device memory, aligned to 256 bytes, uninitialised. Free it with `reflex_device_free`.
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_OUT_OF_MEMORY`, `REFLEX_CUDA_ERROR`.
 #[unsafe(no_mangle)]
@@ -37,10 +79,12 @@ pub extern "C" fn reflex_device_malloc(
     guard(|| {
         out_pointer(NAME, "out", out)?;
         check_size(NAME, bytes)?;
-        let pointer = match &reflex_context::get(NAME, context)?.backend {
+        let context = reflex_context::get(NAME, context)?;
+        let pointer = match &context.backend {
             Backend::Cpu(cpu) => cpu.allocate(bytes)?,
             Backend::Cuda(cuda) => cuda.allocate(bytes)?,
         };
+        context.ranges().insert(Allocator::Device, pointer as usize, bytes);
         // SAFETY: checked above.
         unsafe { out.write(pointer) };
         Ok(())
@@ -48,12 +92,19 @@ pub extern "C" fn reflex_device_malloc(
 }
 
 /// Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
+/// `REFLEX_INVALID_ARGUMENT` for any other pointer, also one that was freed before.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_device_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
-    guard(|| match &reflex_context::get("reflex_device_free", context)?.backend {
-        _ if pointer.is_null() => Ok(()),
-        Backend::Cpu(cpu) => cpu.free(pointer),
-        Backend::Cuda(cuda) => cuda.free(pointer),
+    const NAME: &str = "reflex_device_free";
+    guard(|| {
+        let context = reflex_context::get(NAME, context)?;
+        if pointer.is_null() {
+            return Ok(());
+        }
+        context.free(NAME, Allocator::Device, pointer, || match &context.backend {
+            Backend::Cpu(cpu) => cpu.free(pointer),
+            Backend::Cuda(cuda) => cuda.free(pointer),
+        })
     })
 }
 
@@ -69,10 +120,12 @@ pub extern "C" fn reflex_host_malloc(
     guard(|| {
         out_pointer(NAME, "out", out)?;
         check_size(NAME, bytes)?;
-        let pointer = match &reflex_context::get(NAME, context)?.backend {
+        let context = reflex_context::get(NAME, context)?;
+        let pointer = match &context.backend {
             Backend::Cpu(cpu) => cpu.allocate(bytes)?,
             Backend::Cuda(cuda) => cuda.allocate_host(bytes)?,
         };
+        context.ranges().insert(Allocator::Host, pointer as usize, bytes);
         // SAFETY: checked above.
         unsafe { out.write(pointer) };
         Ok(())
@@ -80,12 +133,19 @@ pub extern "C" fn reflex_host_malloc(
 }
 
 /// Frees memory of `reflex_host_malloc`. NULL is allowed.
+/// `REFLEX_INVALID_ARGUMENT` for any other pointer, also one that was freed before.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_host_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
-    guard(|| match &reflex_context::get("reflex_host_free", context)?.backend {
-        _ if pointer.is_null() => Ok(()),
-        Backend::Cpu(cpu) => cpu.free(pointer),
-        Backend::Cuda(cuda) => cuda.free_host(pointer),
+    const NAME: &str = "reflex_host_free";
+    guard(|| {
+        let context = reflex_context::get(NAME, context)?;
+        if pointer.is_null() {
+            return Ok(());
+        }
+        context.free(NAME, Allocator::Host, pointer, || match &context.backend {
+            Backend::Cpu(cpu) => cpu.free(pointer),
+            Backend::Cuda(cuda) => cuda.free_host(pointer),
+        })
     })
 }
 
@@ -94,7 +154,11 @@ pub extern "C" fn reflex_host_free(context: *const reflex_context, pointer: *mut
 /// on a discrete GPU every read crosses the bus.
 ///
 /// The range is rounded out to pages by the driver, which may refuse read-only mappings on some systems
-/// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`.
+/// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`, and what is registered
+/// must be unregistered before its memory goes.
+///
+/// `REFLEX_INVALID_ARGUMENT` for a range with unmapped pages, or that shares a byte with one that is registered already or
+/// with memory that this library allocated. Ranges may share a page.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_host_register(
     context: *const reflex_context,
@@ -107,9 +171,15 @@ pub extern "C" fn reflex_host_register(
         out_pointer(NAME, "device_pointer", device_pointer)?;
         check_pointer(NAME, "host", host)?;
         check_size(NAME, bytes)?;
-        let pointer = match &reflex_context::get(NAME, context)?.backend {
+        let end = end_of(NAME, "host", host, bytes)?;
+        let context = reflex_context::get(NAME, context)?;
+        check_mapped(NAME, host as usize, end)?;
+        context.ranges().register(NAME, context.id, host as usize, bytes)?;
+        let pointer = match &context.backend {
             Backend::Cpu(_) => host,
-            Backend::Cuda(cuda) => cuda.register_host(host, bytes)?,
+            Backend::Cuda(cuda) => cuda
+                .register_host(host, bytes)
+                .inspect_err(|_| drop(context.ranges().unregister(NAME, host as usize)))?,
         };
         // SAFETY: checked above.
         unsafe { device_pointer.write(pointer) };
@@ -117,21 +187,42 @@ pub extern "C" fn reflex_host_register(
     })
 }
 
+fn check_mapped(function: &str, start: usize, end: usize) -> Result<()> {
+    // SAFETY: asks for a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as usize;
+    let first = start / page * page;
+    // With MS_ASYNC it writes nothing, on Linux, and only finds out whether there are holes.
+    let mapped = unsafe { libc::msync(first as *mut c_void, end - first, libc::MS_ASYNC) } == 0;
+    match mapped {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "{function}: host is {start:#x} and bytes is {}, expected memory that is mapped",
+            end - start
+        ))),
+    }
+}
+
 /// Undoes `reflex_host_register`; `host` is the address given there.
+/// `REFLEX_INVALID_ARGUMENT` for any other address, also one that was unregistered before.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_host_unregister(context: *const reflex_context, host: *mut c_void) -> reflex_status {
     const NAME: &str = "reflex_host_unregister";
     guard(|| {
         check_pointer(NAME, "host", host)?;
-        match &reflex_context::get(NAME, context)?.backend {
+        let context = reflex_context::get(NAME, context)?;
+        let range = context.ranges().unregister(NAME, host as usize)?;
+        match &context.backend {
             Backend::Cpu(_) => Ok(()),
-            Backend::Cuda(cuda) => cuda.unregister_host(host),
+            Backend::Cuda(cuda) => cuda
+                .unregister_host(host)
+                .inspect_err(|_| context.ranges().restore(host as usize, range)),
         }
     })
 }
 
 /// Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make
-/// the call wait; memory of `reflex_host_malloc` does not. Ranges must not overlap. Can be captured.
+/// the call wait; memory of `reflex_host_malloc` does not. `REFLEX_INVALID_ARGUMENT` where the ranges overlap. Can be
+/// captured.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_memcpy(
     context: *const reflex_context,
@@ -145,7 +236,16 @@ pub extern "C" fn reflex_memcpy(
         check_pointer(NAME, "destination", destination)?;
         check_pointer(NAME, "source", source)?;
         check_size(NAME, bytes)?;
-        match &reflex_context::get(NAME, context)?.backend {
+        let to_end = end_of(NAME, "destination", destination, bytes)?;
+        let from_end = end_of(NAME, "source", source, bytes)?;
+        if (destination as usize) < from_end && (source as usize) < to_end {
+            return Err(Error::invalid(format!(
+                "{NAME}: destination is {destination:p} and source is {source:p}, expected ranges of {bytes} bytes that do not overlap"
+            )));
+        }
+        let context = reflex_context::get(NAME, context)?;
+        context.check_stream(NAME, stream)?;
+        match &context.backend {
             Backend::Cpu(cpu) => cpu.copy(destination, source, bytes, stream),
             Backend::Cuda(cuda) => cuda.copy(destination, source, bytes, stream),
         }
@@ -165,7 +265,10 @@ pub extern "C" fn reflex_memset(
     guard(|| {
         check_pointer(NAME, "destination", destination)?;
         check_size(NAME, bytes)?;
-        match &reflex_context::get(NAME, context)?.backend {
+        end_of(NAME, "destination", destination, bytes)?;
+        let context = reflex_context::get(NAME, context)?;
+        context.check_stream(NAME, stream)?;
+        match &context.backend {
             Backend::Cpu(cpu) => cpu.set(destination, value, bytes, stream),
             Backend::Cuda(cuda) => cuda.set(destination, value, bytes, stream),
         }

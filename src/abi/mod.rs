@@ -7,12 +7,16 @@ mod error;
 mod event;
 mod graph;
 mod guard;
+pub(crate) mod handle;
 mod memory;
 mod params;
+pub(crate) mod process;
+mod ranges;
 mod size;
 mod status;
 mod stream;
 mod tensor;
+pub(crate) mod thread;
 mod view;
 
 pub use build_info::*;
@@ -27,9 +31,10 @@ pub use status::*;
 pub use stream::*;
 pub use tensor::*;
 
-pub(crate) use context::Backend;
+pub(crate) use context::{Backend, Context};
 pub(crate) use dtype::Dtype;
 pub(crate) use error::{Error, Result};
 pub(crate) use guard::guard;
 pub(crate) use params::{Params, out_pointer, out_struct, read_params};
+pub(crate) use stream::{is_default, is_legacy};
 pub(crate) use view::View;

@@ -24,7 +24,7 @@ pub const REFLEX_ABI_MISMATCH: reflex_status = reflex_status(6);
 pub const REFLEX_NO_DRIVER: reflex_status = reflex_status(7);
 /// CUDA was asked for and this library was built without kernels.
 pub const REFLEX_NOT_BUILT: reflex_status = reflex_status(8);
-/// The CUDA driver returned an error; the message holds its name.
+/// The CUDA driver returned an error, whose name the message holds, or the object was made before `fork`.
 pub const REFLEX_CUDA_ERROR: reflex_status = reflex_status(9);
 /// Host or device memory is exhausted.
 pub const REFLEX_OUT_OF_MEMORY: reflex_status = reflex_status(10);

@@ -1,21 +1,41 @@
-//! Threads, memory, streams, events and graphs of the CPU backend.
+//! Threads, memory, streams and graphs of the CPU backend.
 
+use crate::abi::process::{self, Guarded, PerProcess};
+use crate::abi::thread::Thread;
 use crate::abi::{Error, REFLEX_INTERNAL, REFLEX_OUT_OF_MEMORY, Result, reflex_stream};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::c_void;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::thread::{self, ThreadId};
 
 /// One recorded call.
 type Job = Arc<dyn Fn(&CpuBackend) + Send + Sync>;
 
 pub(crate) struct CpuBackend {
-    pool: rayon::ThreadPool,
-    /// Captures under way by stream. The stream is never dereferenced.
-    captures: Mutex<HashMap<usize, Vec<Job>>>,
-    /// Number of captures under way, so that a call outside any takes no lock.
-    capturing: AtomicUsize,
+    threads: usize,
+    /// A child process has no thread of its parent's pool.
+    pool: PerProcess<rayon::ThreadPool>,
+}
+
+/// Captures under way by stream, of all contexts, as a capture is the stream's. The stream is never dereferenced.
+static CAPTURES: Guarded<BTreeMap<usize, Capture>> = Guarded::new(BTreeMap::new());
+
+/// Number of captures under way, so that a call outside any takes no lock.
+static CAPTURING: AtomicUsize = AtomicUsize::new(0);
+
+struct Capture {
+    /// Who began it, and alone can end it, as on CUDA.
+    thread: ThreadId,
+    jobs: Vec<Job>,
+}
+
+fn captures<R>(body: impl FnOnce(&mut BTreeMap<usize, Capture>) -> R) -> R {
+    CAPTURES.with(|captures| {
+        let result = body(captures);
+        CAPTURING.store(captures.len(), Ordering::Release);
+        result
+    })
 }
 
 /// An address that a recorded call keeps.
@@ -25,31 +45,35 @@ struct Address(usize);
 impl CpuBackend {
     /// `threads` = 0: one per core.
     pub fn new(threads: usize) -> Result<CpuBackend> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("reflex-cpu-{i}"))
-            .build()
+        let pool = new_pool(threads)
             .map_err(|e| Error::new(REFLEX_INTERNAL, format!("reflex_context_create: threads: {e}")))?;
         Ok(CpuBackend {
-            pool,
-            captures: Mutex::default(),
-            capturing: AtomicUsize::new(0),
+            threads: pool.current_num_threads(),
+            pool: PerProcess::new(pool),
         })
     }
 
     pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.threads
     }
 
     /// Runs the job now, or records it when the stream is being captured.
     pub fn submit(&self, stream: reflex_stream, job: impl Fn(&CpuBackend) + Send + Sync + 'static) -> Result<()> {
-        if self.capturing.load(Ordering::Acquire) > 0
-            && let Some(jobs) = self.captures.lock().unwrap().get_mut(&(stream as usize))
-        {
-            jobs.push(Arc::new(job));
+        if CAPTURING.load(Ordering::Acquire) == 0 {
+            job(self);
             return Ok(());
         }
-        job(self);
+        let job: Job = Arc::new(job);
+        let recorded = captures(|captures| match captures.get_mut(&(stream as usize)) {
+            Some(capture) => {
+                capture.jobs.push(job.clone());
+                true
+            }
+            None => false,
+        });
+        if !recorded {
+            job(self);
+        }
         Ok(())
     }
 
@@ -61,10 +85,13 @@ impl CpuBackend {
         if count <= 1 || self.threads() == 1 || count.saturating_mul(work) < WORTH {
             return (0..count).for_each(body);
         }
+        // Only a child process makes threads here. Where it may not have any it does the work by itself.
+        let Ok(pool) = self.pool.get_or_try_make(|| new_pool(self.threads)) else {
+            return (0..count).for_each(body);
+        };
         use rayon::prelude::*;
         let chunk = (WORTH / 4 / work.max(1)).clamp(1, count);
-        self.pool
-            .install(|| (0..count).into_par_iter().with_min_len(chunk).for_each(body));
+        pool.install(|| (0..count).into_par_iter().with_min_len(chunk).for_each(body));
     }
 
     pub fn allocate(&self, bytes: usize) -> Result<*mut c_void> {
@@ -103,49 +130,76 @@ impl CpuBackend {
         })
     }
 
-    /// A stream is an address that nothing else has.
-    pub fn create_stream(&self) -> Result<reflex_stream> {
-        self.allocate(1).map(|pointer| pointer.cast())
+    /// A stream is a number that no address of a program has and no other stream ever had: it is told from CUDA's, and one
+    /// that was destroyed does not come back.
+    pub fn create_stream() -> reflex_stream {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) << 8;
+        std::ptr::without_provenance_mut(STREAMS | (number & !STREAMS))
     }
 
-    pub fn destroy_stream(&self, stream: reflex_stream) -> Result<()> {
-        self.free(stream.cast())
+    /// Whether `create_stream` gave it.
+    pub fn is_stream(stream: reflex_stream) -> bool {
+        let value = stream as usize;
+        value & STREAMS == STREAMS && value & 0xff == 0
     }
 
-    /// Calls finish before they return.
-    pub fn synchronize(&self, stream: reflex_stream) -> Result<()> {
-        match self.captures.lock().unwrap().contains_key(&(stream as usize)) {
-            true => Err(Error::invalid(
-                "reflex_stream_synchronize: the stream is being captured, expected reflex_graph_capture_end first",
-            )),
-            false => Ok(()),
-        }
+    pub fn is_capturing(stream: reflex_stream) -> bool {
+        CAPTURING.load(Ordering::Acquire) > 0 && captures(|captures| captures.contains_key(&(stream as usize)))
     }
 
     pub fn begin_capture(&self, stream: reflex_stream) -> Result<()> {
-        let mut captures = self.captures.lock().unwrap();
-        if captures.contains_key(&(stream as usize)) {
-            return Err(Error::invalid(
-                "reflex_graph_capture_begin: the stream is being captured already",
-            ));
+        let capture = Capture {
+            thread: thread::current().id(),
+            jobs: Vec::new(),
+        };
+        let before = captures(|captures| match captures.contains_key(&(stream as usize)) {
+            true => Some(capture),
+            false => captures.insert(stream as usize, capture),
+        });
+        match before {
+            None => Ok(()),
+            Some(_) => Err(Error::invalid(
+                "reflex_graph_capture_begin: another thread began to capture the stream meanwhile",
+            )),
         }
-        captures.insert(stream as usize, Vec::new());
-        self.capturing.store(captures.len(), Ordering::Release);
-        Ok(())
     }
 
     pub fn end_capture(&self, stream: reflex_stream) -> Result<CpuGraph> {
-        let mut captures = self.captures.lock().unwrap();
-        let jobs = captures.remove(&(stream as usize));
-        self.capturing.store(captures.len(), Ordering::Release);
-        jobs.map(|jobs| CpuGraph { jobs })
-            .ok_or_else(|| Error::invalid("reflex_graph_capture_end: the stream is not being captured"))
+        let key = stream as usize;
+        let here = thread::current().id();
+        let ended = captures(
+            |captures| match captures.get(&key).map(|capture| capture.thread == here) {
+                Some(true) => Ok(captures.remove(&key)),
+                Some(false) => Err(()),
+                None => Ok(None),
+            },
+        );
+        match ended {
+            Ok(Some(capture)) => Ok(CpuGraph { jobs: capture.jobs }),
+            Ok(None) => Err(Error::invalid(
+                "reflex_graph_capture_end: the stream is not being captured",
+            )),
+            Err(()) => Err(Error::wrong_thread()),
+        }
     }
 
-    pub fn launch_graph(&self, graph: &CpuGraph, stream: reflex_stream) -> Result<()> {
-        let jobs = graph.jobs.clone();
-        self.submit(stream, move |cpu| jobs.iter().for_each(|job| job(cpu)))
+    /// The stream is no more.
+    pub fn drop_capture(stream: usize) {
+        let capture = captures(|captures| captures.remove(&stream));
+        drop(capture);
     }
+}
+
+/// Bits 48 to 63, set in no address of a program on x86-64 and AArch64.
+const STREAMS: usize = 0xffff << 48;
+
+fn new_pool(threads: usize) -> std::result::Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .spawn_handler(|thread| Thread::spawn(c"reflex-cpu", move || thread.run()).map(drop));
+    // The first job of the first pool also sets up what all pools share: no child may inherit the half of it.
+    process::without_fork(|| pool.build().inspect(|pool| pool.install(|| ())))
 }
 
 pub(crate) struct CpuGraph {
@@ -153,28 +207,11 @@ pub(crate) struct CpuGraph {
 }
 
 impl CpuGraph {
+    pub fn launch(&self, cpu: &CpuBackend) {
+        self.jobs.iter().for_each(|job| job(cpu));
+    }
+
     pub fn node_count(&self) -> usize {
         self.jobs.len()
-    }
-}
-
-/// The moment of the last record.
-#[derive(Default)]
-pub(crate) struct CpuEvent {
-    at: Mutex<Option<Instant>>,
-}
-
-impl CpuEvent {
-    pub fn record(&self) -> Result<()> {
-        *self.at.lock().unwrap() = Some(Instant::now());
-        Ok(())
-    }
-
-    pub fn elapsed(start: &CpuEvent, end: &CpuEvent) -> Result<f32> {
-        let (start, end) = (*start.at.lock().unwrap(), *end.at.lock().unwrap());
-        match (start, end) {
-            (Some(start), Some(end)) => Ok((end - start).as_secs_f32() * 1e3),
-            _ => Err(Error::invalid("reflex_event_elapsed: an event was never recorded")),
-        }
     }
 }

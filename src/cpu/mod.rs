@@ -19,4 +19,4 @@ pub(crate) mod weights_pack;
 
 mod backend;
 
-pub(crate) use backend::{CpuBackend, CpuEvent, CpuGraph};
+pub(crate) use backend::{CpuBackend, CpuGraph};

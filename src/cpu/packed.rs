@@ -26,7 +26,7 @@ pub(crate) struct Layout {
 impl Layout {
     pub fn of(dtype: Dtype) -> &'static Layout {
         static LAYOUTS: [OnceLock<Layout>; Dtype::ALL.len()] = [const { OnceLock::new() }; Dtype::ALL.len()];
-        LAYOUTS[dtype as usize].get_or_init(|| Layout {
+        crate::abi::process::once(&LAYOUTS[dtype as usize], || Layout {
             rows: std::array::from_fn(|row| fields(&Bits::of_row(dtype, row).pairs)),
         })
     }

@@ -1,6 +1,6 @@
 //! One CUDA device: its context, its attributes and the kernels loaded for it.
 
-use super::driver::{Current, check, driver_version, open};
+use super::driver::{Current, Relaxed, check, driver_version, open};
 use super::images::{self, KernelImage};
 use super::launch::{Kernel, cluster_attribute};
 use crate::abi::{
@@ -68,7 +68,11 @@ impl CudaBackend {
         if images::files().is_empty() {
             return Err(Error::new(
                 REFLEX_NOT_BUILT,
-                "reflex_context_create: this library was built without CUDA kernels (no NVRTC at build time)",
+                concat!(
+                    "reflex_context_create: this library was built without CUDA kernels (",
+                    env!("REFLEX_NO_KERNELS"),
+                    ")"
+                ),
             ));
         }
         open()?;
@@ -136,6 +140,14 @@ impl CudaBackend {
             self.limits.sm_count = sm_count;
         }
         Ok(self)
+    }
+
+    /// What it is, and which kernels it runs: those of `norm` stand for all, as each file has the same images.
+    pub fn description(&self) -> String {
+        let sm = self.limits.sm;
+        let image =
+            images::best("norm", sm).map_or_else(String::new, |image| format!(", kernels for {}", image.target()));
+        format!("{} (sm_{sm}){image}", self.name)
     }
 
     /// `0000:65:00.0` for example: what tells the device to NVML.
@@ -265,7 +277,7 @@ impl CudaBackend {
             return Ok(library);
         }
         let image = self.image(file)?;
-        let _relaxed = RelaxedCapture::enter()?;
+        let _relaxed = Relaxed::enter()?;
         let _current = Current::push(self.primary)?;
         // The driver makes its own copy.
         let code = image.inflate()?;
@@ -292,29 +304,11 @@ impl CudaBackend {
 
 impl Drop for CudaBackend {
     fn drop(&mut self) {
+        let _relaxed = Relaxed::enter();
         for (_, library) in self.libraries.get_mut().unwrap().drain() {
             unsafe { sys::cuLibraryUnload(library) };
         }
         unsafe { sys::cuDevicePrimaryCtxRelease_v2(self.device) };
-    }
-}
-
-/// Loading a library is not allowed while the thread captures in the stricter modes, though it does no harm there.
-struct RelaxedCapture(sys::CUstreamCaptureMode);
-
-impl RelaxedCapture {
-    fn enter() -> Result<RelaxedCapture> {
-        let mut mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-        check("cuThreadExchangeStreamCaptureMode", unsafe {
-            sys::cuThreadExchangeStreamCaptureMode(&mut mode)
-        })?;
-        Ok(RelaxedCapture(mode))
-    }
-}
-
-impl Drop for RelaxedCapture {
-    fn drop(&mut self) {
-        unsafe { sys::cuThreadExchangeStreamCaptureMode(&mut self.0) };
     }
 }
 

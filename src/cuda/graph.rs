@@ -1,8 +1,8 @@
 //! Capture and replay.
 
 use super::backend::CudaBackend;
-use super::driver::{Current, check};
-use crate::abi::{Result, reflex_stream};
+use super::driver::{Current, Relaxed, check};
+use crate::abi::{Error, Result, reflex_stream};
 use cudarc::driver::sys;
 
 pub(crate) struct CudaGraph {
@@ -18,6 +18,7 @@ impl CudaBackend {
     pub fn begin_capture(&self, stream: reflex_stream) -> Result<()> {
         // Thread-local: what other threads do meanwhile does not break the capture.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        let _current = Current::if_default(stream, self.primary)?;
         check("cuStreamBeginCapture", unsafe {
             sys::cuStreamBeginCapture_v2(stream.cast(), mode)
         })
@@ -25,12 +26,15 @@ impl CudaBackend {
 
     pub fn end_capture(&self, stream: reflex_stream) -> Result<CudaGraph> {
         let mut graph = std::ptr::null_mut();
-        check("cuStreamEndCapture", unsafe {
-            sys::cuStreamEndCapture(stream.cast(), &mut graph)
-        })?;
+        let _current = Current::if_default(stream, self.primary)?;
+        match unsafe { sys::cuStreamEndCapture(stream.cast(), &mut graph) } {
+            sys::CUresult::CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD => return Err(Error::wrong_thread()),
+            code => check("cuStreamEndCapture", code)?,
+        }
         let mut nodes = 0;
         let mut exec = std::ptr::null_mut();
-        let made = Current::push(self.primary).and_then(|_current| {
+        // The thread may be capturing another stream.
+        let made = self.current().and_then(|_current| {
             check("cuGraphGetNodes", unsafe {
                 sys::cuGraphGetNodes(graph, std::ptr::null_mut(), &mut nodes)
             })?;
@@ -58,6 +62,7 @@ impl CudaGraph {
 
 impl Drop for CudaGraph {
     fn drop(&mut self) {
+        let _relaxed = Relaxed::enter();
         unsafe { sys::cuGraphExecDestroy(self.exec) };
     }
 }

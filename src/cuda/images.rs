@@ -44,6 +44,11 @@ impl KernelImage {
         runs.then_some(kind + self.sm)
     }
 
+    /// What it was compiled for, as `REFLEX_CUDA_ARCHS` writes it.
+    pub fn target(&self) -> String {
+        format!("{}{}{}", self.sm, self.suffix, if self.ptx { "-virtual" } else { "" })
+    }
+
     /// What cuLibraryLoadData takes, which reads cubins as 64-bit words.
     pub fn inflate(&self) -> Result<Vec<u64>> {
         let mut words = vec![0u64; self.size.div_ceil(8)];

@@ -146,11 +146,7 @@ impl Cuda<'_> {
 
     pub fn launch<A: KernelArgs>(&self, kernel: &'static Kernel, grid: Grid, args: &A) -> Result<()> {
         let loaded = self.backend.kernel(kernel)?;
-        // Only the NULL stream needs a current context: it belongs to whichever is current.
-        let _current = match self.stream.is_null() {
-            true => Some(Current::push(self.backend.primary)?),
-            false => None,
-        };
+        let _current = Current::if_default(self.stream, self.backend.primary)?;
         let mut parameters = [std::ptr::from_ref(args).cast_mut().cast::<c_void>()];
         let [x, y, z] = grid.blocks;
         let stream = self.stream.cast();

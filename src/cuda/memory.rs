@@ -1,14 +1,15 @@
 //! Memory of a CUDA device.
 
 use super::backend::CudaBackend;
-use super::driver::{Current, check};
+use super::driver::{Current, Relaxed, check};
 use crate::abi::{Result, reflex_stream};
 use cudarc::driver::sys;
 use std::ffi::c_void;
 
 impl CudaBackend {
-    fn current(&self) -> Result<Current> {
-        Current::push(self.primary)
+    /// What calls that use no stream need.
+    pub(super) fn current(&self) -> Result<(Relaxed, Current)> {
+        Ok((Relaxed::enter()?, Current::push(self.primary)?))
     }
 
     pub fn allocate(&self, bytes: usize) -> Result<*mut c_void> {

@@ -1,8 +1,8 @@
 //! Streams and events of a CUDA device.
 
 use super::backend::CudaBackend;
-use super::driver::{Current, check};
-use crate::abi::{Result, reflex_stream};
+use super::driver::{Current, Relaxed, check};
+use crate::abi::{Result, is_legacy, reflex_stream};
 use cudarc::driver::sys;
 use std::sync::Mutex;
 
@@ -21,18 +21,42 @@ unsafe impl Send for Inner {}
 
 impl CudaBackend {
     pub fn create_stream(&self) -> Result<reflex_stream> {
-        let _current = Current::push(self.primary)?;
+        let _current = self.current()?;
         let mut stream = std::ptr::null_mut();
         let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
         check("cuStreamCreate", unsafe { sys::cuStreamCreate(&mut stream, flags) })?;
         Ok(stream.cast())
     }
 
+    /// A capture on it is ended first: whether destroying does that is not documented.
     pub fn destroy_stream(&self, stream: reflex_stream) -> Result<()> {
+        if self.is_capturing(stream)? {
+            let mut graph = std::ptr::null_mut();
+            // Fails where another thread began the capture.
+            let ended = unsafe { sys::cuStreamEndCapture(stream.cast(), &mut graph) };
+            if check("cuStreamEndCapture", ended).is_ok() && !graph.is_null() {
+                unsafe { sys::cuGraphDestroy(graph) };
+            }
+        }
+        let _relaxed = Relaxed::enter()?;
         check("cuStreamDestroy", unsafe { sys::cuStreamDestroy_v2(stream.cast()) })
     }
 
+    /// Also of a capture that an error has spoiled and that is still to be ended.
+    pub fn is_capturing(&self, stream: reflex_stream) -> Result<bool> {
+        if is_legacy(stream) {
+            return Ok(false);
+        }
+        let _current = Current::if_default(stream, self.primary)?;
+        let mut status = sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE;
+        check("cuStreamIsCapturing", unsafe {
+            sys::cuStreamIsCapturing(stream.cast(), &mut status)
+        })?;
+        Ok(status != sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE)
+    }
+
     pub fn synchronize(&self, stream: reflex_stream) -> Result<()> {
+        let _relaxed = Relaxed::enter()?;
         let _current = Current::of_stream(stream, self.primary)?;
         check("cuStreamSynchronize", unsafe {
             sys::cuStreamSynchronize(stream.cast())
@@ -60,6 +84,7 @@ impl CudaBackend {
 
 impl Inner {
     fn new(context: sys::CUcontext) -> Result<Inner> {
+        let _relaxed = Relaxed::enter()?;
         let _current = Current::push(context)?;
         let mut event = std::ptr::null_mut();
         let flags = sys::CUevent_flags::CU_EVENT_DEFAULT as u32;
@@ -74,11 +99,13 @@ impl CudaEvent {
     }
 
     pub fn synchronize(&self) -> Result<()> {
+        let _relaxed = Relaxed::enter()?;
         check("cuEventSynchronize", unsafe { sys::cuEventSynchronize(self.handle()) })
     }
 
     pub fn elapsed(start: &CudaEvent, end: &CudaEvent) -> Result<f32> {
         let mut milliseconds = 0.0;
+        let _relaxed = Relaxed::enter()?;
         check("cuEventElapsedTime", unsafe {
             sys::cuEventElapsedTime(&mut milliseconds, start.handle(), end.handle())
         })?;
@@ -88,6 +115,7 @@ impl CudaEvent {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        let _relaxed = Relaxed::enter();
         unsafe { sys::cuEventDestroy_v2(self.event) };
     }
 }

@@ -5,12 +5,13 @@ use super::activation::{
     REFLEX_ACTIVATION_GELU_ERF, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU, reflex_activation_kind,
 };
 use super::op::{self, Op, Variant, Workspace};
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
+use crate::abi::reflex_tensor;
+use crate::abi::{Dtype, Error, Params, Result, View, process, reflex_context, reflex_status, reflex_stream};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::ceil_div;
 use crate::system::DeviceLimits;
 use std::ffi::{c_char, c_void};
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 /// A row's result does not depend, bit for bit, on how many other rows there are.
 pub const REFLEX_MATMUL_BATCH_INVARIANT: u32 = 1;
@@ -261,11 +262,12 @@ impl Op for Matmul {
     }
 
     fn variants() -> &'static [Variant<MatmulPlan>] {
-        static ALL: LazyLock<Vec<Variant<MatmulPlan>>> = LazyLock::new(|| {
+        static ALL: OnceLock<Vec<Variant<MatmulPlan>>> = OnceLock::new();
+        let all: &Vec<_> = process::once(&ALL, || {
             let int8 = int8::OF_GROUPS.as_flattened().iter().chain(&int8::VARIANTS);
             int8.chain(&exact::VARIANTS).copied().collect()
         });
-        &ALL
+        all
     }
 
     fn cpu(plan: &MatmulPlan, cpu: &CpuBackend) {

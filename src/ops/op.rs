@@ -149,6 +149,7 @@ pub(crate) fn launch<O: Op>(
         let context = reflex_context::get(O::NAME, context)?;
         let params = read_params(params)?;
         let plan = O::plan(&params)?;
+        context.check_stream(O::NAME, stream)?;
         match &context.backend {
             _ if O::is_empty(&plan) => Ok(()),
             Backend::Cpu(cpu) => cpu.submit(stream, move |cpu| O::cpu(&plan, cpu)),

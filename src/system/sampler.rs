@@ -1,9 +1,11 @@
 use super::telemetry::{Probe, REFLEX_THROTTLE_OVER_CURRENT, REFLEX_THROTTLE_UNKNOWN, Sample};
+use crate::abi::handle::{self, Handle, Object};
+use crate::abi::process::{self, PerProcess};
+use crate::abi::thread::Thread;
 use crate::abi::{
     Error, Params, REFLEX_INTERNAL, Result, guard, out_pointer, out_struct, reflex_context, reflex_status,
 };
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How the joules of a `reflex_energy` came about.
@@ -160,7 +162,7 @@ struct State {
 }
 
 struct Shared {
-    probe: Probe,
+    probe: Arc<Probe>,
     period: Duration,
     state: Mutex<State>,
     changed: Condvar,
@@ -198,13 +200,36 @@ impl Shared {
 }
 
 /// Measures energy between two moments with a thread of its own. Opaque.
-pub struct reflex_telemetry_sampler {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+pub struct reflex_telemetry_sampler(Object<Sampler>);
+
+impl Handle for reflex_telemetry_sampler {
+    const KIND: handle::Kind = handle::SAMPLER;
+    type Body = Sampler;
+
+    fn wrap(object: Object<Sampler>) -> reflex_telemetry_sampler {
+        reflex_telemetry_sampler(object)
+    }
+
+    fn object(&self) -> &Object<Sampler> {
+        &self.0
+    }
 }
 
-impl reflex_telemetry_sampler {
-    pub(crate) fn new(probe: Probe, period: Duration) -> Result<reflex_telemetry_sampler> {
+pub(crate) struct Sampler {
+    probe: Arc<Probe>,
+    period: Duration,
+    made_in: u64,
+    /// A child process starts a thread of its own, with no interval under way.
+    reader: PerProcess<Reader>,
+}
+
+struct Reader {
+    shared: Arc<Shared>,
+    thread: Option<Thread>,
+}
+
+impl Reader {
+    fn new(function: &str, probe: Arc<Probe>, period: Duration) -> Result<Reader> {
         let shared = Arc::new(Shared {
             probe,
             period,
@@ -212,63 +237,82 @@ impl reflex_telemetry_sampler {
             changed: Condvar::new(),
         });
         let theirs = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("reflex-sampler".into())
-            .spawn(move || {
-                // The guard keeps a panic silent, as the library never prints.
-                guard(|| {
-                    theirs.run();
-                    Ok(())
-                });
-            })
-            .map_err(|e| Error::new(REFLEX_INTERNAL, format!("reflex_telemetry_sampler_create: thread: {e}")))?;
-        Ok(reflex_telemetry_sampler {
+        let thread = Thread::spawn(c"reflex-sampler", move || {
+            // The guard keeps a panic silent, as the library never prints.
+            guard(|| {
+                theirs.run();
+                Ok(())
+            });
+        })
+        .map_err(|e| Error::new(REFLEX_INTERNAL, format!("{function}: thread: {e}")))?;
+        Ok(Reader {
             shared,
             thread: Some(thread),
         })
     }
-
-    pub(crate) fn start(&self) -> Result<()> {
-        let sample = self.shared.probe.sample();
-        let at = Instant::now();
-        let mut state = self.shared.lock();
-        if state.meter.is_some() {
-            return Err(Error::invalid(
-                "reflex_telemetry_sampler_start: the sampler runs already, expected reflex_telemetry_sampler_stop first",
-            ));
-        }
-        state.meter = Some(Meter::new(at, sample));
-        drop(state);
-        self.shared.changed.notify_all();
-        Ok(())
-    }
-
-    pub(crate) fn stop(&self) -> Result<reflex_energy> {
-        let sample = self.shared.probe.sample();
-        let at = Instant::now();
-        let meter = self.shared.lock().meter.take();
-        let mut meter = meter.ok_or_else(|| {
-            Error::invalid(
-                "reflex_telemetry_sampler_stop: the sampler does not run, expected reflex_telemetry_sampler_start first",
-            )
-        })?;
-        meter.add(at, sample);
-        self.shared.changed.notify_all();
-        Ok(meter.energy())
-    }
-
-    fn get<'a>(function: &str, sampler: *const reflex_telemetry_sampler) -> Result<&'a reflex_telemetry_sampler> {
-        // SAFETY: made by `reflex_telemetry_sampler_create`, by contract.
-        unsafe { sampler.as_ref() }.ok_or_else(|| Error::invalid(format!("{function}: sampler is NULL")))
-    }
 }
 
-impl Drop for reflex_telemetry_sampler {
+impl Drop for Reader {
     fn drop(&mut self) {
         self.shared.lock().quit = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            thread.join();
+        }
+    }
+}
+
+impl Sampler {
+    pub(crate) fn new(probe: Probe, period: Duration) -> Result<Sampler> {
+        let probe = Arc::new(probe);
+        let reader = Reader::new("reflex_telemetry_sampler_create", probe.clone(), period)?;
+        Ok(Sampler {
+            probe,
+            period,
+            made_in: process::number(),
+            reader: PerProcess::new(reader),
+        })
+    }
+
+    pub(crate) fn start(&self) -> Result<()> {
+        const NAME: &str = "reflex_telemetry_sampler_start";
+        let reader = || Reader::new(NAME, self.probe.clone(), self.period);
+        let shared = &self.reader.get_or_try_make(reader)?.shared;
+        let sample = self.probe.sample();
+        let at = Instant::now();
+        let mut state = shared.lock();
+        if state.meter.is_some() {
+            return Err(Error::invalid(format!(
+                "{NAME}: the sampler runs already, expected reflex_telemetry_sampler_stop first"
+            )));
+        }
+        state.meter = Some(Meter::new(at, sample));
+        drop(state);
+        shared.changed.notify_all();
+        Ok(())
+    }
+
+    pub(crate) fn stop(&self) -> Result<reflex_energy> {
+        let idle = || {
+            Error::invalid(
+                "reflex_telemetry_sampler_stop: the sampler does not run, expected reflex_telemetry_sampler_start first",
+            )
+        };
+        let shared = &self.reader.get().ok_or_else(idle)?.shared;
+        let sample = self.probe.sample();
+        let at = Instant::now();
+        let mut meter = shared.lock().meter.take().ok_or_else(idle)?;
+        meter.add(at, sample);
+        shared.changed.notify_all();
+        Ok(meter.energy())
+    }
+
+    /// NVML is no more to be asked in a child process than CUDA.
+    fn get<'a>(function: &str, sampler: *const reflex_telemetry_sampler) -> Result<&'a Sampler> {
+        let sampler = handle::get(function, "sampler", sampler)?;
+        match sampler.probe.is_of_gpu() && sampler.made_in != process::number() {
+            true => Err(Error::inherited(function, "sampler")),
+            false => Ok(sampler),
         }
     }
 }
@@ -277,7 +321,9 @@ impl Drop for reflex_telemetry_sampler {
 ///
 /// `period_ms`, 1 to 60000, is the time between two readings; 20 to 100 suits: a reading of a Jetson's rails takes some
 /// milliseconds, and NVML renews its power some ten times a second. `*out` is set only on success; end it with
-/// `reflex_telemetry_sampler_destroy`. It keeps no reference to the context.
+/// `reflex_telemetry_sampler_destroy`. It keeps no reference to the context. After `fork` one of the CPU backend works in the
+/// child too, where no interval is under way and `start` makes a thread anew; one of the CUDA backend is refused there with
+/// `REFLEX_CUDA_ERROR`. The child may destroy either.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_INTERNAL`. Since 0.1.
 #[unsafe(no_mangle)]
@@ -295,9 +341,9 @@ pub extern "C" fn reflex_telemetry_sampler_create(
                 "{NAME}: period_ms is {period_ms}, expected 1 to 60000"
             )));
         }
-        let sampler = reflex_telemetry_sampler::new(Probe::new(context), Duration::from_millis(period_ms.into()))?;
+        let sampler = Sampler::new(Probe::new(context), Duration::from_millis(period_ms.into()))?;
         // SAFETY: checked above.
-        unsafe { out.write(Box::into_raw(Box::new(sampler))) };
+        unsafe { out.write(handle::create(sampler)) };
         Ok(())
     })
 }
@@ -308,7 +354,7 @@ pub extern "C" fn reflex_telemetry_sampler_create(
 /// Statuses: `REFLEX_INVALID_ARGUMENT` when it runs already. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_telemetry_sampler_start(sampler: *mut reflex_telemetry_sampler) -> reflex_status {
-    guard(|| reflex_telemetry_sampler::get("reflex_telemetry_sampler_start", sampler)?.start())
+    guard(|| Sampler::get("reflex_telemetry_sampler_start", sampler)?.start())
 }
 
 /// Ends the interval with a last reading and fills `*out`. Wait for the work that is to count first.
@@ -327,7 +373,7 @@ pub extern "C" fn reflex_telemetry_sampler_stop(
     const NAME: &str = "reflex_telemetry_sampler_stop";
     guard(|| {
         let out = out_struct(NAME, "out", out)?;
-        out.write(reflex_telemetry_sampler::get(NAME, sampler)?.stop()?);
+        out.write(Sampler::get(NAME, sampler)?.stop()?);
         Ok(())
     })
 }
@@ -335,12 +381,9 @@ pub extern "C" fn reflex_telemetry_sampler_stop(
 /// Ends a sampler, also one that runs, and its thread; waits for a reading under way. NULL is ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_telemetry_sampler_destroy(sampler: *mut reflex_telemetry_sampler) {
-    guard(|| {
-        if !sampler.is_null() {
-            // SAFETY: made by `reflex_telemetry_sampler_create`, by contract.
-            drop(unsafe { Box::from_raw(sampler) });
-        }
-        Ok(())
+    guard(|| match sampler.is_null() {
+        true => Ok(()),
+        false => handle::take("reflex_telemetry_sampler_destroy", "sampler", sampler).map(drop),
     });
 }
 
@@ -469,8 +512,8 @@ mod tests {
             env!("CARGO_MANIFEST_DIR"),
             "/tests/system/trees/orin-nano-8gb-jp7.2.1-maxn-super"
         );
-        let sampler = reflex_telemetry_sampler::new(Probe::at(Root::at(tree)), Duration::from_millis(5)).unwrap();
-        let alive = Arc::downgrade(&sampler.shared);
+        let sampler = Sampler::new(Probe::at(Root::at(tree)), Duration::from_millis(5)).unwrap();
+        let alive = Arc::downgrade(&sampler.reader.get().unwrap().shared);
         for _ in 0..2 {
             assert!(sampler.stop().is_err());
             sampler.start().unwrap();

@@ -1,7 +1,7 @@
 use super::jetson;
 use super::nvml::{DeviceNames, NvmlDevice};
 use super::root::Root;
-use crate::abi::{Backend, Params, guard, out_struct, reflex_context, reflex_status};
+use crate::abi::{Backend, Context, Params, guard, out_struct, reflex_context, reflex_status};
 use std::ffi::c_char;
 
 /// Nothing runs on the GPU, so its clocks are low.
@@ -172,7 +172,7 @@ pub(crate) struct Sample {
 }
 
 impl Probe {
-    pub fn new(context: &reflex_context) -> Probe {
+    pub fn new(context: &Context) -> Probe {
         match &context.backend {
             Backend::Cpu(_) => Probe::at(Root::system()),
             Backend::Cuda(cuda) => Probe {
@@ -202,6 +202,11 @@ impl Probe {
     #[cfg(test)]
     pub fn nothing() -> Probe {
         Probe::at(Root::at("/nonexistent"))
+    }
+
+    /// Whether it was made for a context of the CUDA backend, and may ask a library of the GPU's driver.
+    pub fn is_of_gpu(&self) -> bool {
+        self.cuda_driver >= 0 || self.nvml.is_some()
     }
 
     pub fn read(&self) -> reflex_telemetry {

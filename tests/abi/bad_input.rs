@@ -327,6 +327,15 @@ fn every_export_survives_null_and_nonsense() {
     let mut backend = REFLEX_BACKEND_AUTO;
     refuses(reflex_context_backend(fake, &mut backend), INVALID, &["not a live"]);
 
+    see("reflex_context_backend_reason");
+    refuses(reflex_context_backend_reason(c, null_mut()), INVALID, &["out is NULL"]);
+    let mut reason = null();
+    refuses(
+        reflex_context_backend_reason(fake, &mut reason),
+        INVALID,
+        &["not a live"],
+    );
+
     see("reflex_device_malloc");
     refuses(reflex_device_malloc(c, 0, &mut pointer), INVALID, &["bytes is 0"]);
     refuses(reflex_device_malloc(c, usize::MAX, &mut pointer), INVALID, &["bytes"]);

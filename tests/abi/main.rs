@@ -5,8 +5,10 @@ mod support;
 
 mod bad_input;
 mod exports;
+mod fork;
 mod header;
 mod layout;
+mod lifetime;
 mod names;
 mod paths;
 mod runtime;

@@ -212,10 +212,11 @@ fn memory_can_be_set_and_copied() {
             .iter()
             .all(|&v| v == 7)
     );
-    let mut mapped = null_mut();
-    ok(reflex_host_register(env.context, b, 1000, &mut mapped));
-    assert_eq!(mapped, b);
-    ok(reflex_host_unregister(env.context, b));
+    let (mut own, mut mapped) = (vec![0u8; 1000], null_mut());
+    let own = own.as_mut_ptr().cast();
+    ok(reflex_host_register(env.context, own, 1000, &mut mapped));
+    assert_eq!(mapped, own);
+    ok(reflex_host_unregister(env.context, own));
     ok(reflex_host_free(env.context, b));
     ok(reflex_device_free(env.context, a));
     ok(reflex_device_free(env.context, null_mut()));
@@ -305,11 +306,70 @@ fn many_threads_share_a_context() {
     });
 }
 
-#[test]
-fn auto_finds_a_backend_and_build_info_is_set() {
-    let mut context = null_mut();
-    ok(reflex_context_create(std::ptr::null(), &mut context));
+/// The backend of a new context, and why it is that.
+fn reason(backend: reflex_backend) -> (reflex_backend, String) {
+    let params = reflex_context_params {
+        struct_size: size_of::<reflex_context_params>() as u32,
+        backend,
+        ..Default::default()
+    };
+    let (mut context, mut reason, mut is) = (null_mut(), std::ptr::null(), backend);
+    ok(reflex_context_create(&params, &mut context));
+    ok(reflex_context_backend(context, &mut is));
+    ok(reflex_context_backend_reason(context, &mut reason));
+    let text = unsafe { CStr::from_ptr(reason) }.to_str().expect("UTF-8").to_string();
+    let mut again = std::ptr::null();
+    ok(reflex_context_backend_reason(context, &mut again));
+    assert_eq!(again, reason);
     reflex_context_destroy(context);
+    assert!(!text.contains('\n') && !text.contains("reflex_"), "{text}");
+    (is, text)
+}
+
+#[test]
+fn a_backend_has_a_reason() {
+    let (is, text) = reason(REFLEX_BACKEND_CPU);
+    assert_eq!(
+        (is, &*text),
+        (REFLEX_BACKEND_CPU, "CPU: asked for by REFLEX_BACKEND_CPU")
+    );
+    let archs = unsafe { CStr::from_ptr(reflex_get_build_info().cuda_archs) };
+    let (is, text) = reason(REFLEX_BACKEND_AUTO);
+    let fell_back = text.strip_prefix("CPU: ");
+    assert_eq!(fell_back.is_some(), is == REFLEX_BACKEND_CPU, "{text}");
+    let Some(why) = fell_back else {
+        assert!(text.starts_with("CUDA: ") && text.contains("(sm_"), "{text}");
+        return;
+    };
+    // What CUDA says when it is asked for is the reason.
+    let params = reflex_context_params {
+        struct_size: size_of::<reflex_context_params>() as u32,
+        backend: REFLEX_BACKEND_CUDA,
+        ..Default::default()
+    };
+    let mut context = null_mut();
+    let status = reflex_context_create(&params, &mut context);
+    assert!(last_error().ends_with(why), "{} and {why}", last_error());
+    match (status, archs.is_empty()) {
+        (REFLEX_NOT_BUILT, true) => {
+            assert!(why.contains("built without CUDA kernels"), "{why}");
+            assert!(why.contains("REFLEX_CUDA=OFF") || why.contains("no NVRTC"), "{why}");
+        }
+        (REFLEX_NO_DRIVER, false) => {
+            let known = [
+                "libcuda.so.1 could not be opened",
+                "cuInit failed with CUDA_ERROR_",
+                "sees no CUDA device",
+            ];
+            assert!(known.iter().any(|known| why.contains(known)), "{why}");
+        }
+        (REFLEX_UNSUPPORTED_DEVICE, false) => assert!(why.contains("this library has kernels for"), "{why}"),
+        _ => panic!("{}: {why}", status_name(status)),
+    }
+}
+
+#[test]
+fn build_info_is_set() {
     let info = reflex_get_build_info();
     for text in [info.version, info.cuda_archs, info.nvrtc_version, info.target] {
         assert!(!text.is_null());

@@ -49,6 +49,12 @@ impl Rows {
         env.upload(self.data, &encode(REFLEX_DTYPE_F32, &[2.0; ELEMENTS]));
     }
 
+    fn run_and_check(&self, env: &Env) {
+        self.reset(env);
+        ok(reflex_norm(env.context, &self.params, env.stream));
+        self.assert_ones(env);
+    }
+
     fn assert_ones(&self, env: &Env) {
         let mut bytes = vec![0; ELEMENTS * 4];
         env.download(self.data, &mut bytes);
@@ -64,15 +70,98 @@ pub fn tests(suite: &mut Suite) {
         let mut backend = REFLEX_BACKEND_AUTO;
         ok(reflex_context_backend(context, &mut backend));
         assert_eq!(backend, REFLEX_BACKEND_CUDA);
+        let mut reason = std::ptr::null();
+        ok(reflex_context_backend_reason(context, &mut reason));
+        let reason = unsafe { CStr::from_ptr(reason) }.to_str().expect("UTF-8");
+        let info = env.device_info();
+        let name = unsafe { CStr::from_ptr(info.name.as_ptr()) }.to_str().expect("UTF-8");
+        let wanted = format!("CUDA: {name} (sm_{}), kernels for ", info.sm);
+        assert!(reason.starts_with(&wanted), "{reason}");
         ok(reflex_context_preload(context));
         reflex_context_destroy(context);
         assert!(reflex_device_count() >= 1);
-        let info = env.device_info();
         assert!(info.sm >= 75 && info.sm_count > 0 && info.total_memory > 0 && info.l2_bytes > 0);
         assert!(!unsafe { CStr::from_ptr(info.name.as_ptr()) }.to_bytes().is_empty());
         let (mut free, mut total) = (0, 0);
         ok(reflex_memory_info(env.context, &mut free, &mut total));
         assert!(0 < free && free <= total);
+    });
+
+    // The same table that tests/abi runs on the CPU backend, each case with a context of its own.
+    for &(name, case) in LIFETIME {
+        suite.test(format!("runtime::{name}"), move |_| case(&Env::cuda().expect("a GPU")));
+    }
+
+    suite.test("runtime::a_child_process_is_told_that_cuda_stays_behind", |_| {
+        let env = Env::cuda().expect("a GPU");
+        let cpu = Env::cpu();
+        let rows = Rows::new(&env);
+        let graph = env.captured(|| reflex_norm(env.context, &rows.params, env.stream));
+        let (mut event, mut sampler) = (null_mut(), null_mut());
+        ok(reflex_event_create(env.context, &mut event));
+        ok(reflex_event_record(env.context, event, env.stream));
+        ok(reflex_telemetry_sampler_create(env.context, 5, &mut sampler));
+        ok(reflex_telemetry_sampler_start(sampler));
+        let told = |status: reflex_status| {
+            assert_eq!(status_name(status), "REFLEX_CUDA_ERROR", "{}", last_error());
+            assert!(last_error().contains("before fork"), "{}", last_error());
+        };
+        let mut energy: reflex_energy = unsafe { std::mem::zeroed() };
+        energy.struct_size = size_of::<reflex_energy>() as u32;
+        in_a_child(|| {
+            let (c, s) = (env.context, env.stream);
+            told(reflex_norm(c, &rows.params, s));
+            told(reflex_norm_supported(c, &rows.params));
+            told(reflex_memset(c, rows.data, 1, 64, s));
+            told(reflex_stream_synchronize(c, s));
+            told(reflex_event_record(c, event, s));
+            told(reflex_event_synchronize(event));
+            told(reflex_graph_capture_begin(c, s));
+            told(reflex_graph_launch(c, graph, s));
+            told(reflex_context_preload(c));
+            told(reflex_telemetry_sampler_start(sampler));
+            told(reflex_telemetry_sampler_stop(sampler, &mut energy));
+            told(reflex_stream_destroy(c, s));
+            told(reflex_device_free(c, rows.data));
+            assert_eq!(reflex_device_count(), 0);
+            let create = |backend| {
+                let params = reflex_context_params {
+                    struct_size: size_of::<reflex_context_params>() as u32,
+                    backend,
+                    ..Default::default()
+                };
+                let mut context = null_mut();
+                (reflex_context_create(&params, &mut context), context)
+            };
+            let (status, _) = create(REFLEX_BACKEND_CUDA);
+            assert_eq!(status_name(status), "REFLEX_NO_DRIVER");
+            assert!(last_error().contains("before fork"), "{}", last_error());
+            let (status, auto) = create(REFLEX_BACKEND_AUTO);
+            ok(status);
+            let mut reason = std::ptr::null();
+            ok(reflex_context_backend_reason(auto, &mut reason));
+            let reason = unsafe { CStr::from_ptr(reason) }.to_str().expect("UTF-8");
+            assert!(
+                reason.starts_with("CPU: ") && reason.contains("before fork"),
+                "{reason}"
+            );
+            reflex_context_destroy(auto);
+            // The parent's context of the CPU backend goes on.
+            Rows::new(&cpu).run_and_check(&cpu);
+            reflex_telemetry_sampler_destroy(sampler);
+            reflex_event_destroy(event);
+            reflex_graph_destroy(graph);
+            reflex_context_destroy(c);
+        });
+        // The parent has noticed nothing.
+        ok(reflex_telemetry_sampler_stop(sampler, &mut energy));
+        rows.run_and_check(&env);
+        rows.reset(&env);
+        ok(reflex_graph_launch(env.context, graph, env.stream));
+        rows.assert_ones(&env);
+        reflex_telemetry_sampler_destroy(sampler);
+        reflex_event_destroy(event);
+        reflex_graph_destroy(graph);
     });
 
     suite.test("runtime::the_null_stream_needs_no_current_context", |env| {
@@ -259,7 +348,7 @@ pub fn tests(suite: &mut Suite) {
         ok(reflex_host_unregister(env.context, host.cast()));
         let mut again = null_mut();
         let status = reflex_host_register(env.context, 8 as *mut c_void, 64, &mut again);
-        assert_eq!(status, REFLEX_CUDA_ERROR, "{}", last_error());
+        assert_eq!(status, REFLEX_INVALID_ARGUMENT, "{}", last_error());
         unsafe { std::alloc::dealloc(host, layout) };
     });
 

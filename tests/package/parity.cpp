@@ -347,6 +347,7 @@ int print_info(reflex_backend backend) {
     std::printf("version=%s\ntarget=%s\ncuda_archs=%s\nnvrtc_version=%s\n", build.version, build.target,
                 build.cuda_archs, build.nvrtc_version);
     std::printf("backend=%s\ndevice=%s\n", info.backend == REFLEX_BACKEND_CUDA ? "cuda" : "cpu", info.name);
+    std::printf("backend_reason=%s\n", s.owner().backend_reason());
     if (info.sm != 0) std::printf("compute_capability=%u.%u\n", info.sm / 10, info.sm % 10);
     return 0;
 }
