@@ -22,9 +22,9 @@ pub extern "C" fn reflex_dtype_row_bytes(dtype: reflex_dtype, elements: i64, byt
     guard(|| {
         let function = "reflex_dtype_row_bytes";
         out_pointer(function, "bytes", bytes)?;
-        let (known, _) = Dtype::parse(dtype)
+        let (known, packed) = Dtype::parse(dtype)
             .ok_or_else(|| Error::invalid(format!("{function}: dtype is {}", Dtype::unknown(dtype))))?;
-        let size = known.row_bytes(function, "elements", elements)?;
+        let size = known.row_bytes(packed, function, "elements", elements)?;
         // SAFETY: checked above.
         unsafe { bytes.write(size) };
         Ok(())
@@ -57,9 +57,10 @@ pub extern "C" fn reflex_tensor_bytes(tensor: *const reflex_tensor, bytes: *mut 
 }
 
 impl Dtype {
-    /// Bytes of a row of so many elements; messages name `function` and `field`.
-    pub fn row_bytes(self, function: &str, field: &str, elements: i64) -> Result<u64> {
+    /// Bytes of a row of so many elements; messages name `function`, `field` and the type, packed or not.
+    pub fn row_bytes(self, packed: bool, function: &str, field: &str, elements: i64) -> Result<u64> {
         let block = self.block_elements() as i64;
+        let name = self.c_name(packed).to_str().unwrap_or("?");
         if elements < 0 {
             return Err(Error::invalid(format!(
                 "{function}: {field} is {elements}, expected 0 or more"
@@ -67,8 +68,7 @@ impl Dtype {
         }
         if elements % block != 0 {
             return Err(Error::invalid(format!(
-                "{function}: {field} is {elements}, expected a multiple of {block} ({})",
-                self.name()
+                "{function}: {field} is {elements}, expected a multiple of {block} ({name})"
             )));
         }
         (elements / block)
@@ -76,8 +76,7 @@ impl Dtype {
             .map(|bytes| bytes as u64)
             .ok_or_else(|| {
                 Error::invalid(format!(
-                    "{function}: {field} is {elements}, which overflows 64 bits ({})",
-                    self.name()
+                    "{function}: {field} is {elements}, which overflows 64 bits ({name})"
                 ))
             })
     }

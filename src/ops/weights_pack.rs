@@ -441,7 +441,8 @@ pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64
         let function = "reflex_weights_packed_size";
         out_pointer(function, "bytes", bytes)?;
         let invalid = |what: String| Error::invalid(format!("{function}: {what}"));
-        let (block, _) = Dtype::parse(dtype).ok_or_else(|| invalid(format!("dtype is {}", Dtype::unknown(dtype))))?;
+        let (block, packed) =
+            Dtype::parse(dtype).ok_or_else(|| invalid(format!("dtype is {}", Dtype::unknown(dtype))))?;
         if !Dtype::BLOCKS.contains(&block) {
             return Err(invalid(format!(
                 "dtype is {}, expected a GGUF block format",
@@ -452,7 +453,7 @@ pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64
             return Err(invalid(format!("n is {n}, expected 0 or more")));
         }
         let size = block
-            .row_bytes(function, "k", k)?
+            .row_bytes(packed, function, "k", k)?
             .checked_mul(n as u64)
             .ok_or_else(|| invalid(format!("[{n}, {k}] overflows 64 bits")))?;
         // SAFETY: checked above.
