@@ -10,6 +10,7 @@ mod lifetime;
 mod packed;
 mod parity;
 mod random;
+mod rope_golden;
 mod suite;
 
 pub use act_i8::*;
@@ -21,4 +22,5 @@ pub use lifetime::*;
 pub use packed::*;
 pub use parity::*;
 pub use random::*;
+pub use rope_golden::*;
 pub use suite::*;
