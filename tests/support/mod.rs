@@ -11,6 +11,7 @@ mod packed;
 mod parity;
 mod random;
 mod rope_golden;
+mod sample_rows;
 mod suite;
 
 pub use act_i8::*;
@@ -23,4 +24,5 @@ pub use packed::*;
 pub use parity::*;
 pub use random::*;
 pub use rope_golden::*;
+pub use sample_rows::*;
 pub use suite::*;
