@@ -1,4 +1,5 @@
-// Draws a token from each row of logits: top-k, top-p, min-p, temperature, in this order.
+// Draws a token from each row of logits: top-k, top-p, min-p, temperature, in this order. Each row may have numbers of its
+// own for them, which the first thread of its block reads.
 //
 // Every filter but min-p keeps a head of the order (greater value first, lower index first among equals), so all of them
 // together are one number, the cut: the order of the last token that is kept. Probabilities are integers, e^(l - max) in
@@ -30,6 +31,12 @@ struct sample_args {
     const i32 *steps;  // NULL: 0
     i32 *ids;
     u32 *counters;  // NULL with a count of 0
+    // [rows] in the place of the numbers below and of the row's number, or NULL; a seed is two words, the lower one first
+    const u32 *seeds;
+    const float *temperatures;
+    const i32 *top_ks;
+    const float *top_ps, *min_ps;
+    const u32 *row_keys;
     i64 row_stride, rows, counter_count;
     u64 seed;
     u64 top_p;       // in units of 2^-32; 0: off
@@ -41,9 +48,19 @@ struct sample_args {
     u32 greedy;
     u32 logits_type;
 };
-REFLEX_ARGS_LAYOUT(sample_args, 104, logits_type, 100);
+REFLEX_ARGS_LAYOUT(sample_args, 152, logits_type, 148);
+
+// What one row is drawn by, as in sample_args.
+struct sample_choice {
+    u64 top_p, min_weight;
+    u64 random;
+    float scale;
+    u32 top_k;
+    u32 greedy;
+};
 
 struct sample_shared {
+    sample_choice choice;
     u64 list[SAMPLE_LIST];  // orders of the candidates
     u64 scratch[WARP];
     u64 cut;
@@ -89,6 +106,24 @@ template <int N, u32 TYPE> struct sample_row {
         }
     }
 };
+
+// By one thread; a barrier is to follow. What the host would refuse is taken as docs/abi.md promises for what is on the
+// device: clamped to its range, a NaN as 0.
+__device__ __forceinline__ void sample_choose(const sample_args &a, i64 row, sample_choice &c) {
+    // Loads first, so that they are under way at once.
+    const float temperature = a.temperatures ? a.temperatures[row] : 0.0f;
+    const i32 top_k = a.top_ks ? a.top_ks[row] : 0;
+    const float top_p = a.top_ps ? a.top_ps[row] : 0.0f, min_p = a.min_ps ? a.min_ps[row] : 0.0f;
+    const u32 seed0 = a.seeds ? a.seeds[2 * row] : 0, seed1 = a.seeds ? a.seeds[2 * row + 1] : 0;
+    const u64 key = a.row_keys ? a.row_keys[row] : (u64)row;
+    const u32 step = a.steps ? (u32)a.steps[row] : 0u;
+    c.random = sample_random(a.seeds ? (u64)seed1 << 32 | seed0 : a.seed, key, step);
+    c.top_k = a.top_ks ? (top_k > 0 && top_k < a.n ? (u32)top_k : 0) : a.top_k;
+    c.top_p = a.top_ps ? sample_top_p(top_p) : a.top_p;
+    c.min_weight = a.min_ps ? sample_fraction(min_p) : a.min_weight;
+    c.greedy = a.temperatures ? !(temperature > 0.0f) : a.greedy;
+    c.scale = a.temperatures ? sample_scale(temperature) : a.scale;
+}
 
 // The last order such that the measure of the tokens down to it reaches the target, which the measure of all does.
 template <typename Row, typename Measure>
@@ -143,17 +178,18 @@ __device__ __forceinline__ void sample_sort(sample_shared &s, u32 count) {
 
 // Fills the list with candidates: with top-k all tokens down to the bin where their number reaches it, else as many bins
 // as fit. Returns their number, 0 when they do not fit. `weights` gets the weight of the row when there is no top-k.
-template <typename Row> __device__ __forceinline__ u32 sample_gather(const sample_args &a, sample_shared &s,
-                                                                     const Row &row, float top, u64 &weights) {
+template <typename Row>
+__device__ __forceinline__ u32 sample_gather(sample_shared &s, const Row &row, float top, u64 &weights) {
     const u32 t = threadIdx.x;
     s.bins[2 * t] = s.bins[2 * t + 1] = 0;
     if (t == 0) s.count = s.fill = 0;
+    const u32 top_k = s.choice.top_k;
     __syncthreads();
     u64 sum = 0;
     row.each([&](i32, float l) {
         const float below = l == top ? 0.0f : top - l;
         if (below < SAMPLE_REACH) atomicAdd(&s.bins[(u32)(below * SAMPLE_BINS_PER_UNIT)], 1u);
-        if (a.top_k == 0) sum += sample_weight(top, l, SAMPLE_LOG2E);
+        if (top_k == 0) sum += sample_weight(top, l, SAMPLE_LOG2E);
     });
     __syncthreads();
     weights = block_sum(sum, s.scratch);
@@ -162,9 +198,9 @@ template <typename Row> __device__ __forceinline__ u32 sample_gather(const sampl
     const u32 first = s.bins[2 * t], second = s.bins[2 * t + 1];
     u64 all;
     const u32 after = (u32)block_scan(first + second, s.scratch, all), before = after - first - second;
-    if (a.top_k > 0) {
-        if (before < a.top_k && a.top_k <= after) {
-            const bool one = before + first >= a.top_k;
+    if (top_k > 0) {
+        if (before < top_k && top_k <= after) {
+            const bool one = before + first >= top_k;
             s.last_bin = one ? 2 * t : 2 * t + 1;
             s.count = one ? before + first : after;
         }
@@ -193,8 +229,7 @@ template <typename Row> __device__ __forceinline__ u32 sample_gather(const sampl
 
 // Order of the last token that top-p keeps among the first `kept` of the list, 0 when they do not reach it. `weights` is
 // the weight of the tokens to choose from, or 0 when they are those in the list.
-__device__ __forceinline__ u64 sample_top_p_of_list(const sample_args &a, sample_shared &s, float top, u32 kept,
-                                                    u64 weights) {
+__device__ __forceinline__ u64 sample_top_p_of_list(sample_shared &s, float top, u32 kept, u64 weights) {
     constexpr u32 EACH = SAMPLE_LIST / SAMPLE_THREADS;
     const u32 first = threadIdx.x * EACH;
     u64 weight[EACH], sum = 0, total;
@@ -206,7 +241,7 @@ __device__ __forceinline__ u64 sample_top_p_of_list(const sample_args &a, sample
     }
     if (threadIdx.x == 0) s.cut = 0;
     u64 reached = block_scan(sum, s.scratch, total);
-    const u64 target = sample_target(a.top_p, weights ? weights : total);
+    const u64 target = sample_target(s.choice.top_p, weights ? weights : total);
     const u64 before = reached - sum;
     if (before < target && target <= reached) {
         reached = before;
@@ -224,43 +259,42 @@ __device__ __forceinline__ u64 sample_top_p_of_list(const sample_args &a, sample
 template <typename Row> __device__ __forceinline__ u64 sample_cut(const sample_args &a, sample_shared &s,
                                                                   const Row &row, float top) {
     u64 weights, cut = 0;
-    const u32 count = sample_gather(a, s, row, top, weights);
+    const u32 count = sample_gather(s, row, top, weights);
     if (count > 0) {
-        const u32 kept = a.top_k > 0 ? a.top_k : count;
-        if (a.top_p == 0) return s.list[kept - 1];
-        cut = sample_top_p_of_list(a, s, top, kept, weights);
+        const u32 kept = s.choice.top_k > 0 ? s.choice.top_k : count;
+        if (s.choice.top_p == 0) return s.list[kept - 1];
+        cut = sample_top_p_of_list(s, top, kept, weights);
         if (cut != 0) return cut;
     }
     // Too many candidates.
     const auto weight = [&](float l) { return sample_weight(top, l, SAMPLE_LOG2E); };
-    if (a.top_k > 0) {
-        cut = sample_search(a, s, row, a.top_k, [](float) { return 1ull; });
-        if (a.top_p == 0) return cut;
+    if (s.choice.top_k > 0) {
+        cut = sample_search(a, s, row, s.choice.top_k, [](float) { return 1ull; });
+        if (s.choice.top_p == 0) return cut;
         u64 sum = 0;
         row.each([&](i32 i, float l) {
             if (order_of(order_key(l), i) >= cut) sum += weight(l);
         });
         weights = block_sum(sum, s.scratch);
     }
-    return sample_search(a, s, row, sample_target(a.top_p, weights), weight);
+    return sample_search(a, s, row, sample_target(s.choice.top_p, weights), weight);
 }
 
-// The token that `random` chooses among those that are kept.
-template <typename Row> __device__ __forceinline__ void sample_draw(const sample_args &a, sample_shared &s,
-                                                                    const Row &row, float top, u64 cut, u64 random,
-                                                                    i32 *id) {
-    const u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+// The token that the row's random number chooses among those that are kept.
+template <typename Row>
+__device__ __forceinline__ void sample_draw(sample_shared &s, const Row &row, float top, u64 cut, i32 *id) {
+    const u32 lane = threadIdx.x % WARP;
     const auto weight = [&](i32 i, float l) -> u64 {
         if (order_of(order_key(l), i) < cut) return 0;
-        if (a.min_weight > 0 && sample_weight(top, l, SAMPLE_LOG2E) < a.min_weight) return 0;
-        return sample_weight(top, l, a.scale);
+        if (s.choice.min_weight > 0 && sample_weight(top, l, SAMPLE_LOG2E) < s.choice.min_weight) return 0;
+        return sample_weight(top, l, s.choice.scale);
     };
     u64 sum = 0;
     row.each([&](i32 i, float l) { sum += weight(i, l); });
     // Not zero: the greatest logit is kept by every filter and has weight 2^32.
     u64 total;
     const u64 reached = block_scan(sum, s.scratch, total);
-    u64 rest = __umul64hi(random, total);
+    u64 rest = __umul64hi(s.choice.random, total);
     // Sums before this warp's segment and after it.
     const u64 after = __shfl_sync(FULL_MASK, reached, WARP - 1), before = __shfl_sync(FULL_MASK, reached - sum, 0);
     if (rest < before || after <= rest) return;
@@ -294,7 +328,6 @@ template <typename Row> __device__ __forceinline__ void sample_draw(const sample
 template <int N, u32 TYPE> __device__ __forceinline__ void sample_one(const sample_args &a, sample_shared &s,
                                                                       i64 index) {
     const sample_row<N, TYPE> row(static_cast<const char *>(a.logits) + index * a.row_stride, a.n);
-    const u32 step = a.steps ? (u32)a.steps[index] : 0u;
     u64 best = 0;
     row.each([&](i32 i, float l) {
         const u64 order = order_of(order_key(l), i);
@@ -303,18 +336,19 @@ template <int N, u32 TYPE> __device__ __forceinline__ void sample_one(const samp
     best = block_max(best, s.scratch);
     const float top = order_value((u32)(best >> 32));
     // A row of nothing but minus infinity has no probabilities: its first token.
-    if (a.greedy || top == -REFLEX_INF) {
+    if (s.choice.greedy || top == -REFLEX_INF) {
         if (threadIdx.x == 0) a.ids[index] = order_index(best);
         return;
     }
-    const u64 cut = a.top_k > 0 || a.top_p > 0 ? sample_cut(a, s, row, top) : 0;
-    sample_draw(a, s, row, top, cut, sample_random(a.seed, (u64)index, step), a.ids + index);
+    const u64 cut = s.choice.top_k > 0 || s.choice.top_p > 0 ? sample_cut(a, s, row, top) : 0;
+    sample_draw(s, row, top, cut, a.ids + index);
 }
 
 template <int N> __device__ __forceinline__ void sample(const sample_args &a) {
     __shared__ sample_shared s;
     const i64 row = blockIdx.x;
     if (row < a.rows) {
+        if (threadIdx.x == 0) sample_choose(a, row, s.choice);  // read after the barriers of block_max
         if (a.logits_type == F32) sample_one<N, F32>(a, s, row);
         else if (a.logits_type == F16) sample_one<N, F16>(a, s, row);
         else sample_one<N, BF16>(a, s, row);

@@ -36,7 +36,26 @@ __device__ __forceinline__ u64 sample_target(u64 fraction, u64 total) {
     return target > 0 ? target : 1;
 }
 
-// 64 random bits of row and step under a key: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3").
+// A row's own top-p or min-p in units of 2^-32, clamped to 0..1, a NaN as 0. The product is exact, and rounded as the host
+// rounds the call's own: halves away from zero.
+__device__ __forceinline__ u64 sample_fraction(float v) {
+    const float clamped = v > 0.0f ? fminf(v, 1.0f) : 0.0f;
+    return (u64)roundf(__fmul_rn(clamped, 4294967296.0f));
+}
+
+// 0, which is off, for 0 and 1; however small, a number between them is not off.
+__device__ __forceinline__ u64 sample_top_p(float v) {
+    return v > 0.0f && v < 1.0f ? max(sample_fraction(v), 1ull) : 0;
+}
+
+// What the host computes from the call's temperature, from one that is greater than 0. The doubles are the host's own, for
+// the same bits; one thread of a block takes two of them.
+__device__ __forceinline__ float sample_scale(float temperature) {
+    const double scale = 1.4426950408889634 / (double)fminf(temperature, 3.40282347e38f);
+    return fminf((float)scale, 3.40282347e38f);
+}
+
+// 64 random bits of row (its number or its key) and step under a seed: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3").
 __device__ __forceinline__ u64 sample_random(u64 key, u64 row, u32 step) {
     u32 c0 = (u32)row, c1 = (u32)(row >> 32), c2 = step, c3 = 0;
     u32 k0 = (u32)key, k1 = (u32)(key >> 32);

@@ -8,34 +8,65 @@ namespace reflex {
 
 struct rope_angles {
     const float *freq_factors;  // [rotary_dim / 2] or NULL
-    // Turns per position of pair 16 a + b are coarse[a] * fine[b]; each is the sum of two floats.
-    float2 coarse[32], fine[16];
+    // Turns per position of pair 16 a + b are coarse[a] * fine[b]. Each number is the 53 bits of a double's mantissa above
+    // the 11 bits of its biased exponent.
+    u64 coarse[32], fine[16];
     i32 rotary_dim;
     float magnitude;
 };
 
-// x modulo 1 in units of 2^-64. Whole turns do not matter, also not after a product with an integer position.
-__device__ __forceinline__ u64 rope_fixed(float x) {
-    return (u64)__float2ll_rn((x - rintf(x)) * 18446744073709551616.0f);
+// mantissa * 2^exponent turns per position, in units of 2^-64 turns. The mantissa is not normalized.
+struct rope_frequency {
+    u64 mantissa;
+    i32 exponent;
+};
+
+// Off by less than 2^-60 of itself: the product of the lower halves is left out.
+__device__ __forceinline__ rope_frequency rope_product(u64 a, u64 b) {
+    constexpr u32 EXPONENT = 2047;
+    const u32 a0 = (u32)a & ~EXPONENT, a1 = (u32)(a >> 32), b0 = (u32)b & ~EXPONENT, b1 = (u32)(b >> 32);
+    rope_frequency f;
+    f.mantissa = (u64)a1 * b1 + __umulhi(a1, b0) + __umulhi(a0, b1);
+    // A number's mantissa has 64 bits here: it is 2^(1086 - exponent) times the number.
+    f.exponent = (i32)(((u32)a & EXPONENT) + ((u32)b & EXPONENT)) - (2 * 1086 - 64 - 64);
+    return f;
 }
 
-// Cosine and sine of pair i. An f32 angle would be off by 0.03 at position 1e6 and be reduced by slow code; here the
-// frequency has 46 bits or more, and the product with the position wraps exactly at whole turns.
+// Divided by the size of a factor that is finite and not 0, off by less than 2^-55 of itself: a step of Newton's makes the
+// reciprocal of the factor's mantissa good to 2^-30, and what is left of its error is known exactly.
+__device__ __forceinline__ rope_frequency rope_quotient(rope_frequency f, float factor) {
+    const bool subnormal = fabsf(factor) < 1.17549435e-38f;
+    const u32 bits = __float_as_uint(subnormal ? __fmul_rn(factor, 16777216.0f) : factor);
+    const u32 mantissa = (bits & 0x7fffffu) | 0x800000u;
+    float inverse;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(__uint_as_float((bits & 0x7fffffu) | 0x3f800000u)));
+    const u32 r24 = (u32)__float2int_rn(__fmul_rn(inverse, 16777216.0f));  // about 2^47 / mantissa
+    const i32 error24 = (i32)(0u - mantissa * r24);                        // 1 - mantissa * r24 / 2^47, times 2^47
+    const u32 r31 = (r24 << 7) + (u32)(__mulhi((i32)r24, error24) >> 8);   // about 2^54 / mantissa
+    const i32 error31 = (i32)(0u - mantissa * r31);                        // 1 - mantissa * r31 / 2^54, times 2^54
+    const u64 q = (f.mantissa >> 32) * r31 + __umulhi((u32)f.mantissa, r31);
+    f.mantissa = q + (u64)((i64)__mulhi((i32)(q >> 32), error31 << 6) * 16);
+    f.exponent += 1 + 127 + (subnormal ? 24 : 0) - (i32)(bits >> 23 & 255);
+    return f;
+}
+
+// Cosine and sine of pair i. An f32 angle would be off by 0.03 at position 1e6 and be reduced by slow code. Here the
+// frequency is good to 2^-51 of itself, which is what the host's doubles give, and its product with the position wraps
+// exactly at whole turns.
 __device__ __forceinline__ float2 rope_rotation(const rope_angles &a, i32 position, i32 i) {
-    const float2 c = a.coarse[i >> 4], f = a.fine[i & 15];
-    // Not contracted: lo is the error of this very product.
-    float hi = __fmul_rn(c.x, f.x);
-    float lo = __fadd_rn(__fmaf_rn(c.x, f.x, -hi), __fmaf_rn(c.x, f.y, __fmul_rn(c.y, f.x)));
+    rope_frequency f = rope_product(a.coarse[i >> 4], a.fine[i & 15]);
+    i64 times = position;
+    float none = 0.0f;  // NaN where there is no frequency
     if (a.freq_factors) {
         const float factor = a.freq_factors[i];
-        const float quotient = __fdiv_rn(hi, factor);
-        lo = __fdiv_rn(__fadd_rn(__fmaf_rn(-quotient, factor, hi), lo), factor);
-        hi = quotient;
+        f = rope_quotient(f, factor);
+        if (factor < 0.0f) times = -times;
+        if (!(fabsf(factor) > 0.0f && fabsf(factor) <= 3.40282347e38f)) none = __int_as_float(0x7fffffff);
     }
-    const u64 turns = (rope_fixed(hi) + rope_fixed(lo)) * (u64)(i64)position;
-    // The last term is 0, or NaN where the factor gave no frequency.
-    const float half_turns =
-        __fmaf_rn((float)(i64)turns, 1.0f / 9223372036854775808.0f, __fmul_rn(__fadd_rn(hi, lo), 0.0f));
+    // From 63 on nothing is left, or nothing that means anything.
+    u64 turns = f.exponent < 0 ? f.mantissa >> min(-f.exponent, 63) : f.mantissa << min(f.exponent, 63);
+    turns *= (u64)times;
+    const float half_turns = __fmaf_rn((float)(i64)turns, 1.0f / 9223372036854775808.0f, none);
     float2 r;
     sincospif(half_turns, &r.y, &r.x);
     r.x = __fmul_rn(r.x, a.magnitude), r.y = __fmul_rn(r.y, a.magnitude);

@@ -4,7 +4,8 @@
 use super::argmax::{advance, greatest};
 use super::backend::CpuBackend;
 use super::element::load_row;
-use crate::ops::sample::SamplePlan;
+use crate::abi::View;
+use crate::ops::sample::{Choice, SamplePlan};
 use std::collections::BinaryHeap;
 use std::f32::consts::LOG2_E;
 
@@ -14,31 +15,63 @@ pub(crate) fn sample(p: &SamplePlan, cpu: &CpuBackend) {
         let mut logits = vec![0.0; n];
         // SAFETY: the plan checked shapes, types and density; the memory is the caller's contract.
         unsafe { load_row(p.logits.row(&[row as i64]), p.logits.dtype, &mut logits) };
-        let step = p.steps.map_or(0, |s| unsafe { s.data.cast::<u32>().add(row).read() });
-        let id = draw(p, &mut logits, random(p.seed, row as u64, step));
+        let key = word(&p.of_rows.row_keys, row).map_or(row as u64, u64::from);
+        let step = word(&p.steps, row).unwrap_or(0);
+        let choice = choose(p, row);
+        let id = draw(&choice, &mut logits, random(choice.seed, key, step));
         unsafe { p.ids.data.cast::<i32>().add(row).write(id as i32) };
     });
     advance(&p.counters);
 }
 
+/// Element `i` of an operand of 32-bit numbers.
+fn word(view: &Option<View>, i: usize) -> Option<u32> {
+    // SAFETY: as above.
+    view.map(|view| unsafe { view.data.cast::<u32>().add(i).read() })
+}
+
+/// What a row is drawn by. Its own numbers, which nobody checked, are clamped to their ranges, a NaN to 0.
+fn choose(p: &SamplePlan, row: usize) -> Choice {
+    let number = |view, greatest: f32| {
+        let value = f32::from_bits(word(view, row)?);
+        Some(if value > 0.0 { value.min(greatest) } else { 0.0 })
+    };
+    let (of_rows, mut choice) = (&p.of_rows, p.choice);
+    if let Some(temperature) = number(&of_rows.temperatures, f32::MAX) {
+        choice = choice.temperature(temperature);
+    }
+    if let Some(top_k) = word(&of_rows.top_ks, row) {
+        choice = choice.top_k((top_k as i32).max(0) as u32, p.logits.dim(1));
+    }
+    if let Some(top_p) = number(&of_rows.top_ps, 1.0) {
+        choice = choice.top_p(top_p);
+    }
+    if let Some(min_p) = number(&of_rows.min_ps, 1.0) {
+        choice = choice.min_p(min_p);
+    }
+    if let (Some(low), Some(high)) = (word(&of_rows.seeds, 2 * row), word(&of_rows.seeds, 2 * row + 1)) {
+        choice.seed = u64::from(high) << 32 | u64::from(low);
+    }
+    choice
+}
+
 /// The token of one row that 64 random bits choose.
-fn draw(p: &SamplePlan, logits: &mut [f32], random: u64) -> usize {
+fn draw(p: &Choice, logits: &mut [f32], random: u64) -> usize {
     for logit in logits.iter_mut().filter(|l| l.is_nan()) {
         *logit = f32::NEG_INFINITY;
     }
     let best = greatest(logits.iter().copied());
     let top = logits[best];
     // Without a logit above minus infinity there are no probabilities; `best` is 0 then.
-    if p.temperature == 0.0 || top == f32::NEG_INFINITY {
+    if p.greedy || top == f32::NEG_INFINITY {
         return best;
     }
     let cut = cut(p, logits, top);
-    let scale = p.scale();
     let weights: Vec<u64> = logits
         .iter()
         .enumerate()
         .map(|(i, &l)| match order(l, i) >= cut {
-            true if p.min_weight == 0 || weight(top, l, LOG2_E) >= p.min_weight => weight(top, l, scale),
+            true if p.min_weight == 0 || weight(top, l, LOG2_E) >= p.min_weight => weight(top, l, p.scale),
             _ => 0,
         })
         .collect();
@@ -55,7 +88,7 @@ fn draw(p: &SamplePlan, logits: &mut [f32], random: u64) -> usize {
 }
 
 /// The order of the last token that top-k and top-p keep.
-fn cut(p: &SamplePlan, logits: &[f32], top: f32) -> u64 {
+fn cut(p: &Choice, logits: &[f32], top: f32) -> u64 {
     if p.top_k == 0 && p.top_p == 0 {
         return 0;
     }
@@ -79,7 +112,7 @@ fn cut(p: &SamplePlan, logits: &[f32], top: f32) -> u64 {
 }
 
 /// The order of the last token that top-p keeps among these, which weigh `total` or more.
-fn top_p(p: &SamplePlan, mut sorted: impl Iterator<Item = u64>, total: u64, weigh: impl Fn(u64) -> u64) -> u64 {
+fn top_p(p: &Choice, mut sorted: impl Iterator<Item = u64>, total: u64, weigh: impl Fn(u64) -> u64) -> u64 {
     let target = (u128::from(p.top_p) * u128::from(total)).div_ceil(1 << 32).max(1);
     let mut sum = 0;
     sorted
@@ -129,7 +162,7 @@ fn weight(top: f32, l: f32, scale: f32) -> u64 {
     }
 }
 
-/// 64 random bits of row and step under a key: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2,
+/// 64 random bits of row (its number or its key) and step under a seed: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2,
 /// 3").
 fn random(key: u64, row: u64, step: u32) -> u64 {
     let [a, b, ..] = philox([row as u32, (row >> 32) as u32, step, 0], key);

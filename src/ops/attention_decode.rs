@@ -42,13 +42,13 @@ pub struct reflex_attention_decode_params {
     pub workspace_size: usize,
     /// Of the rotation, as in `reflex_rope_params`: `REFLEX_ROPE_*`.
     pub mode: reflex_rope_mode,
-    /// Base of the frequencies, 1 or more; 0 selects 10000.
+    /// Base of the frequencies, finite, 1 or more; 0 selects 10000.
     pub theta_base: f32,
-    /// Multiplies the position; not negative; 0 selects 1.
+    /// Multiplies the position; finite and not negative; 0 selects 1.
     pub freq_scale: f32,
-    /// Multiplies cosine and sine; not negative; 0 selects 1.
+    /// Multiplies cosine and sine; finite and not negative; 0 selects 1.
     pub magnitude: f32,
-    /// Leading elements of a head that are rotated, even; 0 selects all of them.
+    /// Leading elements of a head that are rotated, even, at most head_dim; 0 selects all of them.
     pub rotary_dim: u32,
     /// Of both norms, added to the mean square; 0 selects 1e-6. Finite and not negative.
     pub norm_epsilon: f32,
@@ -160,7 +160,10 @@ impl Op for AttentionDecode {
 /// `reflex_rope` would do comes first, with `k[b][length - 1] = rope(k_new[b])` and `v[b][length - 1] = v_new[b]`, where
 /// length counts the new token, and `rope(q)` in the place of q. `rope(x)` is x with an RMS norm of each head, if there is a
 /// weight for it, and rotated, if there are positions: `reflex_rope` has the formulas. The rows of the cache get the very bits that
-/// `reflex_rope` gives. `q` and `k_new` stay as they are. A sequence of length 0 gets no row. Beside an aligned cache of F16
+/// `reflex_rope` gives. `q` and `k_new` stay as they are. A sequence of length 0 gets no row. An operand that belongs to another
+/// one is refused without it: `k_new` and `v_new` without each other, `k_norm` without `k_new`, `freq_factors` without `positions`.
+/// The other fields are checked by themselves whatever is given: without `positions` those of the rotation, and without a norm
+/// `norm_epsilon`, have no effect. Beside an aligned cache of F16
 /// or BF16 no launch of its own does that, if heads and norms are aligned to 16 bytes, too; else one of rope comes first, and
 /// a rotated q passes through the workspace in F32.
 ///

@@ -29,15 +29,15 @@ pub struct reflex_rope_params {
     pub struct_size: u32,
     /// `REFLEX_ROPE_*`.
     pub mode: reflex_rope_mode,
-    /// Base of the frequencies, 1 or more; 0 selects 10000.
+    /// Base of the frequencies, finite, 1 or more; 0 selects 10000.
     pub theta_base: f32,
     /// Multiplies the position (1 / factor of linear scaling); finite and not negative; 0 selects 1.
     pub freq_scale: f32,
     /// Multiplies cosine and sine (YaRN's magnitude); finite and not negative; 0 selects 1.
     pub magnitude: f32,
-    /// Leading elements of a head that are rotated, even, at most 1024; 0 selects all of them.
+    /// Leading elements of a head of q and k that are rotated, even, at most head_dim and 1024; 0 selects all of them.
     pub rotary_dim: u32,
-    /// `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional where only K and V are wanted.
+    /// `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional.
     pub q: reflex_tensor,
     /// `[tokens, kv_heads, head_dim]`. Optional.
     pub k: reflex_tensor,
@@ -47,10 +47,10 @@ pub struct reflex_rope_params {
     pub q_out: reflex_tensor,
     /// The shape of `k`; absent: k is rotated in place, or with `k_cache` written there alone.
     pub k_out: reflex_tensor,
-    /// `[tokens]`, I32, read on the device.
+    /// `[tokens]`, I32, read on the device: any number, also a negative one. Required also of V alone.
     pub positions: reflex_tensor,
-    /// Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`). One that is 0 or not
-    /// finite makes its pair NaN.
+    /// Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`). A factor that is 0 or not
+    /// finite makes its pair NaN; any other is taken, also a negative or a subnormal one.
     pub freq_factors: reflex_tensor,
     /// Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot. For the dense
     /// `[batch, capacity, kv_heads, head_dim]` that the attention ops read, give it as `[batch * capacity, kv_heads, head_dim]`
@@ -178,17 +178,18 @@ impl Op for Rope {
         if let (Some(k), Some(v)) = (&k, v) {
             v.expect_shape(&[tokens, k.dim(1), v.dim(2)], "the kv_heads of k")?;
         }
-        let head_dim = q.or(k).map_or(0, |x| x.dim(2));
         View::required(op, "positions", &p.positions)?;
-        let rotation = Rotation::new(op, &rotation_params!(p), head_dim, tokens)?;
-        let q_norm = head_norm(op, "q_norm", &p.q_norm, head_dim)?;
-        let k_norm = head_norm(op, "k_norm", &p.k_norm, head_dim)?;
+        let rotated_dim = q.or(k).map(|x| x.dim(2));
+        let rotation = Rotation::new(op, &rotation_params!(p), rotated_dim, tokens)?;
+        let head_dim = rotated_dim.unwrap_or(0);
         let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
         expect_reserved(op, p.reserved)?;
         let slots = View::optional(op, "slots", &p.slots)?
             .map(|view| rotation::indices(view, tokens))
             .transpose()?;
 
+        let q_norm = View::optional(op, "q_norm", &p.q_norm)?;
+        let k_norm = View::optional(op, "k_norm", &p.k_norm)?;
         let q_out = View::optional(op, "q_out", &p.q_out)?;
         let k_out = View::optional(op, "k_out", &p.k_out)?;
         let k_cache = View::optional(op, "k_cache", &p.k_cache)?;
@@ -206,6 +207,7 @@ impl Op for Rope {
                 (("slots", slots), ("k_cache.data and v_cache", k_cache.or(v_cache))),
             ],
         )?;
+        let (q_norm, k_norm) = (head_norm(q_norm, head_dim)?, head_norm(k_norm, head_dim)?);
         // What an output may not share memory with, itself and its own source apart.
         let inputs = [
             q,
@@ -325,10 +327,19 @@ impl Op for Rope {
 /// are not rotated. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
 /// `positions[t]` without `slots`; a slot outside the cache is skipped. Of two tokens with one slot either may remain.
 ///
-/// Shapes and types: see `reflex_rope_params`; at least one of `q`, `k` and `v`; every operand may have its own type.
-/// Operands may be views into one merged QKV buffer. The angle is reduced exactly: its error does not grow with the
-/// position up to a million. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get
-/// the f32 value, rounded once.
+/// Shapes and types: see `reflex_rope_params`; every operand may have its own type. Operands may be views into one merged
+/// QKV buffer. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get the f32
+/// value, rounded once.
+///
+/// Which operands: any of `q`, `k` and `v`, at least one. An operand that belongs to another one is refused without it:
+/// `q_out` and `q_norm` without `q`; `k_out`, `k_norm` and `k_cache` without `k`; `v` and `v_cache` without each other;
+/// `slots` without a cache. The other fields are checked by themselves whatever is given: with `v` alone those of the
+/// rotation, and without a norm `norm_epsilon`, have no effect.
+///
+/// Error: of a rotated pair (u, v) of h at most `magnitude * (|u| + |v|) * (2^-21 + 2^-50 |angle|)` before the rounding to
+/// the output's type, at every position, on both backends. The second term is what a double's error in the frequency
+/// makes of the angle: it reaches the first at |angle| = 2^29, and at 2^31 it is four times as large. An angle is reduced
+/// exactly, however large it is, so that no input gives an infinite or NaN rotation but such factors as above.
 ///
 /// Limits: heads and head sizes up to 16384, `rotary_dim` up to 1024, up to 2^31 - 1 tokens.
 ///

@@ -1,23 +1,25 @@
 use super::argmax::{counters, expect_reserved, integers, scores};
 use super::op::{self, Op, Variant, Workspace};
 use super::rows::{data, vec8};
-use crate::abi::{Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, kernel_args};
 use std::ffi::{c_char, c_void};
 
-/// Operands of `reflex_sample`.
+/// Operands of `reflex_sample`. The numbers of all rows are fields; an operand with numbers for each row takes their place.
+/// What such an operand holds is read on the device, at each replay of a captured graph, and cannot be refused: what is
+/// outside of the range of the field is clamped to it, and a NaN counts as 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_sample_params {
     pub struct_size: u32,
-    /// Divides the logits that survive the filters; 0 takes the greatest logit and draws nothing.
+    /// Divides the logits that survive the filters, finite, not negative; 0 takes the greatest logit and draws nothing.
     pub temperature: f32,
     /// Keeps this many greatest logits; 0 keeps all. On a tie the lower index is kept.
     pub top_k: u32,
-    /// Keeps the smallest set of most probable tokens whose probability reaches this; 0 or 1 keeps all.
+    /// Keeps the smallest set of most probable tokens whose probability reaches this, 0 to 1; 0 or 1 keeps all.
     pub top_p: f32,
-    /// Keeps tokens with at least this fraction of the greatest probability; 0 keeps all.
+    /// Keeps tokens with at least this fraction of the greatest probability, 0 to 1; 0 keeps all.
     pub min_p: f32,
     /// 0.
     pub reserved: u32,
@@ -25,19 +27,33 @@ pub struct reflex_sample_params {
     pub seed: u64,
     /// `[rows, n]`, F32, F16 or BF16, n at least 1. NaN counts as minus infinity.
     pub logits: reflex_tensor,
-    /// `[rows]`, I32, read on the device: the random number of a row depends on seed, row and this (give the
+    /// Optional, `[rows]`, I32, read on the device: the random number of a row depends on seed, row and this (give the
     /// position, so that every step of a replayed graph draws anew). Absent: 0.
     pub steps: reflex_tensor,
     /// `[rows]`, I32: the drawn token of each row.
     pub ids: reflex_tensor,
-    /// Optional, `[m]`, I32: every element is increased by one (2^31 - 1 becomes -2^31) once the draw is done. May begin with
-    /// `steps`.
+    /// Optional, `[m]`, I32, dense, any m: every element is increased by one (2^31 - 1 becomes -2^31) once the draw is done.
+    /// They need not belong to rows: a decode step has its positions and lengths there. May begin with `steps`.
     pub counters: reflex_tensor,
     /// Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
     /// of every op. Calls that may run at the same time need one each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
+    /// Optional, `[rows, 2]`, I32, dense: each row's seed, its lower 32 bits first (an array of `uint64_t` is one).
+    pub seeds: reflex_tensor,
+    /// Optional, `[rows]`, F32: each row's temperature.
+    pub temperatures: reflex_tensor,
+    /// Optional, `[rows]`, I32: each row's top_k; a negative one keeps all, as 0 does.
+    pub top_ks: reflex_tensor,
+    /// Optional, `[rows]`, F32: each row's top_p.
+    pub top_ps: reflex_tensor,
+    /// Optional, `[rows]`, F32: each row's min_p.
+    pub min_ps: reflex_tensor,
+    /// Optional, `[rows]`, I32, taken as unsigned: stands in the place of the row's number in its random number, so that a
+    /// request draws the same tokens in whatever row of whatever batch it is. Rows of the same key, seed and step draw the
+    /// same random number.
+    pub row_keys: reflex_tensor,
 }
 
 impl Default for reflex_sample_params {
@@ -53,9 +69,13 @@ unsafe impl Params for reflex_sample_params {
     const MIN_SIZE: usize = 368;
 }
 
+/// What a row is drawn by.
 #[derive(Clone, Copy)]
-pub(crate) struct SamplePlan {
-    pub temperature: f32,
+pub(crate) struct Choice {
+    /// Takes the greatest logit.
+    pub greedy: bool,
+    /// What the distance to the greatest logit is multiplied by to get the binary exponent of a weight.
+    pub scale: f32,
     /// Less than n; 0: off.
     pub top_k: u32,
     /// In units of 2^-32; 0: off.
@@ -63,6 +83,108 @@ pub(crate) struct SamplePlan {
     /// Least weight relative to the greatest, in units of 2^-32.
     pub min_weight: u64,
     pub seed: u64,
+}
+
+/// Numbers within their ranges become those of a `Choice`; `sample_choose` of the kernel file does the same.
+impl Choice {
+    pub fn temperature(self, temperature: f32) -> Choice {
+        let scale = std::f64::consts::LOG2_E / f64::from(temperature);
+        Choice {
+            greedy: temperature == 0.0,
+            scale: (scale as f32).min(f32::MAX),
+            ..self
+        }
+    }
+
+    pub fn top_k(self, top_k: u32, n: i64) -> Choice {
+        let top_k = if i64::from(top_k) < n { top_k } else { 0 };
+        Choice { top_k, ..self }
+    }
+
+    pub fn top_p(self, top_p: f32) -> Choice {
+        let top_p = match top_p {
+            0.0 | 1.0 => 0,
+            // However small, it is not off.
+            _ => fraction(top_p).max(1),
+        };
+        Choice { top_p, ..self }
+    }
+
+    pub fn min_p(self, min_p: f32) -> Choice {
+        Choice {
+            min_weight: fraction(min_p),
+            ..self
+        }
+    }
+}
+
+/// A number from 0 to 1 in units of 2^-32.
+fn fraction(value: f32) -> u64 {
+    (f64::from(value) * 4294967296.0).round() as u64
+}
+
+/// Numbers for each row in the place of the call's.
+#[derive(Clone, Copy)]
+pub(crate) struct RowChoices {
+    pub seeds: Option<View>,
+    pub temperatures: Option<View>,
+    pub top_ks: Option<View>,
+    pub top_ps: Option<View>,
+    pub min_ps: Option<View>,
+    pub row_keys: Option<View>,
+}
+
+impl RowChoices {
+    fn new(op: &'static str, p: &reflex_sample_params, rows: i64) -> Result<RowChoices> {
+        let operand = |field, tensor, dtype: Dtype| {
+            View::optional(op, field, tensor)?
+                .map(|view| {
+                    view.expect_dtype(&[dtype])?
+                        .expect_shape(&[rows], "[rows] of logits")?
+                        .expect_dense_rows()
+                })
+                .transpose()
+        };
+        let seeds = |view: View| {
+            let view = view
+                .expect_dtype(&[Dtype::I32])?
+                .expect_shape(&[rows, 2], "[rows] of logits, 2")?
+                .expect_dense_rows()?;
+            match view.is_contiguous() {
+                true => Ok(view),
+                false => Err(Error::invalid(format!(
+                    "{op}: seeds.stride[0] is {}, expected 8 (seeds are dense)",
+                    view.stride(0)
+                ))),
+            }
+        };
+        Ok(RowChoices {
+            seeds: View::optional(op, "seeds", &p.seeds)?.map(seeds).transpose()?,
+            temperatures: operand("temperatures", &p.temperatures, Dtype::F32)?,
+            top_ks: operand("top_ks", &p.top_ks, Dtype::I32)?,
+            top_ps: operand("top_ps", &p.top_ps, Dtype::F32)?,
+            min_ps: operand("min_ps", &p.min_ps, Dtype::F32)?,
+            row_keys: operand("row_keys", &p.row_keys, Dtype::I32)?,
+        })
+    }
+
+    fn all(&self) -> [Option<&View>; 6] {
+        [
+            self.seeds.as_ref(),
+            self.temperatures.as_ref(),
+            self.top_ks.as_ref(),
+            self.top_ps.as_ref(),
+            self.min_ps.as_ref(),
+            self.row_keys.as_ref(),
+        ]
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct SamplePlan {
+    /// Of the rows that have no numbers of their own.
+    pub choice: Choice,
+    pub of_rows: RowChoices,
     pub logits: View,
     pub steps: Option<View>,
     pub ids: View,
@@ -70,12 +192,6 @@ pub(crate) struct SamplePlan {
 }
 
 impl SamplePlan {
-    /// What the distance to the greatest logit is multiplied by to get the binary exponent of a weight.
-    pub fn scale(&self) -> f32 {
-        let scale = std::f64::consts::LOG2_E / f64::from(self.temperature);
-        (scale as f32).min(f32::MAX)
-    }
-
     fn vec8(&self) -> bool {
         vec8([self.logits])
     }
@@ -83,11 +199,10 @@ impl SamplePlan {
 
 struct Sample;
 
-/// A fraction in units of 2^-32.
-fn fraction(field: &str, value: f32) -> Result<u64> {
-    match value {
-        v if (0.0..=1.0).contains(&v) => Ok((f64::from(v) * 4294967296.0).round() as u64),
-        _ => Err(Error::invalid(format!(
+fn expect_fraction(field: &str, value: f32) -> Result<()> {
+    match (0.0..=1.0).contains(&value) {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
             "{}: {field} is {value}, expected 0 to 1",
             Sample::NAME
         ))),
@@ -108,26 +223,23 @@ impl Op for Sample {
                 p.temperature
             )));
         }
-        let top_p = match fraction("top_p", p.top_p)? {
-            _ if p.top_p == 0.0 || p.top_p == 1.0 => 0,
-            // However small, it is not off.
-            fraction => fraction.max(1),
-        };
-        let min_weight = fraction("min_p", p.min_p)?;
+        expect_fraction("top_p", p.top_p)?;
+        expect_fraction("min_p", p.min_p)?;
         let logits = scores(View::required(op, "logits", &p.logits)?)?;
         let (rows, n) = (logits.dim(0), logits.dim(1));
         let steps = View::optional(op, "steps", &p.steps)?
             .map(|view| integers(view, rows, "[rows] of logits"))
             .transpose()?;
-        let mut ids = integers(View::required(op, "ids", &p.ids)?, rows, "[rows] of logits")?
+        let of_rows = RowChoices::new(op, p, rows)?;
+        let read = || of_rows.all().into_iter().flatten();
+        let ids = integers(View::required(op, "ids", &p.ids)?, rows, "[rows] of logits")?
             .expect_writable()?
             .expect_apart(&logits)?;
-        if let Some(steps) = &steps {
-            ids = ids.expect_apart(steps)?;
-        }
+        let ids = (steps.iter().chain(read())).try_fold(ids, |ids, input| ids.expect_apart(input))?;
         let counters = View::optional(op, "counters", &p.counters)?
             .map(|view| {
                 let view = counters(view)?.expect_apart(&logits)?.expect_apart(&ids)?;
+                let view = read().try_fold(view, |view, input| view.expect_apart(input))?;
                 match &steps {
                     // Row i reads its step before it advances counter i, so the one may begin with the other.
                     Some(steps) if view.data == steps.data && view.dim(0) >= steps.dim(0) => Ok(view),
@@ -137,11 +249,19 @@ impl Op for Sample {
             })
             .transpose()?;
         Ok(SamplePlan {
-            temperature: p.temperature,
-            top_k: if i64::from(p.top_k) < n { p.top_k } else { 0 },
-            top_p,
-            min_weight,
-            seed: p.seed,
+            choice: Choice {
+                greedy: true,
+                scale: 0.0,
+                top_k: 0,
+                top_p: 0,
+                min_weight: 0,
+                seed: p.seed,
+            }
+            .temperature(p.temperature)
+            .top_k(p.top_k, n)
+            .top_p(p.top_p)
+            .min_p(p.min_p),
+            of_rows,
             logits,
             steps,
             ids,
@@ -184,6 +304,12 @@ kernel_args! {
         steps: *const u8,
         ids: *mut u8,
         counters: *mut u8,
+        seeds: *const u8,
+        temperatures: *const u8,
+        top_ks: *const u8,
+        top_ps: *const u8,
+        min_ps: *const u8,
+        row_keys: *const u8,
         row_stride: i64,
         rows: i64,
         counter_count: i64,
@@ -196,29 +322,36 @@ kernel_args! {
         index_bits: u32,
         greedy: u32,
         logits_type: u32,
-    } size 104, logits_type at 100
+    } size 152, logits_type at 148
 }
 
 fn launch(p: &SamplePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
     /// SAMPLE_THREADS of the kernel file.
     const THREADS: u32 = 1024;
     let (rows, n) = (p.logits.dim(0), p.logits.dim(1));
+    let (choice, of_rows) = (&p.choice, &p.of_rows);
     let args = SampleArgs {
         logits: p.logits.data,
         steps: data(p.steps),
         ids: p.ids.data,
         counters: data(p.counters),
+        seeds: data(of_rows.seeds),
+        temperatures: data(of_rows.temperatures),
+        top_ks: data(of_rows.top_ks),
+        top_ps: data(of_rows.top_ps),
+        min_ps: data(of_rows.min_ps),
+        row_keys: data(of_rows.row_keys),
         row_stride: p.logits.stride(0),
         rows,
         counter_count: p.counters.map_or(0, |v| v.dim(0)),
-        seed: p.seed,
-        top_p: p.top_p,
-        min_weight: p.min_weight,
-        scale: p.scale(),
+        seed: choice.seed,
+        top_p: choice.top_p,
+        min_weight: choice.min_weight,
+        scale: choice.scale,
         n: n as i32,
-        top_k: p.top_k,
+        top_k: choice.top_k,
         index_bits: 64 - (n - 1).leading_zeros(),
-        greedy: u32::from(p.temperature == 0.0),
+        greedy: u32::from(choice.greedy),
         logits_type: p.logits.dtype.abi().0,
     };
     cuda.launch(kernel, Grid::new([rows.max(1), 1, 1], THREADS)?, &args)
@@ -234,14 +367,21 @@ fn launch(p: &SamplePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
 /// without any logit above minus infinity gives 0.
 ///
 /// Exactly: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), sums are exact, and the
-/// draw is `floor(r * sum / 2^64)` against the running sum in index order, with r the first 64 bits of Philox4x32-10: word 0 of
-/// its result and 2^32 times word 1. Its key words are (seed mod 2^32, seed / 2^32), its counter words (row mod 2^32,
-/// row / 2^32, step, 0). The same params give the same tokens on every run, device and backend.
+/// draw is `floor(r * sum / 2^64)` against the running sum in index order: the token is the first whose running sum, its
+/// own weight included, is greater. The same params give the same tokens on every run, device and backend.
+///
+/// The random number: r is `x1 * 2^32 + x0`, of the four words x0 to x3 that Philox4x32-10 gives for the key (the seed's
+/// lower 32 bits, its upper 32 bits) and the counter (the row's number or its `row_keys`, 0, `steps` as unsigned, 0). So
+/// `row_keys` 0, 1, 2, .. are the row numbers. A row's draw depends on its own logits, settings, key and step alone, never
+/// on its row or on the other rows where there are row_keys.
+///
+/// Of a row's own settings, which nobody checked before: a temperature that is negative or NaN counts as 0, an infinite one
+/// as the greatest number; a negative top_k counts as 0; top_p and min_p below 0 or NaN count as 0, above 1 as 1.
 ///
 /// Then `counters[i] += 1` for every i, and 2^31 - 1 becomes -2^31.
 ///
-/// Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
-/// are no rows.
+/// Shapes and types: see `reflex_sample_params`; all operands but `logits` are dense. Counters advance also when there are
+/// no rows.
 ///
 /// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; no other overlap. Workspace:
 /// none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.

@@ -68,7 +68,7 @@ fn assertions() -> String {
         }
         reflex_sample_params {
             struct_size, temperature, top_k, top_p, min_p, reserved, seed, logits, steps, ids, counters, workspace,
-            workspace_size,
+            workspace_size, seeds, temperatures, top_ks, top_ps, min_ps, row_keys,
         }
         reflex_weights_pack_params { struct_size, reserved, source, destination, workspace, workspace_size }
         reflex_weights_unpack_params { struct_size, reserved, source, destination, workspace, workspace_size }

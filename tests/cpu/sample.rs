@@ -269,6 +269,138 @@ fn special_values() {
 }
 
 #[test]
+fn each_row_draws_by_its_own_numbers_wherever_it_stands() {
+    let env = Env::cpu();
+    for n in [2, 9, 700, 5000] {
+        expect_rows_draw_for_themselves(&env, 40, n);
+    }
+}
+
+#[test]
+fn numbers_out_of_range_on_the_device_are_clamped() {
+    let env = Env::cpu();
+    for n in [9, 700] {
+        expect_strays_are_clamped(&env, n);
+    }
+}
+
+#[test]
+fn a_recorded_draw_reads_the_settings_of_rows_anew() {
+    expect_replays_read_settings_anew(&Env::cpu());
+}
+
+/// By the formula of the header: a key is the first word of the counter, a seed the key of the generator.
+#[test]
+fn keys_and_seeds_choose_the_draw_as_documented() {
+    let n = 1 << 16;
+    let rows: Vec<SampleRow> = sample_rows(60)
+        .into_iter()
+        .map(|row| SampleRow {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 0.0,
+            min_p: 0.0,
+            ..row
+        })
+        .collect();
+    let ids = draw_together(&Env::cpu(), &rows, &vec![vec![0.0; n]; rows.len()]);
+    for (row, id) in rows.iter().zip(ids) {
+        let u = uniform(row.seed, row.key as u32, row.step as u32);
+        assert_eq!(id, (u * n as f64) as i32, "{row:?}");
+    }
+}
+
+/// Every operand by itself; what is absent is the call's own, and the number of a row is its key.
+#[test]
+fn one_operand_alone_replaces_one_number() {
+    let env = Env::cpu();
+    let (count, n) = (24, 300);
+    let own = sample_rows(count);
+    let logits = sample_logits(count, n);
+    let common = SampleRow {
+        seed: 77,
+        temperature: 1.5,
+        top_k: 90,
+        top_p: 0.97,
+        min_p: 0.001,
+        key: 0,
+        step: 0,
+    };
+    for which in 0..=6 {
+        let outputs = run_once(&env, |io| {
+            let x = io.input(Spec::new(F32, &[count as i64, n as i64]), &logits.concat());
+            let all = sample_rows_params(io, &own, x);
+            let mut p = reflex_sample_params {
+                temperature: common.temperature,
+                top_k: common.top_k as u32,
+                top_p: common.top_p,
+                min_p: common.min_p,
+                seed: common.seed,
+                logits: x,
+                ids: all.ids,
+                ..base()
+            };
+            match which {
+                1 => p.seeds = all.seeds,
+                2 => p.temperatures = all.temperatures,
+                3 => p.top_ks = all.top_ks,
+                4 => p.top_ps = all.top_ps,
+                5 => p.min_ps = all.min_ps,
+                6 => p.row_keys = all.row_keys,
+                _ => {}
+            }
+            Box::new(move |context, stream| reflex_sample(context, &p, stream))
+        });
+        let rows: Vec<SampleRow> = (own.iter().enumerate())
+            .map(|(i, own)| {
+                let mut row = SampleRow {
+                    key: i as i32,
+                    ..common
+                };
+                match which {
+                    1 => row.seed = own.seed,
+                    2 => row.temperature = own.temperature,
+                    3 => row.top_k = own.top_k,
+                    4 => row.top_p = own.top_p,
+                    5 => row.min_p = own.min_p,
+                    6 => row.key = own.key,
+                    _ => {}
+                }
+                row
+            })
+            .collect();
+        let got: Vec<i32> = outputs[0].iter().map(|&id| id as i32).collect();
+        assert_eq!(got, draw_one_by_one(&env, &rows, &logits), "operand {which}");
+    }
+}
+
+#[test]
+fn a_caller_that_knows_no_settings_of_rows_is_served() {
+    let env = Env::cpu();
+    let logits = sample_logits(1, 500).remove(0);
+    let outputs = run_once(&env, |io| {
+        let x = io.input(Spec::new(F32, &[1, 500]), &logits);
+        let p = reflex_sample_params {
+            // As the struct was before the operands were appended, with what lies behind it.
+            struct_size: std::mem::offset_of!(reflex_sample_params, seeds) as u32,
+            temperature: 1.0,
+            seed: 5,
+            ..sample_rows_params(io, &sample_rows(1), x)
+        };
+        let p = reflex_sample_params {
+            top_k: 0,
+            top_p: 0.0,
+            min_p: 0.0,
+            steps: reflex_tensor::default(),
+            ..p
+        };
+        Box::new(move |context, stream| reflex_sample(context, &p, stream))
+    });
+    let p = reflex_sample_params { seed: 5, ..base() };
+    assert_eq!(outputs[0][0] as usize, draws(p, &logits, 1)[0]);
+}
+
+#[test]
 fn counters_may_be_the_steps() {
     let env = Env::cpu();
     let (rows, n) = (6, 50);
@@ -340,6 +472,54 @@ fn bad_input_is_refused() {
         ("steps.dtype", |p, io| p.steps = io.output(Spec::new(F32, &[2]))),
         ("counters.dtype", |p, io| p.counters = io.output(Spec::new(F32, &[2]))),
         ("counters.data", |p, _| p.counters = p.ids),
+        ("seeds.shape", |p, io| p.seeds = io.ints(&[1, 2])),
+        ("seeds.shape", |p, io| {
+            p.seeds = io.in_out_bytes(Spec::new(I32, &[2, 1]), &[0; 8])
+        }),
+        ("seeds.dtype", |p, io| p.seeds = io.output(Spec::new(F32, &[2, 2]))),
+        ("seeds.stride[0] is 12, expected 8", |p, io| {
+            p.seeds = io.output(Spec::new(I32, &[2, 2]).row_gap(1));
+        }),
+        ("temperatures.shape", |p, io| {
+            p.temperatures = io.output(Spec::new(F32, &[3]))
+        }),
+        ("temperatures.dtype", |p, io| p.temperatures = io.ints(&[1, 2])),
+        ("temperatures.stride[0]", |p, io| {
+            p.temperatures = io.output(Spec::new(F32, &[2]).strides(&[8]));
+        }),
+        ("top_ks.shape", |p, io| p.top_ks = io.ints(&[1])),
+        ("top_ks.dtype", |p, io| p.top_ks = io.output(Spec::new(F32, &[2]))),
+        ("top_ps.shape", |p, io| p.top_ps = io.output(Spec::new(F32, &[2, 1]))),
+        ("top_ps.dtype", |p, io| {
+            p.top_ps = io.output(Spec::new(REFLEX_DTYPE_F16, &[2]))
+        }),
+        ("min_ps.shape", |p, io| p.min_ps = io.output(Spec::new(F32, &[1]))),
+        ("min_ps.dtype", |p, io| {
+            p.min_ps = io.output(Spec::new(REFLEX_DTYPE_BF16, &[2]))
+        }),
+        ("row_keys.shape", |p, io| p.row_keys = io.ints(&[1, 2, 3])),
+        ("row_keys.dtype", |p, io| p.row_keys = io.output(Spec::new(F32, &[2]))),
+        ("ids.data", |p, _| p.row_keys = p.ids),
+        ("ids.data", |p, io| {
+            p.seeds = io.in_out_bytes(Spec::new(I32, &[2, 2]), &[0; 16]);
+            p.ids.data = p.seeds.data.wrapping_byte_add(8);
+        }),
+        ("counters.data", |p, io| {
+            p.counters = io.in_out_ints(&[1, 2]);
+            p.top_ks = p.counters;
+        }),
+        ("counters.data", |p, io| {
+            p.counters = io.in_out_ints(&[1, 2]);
+            p.temperatures = reflex_tensor {
+                dtype: F32,
+                ..p.counters
+            };
+        }),
+        // The call's own numbers are checked also where all rows have others.
+        ("temperature", |p, io| {
+            p.temperatures = io.output(Spec::new(F32, &[2]));
+            p.temperature = NAN;
+        }),
         ("counters.data", |p, io| {
             p.steps = io.in_out_ints(&[1, 2]);
             // Part of the steps: which of them is read late is not known.

@@ -153,6 +153,17 @@ pub fn tests(suite: &mut Suite) {
             .add_step(suite, &format!("{type_name}_{what}"));
         }
         let capacity = base.capacity as i32;
+        for (name, mode) in [("neox", REFLEX_ROPE_NEOX), ("interleaved", REFLEX_ROPE_INTERLEAVED)] {
+            for (what, position) in [("first", i32::MIN), ("last", i32::MAX - 5000)] {
+                Case {
+                    mode,
+                    position,
+                    lengths: vec![700, 65],
+                    ..base.clone()
+                }
+                .add_step(suite, &format!("{type_name}_{name}_{what}_position"));
+            }
+        }
         for (what, case) in [
             (
                 "no_lengths",
@@ -362,6 +373,17 @@ fn plain(suite: &mut Suite) {
                 ..case
             }
             .add_step(suite, &format!("plain_{dim}_alone_{capacity}"));
+        }
+        for (what, position) in [("first", i32::MIN), ("last", i32::MAX - 5000)] {
+            for factors in [false, true] {
+                Case {
+                    position,
+                    factors,
+                    lengths: vec![700, 65],
+                    ..base.clone()
+                }
+                .add_step(suite, &format!("plain_{dim}_{what}_position_{factors}"));
+            }
         }
         for (what, case) in [
             (

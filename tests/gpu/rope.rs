@@ -249,19 +249,50 @@ pub fn tests(suite: &mut Suite) {
         }
     }
 
-    // What the CPU backend gives is itself held to f64; positions over the whole range must not lose more.
-    suite.parity("rope::extreme_positions", tolerance(F32), |io| {
-        let positions = [i32::MIN, -1, 1 << 24, 1 << 27];
-        let p = reflex_rope_params {
-            struct_size: size_of::<reflex_rope_params>() as u32,
-            q: io.in_out(Spec::new(F32, &[4, 2, 64]), &Random::new(1).normals(4 * 2 * 64)),
-            positions: io.ints(&positions),
-            // Low frequencies only: the error of the frequency itself grows with the position.
-            freq_scale: 1.0 / 1024.0,
-            ..Default::default()
-        };
-        Box::new(move |context, stream| reflex_rope(context, &p, stream))
-    });
+    // Angles up to 2^31, where either backend may be off by 5 * 2^-21 of |u| + |v|, here at most 2.
+    for (name, scaled) in [("extreme_positions", false), ("extreme_positions_scaled", true)] {
+        suite.parity(format!("rope::{name}"), Tolerance::new(1e-5, 0.0), move |io| {
+            let positions = [
+                i32::MIN,
+                -1_900_000_001,
+                -1,
+                1 << 24,
+                1 << 27,
+                1_400_000_003,
+                i32::MAX - 1,
+                i32::MAX,
+            ];
+            let mut random = Random::new(1);
+            let q: Vec<f32> = (0..8 * 2 * 64).map(|_| random.range(-1.0, 1.0)).collect();
+            let mut p = reflex_rope_params {
+                struct_size: size_of::<reflex_rope_params>() as u32,
+                q: io.in_out(Spec::new(F32, &[8, 2, 64]), &q),
+                positions: io.ints(&positions),
+                ..Default::default()
+            };
+            if scaled {
+                let factors: Vec<f32> = (0..32)
+                    .map(|i| (1.0 + i as f32 / 7.0) * if i % 3 == 0 { -1.0 } else { 1.0 })
+                    .collect();
+                p.freq_factors = io.input(Spec::new(F32, &[32]), &factors);
+                (p.theta_base, p.freq_scale) = (5e5, 0.7);
+            }
+            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+        });
+    }
+
+    // Against numbers of 600 bits, by every kernel: aligned short heads, longer ones, and odd ones.
+    for (mode, name) in [(REFLEX_ROPE_NEOX, "neox"), (REFLEX_ROPE_INTERLEAVED, "interleaved")] {
+        for (kind, extra_dim, offset) in [("heads", 0, 0), ("wide", 256, 0), ("odd", 3, 1)] {
+            suite.test(
+                format!("rope::{name}_{kind}_keeps_its_bound_at_every_angle"),
+                move |_| {
+                    let worst = worst_of_rope_golden(&Env::cuda().expect("a GPU"), mode, extra_dim, offset);
+                    println!("{name} {kind}: at most {worst:.2} of the bound");
+                },
+            );
+        }
+    }
 
     for mode in [REFLEX_ROPE_NEOX, REFLEX_ROPE_INTERLEAVED] {
         suite.parity(
@@ -303,19 +334,34 @@ pub fn tests(suite: &mut Suite) {
         );
     }
 
-    suite.parity("rope::v_alone", Tolerance::EXACT, |io| {
-        let p = reflex_rope_params {
-            struct_size: size_of::<reflex_rope_params>() as u32,
-            v: io.input(Spec::new(F32, &[4, 3, 40]), &Random::new(5).normals(480)),
-            positions: io.ints(&[7, 0, -1, 3]),
-            v_cache: io.in_out(Spec::new(F16, &[6, 3, 40]), &[0.0; 720]),
-            ..Default::default()
-        };
-        Box::new(move |context, stream| reflex_rope(context, &p, stream))
-    });
+    // Nothing is rotated, whatever the parameters of a rotation are; by the kernel for aligned heads, and by that for odd ones.
+    for (mode, name) in [(REFLEX_ROPE_NEOX, "neox"), (REFLEX_ROPE_INTERLEAVED, "interleaved")] {
+        for dim in [40, 39, 512] {
+            for (rotary_dim, factors) in [(0, 0), (0, 7), (64, 32), (2, 0), (1024, 512)] {
+                let name = format!("rope::v_alone_{name}_dim_{dim}_rotary_{rotary_dim}_factors_{factors}");
+                suite.parity(name, Tolerance::EXACT, move |io| {
+                    let count = |tokens: i64| (tokens * 3 * dim) as usize;
+                    let mut p = reflex_rope_params {
+                        struct_size: size_of::<reflex_rope_params>() as u32,
+                        mode,
+                        magnitude: 3.0,
+                        rotary_dim,
+                        v: io.input(Spec::new(F32, &[4, 3, dim]), &Random::new(5).normals(count(4))),
+                        positions: io.ints(&[7, 0, -1, 3]),
+                        v_cache: io.in_out(Spec::new(F16, &[6, 3, dim]), &vec![0.0; count(6)]),
+                        ..Default::default()
+                    };
+                    if factors > 0 {
+                        p.freq_factors = io.input(Spec::new(F32, &[factors]), &vec![0.0; factors as usize]);
+                    }
+                    Box::new(move |context, stream| reflex_rope(context, &p, stream))
+                });
+            }
+        }
+    }
 
     suite.parity("rope::useless_factors_give_nan", tolerance(F32), |io| {
-        let factors = [1.0, 0.0, f32::INFINITY, f32::NAN, -2.0, 1e-30, 1e30, 3.0];
+        let factors = [1.0, 0.0, f32::INFINITY, f32::NAN, -2.0, 1e-45, 1e30, -0.0];
         let p = reflex_rope_params {
             struct_size: size_of::<reflex_rope_params>() as u32,
             q: io.in_out(Spec::new(F32, &[1, 2, 16]), &[1.0; 32]),

@@ -130,6 +130,97 @@ pub fn tests(suite: &mut Suite) {
         }
     }
 
+    for (rows, n) in [(1, 700), (24, 33), (40, 8000), (12, 20001), (3, 151_936)] {
+        for dtype in [F32, F16, BF16] {
+            suite.parity(
+                format!("sample::settings_of_{rows}_rows_n_{n}_type_{}", dtype.0),
+                Tolerance::EXACT,
+                move |io| {
+                    let logits = io.input(
+                        Spec::new(dtype, &[rows as i64, n as i64]),
+                        &sample_logits(rows, n).concat(),
+                    );
+                    let mut p = sample_rows_params(io, &sample_rows(rows), logits);
+                    p.counters = io.in_out_ints(&[1, 2, i32::MAX]);
+                    Box::new(move |context, stream| reflex_sample(context, &p, stream))
+                },
+            );
+        }
+    }
+    // Each operand by itself: what is absent is the call's own.
+    for which in 0..6 {
+        suite.parity(format!("sample::own_numbers_{which}"), Tolerance::EXACT, move |io| {
+            let logits = io.input(Spec::new(F32, &[20, 3001]), &sample_logits(20, 3001).concat());
+            let all = sample_rows_params(io, &sample_rows(20), logits);
+            let mut p = reflex_sample_params {
+                struct_size: all.struct_size,
+                temperature: 1.5,
+                top_k: 300,
+                top_p: 0.98,
+                min_p: 1e-4,
+                seed: 77,
+                logits,
+                ids: all.ids,
+                ..Default::default()
+            };
+            match which {
+                0 => p.seeds = all.seeds,
+                1 => p.temperatures = all.temperatures,
+                2 => p.top_ks = all.top_ks,
+                3 => p.top_ps = all.top_ps,
+                4 => p.min_ps = all.min_ps,
+                _ => p.row_keys = all.row_keys,
+            }
+            Box::new(move |context, stream| reflex_sample(context, &p, stream))
+        });
+    }
+    for n in [700, 9000] {
+        suite.parity(format!("sample::stray_settings_n_{n}"), Tolerance::EXACT, move |io| {
+            let rows: Vec<SampleRow> = stray_sample_rows().into_iter().map(|(stray, _)| stray).collect();
+            let logits = sample_logits(1, n).concat().repeat(rows.len());
+            let logits = io.input(Spec::new(F32, &[rows.len() as i64, n as i64]), &logits);
+            let p = sample_rows_params(io, &rows, logits);
+            Box::new(move |context, stream| reflex_sample(context, &p, stream))
+        });
+    }
+    // Any bits at all: settings nobody wrote, as in memory that was never set.
+    suite.parity("sample::settings_of_any_bits", Tolerance::EXACT, |io| {
+        let (rows, n) = (500i64, 300usize);
+        let mut random = Random::new(6);
+        let mut any = |spec: Spec| {
+            let bytes = random.bytes(4 * spec.elements());
+            io.input_bytes(spec, &bytes)
+        };
+        let p = reflex_sample_params {
+            struct_size: size_of::<reflex_sample_params>() as u32,
+            seeds: any(Spec::new(I32, &[rows, 2])),
+            temperatures: any(Spec::new(F32, &[rows])),
+            top_ks: any(Spec::new(I32, &[rows])),
+            top_ps: any(Spec::new(F32, &[rows])),
+            min_ps: any(Spec::new(F32, &[rows])),
+            row_keys: any(Spec::new(I32, &[rows])),
+            steps: any(Spec::new(I32, &[rows])),
+            logits: io.input(
+                Spec::new(F32, &[rows, n as i64]),
+                &sample_logits(rows as usize, n).concat(),
+            ),
+            ids: io.output(Spec::new(I32, &[rows])),
+            ..Default::default()
+        };
+        Box::new(move |context, stream| reflex_sample(context, &p, stream))
+    });
+    for n in [9, 700, 9000] {
+        suite.test(format!("sample::rows_draw_for_themselves_n_{n}"), move |_| {
+            expect_rows_draw_for_themselves(&Env::cuda().expect("a GPU"), 24, n);
+        });
+    }
+    suite.test("sample::stray_settings_are_clamped", |_| {
+        expect_strays_are_clamped(&Env::cuda().expect("a GPU"), 700);
+    });
+    suite.test("sample::replays_read_settings_anew", |_| {
+        expect_replays_read_settings_anew(&Env::cuda().expect("a GPU"));
+    });
+
     suite.parity("sample::counters_apart", Tolerance::EXACT, |io| {
         let p = reflex_sample_params {
             struct_size: size_of::<reflex_sample_params>() as u32,

@@ -10,6 +10,8 @@ mod lifetime;
 mod packed;
 mod parity;
 mod random;
+mod rope_golden;
+mod sample_rows;
 mod suite;
 
 pub use act_i8::*;
@@ -21,4 +23,6 @@ pub use lifetime::*;
 pub use packed::*;
 pub use parity::*;
 pub use random::*;
+pub use rope_golden::*;
+pub use sample_rows::*;
 pub use suite::*;

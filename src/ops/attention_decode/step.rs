@@ -42,7 +42,7 @@ impl Step {
         q: &View,
         cache: &mut KvCache,
     ) -> Result<Option<Step>> {
-        let rotation = Rotation::new(op, &rotation_params!(p), cache.dim, cache.batch)?;
+        let rotation = Rotation::new(op, &rotation_params!(p), Some(cache.dim), cache.batch)?;
         let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
         let row = |field, tensor: &reflex_tensor, dim: i64, what: &str| {
             View::optional(op, field, tensor)?
@@ -51,8 +51,8 @@ impl Step {
         };
         let k_new = row("k_new", &p.k_new, cache.dim, "[batch, kv_heads, head_dim] of k")?;
         let v_new = row("v_new", &p.v_new, cache.v_dim, "[batch, kv_heads, v_head_dim] of v")?;
-        let q_norm = head_norm(op, "q_norm", &p.q_norm, cache.dim)?;
-        let k_norm = head_norm(op, "k_norm", &p.k_norm, cache.dim)?;
+        let q_norm = head_norm(View::optional(op, "q_norm", &p.q_norm)?, cache.dim)?;
+        let k_norm = head_norm(View::optional(op, "k_norm", &p.k_norm)?, cache.dim)?;
         expect_pairs(
             op,
             &[

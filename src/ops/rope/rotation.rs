@@ -36,7 +36,7 @@ macro_rules! rotation_params {
 }
 pub(crate) use rotation_params;
 
-/// A rotation, checked. Without positions nothing is rotated.
+/// A rotation, checked. Where nothing is rotated, rotary_dim is 0.
 #[derive(Clone, Copy)]
 pub(crate) struct Rotation {
     pub neox: bool,
@@ -49,7 +49,9 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
-    pub fn new(op: &'static str, p: &RotationParams, head_dim: i64, tokens: i64) -> Result<Rotation> {
+    /// `head_dim`: of the heads to rotate, where there are any. The parameters are checked in any case; without heads or
+    /// without positions they have no effect.
+    pub fn new(op: &'static str, p: &RotationParams, head_dim: Option<i64>, tokens: i64) -> Result<Rotation> {
         let neox = match p.mode {
             REFLEX_ROPE_NEOX => true,
             REFLEX_ROPE_INTERLEAVED => false,
@@ -63,39 +65,40 @@ impl Rotation {
         let theta_base = factor(op, "theta_base", p.theta_base, 10000.0, 1.0)?;
         let freq_scale = factor(op, "freq_scale", p.freq_scale, 1.0, 0.0)?;
         let magnitude = factor(op, "magnitude", p.magnitude, 1.0, 0.0)?;
-        let rotary_dim = match i64::from(p.rotary_dim) {
-            0 => head_dim,
-            n if n <= head_dim => n,
-            n => {
-                return Err(Error::invalid(format!(
-                    "{op}: rotary_dim is {n}, expected at most head_dim, {head_dim}"
-                )));
-            }
-        };
-        if rotary_dim % 2 != 0 {
-            return Err(Error::invalid(format!(
-                "{op}: rotary_dim is {rotary_dim}, expected an even number"
-            )));
-        }
-        if rotary_dim / 2 > MAX_PAIRS {
-            return Err(Error::unsupported(format!(
-                "{op}: rotary_dim is {rotary_dim}, expected at most {}",
-                2 * MAX_PAIRS
-            )));
-        }
         let positions = View::optional(op, "positions", p.positions)?
             .map(|view| indices(view, tokens))
             .transpose()?;
+        let given = i64::from(p.rotary_dim);
+        match head_dim {
+            Some(head_dim) if given > head_dim => {
+                return Err(Error::invalid(format!(
+                    "{op}: rotary_dim is {given}, expected at most head_dim, {head_dim}"
+                )));
+            }
+            // The default's size matters to what is rotated alone.
+            Some(head_dim) if given == 0 && positions.is_some() => expect_rotary_dim(
+                op,
+                head_dim,
+                format_args!("rotary_dim is 0, which selects head_dim, {head_dim}"),
+            )?,
+            _ => expect_rotary_dim(op, given, format_args!("rotary_dim is {given}"))?,
+        }
+        let rotary_dim = match given {
+            0 => head_dim,
+            n => Some(n),
+        };
         let freq_factors = View::optional(op, "freq_factors", p.freq_factors)?
             .map(|view| {
-                view.expect_dtype(&[Dtype::F32])?
-                    .expect_shape(&[rotary_dim / 2], "[rotary_dim / 2]")?
-                    .expect_dense_rows()
+                let view = view.expect_dtype(&[Dtype::F32])?.expect_rank(1..=1)?;
+                // Of V alone and no rotary_dim the number of factors is not known.
+                let pairs = rotary_dim.map_or(view.dim(0), |n| n / 2);
+                view.expect_shape(&[pairs], "[rotary_dim / 2]")?.expect_dense_rows()
             })
             .transpose()?;
+        let rotates = positions.is_some() && head_dim.is_some();
         Ok(Rotation {
             neox,
-            rotary_dim: if positions.is_some() { rotary_dim } else { 0 },
+            rotary_dim: rotary_dim.filter(|_| rotates).unwrap_or(0),
             theta_base: theta_base.into(),
             freq_scale: freq_scale.into(),
             magnitude,
@@ -106,8 +109,33 @@ impl Rotation {
 
     /// Frequency of pair `i` in radians per position, before `freq_factors`.
     pub fn frequency(&self, i: usize) -> f64 {
-        self.freq_scale * self.theta_base.powf(-2.0 * i as f64 / self.rotary_dim as f64)
+        self.freq_scale * self.ratio(i)
     }
+
+    /// theta_base^(-2 i / rotary_dim). A rounded exponent alone would cost ln(theta_base) times what the other roundings do.
+    fn ratio(&self, i: usize) -> f64 {
+        let (numerator, denominator) = (-2.0 * i as f64, self.rotary_dim as f64);
+        let exponent = numerator / denominator;
+        let power = self.theta_base.powf(exponent);
+        match (-exponent).mul_add(denominator, numerator) / denominator {
+            0.0 => power,
+            rest => (power * self.theta_base.ln()).mul_add(rest, power),
+        }
+    }
+}
+
+/// Pairs of elements, and no more than the kernels hold.
+fn expect_rotary_dim(op: &str, n: i64, what: std::fmt::Arguments) -> Result<()> {
+    if n % 2 != 0 {
+        return Err(Error::invalid(format!("{op}: {what}, expected an even number")));
+    }
+    if n / 2 > MAX_PAIRS {
+        return Err(Error::unsupported(format!(
+            "{op}: {what}, expected at most {}",
+            2 * MAX_PAIRS
+        )));
+    }
+    Ok(())
 }
 
 /// `0` selects the default; anything else is finite and at least `least`.
@@ -127,19 +155,13 @@ pub(crate) fn norm_epsilon(op: &str, value: f32) -> Result<f32> {
 }
 
 /// `[head_dim]`: the weight of the norm of each head.
-pub(crate) fn head_norm(
-    op: &'static str,
-    field: &'static str,
-    tensor: &reflex_tensor,
-    head_dim: i64,
-) -> Result<Option<View>> {
-    View::optional(op, field, tensor)?
-        .map(|view| {
-            view.expect_dtype(Dtype::FLOATS)?
-                .expect_shape(&[head_dim], "[head_dim]")?
-                .expect_dense_rows()
-        })
-        .transpose()
+pub(crate) fn head_norm(view: Option<View>, head_dim: i64) -> Result<Option<View>> {
+    view.map(|view| {
+        view.expect_dtype(Dtype::FLOATS)?
+            .expect_shape(&[head_dim], "[head_dim]")?
+            .expect_dense_rows()
+    })
+    .transpose()
 }
 
 /// `[tokens, heads, dim]` of q, k or v.
@@ -177,8 +199,8 @@ pub(crate) fn expect_pairs(op: &str, pairs: &[(Named, Named)]) -> Result<()> {
 #[derive(Clone, Copy)]
 pub(crate) struct RopeAngles {
     freq_factors: *const u8,
-    coarse: [[f32; 2]; 32],
-    fine: [[f32; 2]; 16],
+    coarse: [u64; 32],
+    fine: [u64; 16],
     rotary_dim: i32,
     magnitude: f32,
 }
@@ -186,19 +208,18 @@ pub(crate) struct RopeAngles {
 impl RopeAngles {
     /// Frequencies in turns per position are a geometric series: pair 16 a + b has coarse[a] * fine[b].
     pub fn new(rotation: &Rotation) -> RopeAngles {
-        let ratio = |i: usize| rotation.frequency(i) / rotation.freq_scale;
         RopeAngles {
             freq_factors: data(rotation.freq_factors),
-            coarse: std::array::from_fn(|i| split(rotation.frequency(16 * i) / std::f64::consts::TAU)),
-            fine: std::array::from_fn(|i| split(ratio(i))),
+            coarse: std::array::from_fn(|i| pack(rotation.frequency(16 * i) / std::f64::consts::TAU)),
+            fine: std::array::from_fn(|i| pack(rotation.ratio(i))),
             rotary_dim: rotation.rotary_dim as i32,
             magnitude: rotation.magnitude,
         }
     }
 }
 
-/// A number as a sum of two floats: 48 bits of it.
-fn split(value: f64) -> [f32; 2] {
-    let high = value as f32;
-    [high, (value - f64::from(high)) as f32]
+/// The 53 bits of a positive number's mantissa above the 11 bits of its exponent, as the kernels take it apart.
+fn pack(value: f64) -> u64 {
+    let bits = value.to_bits();
+    (bits & (u64::MAX >> 12) | 1 << 52) << 11 | bits >> 52 & 0x7FF
 }
