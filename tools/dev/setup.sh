@@ -73,9 +73,13 @@ setup() {
   fi
   export PATH="$venv/bin:$PATH" CARGO_TARGET_DIR=$target
   cd "$root" || die "cannot enter $root"
-  if ! cargo fetch --locked --offline >/dev/null 2>&1; then
-    step "fetching crates" setup-crates try_thrice cargo fetch --locked
-  fi
+  # The library's crates, and those of reflex-llm's template engine.
+  local manifest
+  for manifest in Cargo.toml examples-cpp/llm/chat-template/Cargo.toml; do
+    if ! cargo fetch --locked --offline --manifest-path "$manifest" >/dev/null 2>&1; then
+      step "fetching crates" setup-crates try_thrice cargo fetch --locked --manifest-path "$manifest"
+    fi
+  done
   export CARGO_NET_OFFLINE=true
 }
 

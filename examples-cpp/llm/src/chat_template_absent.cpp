@@ -1,0 +1,17 @@
+// In place of chat_template.cpp where there was no cargo to build the template engine with.
+#include "chat_template.h"
+
+namespace llm {
+
+void chat_template::deleter::operator()(llm_chat_template *) const {}
+
+bool chat_template::available() { return false; }
+
+chat_template::chat_template(const std::string &, const std::string &, const std::string &) {
+    throw chat_template_error(
+        "this reflex-llm was built without chat templates: cargo was not found when it was configured");
+}
+
+std::string chat_template::render(const std::vector<chat_message> &, bool) const { return {}; }
+
+}  // namespace llm
