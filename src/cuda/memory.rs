@@ -55,6 +55,9 @@ impl CudaBackend {
         let mut pointer = 0;
         check("cuMemHostGetDevicePointer", unsafe {
             sys::cuMemHostGetDevicePointer_v2(&mut pointer, host, 0)
+        })
+        .inspect_err(|_| {
+            unsafe { sys::cuMemHostUnregister(host) };
         })?;
         Ok(pointer as *mut c_void)
     }
