@@ -228,9 +228,9 @@ void decoder::head(uint32_t first, uint32_t count) {
 
 void decoder::draw(uint64_t into) {
     // Rows of the output matrix beyond the vocabulary have logits too, at the end of each row.
-    const reflex_tensor logits = reflex::tensor(base_ + layout_.logits, REFLEX_DTYPE_F32,
-                                                {shape_.sequences, config_.vocab},
-                                                {extent(config_.logit_width * sizeof(float)), sizeof(float)}),
+    const reflex_tensor logits =
+                            reflex::tensor(base_ + layout_.logits, REFLEX_DTYPE_F32, {shape_.sequences, config_.vocab},
+                                           {extent(config_.logit_width * sizeof(float)), sizeof(float)}),
                         token = integers(into, shape_.sequences),
                         counters = integers(layout_.counters, 2 * shape_.sequences);
     if (sampling_.temperature == 0.0f) {

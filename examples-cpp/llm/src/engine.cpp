@@ -46,7 +46,8 @@ uint64_t engine::measure_workspace(const run_shape &shape) {
         const std::string why = decoder_.why_no_attention();
         if (why.empty()) throw gguf_error(std::string("model: its shapes are not supported: ") + error.what());
         throw gguf_error("model: head size " + std::to_string(config_.head_dim) + " (" + std::to_string(config_.heads) +
-                         " heads, " + std::to_string(config_.kv_heads) + " of keys and values) is not supported: " + why);
+                         " heads, " + std::to_string(config_.kv_heads) +
+                         " of keys and values) is not supported: " + why);
     }
 }
 

@@ -230,7 +230,8 @@ void place_tensors(std::vector<tensor_entry> &entries, const uint8_t *section, u
     std::sort(order.begin(), order.end(),
               [](const tensor_entry *a, const tensor_entry *b) { return a->offset < b->offset; });
     for (size_t i = 1; i < order.size(); ++i) {
-        const bool same = order[i - 1]->offset == order[i]->offset && order[i - 1]->tensor.bytes == order[i]->tensor.bytes;
+        const bool same =
+            order[i - 1]->offset == order[i]->offset && order[i - 1]->tensor.bytes == order[i]->tensor.bytes;
         if (!same && order[i - 1]->offset + order[i - 1]->tensor.bytes > order[i]->offset) {
             fail("tensors " + quoted(order[i - 1]->tensor.name) + " and " + quoted(order[i]->tensor.name) + " overlap");
         }
@@ -440,7 +441,8 @@ gguf_value gguf_value::uniform() const {
     if (count == 0) fail("key " + quoted(key) + " is an empty array, must be one value");
     for (uint64_t i = 1; i < count; ++i) {
         if (std::memcmp(payload, payload + i * size, size) != 0)
-            fail("key " + quoted(key) + " is " + describe() + ", values that differ from layer to layer are not supported");
+            fail("key " + quoted(key) + " is " + describe() +
+                 ", values that differ from layer to layer are not supported");
     }
     gguf_value one = *this;
     one.type = element;

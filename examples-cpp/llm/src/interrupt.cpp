@@ -12,7 +12,7 @@ void note(int) { seen = 1; }
 }  // namespace
 
 void catch_interrupts() {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_handler = note;
     // One time only; and no read or write of the program fails because of it.
     action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;

@@ -215,7 +215,8 @@ private:
 
 std::string version_text() {
     const reflex_build_info build = reflex_get_build_info();
-    std::string out = std::string("reflex-llm ") + REFLEX_LLM_VERSION + "\nreflex-infer " + build.version + ", " + build.target;
+    std::string out =
+        std::string("reflex-llm ") + REFLEX_LLM_VERSION + "\nreflex-infer " + build.version + ", " + build.target;
     if (build.cuda_archs[0] == '\0') return out + ", CPU backend only\n";
     return out + ", kernels for " + build.cuda_archs + " by NVRTC " + build.nvrtc_version + "\n";
 }

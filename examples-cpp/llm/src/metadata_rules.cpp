@@ -31,7 +31,7 @@ constexpr std::string_view applied[] = {
 };
 
 // Words in names of keys that change the computation: unless a rule below knows the key, it is refused.
-constexpr std::string_view prefixes[] = {"rope.", "attention.", "expert", "moe_", "ssm.",     "wkv.",
+constexpr std::string_view prefixes[] = {"rope.", "attention.", "expert", "moe_", "ssm.",  "wkv.",
                                          "kda.",  "shortconv.", "altup.", "hc_",  "attn_", "residual_"};
 constexpr std::string_view parts[] = {"scale", "scaling", "softcap", "clamp", "sliding_window", "alibi"};
 
@@ -112,7 +112,8 @@ bool any_in(const List &list, std::string_view name) {
 
 bool all_are(const gguf_value &value, double first, double second) {
     const auto numbers = value.numbers();
-    return numbers && std::all_of(numbers->begin(), numbers->end(), [&](double n) { return n == first || n == second; });
+    return numbers &&
+           std::all_of(numbers->begin(), numbers->end(), [&](double n) { return n == first || n == second; });
 }
 
 class checker {

@@ -85,7 +85,8 @@ void read_rope(const key_reader &keys, model_config &config) {
     rope_config &rope = config.rope;
     rope.neox = config.arch != architecture::llama;
     rope.base = keys.positive_or("rope.freq_base", 10000.0);
-    if (rope.base < 1) fail(config.arch_name + ".rope.freq_base is " + std::to_string(rope.base) + ", must be at least 1");
+    if (rope.base < 1)
+        fail(config.arch_name + ".rope.freq_base is " + std::to_string(rope.base) + ", must be at least 1");
     rope.dims = keys.count_or("rope.dimension_count", config.head_dim, config.head_dim);
     if (rope.dims % 2 != 0)
         fail(config.arch_name + ".rope.dimension_count is " + std::to_string(rope.dims) + ", must be even");
@@ -105,14 +106,16 @@ void read_rope(const key_reader &keys, model_config &config) {
     // Negative numbers are how some writers say that there is none.
     if (const gguf_value *value = keys.find("rope.scaling.yarn_ext_factor")) {
         const double given = value->uniform().as_float();
-        if (given > 1 || std::isnan(given)) fail(scaling + "yarn_ext_factor is " + value->describe() + ", must be at most 1");
+        if (given > 1 || std::isnan(given))
+            fail(scaling + "yarn_ext_factor is " + value->describe() + ", must be at most 1");
         if (given >= 0) rope.extrapolation = given;
     }
     if (rope.extrapolation != 0 && rope.base == 1)
         fail(config.arch_name + ".rope.freq_base is 1, which YaRN scaling cannot be applied to");
     if (rope.scaling == rope_scaling::longrope && factor != 1)
         fail(scaling + "factor is " + std::to_string(factor) +
-             ", readers of LongRoPE files disagree on whether positions are divided by it as well; remove the key or set it to 1");
+             ", readers of LongRoPE files disagree on whether positions are divided by it as well; remove the key or "
+             "set it to 1");
 }
 
 std::string shape_text(std::initializer_list<uint64_t> shape) {
@@ -196,7 +199,8 @@ uint32_t rows_of(const gguf_tensor &tensor, uint64_t tokens) {
     if (tensor.shape[1] > most_width)
         fail("tensor " + tensor.describe() + " has more than " + std::to_string(most_width) + " rows");
     if (tensor.shape[1] < tokens)
-        fail("tensor " + tensor.describe() + " has fewer rows than the vocabulary has tokens, " + std::to_string(tokens));
+        fail("tensor " + tensor.describe() + " has fewer rows than the vocabulary has tokens, " +
+             std::to_string(tokens));
     return static_cast<uint32_t>(tensor.shape[1]);
 }
 

@@ -18,7 +18,7 @@ struct model_config {
     std::string arch_name;  // also the prefix of the metadata keys
     std::string name;
     uint32_t layers, hidden, ffn, heads, kv_heads, head_dim, context_length;
-    uint32_t vocab;        // tokens that there are; embedding and output may have rows beyond them, which are never drawn
+    uint32_t vocab;  // tokens that there are; embedding and output may have rows beyond them, which are never drawn
     uint32_t logit_width;  // rows of the output matrix
     rope_config rope;
     float attention_scale;  // multiplies q k^T; 0: 1 / sqrt(head_dim)
@@ -36,7 +36,7 @@ struct layer_tensors {
 
 struct model_tensors {
     const gguf_tensor *embedding, *output_norm;
-    const gguf_tensor *output;        // the embedding itself when the file ties them
+    const gguf_tensor *output;  // the embedding itself when the file ties them
     // Divide the frequencies of the rotation: always, or in contexts up to the original length and beyond it. May be nullptr.
     const gguf_tensor *rope_factors, *rope_short, *rope_long;
     std::vector<layer_tensors> layers;

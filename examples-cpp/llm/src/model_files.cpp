@@ -76,8 +76,8 @@ void model_files::add_parts() {
         try {
             add(path);
         } catch (const std::system_error &error) {
-            fail("part " + std::to_string(i + 1) + " of " + std::to_string(count) + " of the model is missing: " +
-                 error.what());
+            fail("part " + std::to_string(i + 1) + " of " + std::to_string(count) +
+                 " of the model is missing: " + error.what());
         }
         naming(path, [&] {
             const gguf &part = parts_.back();
@@ -99,17 +99,20 @@ void model_files::add_parts() {
 void refuse_other_kinds(const gguf &file) {
     const std::string type = text_or(file, "general.type"), architecture = text_or(file, "general.architecture"),
                       adapter = text_or(file, "adapter.type");
-    const bool low_rank = adapter == "lora" || std::any_of(file.tensors().begin(), file.tensors().end(), [](const auto &t) {
-                              return ends_with(std::string(t.name), ".lora_a") || ends_with(std::string(t.name), ".lora_b");
-                          });
+    const bool low_rank =
+        adapter == "lora" || std::any_of(file.tensors().begin(), file.tensors().end(), [](const auto &t) {
+            return ends_with(std::string(t.name), ".lora_a") || ends_with(std::string(t.name), ".lora_b");
+        });
     if (low_rank || type == "adapter" || !adapter.empty())
         fail(std::string("this is a ") + (low_rank ? "LoRA" : "model's") +
              " adapter, not a model; merge it into its model first, adapters are not supported");
-    if (architecture == "controlvector") fail("this is a control vector, not a model; control vectors are not supported");
+    if (architecture == "controlvector")
+        fail("this is a control vector, not a model; control vectors are not supported");
     if (type == "mmproj" || architecture == "clip" || architecture == "mmproj")
         fail("this is the projector of a multimodal model (mmproj), not a language model; give the model's own file");
     if (type == "imatrix" || architecture == "imatrix") fail("this is an importance matrix (imatrix), not a model");
-    if (!type.empty() && type != "model" && type != "vocab") fail("this is of type \"" + printable(type) + "\", not a model");
+    if (!type.empty() && type != "model" && type != "vocab")
+        fail("this is of type \"" + printable(type) + "\", not a model");
     if (file.tensors().empty()) {
         fail(file.find("tokenizer.ggml.tokens") != nullptr
                  ? "this file has a vocabulary and no weights (a vocab-only file), so it is not a model"

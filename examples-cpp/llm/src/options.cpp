@@ -222,7 +222,8 @@ const char *usage_text() {
            "      --version          versions of program and library\n"
            "  -h, --help             this text\n"
            "\n"
-           "--name=value is the same as --name value. Ctrl-C ends a text where it is; a second one ends the program at once.\n"
+           "--name=value is the same as --name value. Ctrl-C ends a text where it is; a second one ends the program at "
+           "once.\n"
            "Standard output receives the text alone; progress and figures go to standard error.\n"
            "Exit status: 0 done, 1 failed, 2 wrong command line, 130 ended by Ctrl-C.\n";
 }

@@ -14,7 +14,7 @@ struct rope_config {
     bool neox;      // rotate (i, i + dims/2); otherwise neighbours (2i, 2i + 1)
     double base;
     rope_scaling scaling;
-    double factor;              // by which the context was lengthened: frequencies are divided by it, by YaRN only the low ones
+    double factor;  // by which the context was lengthened: frequencies are divided by it, by YaRN only the low ones
     double attention_factor;    // multiplies cosine and sine
     uint32_t original_context;  // in tokens, before it was lengthened
     // YaRN: frequencies that turn more than beta_fast times within the original context stay, those that turn less than beta_slow

@@ -188,8 +188,12 @@ void checks_alignment() {
         CHECK_ERROR(gguf_error, parse(gguf_builder().u32("general.alignment", bad)), "power of two");
     CHECK_ERROR(gguf_error, parse(gguf_builder().string("general.alignment", "32")), "must be an integer");
     for (const gguf_type type : {gguf_type::u64, gguf_type::i64})
-        parse(gguf_builder().field("general.alignment", type, bytes().put<uint64_t>(32)).tensor("t", {8}, 0, 32).data(64));
-    CHECK_ERROR(gguf_error, parse(gguf_builder().field("general.alignment", gguf_type::u64, bytes().put<uint64_t>(1ull << 40))),
+        parse(gguf_builder()
+                  .field("general.alignment", type, bytes().put<uint64_t>(32))
+                  .tensor("t", {8}, 0, 32)
+                  .data(64));
+    CHECK_ERROR(gguf_error,
+                parse(gguf_builder().field("general.alignment", gguf_type::u64, bytes().put<uint64_t>(1ull << 40))),
                 "to 2^31");
     CHECK_ERROR(gguf_error, parse(gguf_builder().u32("general.alignment", 0x80000000u).tensor("t", {8}, 0, 0).data(64)),
                 "the data section has 0");
@@ -227,7 +231,8 @@ void reads_numbers_of_any_type() {
     CHECK(parsed.require("half").as_float() == 0.5 && parsed.require("vast").as_float() > 9e29);
     for (const char *key : {"half", "vast", "none"})
         CHECK_ERROR(gguf_error, parsed.require(key).as_unsigned(), "must be an integer");
-    CHECK_ERROR(gguf_error, parsed.require("other").uniform(), "\"other\" is [1, 2, 3, 4, 5, 6, ...], values that differ");
+    CHECK_ERROR(gguf_error, parsed.require("other").uniform(),
+                "\"other\" is [1, 2, 3, 4, 5, 6, ...], values that differ");
     CHECK_ERROR(gguf_error, parsed.require("empty").uniform(), "empty array");
     CHECK_ERROR(gguf_error, parsed.require("texts").uniform(), "must be a number");
     CHECK_ERROR(gguf_error, parsed.require("text").uniform().as_float(), "must be a number");

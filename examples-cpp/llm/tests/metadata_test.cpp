@@ -58,14 +58,15 @@ void applies_yarn() {
     t.extra.u32("llama.rope.scaling.original_context_length", 16);
     // 16 / (2 pi) = 2.55 turns of pair 0, 0.0255 of pair 1: 32 turns lie at pair -0.55, so at 0, and 1 turn at 0.203, so at 1.
     const llm::rotation usual = t.turned(64);
-    CHECK(usual.frequency_scale == 1.0f && near(usual.magnitude, 0.1 * std::log(4.0) + 1) && usual.factors.size() == 2 &&
-          near(usual.factors[0], 1) && near(usual.factors[1], 4));
+    CHECK(usual.frequency_scale == 1.0f && near(usual.magnitude, 0.1 * std::log(4.0) + 1) &&
+          usual.factors.size() == 2 && near(usual.factors[0], 1) && near(usual.factors[1], 4));
     tiny half = t;
     half.extra.f32("llama.rope.scaling.yarn_ext_factor", 0.5f);
     CHECK(near(half.turned(64).factors[0], 1 / (0.5 / 4 + 0.5)) && near(half.turned(64).factors[1], 4));
     tiny none = t;
     none.extra.f32("llama.rope.scaling.yarn_ext_factor", 0);
-    CHECK(none.turned(64).factors.empty() && none.turned(64).frequency_scale == 0.25f && none.turned(64).magnitude == 1.0f);
+    CHECK(none.turned(64).factors.empty() && none.turned(64).frequency_scale == 0.25f &&
+          none.turned(64).magnitude == 1.0f);
     tiny unset = t;
     unset.extra.f32("llama.rope.scaling.yarn_ext_factor", -1);
     CHECK(unset.turned(64).factors == usual.factors);
@@ -165,18 +166,51 @@ void refuses_what_changes_the_computation() {
         change(t.extra);
         CHECK_ERROR(gguf_error, t.load(), part);
     };
-    for (const char *key :
-         {"rope.something", "rope.scaling.something", "rope.scaling.alpha", "rope.scaling.yarn_attn_factor",
-          "rope.freq_base_swa", "rope.dimension_count_swa", "rope.dimension_sections", "attention.something",
-          "attention.sliding_window", "attention.sliding_window_pattern", "attention.max_alibi_bias",
-          "attention.clamp_kqv", "attention.q_lora_rank", "attention.temperature_scale", "attention.temperature_length",
-          "attention.output_scale", "attention.layer_norm_epsilon", "attention.group_norm_epsilon",
-          "attention.key_length_swa", "attention.shared_kv_layers", "attention.indexer.top_k", "logit_scale",
-          "residual_scale", "embedding_scale", "attention_scale", "my_own_scale", "embedding.scale",
-          "attn_logit_softcapping", "final_logit_softcapping", "some_softcap", "expert_used_count", "expert_shared_count",
-          "expert_weights_norm", "ssm.state_size", "wkv.head_size", "kda.head_dim", "shortconv.l_cache",
-          "altup.num_inputs", "nextn_predict_layers", "leading_dense_block_count", "use_parallel_residual",
-          "full_attention_interval", "swiglu_clamp_exp", "rescale_every_n_layers", "embedding_length_per_layer_input"}) {
+    for (const char *key : {"rope.something",
+                            "rope.scaling.something",
+                            "rope.scaling.alpha",
+                            "rope.scaling.yarn_attn_factor",
+                            "rope.freq_base_swa",
+                            "rope.dimension_count_swa",
+                            "rope.dimension_sections",
+                            "attention.something",
+                            "attention.sliding_window",
+                            "attention.sliding_window_pattern",
+                            "attention.max_alibi_bias",
+                            "attention.clamp_kqv",
+                            "attention.q_lora_rank",
+                            "attention.temperature_scale",
+                            "attention.temperature_length",
+                            "attention.output_scale",
+                            "attention.layer_norm_epsilon",
+                            "attention.group_norm_epsilon",
+                            "attention.key_length_swa",
+                            "attention.shared_kv_layers",
+                            "attention.indexer.top_k",
+                            "logit_scale",
+                            "residual_scale",
+                            "embedding_scale",
+                            "attention_scale",
+                            "my_own_scale",
+                            "embedding.scale",
+                            "attn_logit_softcapping",
+                            "final_logit_softcapping",
+                            "some_softcap",
+                            "expert_used_count",
+                            "expert_shared_count",
+                            "expert_weights_norm",
+                            "ssm.state_size",
+                            "wkv.head_size",
+                            "kda.head_dim",
+                            "shortconv.l_cache",
+                            "altup.num_inputs",
+                            "nextn_predict_layers",
+                            "leading_dense_block_count",
+                            "use_parallel_residual",
+                            "full_attention_interval",
+                            "swiglu_clamp_exp",
+                            "rescale_every_n_layers",
+                            "embedding_length_per_layer_input"}) {
         const std::string name = std::string("llama.") + key;
         refuse((name + " is 3: this changes what the model computes").c_str(), [&](auto &b) { b.f32(name, 3); });
         refuse((name + " is [0, 3]: this").c_str(), [&](auto &b) { b.i32s(name, {0, 3}); });
@@ -192,9 +226,8 @@ void refuses_what_changes_the_computation() {
     refuse("must be a positive number", [](auto &b) { b.f32("llama.rope.scaling.factor", __builtin_inff()); });
     refuse("must be at least 1", [](auto &b) { b.f32("llama.rope.freq_base", 0.5f); });
     refuse("must be at most 1", [](auto &b) { b.f32("llama.rope.scaling.yarn_ext_factor", 2); });
-    refuse("which YaRN scaling cannot be applied to", [](auto &b) {
-        b.f32("llama.rope.freq_base", 1).string("llama.rope.scaling.type", "yarn");
-    });
+    refuse("which YaRN scaling cannot be applied to",
+           [](auto &b) { b.f32("llama.rope.freq_base", 1).string("llama.rope.scaling.type", "yarn"); });
 }
 
 void counts_the_vocabulary() {
@@ -215,7 +248,8 @@ void takes_plain_vectors_of_any_type() {
     for (const uint32_t type : {0u, 1u, 30u}) {
         tiny t;
         t.arch = "qwen2";
-        for (const char *name : {"output_norm.weight", "blk.0.attn_norm.weight", "blk.0.ffn_norm.weight"}) t.at(name).type = type;
+        for (const char *name : {"output_norm.weight", "blk.0.attn_norm.weight", "blk.0.ffn_norm.weight"})
+            t.at(name).type = type;
         t.add("blk.0.attn_q.bias", {8}, type).add("rope_freqs.weight", {2}, type);
         t.load();
     }

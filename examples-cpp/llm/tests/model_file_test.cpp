@@ -92,7 +92,8 @@ void refuses() {
     refuse("none that this architecture has", [](tiny &t) { t.add("blk.0.attn_sinks", {2}); });
     refuse("must be F32, F16 or BF16", [](tiny &t) { t.at("output_norm.weight").type = 26; });
     refuse("has a type that is not supported", [](tiny &t) { t.at("blk.0.attn_q.weight").type = 26; });
-    refuse("only none, linear, yarn and longrope", [](tiny &t) { t.extra.string("llama.rope.scaling.type", "dynamic"); });
+    refuse("only none, linear, yarn and longrope",
+           [](tiny &t) { t.extra.string("llama.rope.scaling.type", "dynamic"); });
     refuse("must be a positive number", [](tiny &t) { t.extra.f32("llama.rope.freq_base", 0); });
     refuse("must be a positive number", [](tiny &t) { t.extra.f32("llama.rope.freq_base", __builtin_nanf("")); });
     refuse("must be even", [](tiny &t) { t.extra.u32("llama.rope.dimension_count", 3); });
