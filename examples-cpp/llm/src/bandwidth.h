@@ -4,17 +4,16 @@
 #include <string>
 
 #include "device.h"
-#include "model_file.h"
 
 namespace llm {
 
 struct bandwidth {
-    double bytes_per_second;  // 0 when unknown
-    std::string origin;       // "nominal", or how it was measured
+    double bytes_per_second = 0;  // 0 when unknown
+    std::string origin;           // "nominal", or how it was measured
 };
 
-// CPU backend: measured, by reading the weights with one thread per core. CUDA: the nominal one of the device's hardware profile,
-// or measured by copying within the device where that is unknown.
-bandwidth find_bandwidth(const device &owner, const model_tensors &tensors);
+// The nominal one of the device's hardware profile, or measured by copying within the device where that is unknown. Unknown on the CPU
+// backend, which is not made to come near it.
+bandwidth find_bandwidth(const device &owner);
 
 }  // namespace llm

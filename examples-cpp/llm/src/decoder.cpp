@@ -81,6 +81,16 @@ uint64_t decoder::measure_workspace(const run_shape &shape) {
     return workspace_;
 }
 
+std::string decoder::why_no_attention() const {
+    const auto *any = reinterpret_cast<const uint8_t *>(placeholder_base);
+    reflex::attention_params p;
+    p.mask = REFLEX_ATTENTION_CAUSAL;
+    p.q = p.y = reflex::tensor(any, REFLEX_DTYPE_F32, {1, 1, config_.heads, config_.head_dim});
+    p.k = reflex::tensor(any + (placeholder_base >> 1), REFLEX_DTYPE_F16, {1, 1, config_.kv_heads, config_.head_dim});
+    p.v = p.k;
+    return reflex_attention_supported(owner_.context(), &p) == REFLEX_SUCCESS ? "" : reflex_last_error_message();
+}
+
 void decoder::use(uint8_t *base, const run_shape &shape, const run_layout &layout) {
     base_ = base;
     shape_ = shape;
@@ -128,6 +138,7 @@ void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, 
         const bool quantise = c.head_dim % 32 == 0 && quantised(rows, {layer.output});
         attended = activation(layout_.attended, rows, c.q_width(), quantise);
         reflex::attention_decode_params attention;
+        attention.scale = c.attention_scale;
         attention.q = q;
         attention.k = cache(index, false, rows);
         attention.v = cache(index, true, rows);
@@ -143,6 +154,7 @@ void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, 
         rotate_and_store(layer, index, rows);
         reflex::attention_params attention;
         attention.mask = REFLEX_ATTENTION_CAUSAL;
+        attention.scale = c.attention_scale;
         attention.q = as_batch(q);
         attention.k = cache(index, false, 1);
         attention.v = cache(index, true, 1);
@@ -156,11 +168,14 @@ void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, 
 template <typename Params>
 void decoder::set_rotation(Params &p, const layer_tensors &layer) const {
     const model_config &c = config_;
-    p.mode = c.rope_neox ? REFLEX_ROPE_NEOX : REFLEX_ROPE_INTERLEAVED;
-    p.theta_base = c.rope_base;
-    p.freq_scale = 1.0f / c.rope_scale;
-    p.rotary_dim = c.rope_dims;
-    p.freq_factors = weights_.vector(tensors_.rope_factors);
+    p.mode = c.rope.neox ? REFLEX_ROPE_NEOX : REFLEX_ROPE_INTERLEAVED;
+    p.theta_base = static_cast<float>(c.rope.base);
+    p.freq_scale = rotation_.frequency_scale;
+    p.magnitude = rotation_.magnitude;
+    p.rotary_dim = c.rope.dims;
+    if (!rotation_.factors.empty())
+        p.freq_factors =
+            reflex::tensor(base_ + layout_.rope_factors, REFLEX_DTYPE_F32, {extent(rotation_.factors.size())});
     p.q_norm = weights_.vector(layer.q_norm);
     p.k_norm = weights_.vector(layer.k_norm);
     p.norm_epsilon = c.rms_epsilon;
@@ -208,11 +223,14 @@ void decoder::add_to_hidden(const reflex_tensor &x, const gguf_tensor *weight, c
 
 void decoder::head(uint32_t first, uint32_t count) {
     normed_matmul(first, count, tensors_.output_norm,
-                  {product(tensors_.output, nullptr, {}, activation(layout_.logits, count, config_.vocab))});
+                  {product(tensors_.output, nullptr, {}, activation(layout_.logits, count, config_.logit_width))});
 }
 
 void decoder::draw(uint64_t into) {
-    const reflex_tensor logits = activation(layout_.logits, shape_.sequences, config_.vocab),
+    // Rows of the output matrix beyond the vocabulary have logits too, at the end of each row.
+    const reflex_tensor logits =
+                            reflex::tensor(base_ + layout_.logits, REFLEX_DTYPE_F32, {shape_.sequences, config_.vocab},
+                                           {extent(config_.logit_width * sizeof(float)), sizeof(float)}),
                         token = integers(into, shape_.sequences),
                         counters = integers(layout_.counters, 2 * shape_.sequences);
     if (sampling_.temperature == 0.0f) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <string>
 
 #include "device.h"
 #include "memory_plan.h"
@@ -23,8 +24,17 @@ class decoder {
 public:
     // The arguments have to outlive this object.
     decoder(const device &owner, const model_config &config, const model_tensors &tensors, const weights &stored,
-            const sampling &how, compute_mode compute)
-        : owner_(owner), config_(config), tensors_(tensors), weights_(stored), sampling_(how), compute_(compute) {}
+            const rotation &turned, const sampling &how, compute_mode compute)
+        : owner_(owner),
+          config_(config),
+          tensors_(tensors),
+          weights_(stored),
+          rotation_(turned),
+          sampling_(how),
+          compute_(compute) {}
+
+    // Whether the library has attention for heads of this model's size: empty, or why it has not.
+    std::string why_no_attention() const;
 
     // The scratch that the largest launch of a run of this shape needs. Asks the library about every launch, so that what it does
     // not support is known before anything is allocated; throws reflex::error then.
@@ -38,7 +48,7 @@ public:
     void prefill(uint32_t rows);
     // The logits of `count` rows of `hidden` from `first` on.
     void head(uint32_t first, uint32_t count);
-    // Picks each sequence's `token` by its row of logits and advances the counters.
+    // Picks each sequence's `token`, one of the vocabulary's, by its row of logits and advances the counters.
     void draw() { draw(layout_.token); }
     // One step of decoding of every sequence: `token` at its counters' position, through to the next `token`.
     void step() { step(layout_.token, layout_.token); }
@@ -104,6 +114,7 @@ private:
     const model_config &config_;
     const model_tensors &tensors_;
     const weights &weights_;
+    const rotation &rotation_;
     const sampling sampling_;
     const compute_mode compute_;
     uint8_t *base_ = nullptr;

@@ -18,8 +18,8 @@ struct memory_state {
 
 class device {
 public:
-    device(reflex_backend backend, int32_t ordinal)
-        : context_(make_params(backend, ordinal)), stream_(context_), info_(context_.info()) {}
+    device(reflex_backend backend, int32_t ordinal, uint32_t cpu_threads)
+        : context_(make_params(backend, ordinal, cpu_threads)), stream_(context_), info_(context_.info()) {}
     // Work may still be in flight when an exception brings us here.
     ~device() { reflex_stream_synchronize(context_.get(), stream_.get()); }
     device(const device &) = delete;
@@ -43,10 +43,11 @@ public:
     void synchronize() const { stream_.synchronize(); }
 
 private:
-    static reflex::context_params make_params(reflex_backend backend, int32_t ordinal) {
+    static reflex::context_params make_params(reflex_backend backend, int32_t ordinal, uint32_t cpu_threads) {
         reflex::context_params params;
         params.backend = backend;
         params.device = ordinal;
+        params.cpu_threads = cpu_threads;
         return params;
     }
 

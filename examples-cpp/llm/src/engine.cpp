@@ -6,13 +6,14 @@
 
 namespace llm {
 
-engine::engine(const device &owner, const mapped_file &file, const model_config &config, const model_tensors &tensors,
-               const run_shape &shape, const sampling &how, const engine_options &options)
+engine::engine(const device &owner, const std::vector<mapped_file> &files, const model_config &config,
+               const model_tensors &tensors, const run_shape &shape, const sampling &how, const engine_options &options)
     : owner_(owner),
       config_(config),
       options_(options),
-      weights_(owner, file, tensors, options.weights, options.compute),
-      decoder_(owner, config, tensors, weights_, how, options.compute) {
+      weights_(owner, files, tensors, options.weights, options.compute),
+      rotation_(find_rotation(config, tensors, shape.context)),
+      decoder_(owner, config, tensors, weights_, rotation_, how, options.compute) {
     make_plan(shape);
     reflex::check(reflex_context_preload(owner.context()));
     if (!weights_.map()) make_plan(shape);
@@ -24,6 +25,8 @@ engine::engine(const device &owner, const mapped_file &file, const model_config 
         staged_.emplace_back(owner.owner());
         fetched_.emplace_back(owner.owner());
     }
+    if (!rotation_.factors.empty())
+        owner.copy(at(plan_.layout.rope_factors), rotation_.factors.data(), rotation_.factors.size() * sizeof(float));
     decoder_.use(at(0), shape, plan_.layout);
     if (!options.graph) return;
     graph_ = reflex::capture(owner.owner(), owner.stream(), [this] { decoder_.step(); });
@@ -36,8 +39,20 @@ engine::~engine() {
     reflex_stream_synchronize(owner_.context(), owner_.stream());
 }
 
+uint64_t engine::measure_workspace(const run_shape &shape) {
+    try {
+        return decoder_.measure_workspace(shape);
+    } catch (const reflex::error &error) {
+        const std::string why = decoder_.why_no_attention();
+        if (why.empty()) throw gguf_error(std::string("model: its shapes are not supported: ") + error.what());
+        throw gguf_error("model: head size " + std::to_string(config_.head_dim) + " (" + std::to_string(config_.heads) +
+                         " heads, " + std::to_string(config_.kv_heads) +
+                         " of keys and values) is not supported: " + why);
+    }
+}
+
 void engine::make_plan(const run_shape &shape) {
-    plan_ = plan_memory(config_, weights_.memory(), shape, decoder_.measure_workspace(shape));
+    plan_ = plan_memory(config_, weights_.memory(), shape, measure_workspace(shape));
     const memory_state memory = owner_.memory();
     const std::string problem = why_not(plan_, memory.free, memory.total);
     if (!problem.empty()) throw does_not_fit("the run " + problem);
@@ -97,7 +112,7 @@ void engine::append_batch(const token_id *tokens, uint32_t count) {
 }
 
 const float *engine::logits(uint32_t first, uint32_t count) {
-    host_logits_.resize(uint64_t{count} * config_.vocab);
+    host_logits_.resize(uint64_t{count} * config_.logit_width);
     decoder_.head(first, count);
     owner_.copy(host_logits_.data(), at(plan_.layout.logits), host_logits_.size() * sizeof(float));
     owner_.synchronize();
@@ -117,7 +132,7 @@ void engine::share() {
 void engine::draw_first() {
     last_steps_ = 1;
     decoder_.head(last_batch_ - 1, 1);
-    const uint64_t row_bytes = uint64_t{config_.vocab} * sizeof(float);
+    const uint64_t row_bytes = uint64_t{config_.logit_width} * sizeof(float);
     for (uint32_t i = 1; i < sequences(); ++i)
         owner_.copy(at(plan_.layout.logits + i * row_bytes), at(plan_.layout.logits), row_bytes);
     decoder_.draw();

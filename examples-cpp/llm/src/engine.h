@@ -31,10 +31,10 @@ struct engine_options {
 
 class engine {
 public:
-    // Plans the memory, throws does_not_fit or reflex::error before any of it is allocated, then loads the weights. The arguments have
-    // to outlive this object.
-    engine(const device &owner, const mapped_file &file, const model_config &config, const model_tensors &tensors,
-           const run_shape &shape, const sampling &how, const engine_options &options);
+    // Plans the memory, throws does_not_fit, or gguf_error for a model that the library cannot compute, before any of it is allocated,
+    // then loads the weights. The arguments have to outlive this object.
+    engine(const device &owner, const std::vector<mapped_file> &files, const model_config &config,
+           const model_tensors &tensors, const run_shape &shape, const sampling &how, const engine_options &options);
     ~engine();
 
     const memory_plan &plan() const { return plan_; }
@@ -49,12 +49,13 @@ public:
     uint32_t length() const { return length_; }
     uint32_t context() const { return plan_.shape.context; }
     uint32_t sequences() const { return plan_.shape.sequences; }
+    uint32_t logit_width() const { return config_.logit_width; }
 
     // Forgets the tokens from `length` on.
     void rewind(uint32_t length);
     // Appends tokens to the first sequence, as many batches as it takes. `share` has to follow before the others are decoded.
     void append(const token_id *tokens, size_t count);
-    // Logits of `count` rows of the last batch from `first` on, in host memory; valid until the next call.
+    // Logits of `count` rows of the last batch from `first` on, in host memory: logit_width of them in a row. Valid until the next call.
     const float *logits(uint32_t first, uint32_t count);
 
     // Gives what the first sequence holds to all others.
@@ -82,6 +83,7 @@ public:
 
 private:
     void make_plan(const run_shape &shape);
+    uint64_t measure_workspace(const run_shape &shape);
     void append_batch(const token_id *tokens, uint32_t count);
     // A slot of page-locked memory laid out like the inputs on the device, once an earlier copy from it has ended.
     uint8_t *stage();
@@ -99,6 +101,7 @@ private:
     const model_config &config_;
     const engine_options options_;
     weights weights_;
+    const rotation rotation_;
     decoder decoder_;
     memory_plan plan_;
     reflex::device_buffer block_;

@@ -19,14 +19,13 @@ double seconds_between(clock::time_point from, clock::time_point to) {
 }  // namespace
 
 generation generate(engine &model, const tokenizer &words, const std::vector<token_id> &prompt, int32_t most,
-                    const std::function<void(size_t, const std::string &)> &print) {
+                    const std::function<void(size_t, const std::string &)> &print, const std::function<bool()> &stop) {
     generation result;
     result.sequences = model.sequences();
-    result.prompt_tokens = prompt.size();
     // The last new token is never fed back, so a sequence can be one longer than the context.
     const size_t room = model.context() - prompt.size() + 1;
     const size_t wanted = most < 0 ? std::numeric_limits<size_t>::max() : static_cast<size_t>(most);
-    const size_t limit = std::min(room, wanted);
+    size_t limit = std::min(room, wanted);
     result.reason = limit < wanted ? stop_reason::context_full : stop_reason::token_limit;
 
     std::vector<utf8_stream> texts(result.sequences);
@@ -34,8 +33,15 @@ generation generate(engine &model, const tokenizer &words, const std::vector<tok
     size_t running = result.sequences;
     const auto start = clock::now();
     auto first = start, last = start;
-    model.append(prompt.data(), prompt.size());
+    bool cut = false;
+    const auto cut_short = [&cut, &stop] { return cut = cut || stop(); };
+    while (result.prompt_tokens < prompt.size() && !cut_short()) {
+        const size_t rows = std::min<size_t>(prompt.size() - result.prompt_tokens, model.plan().shape.batch);
+        model.append(&prompt[result.prompt_tokens], rows);
+        result.prompt_tokens += rows;
+    }
     model.share();
+    if (cut_short()) limit = 0;
     if (limit > 0) {
         model.draw_first();
         model.request_tokens();
@@ -43,7 +49,7 @@ generation generate(engine &model, const tokenizer &words, const std::vector<tok
     // Draws queued so far, by calls that were not waited for: the device works on the next ones while the host looks at those before.
     size_t queued = std::min<size_t>(limit, 1), seen = 0;
     uint32_t calls = limit > 0 ? 1 : 0;
-    while (seen < limit && running > 0) {
+    while (seen < limit && running > 0 && !cut_short()) {
         for (; queued < limit && calls < 1 + model.calls_ahead(); ++calls) {
             // Where steps take long, a text is wanted as it comes, and what is computed past its end costs more than it gains.
             const bool fast = seen > 1 && seconds_between(first, last) < burst_seconds / burst_steps * double(seen - 1);
@@ -70,12 +76,16 @@ generation generate(engine &model, const tokenizer &words, const std::vector<tok
             }
         }
     }
-    if (running == 0) result.reason = stop_reason::end_of_text;
+    if (running == 0) {
+        result.reason = stop_reason::end_of_text;
+    } else if (cut) {
+        result.reason = stop_reason::interrupted;
+    }
     for (size_t i = 0; i < result.sequences; ++i) print(i, texts[i].finish());
     // Past the end of the text a step may still be running.
     for (; calls > 0; --calls) model.wait_tokens();
     model.synchronize();
-    result.prefill_seconds = seconds_between(start, limit > 0 ? first : clock::now());
+    result.prefill_seconds = seconds_between(start, seen > 0 ? first : clock::now());
     result.decode_seconds = seconds_between(first, last);
     return result;
 }

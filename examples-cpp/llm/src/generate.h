@@ -10,11 +10,11 @@
 
 namespace llm {
 
-enum class stop_reason { end_of_text, token_limit, context_full };
+enum class stop_reason { end_of_text, token_limit, context_full, interrupted };
 
 struct generation {
     size_t sequences = 1;
-    size_t prompt_tokens = 0;
+    size_t prompt_tokens = 0;    // all of them, unless an interrupt came before
     size_t new_tokens = 0;       // of all sequences; the token that ended a text is counted
     double prefill_seconds = 0;  // until the first new token was known
     double decode_seconds = 0;   // from then until the last was
@@ -32,8 +32,8 @@ struct generation {
 };
 
 // `most` new tokens of each of the engine's sequences, negative for as many as the context holds. `print` receives the number of the
-// sequence and whole UTF-8 characters only.
+// sequence and whole UTF-8 characters only. Between two batches of the prompt and between two tokens `stop` is asked whether to end.
 generation generate(engine &model, const tokenizer &words, const std::vector<token_id> &prompt, int32_t most,
-                    const std::function<void(size_t, const std::string &)> &print);
+                    const std::function<void(size_t, const std::string &)> &print, const std::function<bool()> &stop);
 
 }  // namespace llm

@@ -19,12 +19,31 @@ constexpr ggml_type types[] = {
     {40, "NVFP4", 64, 36},    {41, "Q1_0", 128, 18},
 };
 
+// Types that GGUF files were written with for a while.
+constexpr struct {
+    uint32_t id;
+    const char *name, *instead;
+} removed[] = {
+    {4, "Q4_2", "Q4_0"},      {5, "Q4_3", "Q4_1"},          {31, "Q4_0_4_4", "Q4_0"},     {32, "Q4_0_4_8", "Q4_0"},
+    {33, "Q4_0_8_8", "Q4_0"}, {36, "IQ4_NL_4_4", "IQ4_NL"}, {37, "IQ4_NL_4_8", "IQ4_NL"}, {38, "IQ4_NL_8_8", "IQ4_NL"},
+};
+
 }  // namespace
 
 const ggml_type *find_ggml_type(uint32_t id) {
     const auto *found = std::lower_bound(std::begin(types), std::end(types), id,
                                          [](const ggml_type &type, uint32_t wanted) { return type.id < wanted; });
     return found != std::end(types) && found->id == id ? found : nullptr;
+}
+
+std::string unknown_ggml_type(uint32_t id) {
+    const std::string number = "has type number " + std::to_string(id);
+    for (const auto &type : removed) {
+        if (type.id == id)
+            return number + " (" + type.name + "), which was removed from GGUF; quantise the model anew, to " +
+                   type.instead + " for instance";
+    }
+    return number + ", which this program does not know: the file was written by a newer GGUF tool, or is damaged";
 }
 
 }  // namespace llm

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace llm {
 
@@ -18,6 +19,9 @@ struct ggml_type {
 
 // nullptr for ids that no GGUF version assigns or that were withdrawn (4, 5, 31 to 33, 36 to 38).
 const ggml_type *find_ggml_type(uint32_t id);
+
+// Why `find_ggml_type` does not know this number, and what to do: "has type number 31 (Q4_0_4_4), which ...".
+std::string unknown_ggml_type(uint32_t id);
 
 namespace ggml_id {
 constexpr uint32_t f32 = 0, f16 = 1, q4_0 = 2, q4_1 = 3, q5_0 = 6, q5_1 = 7, q8_0 = 8, q2_k = 10, q3_k = 11, q4_k = 12,

@@ -1,6 +1,8 @@
 #include "gguf.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 
@@ -10,7 +12,7 @@ namespace {
 constexpr uint32_t max_array_depth = 4;    // the specification sets no limit; recursion needs one
 constexpr uint64_t max_name_bytes = 64;    // tensor names, by the specification
 constexpr uint64_t max_key_bytes = 65535;  // keys, by the specification
-constexpr uint64_t default_alignment = 32;
+constexpr uint64_t default_alignment = 32, most_alignment = 1ull << 31;
 
 [[noreturn]] void fail(const std::string &message) { throw gguf_error("GGUF: " + message); }
 
@@ -179,7 +181,7 @@ tensor_entry read_tensor(cursor &in) {
     }
     const auto id = in.read<uint32_t>("type of " + what);
     tensor.type = find_ggml_type(id);
-    if (tensor.type == nullptr) fail(what + " has unknown tensor type " + std::to_string(id));
+    if (tensor.type == nullptr) fail(what + " " + unknown_ggml_type(id));
     if (tensor.shape[0] % tensor.type->block_elements != 0) {
         fail(what + " has rows of " + std::to_string(tensor.shape[0]) + " elements, type " + tensor.type->name +
              " needs a multiple of " + std::to_string(tensor.type->block_elements));
@@ -192,11 +194,9 @@ tensor_entry read_tensor(cursor &in) {
 
 uint64_t read_alignment(const gguf_value *value) {
     if (value == nullptr) return default_alignment;
-    if (value->type != gguf_type::u32)
-        fail(std::string("general.alignment has type ") + gguf_type_name(value->type) + ", must be u32");
-    const uint64_t alignment = load<uint32_t>(value->payload);
-    if (alignment < 8 || (alignment & (alignment - 1)) != 0)
-        fail("general.alignment is " + std::to_string(alignment) + ", must be a power of two of at least 8");
+    const uint64_t alignment = value->as_unsigned();
+    if (alignment < 8 || alignment > most_alignment || (alignment & (alignment - 1)) != 0)
+        fail("general.alignment is " + std::to_string(alignment) + ", must be a power of two from 8 to 2^31");
     return alignment;
 }
 
@@ -211,7 +211,7 @@ void check_header(cursor &in) {
     if (version != 3) fail("version " + std::to_string(version) + " is not read, only version 3");
 }
 
-// Places every tensor in the data section and refuses any two that share a byte.
+// Places every tensor in the data section and refuses any two that share a byte, unless they share all: so tied weights are written.
 void place_tensors(std::vector<tensor_entry> &entries, const uint8_t *section, uint64_t section_bytes,
                    uint64_t alignment) {
     for (tensor_entry &entry : entries) {
@@ -230,7 +230,9 @@ void place_tensors(std::vector<tensor_entry> &entries, const uint8_t *section, u
     std::sort(order.begin(), order.end(),
               [](const tensor_entry *a, const tensor_entry *b) { return a->offset < b->offset; });
     for (size_t i = 1; i < order.size(); ++i) {
-        if (order[i - 1]->offset + order[i - 1]->tensor.bytes > order[i]->offset) {
+        const bool same =
+            order[i - 1]->offset == order[i]->offset && order[i - 1]->tensor.bytes == order[i]->tensor.bytes;
+        if (!same && order[i - 1]->offset + order[i - 1]->tensor.bytes > order[i]->offset) {
             fail("tensors " + quoted(order[i - 1]->tensor.name) + " and " + quoted(order[i]->tensor.name) + " overlap");
         }
     }
@@ -244,6 +246,13 @@ void place_tensors(std::vector<tensor_entry> &entries, const uint8_t *section, u
 
 bool is_integer(gguf_type type) {
     return scalar_bytes(type) != 0 && type != gguf_type::f32 && type != gguf_type::f64 && type != gguf_type::boolean;
+}
+
+int64_t whole(const gguf_value &value, double number) {
+    constexpr double most = 9007199254740992.0;  // 2^53: every whole number up to it is exact
+    if (!(std::fabs(number) <= most) || number != std::floor(number))
+        fail("key " + quoted(value.key) + " has value " + std::to_string(number) + ", must be an integer");
+    return static_cast<int64_t>(number);
 }
 
 int64_t integer_at(const gguf_value &value, gguf_type type, const uint8_t *at) {
@@ -268,9 +277,27 @@ int64_t integer_at(const gguf_value &value, gguf_type type, const uint8_t *at) {
                 fail("key " + quoted(value.key) + " has value " + std::to_string(number) + ", which is out of range");
             return static_cast<int64_t>(number);
         }
+        case gguf_type::f32:
+            return whole(value, static_cast<double>(load<float>(at)));
+        case gguf_type::f64:
+            return whole(value, load<double>(at));
         default:
             wrong_type(value, "an integer");
     }
+}
+
+double float_at(const gguf_value &value, gguf_type type, const uint8_t *at) {
+    if (type == gguf_type::f32) return static_cast<double>(load<float>(at));
+    if (type == gguf_type::f64) return load<double>(at);
+    if (type == gguf_type::u64) return static_cast<double>(load<uint64_t>(at));
+    if (is_integer(type)) return static_cast<double>(integer_at(value, type, at));
+    wrong_type(value, "a number");
+}
+
+std::string number_text(double number) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.9g", number);
+    return text;
 }
 
 }  // namespace
@@ -344,6 +371,14 @@ const gguf_tensor *gguf::find_tensor(std::string_view name) const {
     return found == tensor_index_.end() ? nullptr : &tensors_[found->second];
 }
 
+void gguf::add_tensors(const gguf &part) {
+    for (const gguf_tensor &tensor : part.tensors_) {
+        if (!tensor_index_.emplace(tensor.name, tensors_.size()).second)
+            fail("tensor " + quoted(tensor.name) + " occurs in two parts");
+        tensors_.push_back(tensor);
+    }
+}
+
 std::string gguf_tensor::describe() const {
     std::string out = printable(name);
     out += std::string(" ") + type->name + " [";
@@ -359,11 +394,7 @@ uint64_t gguf_value::as_unsigned() const {
     return static_cast<uint64_t>(value);
 }
 
-double gguf_value::as_float() const {
-    if (type == gguf_type::f32) return load<float>(payload);
-    if (type == gguf_type::f64) return load<double>(payload);
-    wrong_type(*this, "f32 or f64");
-}
+double gguf_value::as_float() const { return float_at(*this, type, payload); }
 
 bool gguf_value::as_bool() const {
     if (type != gguf_type::boolean) wrong_type(*this, "bool");
@@ -401,6 +432,46 @@ std::vector<float> gguf_value::as_floats() const {
     std::vector<float> out(count);
     if (count != 0) std::memcpy(out.data(), payload, count * sizeof(float));
     return out;
+}
+
+gguf_value gguf_value::uniform() const {
+    if (type != gguf_type::array) return *this;
+    const uint64_t size = scalar_bytes(element);
+    if (size == 0) wrong_type(*this, "a number");
+    if (count == 0) fail("key " + quoted(key) + " is an empty array, must be one value");
+    for (uint64_t i = 1; i < count; ++i) {
+        if (std::memcmp(payload, payload + i * size, size) != 0)
+            fail("key " + quoted(key) + " is " + describe() +
+                 ", values that differ from layer to layer are not supported");
+    }
+    gguf_value one = *this;
+    one.type = element;
+    one.count = 0;
+    return one;
+}
+
+std::optional<std::vector<double>> gguf_value::numbers() const {
+    const bool many = type == gguf_type::array;
+    const gguf_type kind = many ? element : type;
+    const uint64_t size = scalar_bytes(kind);
+    if (size == 0) return std::nullopt;
+    std::vector<double> out(many ? count : 1);
+    for (size_t i = 0; i < out.size(); ++i) {
+        const uint8_t *at = payload + i * size;
+        out[i] = kind == gguf_type::boolean ? *at : float_at(*this, kind, at);
+    }
+    return out;
+}
+
+std::string gguf_value::describe() const {
+    if (type == gguf_type::string) return quoted(as_string());
+    const auto all = numbers();
+    if (!all) return std::string("an array of ") + gguf_type_name(element);
+    if (type != gguf_type::array) return number_text(all->front());
+    constexpr size_t shown = 6;
+    std::string out = "[";
+    for (size_t i = 0; i < std::min(shown, all->size()); ++i) out += (i > 0 ? ", " : "") + number_text((*all)[i]);
+    return out + (all->size() > shown ? ", ...]" : "]");
 }
 
 }  // namespace llm

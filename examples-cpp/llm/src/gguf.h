@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -52,15 +53,23 @@ struct gguf_value {
     uint64_t count;          // arrays: number of elements
     const uint8_t *payload;  // scalars: the value; strings: the 64-bit length; arrays: the first element
 
-    // Any integer type whose value fits; throws gguf_error otherwise, as do the other conversions.
+    // Any number that is whole and fits, whatever its type; throws gguf_error otherwise, as do the other conversions.
     uint64_t as_unsigned() const;
     int64_t as_integer() const;
-    double as_float() const;  // f32 or f64
+    double as_float() const;  // any number
     bool as_bool() const;
     std::string_view as_string() const;
     std::vector<std::string_view> as_strings() const;
     std::vector<int64_t> as_integers() const;  // an array of any integer type
     std::vector<float> as_floats() const;      // an array of f32
+
+    // The value that all elements of an array of numbers have; the value itself when it is no array. Some writers give one number
+    // for each layer where others give one for all. Throws gguf_error when the elements differ or there are none.
+    gguf_value uniform() const;
+    // The elements of an array, or the one value, as numbers: bools are 0 and 1. Nothing for strings and nested arrays.
+    std::optional<std::vector<double>> numbers() const;
+    // As it may stand in a message: "4096", "\"yarn\"", "[1, 2, 3, ...]".
+    std::string describe() const;
 };
 
 struct gguf_tensor {
@@ -86,6 +95,10 @@ public:
     const gguf_value *find(std::string_view key) const;
     const gguf_value &require(std::string_view key) const;  // throws gguf_error when absent
     const gguf_tensor *find_tensor(std::string_view name) const;
+
+    // Adds the tensors of another part of the same model; its bytes have to outlive this object too. Throws gguf_error when both have
+    // a tensor of one name.
+    void add_tensors(const gguf &part);
 
     // Distance from the start of the span to the first byte of tensor data.
     uint64_t data_offset() const { return data_offset_; }

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 #include <limits>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -17,8 +18,9 @@
 #include "engine.h"
 #include "generate.h"
 #include "gguf.h"
-#include "mapped_file.h"
+#include "interrupt.h"
 #include "model_file.h"
+#include "model_files.h"
 #include "options.h"
 #include "perplexity.h"
 #include "report.h"
@@ -64,34 +66,44 @@ uint32_t choose_context(const options &wanted, const model_config &config) {
     return wanted.mode == run_mode::perplexity ? std::min(context, perplexity_chunk) : context;
 }
 
+// A file and all that is read from it.
+struct model {
+    explicit model(const std::string &path)
+        : files(path),
+          config(read_config(files.contents())),
+          tensors(find_tensors(files.contents(), config)),
+          words(files.contents()) {}
+
+    const model_files files;
+    const model_config config;
+    const model_tensors tensors;
+    const tokenizer words;
+};
+
 class run {
 public:
     explicit run(const options &wanted)
         : options_(wanted),
-          file_(wanted.model),
-          gguf_(file_.data(), file_.size()),
-          config_(read_config(gguf_)),
-          tensors_(find_tensors(gguf_, config_)),
-          words_(gguf_) {
-        if (words_.size() != config_.vocab)
-            throw gguf_error("model: the vocabulary has " + std::to_string(words_.size()) + " tokens, the embedding " +
-                             std::to_string(config_.vocab) + " rows");
-    }
+          model_(naming(wanted.model, [&] { return std::make_unique<const model>(wanted.model); })),
+          config_(model_->config),
+          tensors_(model_->tensors),
+          words_(model_->words) {}
 
-    void operator()() {
+    // The exit status.
+    int operator()() {
         switch (options_.mode) {
             case run_mode::generate:
-                generate_text();
-                break;
+                return generate_text();
             case run_mode::perplexity:
-                score_text();
-                break;
+                return score_text();
             case run_mode::bench:
                 bench();
                 break;
             case run_mode::help:
+            case run_mode::version:
                 break;
         }
+        return 0;
     }
 
 private:
@@ -100,8 +112,9 @@ private:
         if (uint64_t{context} * options_.parallel > std::numeric_limits<int32_t>::max())
             throw std::invalid_argument("--parallel " + std::to_string(options_.parallel) + " times a context of " +
                                         std::to_string(context) + " is more than 2^31 - 1 tokens");
-        return {context, std::min(options_.batch, context),
-                options_.mode == run_mode::perplexity ? perplexity_logit_rows : 1, options_.parallel};
+        const uint32_t batch = std::min(options_.batch, context);
+        const uint32_t logit_rows = options_.mode == run_mode::perplexity ? std::min(batch, perplexity_logit_rows) : 1;
+        return {context, batch, logit_rows, options_.parallel};
     }
 
     // Calls `body` with the device and the engine made for the options.
@@ -110,33 +123,40 @@ private:
         for (const std::string &note : words_.notes()) std::fprintf(stderr, "reflex-llm: %s\n", note.c_str());
         progress("loading " + options_.model);
         const auto start = std::chrono::steady_clock::now();
-        const device owner(backend_of(options_.backend), static_cast<int32_t>(options_.device));
+        const device owner(backend_of(options_.backend), static_cast<int32_t>(options_.device), options_.threads);
         const sampling how{options_.temperature, options_.top_k, options_.top_p, options_.min_p, options_.seed};
-        engine model(owner, file_, config_, tensors_, shape(), how,
-                     {options_.compute, options_.weights, options_.graph && options_.mode != run_mode::perplexity});
+        const engine_options options{options_.compute, options_.weights,
+                                     options_.graph && options_.mode != run_mode::perplexity};
+        const std::unique_ptr<engine> model = naming(options_.model, [&] {
+            return std::make_unique<engine>(owner, model_->files.maps(), config_, tensors_, shape(), how, options);
+        });
         const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         progress("");
-        body(run_facts{owner, config_, tensors_, model, seconds}, model);
+        body(run_facts{owner, config_, tensors_, *model, seconds}, *model);
     }
 
-    void generate_text() {
+    int generate_text() {
         const std::vector<token_id> prompt = words_.encode(options_.prompt, true, options_.parse_control);
         if (prompt.empty()) throw std::invalid_argument("the prompt has no tokens");
         const uint32_t context = choose_context(options_, config_);
         if (prompt.size() > context)
             throw std::invalid_argument("the prompt has " + std::to_string(prompt.size()) + " tokens, the context " +
                                         std::to_string(context));
+        int status = 0;
         with_engine([&](const run_facts &facts, engine &model) {
+            catch_interrupts();
             const generation result =
                 options_.parallel > 1 ? continue_many(model, prompt) : continue_one(model, prompt);
-            report_generation(facts, result, find_bandwidth(facts.owner, tensors_));
+            report_generation(facts, result, find_bandwidth(facts.owner));
+            if (result.reason == stop_reason::interrupted) status = interrupted_status;
         });
+        return status;
     }
 
     generation continue_one(engine &model, const std::vector<token_id> &prompt) {
         print(options_.prompt);
-        const generation result = llm::generate(model, words_, prompt, options_.predict,
-                                                [](size_t, const std::string &text) { print(text); });
+        const generation result = llm::generate(
+            model, words_, prompt, options_.predict, [](size_t, const std::string &text) { print(text); }, interrupted);
         if (::isatty(STDOUT_FILENO) != 0) print("\n");
         return result;
     }
@@ -144,24 +164,28 @@ private:
     // They come at the same time: each is kept until all are there.
     generation continue_many(engine &model, const std::vector<token_id> &prompt) {
         std::vector<std::string> texts(model.sequences());
-        const generation result = llm::generate(model, words_, prompt, options_.predict,
-                                                [&](size_t i, const std::string &text) { texts[i] += text; });
+        const generation result = llm::generate(
+            model, words_, prompt, options_.predict, [&](size_t i, const std::string &text) { texts[i] += text; },
+            interrupted);
         for (size_t i = 0; i < texts.size(); ++i)
             print("=== " + std::to_string(i + 1) + " of " + std::to_string(texts.size()) + " ===\n" + options_.prompt +
                   texts[i] + "\n");
         return result;
     }
 
-    void score_text() {
+    // Interrupted, it gives the figure of the chunks that there are.
+    int score_text() {
         const std::string text = read_text_file(options_.text_file);
         const uint32_t chunk = choose_context(options_, config_);
-        if (chunk < 4)
+        if (chunk < 3)
             throw std::invalid_argument("--ctx " + std::to_string(chunk) +
-                                        " is too small a chunk to score, at least 4 are needed");
+                                        " is too small a chunk to score, at least 3 are needed");
         with_engine([&](const run_facts &facts, engine &model) {
+            catch_interrupts();
             const perplexity_result result =
                 measure_perplexity(model, words_, text, chunk, [](size_t done, size_t all) {
                     progress("chunk " + std::to_string(done) + " of " + std::to_string(all));
+                    return !interrupted();
                 });
             progress("");
             report_perplexity(facts, result);
@@ -169,11 +193,12 @@ private:
             std::snprintf(line, sizeof line, "%.4f\n", result.perplexity);
             print(line);
         });
+        return interrupted() ? interrupted_status : 0;
     }
 
     void bench() {
         with_engine([&](const run_facts &facts, engine &model) {
-            const bandwidth memory = find_bandwidth(facts.owner, tensors_);
+            const bandwidth memory = find_bandwidth(facts.owner);
             report_bench_header(facts, memory);
             const std::vector<bench_result> results =
                 run_bench(model, config_, tensors_.bytes_per_token(), memory, report_bench_row);
@@ -182,12 +207,19 @@ private:
     }
 
     const options options_;
-    const mapped_file file_;
-    const gguf gguf_;
-    const model_config config_;
-    const model_tensors tensors_;
-    const tokenizer words_;
+    const std::unique_ptr<const model> model_;
+    const model_config &config_;
+    const model_tensors &tensors_;
+    const tokenizer &words_;
 };
+
+std::string version_text() {
+    const reflex_build_info build = reflex_get_build_info();
+    std::string out =
+        std::string("reflex-llm ") + REFLEX_LLM_VERSION + "\nreflex-infer " + build.version + ", " + build.target;
+    if (build.cuda_archs[0] == '\0') return out + ", CPU backend only\n";
+    return out + ", kernels for " + build.cuda_archs + " by NVRTC " + build.nvrtc_version + "\n";
+}
 
 }  // namespace
 
@@ -198,8 +230,11 @@ int main(int argc, char **argv) {
             std::fputs(usage_text(), stdout);
             return 0;
         }
-        run{wanted}();
-        return 0;
+        if (wanted.mode == run_mode::version) {
+            print(version_text());
+            return 0;
+        }
+        return run{wanted}();
     } catch (const usage_error &error) {
         std::fprintf(stderr, "reflex-llm: %s\n", error.what());
         return 2;

@@ -21,6 +21,7 @@ run_layout lay_out(const model_config &c, const run_shape &shape, uint64_t works
     l.token = l.drawn + uint64_t{burst_steps - 1} * shape.sequences * sizeof(int32_t);
     l.counters = place(2 * uint64_t{shape.sequences}, sizeof(int32_t));
     l.inputs = end;
+    l.rope_factors = place(c.rope.dims / 2, sizeof(float));
     l.hidden = rows(c.hidden);
     l.normed = rows(c.hidden);
     l.squares = rows(c.hidden / squares_elements);
@@ -30,7 +31,7 @@ run_layout lay_out(const model_config &c, const run_shape &shape, uint64_t works
     l.v = rows(c.kv_width());
     l.gated = rows(c.ffn);
     l.activations_end = end;
-    l.logits = place(uint64_t{std::max(shape.logit_rows, shape.sequences)} * c.vocab, sizeof(float));
+    l.logits = place(uint64_t{std::max(shape.logit_rows, shape.sequences)} * c.logit_width, sizeof(float));
     l.cache = end;
     l.cache_part = align_up(uint64_t{shape.sequences} * shape.context * c.kv_width() * sizeof(uint16_t));
     end += uint64_t{c.layers} * 2 * l.cache_part;

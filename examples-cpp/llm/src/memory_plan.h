@@ -49,6 +49,7 @@ struct run_layout {
     // [2, sequences] i32: its position, and the cache's length with it
     uint64_t counters;
     uint64_t inputs;
+    uint64_t rope_factors;  // [rope.dims / 2] f32, written once
     // Rows: the batch, or the sequences if these are more.
     uint64_t hidden, normed;  // [rows, hidden]
     uint64_t squares;         // [rows, hidden / 32]: what the norm of a quantised `normed` has still to divide by
@@ -56,7 +57,7 @@ struct run_layout {
     uint64_t k, v;            // [rows, kv_heads * head_dim]
     uint64_t gated;           // [rows, ffn]
     uint64_t activations_end;
-    uint64_t logits;      // [logit_rows or sequences, vocab]
+    uint64_t logits;      // [logit_rows or sequences, logit_width]
     uint64_t cache;       // layers x (keys, values), each [sequences, context, kv_heads, head_dim]
     uint64_t cache_part;  // bytes of one layer's keys, and of its values
     uint64_t workspace;

@@ -5,8 +5,15 @@
 #include <initializer_list>
 #include <unordered_set>
 
+#include "metadata_rules.h"
+#include "model_files.h"
+#include "plain_values.h"
+
 namespace llm {
 namespace {
+
+// Far above any real model, low enough that products of two stay far from overflow.
+constexpr uint32_t most_width = 1u << 24;
 
 [[noreturn]] void fail(const std::string &message) { throw gguf_error("model: " + message); }
 
@@ -24,19 +31,31 @@ public:
     uint32_t count_or(const char *name, uint32_t fallback, uint32_t most) const {
         const gguf_value *value = find(name);
         if (value == nullptr) return fallback;
-        const uint64_t number = value->as_unsigned();
+        const uint64_t number = value->uniform().as_unsigned();
         if (number < 1 || number > most)
             fail(prefix_ + "." + name + " is " + std::to_string(number) + ", must be 1 to " + std::to_string(most));
         return static_cast<uint32_t>(number);
     }
 
-    float positive_or(const char *name, float fallback) const {
+    // Of a key that says 0 where it means nothing: `fallback` then, too.
+    uint32_t count_or_unset(const char *name, uint32_t fallback, uint32_t most) const {
+        const gguf_value *value = find(name);
+        return value == nullptr || value->uniform().as_float() == 0 ? fallback : count_or(name, fallback, most);
+    }
+
+    double positive_or(const char *name, double fallback) const {
         const gguf_value *value = find(name);
         if (value == nullptr) return fallback;
-        const auto number = static_cast<float>(value->as_float());
-        if (!std::isfinite(number) || number <= 0.0f)
-            fail(prefix_ + "." + name + " is " + std::to_string(number) + ", must be a positive number");
+        const double number = value->uniform().as_float();
+        if (!std::isfinite(static_cast<float>(number)) || number <= 0)
+            fail(prefix_ + "." + name + " is " + value->describe() + ", must be a positive number");
         return number;
+    }
+
+    // Of a key that says 0 where it means nothing.
+    double positive_or_unset(const char *name, double fallback) const {
+        const gguf_value *value = find(name);
+        return value == nullptr || value->uniform().as_float() == 0 ? fallback : positive_or(name, fallback);
     }
 
 private:
@@ -51,22 +70,52 @@ architecture read_architecture(const std::string &name) {
     fail("general.architecture is \"" + printable(name) + "\", only llama, qwen2 and qwen3 are supported");
 }
 
+rope_scaling read_scaling(const std::string &key, const gguf_value *type) {
+    // Files from before there was a type have a factor alone, which is that of linear scaling.
+    if (type == nullptr) return rope_scaling::linear;
+    const std::string_view name = type->as_string();
+    if (name == "none") return rope_scaling::none;
+    if (name == "linear") return rope_scaling::linear;
+    if (name == "yarn") return rope_scaling::yarn;
+    if (name == "longrope") return rope_scaling::longrope;
+    fail(key + " is \"" + printable(name) + "\", only none, linear, yarn and longrope are supported");
+}
+
 void read_rope(const key_reader &keys, model_config &config) {
-    config.rope_neox = config.arch != architecture::llama;
-    config.rope_base = keys.positive_or("rope.freq_base", 10000.0f);
-    config.rope_dims = keys.count_or("rope.dimension_count", config.head_dim, config.head_dim);
-    if (config.rope_dims % 2 != 0)
-        fail(config.arch_name + ".rope.dimension_count is " + std::to_string(config.rope_dims) + ", must be even");
-    config.rope_scale = 1.0f;
-    if (const gguf_value *type = keys.find("rope.scaling.type")) {
-        const std::string_view scaling = type->as_string();
-        if (scaling == "linear") {
-            config.rope_scale = keys.positive_or("rope.scaling.factor", 1.0f);
-        } else if (scaling != "none") {
-            fail(config.arch_name + ".rope.scaling.type is \"" + printable(scaling) +
-                 "\", only none and linear are supported");
-        }
+    rope_config &rope = config.rope;
+    rope.neox = config.arch != architecture::llama;
+    rope.base = keys.positive_or("rope.freq_base", 10000.0);
+    if (rope.base < 1)
+        fail(config.arch_name + ".rope.freq_base is " + std::to_string(rope.base) + ", must be at least 1");
+    rope.dims = keys.count_or("rope.dimension_count", config.head_dim, config.head_dim);
+    if (rope.dims % 2 != 0)
+        fail(config.arch_name + ".rope.dimension_count is " + std::to_string(rope.dims) + ", must be even");
+
+    const std::string scaling = config.arch_name + ".rope.scaling.";
+    rope.scaling = read_scaling(scaling + "type", keys.find("rope.scaling.type"));
+    const double factor =
+        keys.positive_or_unset("rope.scaling.factor", keys.positive_or_unset("rope.scale_linear", 1.0));
+    rope.factor = rope.scaling == rope_scaling::none ? 1.0 : factor;
+    rope.attention_factor = keys.positive_or_unset("rope.scaling.attn_factor", 1.0);
+    rope.original_context =
+        keys.count_or_unset("rope.scaling.original_context_length", config.context_length, 1u << 26);
+    rope.beta_fast = keys.positive_or("rope.scaling.yarn_beta_fast", 32.0);
+    rope.beta_slow = keys.positive_or("rope.scaling.yarn_beta_slow", 1.0);
+    rope.log_multiplier = keys.positive_or_unset("rope.scaling.yarn_log_multiplier", 0.0);
+    rope.extrapolation = rope.scaling == rope_scaling::yarn ? 1.0 : 0.0;
+    // Negative numbers are how some writers say that there is none.
+    if (const gguf_value *value = keys.find("rope.scaling.yarn_ext_factor")) {
+        const double given = value->uniform().as_float();
+        if (given > 1 || std::isnan(given))
+            fail(scaling + "yarn_ext_factor is " + value->describe() + ", must be at most 1");
+        if (given >= 0) rope.extrapolation = given;
     }
+    if (rope.extrapolation != 0 && rope.base == 1)
+        fail(config.arch_name + ".rope.freq_base is 1, which YaRN scaling cannot be applied to");
+    if (rope.scaling == rope_scaling::longrope && factor != 1)
+        fail(scaling + "factor is " + std::to_string(factor) +
+             ", readers of LongRoPE files disagree on whether positions are divided by it as well; remove the key or "
+             "set it to 1");
 }
 
 std::string shape_text(std::initializer_list<uint64_t> shape) {
@@ -98,14 +147,18 @@ public:
         return file_.find_tensor(name) == nullptr ? nullptr : matrix(name, columns, rows);
     }
 
-    // A norm weight, a bias or frequency factors: always F32 in GGUF.
-    const gguf_tensor *vector(const std::string &name, uint64_t length) {
-        const gguf_tensor *tensor = require(name, {length});
-        if (tensor->type->id != ggml_id::f32) fail("tensor " + tensor->describe() + " must be F32");
-        return tensor;
-    }
+    // A norm weight or a bias.
+    const gguf_tensor *vector(const std::string &name, uint64_t length) { return plain(require(name, {length})); }
     const gguf_tensor *vector_or_null(const std::string &name, uint64_t length) {
         return file_.find_tensor(name) == nullptr ? nullptr : vector(name, length);
+    }
+
+    // Frequency factors, which the host reads.
+    const gguf_tensor *host_vector(const std::string &name, uint64_t length) {
+        return plain(require(name, {length}, false));
+    }
+    const gguf_tensor *host_vector_or_null(const std::string &name, uint64_t length) {
+        return file_.find_tensor(name) == nullptr ? nullptr : host_vector(name, length);
     }
 
     void refuse_unused() const {
@@ -117,7 +170,14 @@ public:
     }
 
 private:
-    const gguf_tensor *require(const std::string &name, std::initializer_list<uint64_t> shape) {
+    static const gguf_tensor *plain(const gguf_tensor *tensor) {
+        const uint32_t id = tensor->type->id;
+        if (id != ggml_id::f32 && id != ggml_id::f16 && id != ggml_id::bf16)
+            fail("tensor " + tensor->describe() + " must be F32, F16 or BF16");
+        return tensor;
+    }
+
+    const gguf_tensor *require(const std::string &name, std::initializer_list<uint64_t> shape, bool on_device = true) {
         const gguf_tensor *tensor = file_.find_tensor(name);
         if (tensor == nullptr) fail("tensor " + name + " is missing");
         // Trailing ones add nothing: some writers keep vectors as matrices of one row.
@@ -125,7 +185,7 @@ private:
                                              [](uint64_t dimension) { return dimension == 1; });
         if (!ranks_agree || !std::equal(shape.begin(), shape.end(), tensor->shape))
             fail("tensor " + tensor->describe() + " must have shape " + shape_text(shape));
-        if (used_.insert(tensor).second) out_.all.push_back(tensor);
+        if (used_.insert(tensor).second && on_device) out_.all.push_back(tensor);
         return tensor;
     }
 
@@ -133,6 +193,28 @@ private:
     model_tensors &out_;
     std::unordered_set<const gguf_tensor *> used_;
 };
+
+// Rows of a matrix that has one for each token.
+uint32_t rows_of(const gguf_tensor &tensor, uint64_t tokens) {
+    if (tensor.shape[1] > most_width)
+        fail("tensor " + tensor.describe() + " has more than " + std::to_string(most_width) + " rows");
+    if (tensor.shape[1] < tokens)
+        fail("tensor " + tensor.describe() + " has fewer rows than the vocabulary has tokens, " +
+             std::to_string(tokens));
+    return static_cast<uint32_t>(tensor.shape[1]);
+}
+
+// The tokens are those that have a text: what <arch>.vocab_size says is not needed, and not always true.
+void read_vocabulary(const gguf &file, model_config &config) {
+    const gguf_tensor *embedding = file.find_tensor("token_embd.weight");
+    if (embedding == nullptr) fail("tensor token_embd.weight is missing");
+    const gguf_value *texts = file.find("tokenizer.ggml.tokens");
+    const uint64_t tokens = texts != nullptr && texts->type == gguf_type::array ? texts->count : embedding->shape[1];
+    rows_of(*embedding, tokens);
+    const gguf_tensor *output = file.find_tensor("output.weight");
+    config.logit_width = rows_of(output != nullptr ? *output : *embedding, tokens);
+    config.vocab = static_cast<uint32_t>(tokens);
+}
 
 layer_tensors find_layer(tensor_finder &find, const model_config &c, uint32_t index) {
     const std::string prefix = "blk." + std::to_string(index) + ".";
@@ -159,17 +241,17 @@ layer_tensors find_layer(tensor_finder &find, const model_config &c, uint32_t in
 }  // namespace
 
 model_config read_config(const gguf &file) {
+    refuse_other_kinds(file);
     model_config c{};
     c.arch_name = std::string(file.require("general.architecture").as_string());
     c.arch = read_architecture(c.arch_name);
-    if (const gguf_value *name = file.find("general.name")) c.name = std::string(name->as_string());
+    if (const gguf_value *name = file.find("general.name"); name != nullptr && name->type == gguf_type::string)
+        c.name = std::string(name->as_string());
 
-    // Far above any real model, low enough that products of two stay far from overflow.
-    constexpr uint32_t most = 1u << 24;
     const key_reader keys(file, c.arch_name);
     c.layers = keys.count("block_count", 4096);
-    c.hidden = keys.count("embedding_length", most);
-    c.ffn = keys.count("feed_forward_length", most);
+    c.hidden = keys.count("embedding_length", most_width);
+    c.ffn = keys.count("feed_forward_length", most_width);
     c.heads = keys.count("attention.head_count", 65536);
     c.kv_heads = keys.count_or("attention.head_count_kv", c.heads, 65536);
     if (c.heads % c.kv_heads != 0)
@@ -183,35 +265,42 @@ model_config read_config(const gguf &file) {
         fail(c.arch_name + ".attention.value_length differs from key_length " + std::to_string(c.head_dim) +
              ", which is not supported");
     c.context_length = keys.count("context_length", 1u << 26);
-    c.rms_epsilon = keys.positive_or("attention.layer_norm_rms_epsilon", 1e-5f);
+    c.rms_epsilon = static_cast<float>(keys.positive_or("attention.layer_norm_rms_epsilon", 1e-5));
+    c.attention_scale = static_cast<float>(keys.positive_or_unset("attention.scale", 0.0));
     if (const gguf_value *experts = keys.find("expert_count")) {
-        if (experts->as_unsigned() != 0)
-            fail(c.arch_name + ".expert_count is " + std::to_string(experts->as_unsigned()) +
-                 ", mixtures of experts are not supported");
+        if (experts->uniform().as_float() != 0)
+            fail(c.arch_name + ".expert_count is " + experts->describe() + ", mixtures of experts are not supported");
     }
     read_rope(keys, c);
-
-    const gguf_tensor *embedding = file.find_tensor("token_embd.weight");
-    if (embedding == nullptr) fail("tensor token_embd.weight is missing");
-    if (embedding->shape[1] > most)
-        fail("tensor " + embedding->describe() + " has more than " + std::to_string(most) + " rows");
-    c.vocab = static_cast<uint32_t>(embedding->shape[1]);
-    if (keys.count_or("vocab_size", c.vocab, most) != c.vocab)
-        fail("tensor " + embedding->describe() + " disagrees with " + c.arch_name + ".vocab_size");
+    refuse_what_is_not_applied(file, c);
+    read_vocabulary(file, c);
     return c;
 }
 
 model_tensors find_tensors(const gguf &file, const model_config &c) {
     model_tensors out{};
     tensor_finder find(file, out);
-    out.embedding = find.matrix("token_embd.weight", c.hidden, c.vocab);
-    out.rope_factors = find.vector_or_null("rope_freqs.weight", c.rope_dims / 2);
+    out.embedding = find.matrix("token_embd.weight", c.hidden, file.find_tensor("token_embd.weight")->shape[1]);
+    const uint32_t pairs = c.rope.dims / 2;
+    if (c.rope.scaling == rope_scaling::longrope) {
+        out.rope_short = find.host_vector("rope_factors_short.weight", pairs);
+        out.rope_long = find.host_vector("rope_factors_long.weight", pairs);
+    } else {
+        out.rope_factors = find.host_vector_or_null("rope_freqs.weight", pairs);
+    }
     for (uint32_t i = 0; i < c.layers; ++i) out.layers.push_back(find_layer(find, c, i));
     out.output_norm = find.vector("output_norm.weight", c.hidden);
-    const gguf_tensor *output = find.matrix_or_null("output.weight", c.hidden, c.vocab);
+    const gguf_tensor *output = find.matrix_or_null("output.weight", c.hidden, c.logit_width);
     out.output = output != nullptr ? output : out.embedding;
     find.refuse_unused();
     return out;
+}
+
+rotation find_rotation(const model_config &config, const model_tensors &tensors, uint32_t context) {
+    const gguf_tensor *factors = tensors.rope_factors;
+    if (config.rope.scaling == rope_scaling::longrope)
+        factors = context > config.rope.original_context ? tensors.rope_long : tensors.rope_short;
+    return plan_rotation(config.rope, factors != nullptr ? plain_values(*factors) : std::vector<float>());
 }
 
 uint64_t model_tensors::bytes() const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gguf.h"
+#include "rotation.h"
 
 namespace llm {
 
@@ -16,10 +17,11 @@ struct model_config {
     architecture arch;
     std::string arch_name;  // also the prefix of the metadata keys
     std::string name;
-    uint32_t layers, hidden, ffn, heads, kv_heads, head_dim, vocab, context_length;
-    uint32_t rope_dims;           // leading dimensions of a head that are rotated
-    bool rope_neox;               // rotate (i, i + rope_dims/2); otherwise neighbours (2i, 2i + 1)
-    float rope_base, rope_scale;  // positions are divided by rope_scale
+    uint32_t layers, hidden, ffn, heads, kv_heads, head_dim, context_length;
+    uint32_t vocab;  // tokens that there are; embedding and output may have rows beyond them, which are never drawn
+    uint32_t logit_width;  // rows of the output matrix
+    rope_config rope;
+    float attention_scale;  // multiplies q k^T; 0: 1 / sqrt(head_dim)
     float rms_epsilon;
 
     uint64_t q_width() const { return uint64_t{heads} * head_dim; }
@@ -34,10 +36,11 @@ struct layer_tensors {
 
 struct model_tensors {
     const gguf_tensor *embedding, *output_norm;
-    const gguf_tensor *output;        // the embedding itself when the file ties them
-    const gguf_tensor *rope_factors;  // may be nullptr
+    const gguf_tensor *output;  // the embedding itself when the file ties them
+    // Divide the frequencies of the rotation: always, or in contexts up to the original length and beyond it. May be nullptr.
+    const gguf_tensor *rope_factors, *rope_short, *rope_long;
     std::vector<layer_tensors> layers;
-    std::vector<const gguf_tensor *> all;  // each tensor once, in the order they are used
+    std::vector<const gguf_tensor *> all;  // each that the device reads, once, in the order they are used
 
     uint64_t bytes() const;
     // Bytes of the weights that one decoded token reads: all but the embedding table, unless that is the output matrix too.
@@ -47,5 +50,8 @@ struct model_tensors {
 // Throw gguf_error for an architecture, feature, type or shape that this engine cannot run. `file` has to outlive the result.
 model_config read_config(const gguf &file);
 model_tensors find_tensors(const gguf &file, const model_config &config);
+
+// The rotation of a run with a context of so many tokens: LongRoPE has other factors for long contexts.
+rotation find_rotation(const model_config &config, const model_tensors &tensors, uint32_t context);
 
 }  // namespace llm

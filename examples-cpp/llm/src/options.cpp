@@ -6,12 +6,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
-#include <string_view>
-
-#include "mapped_file.h"
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
 
 namespace llm {
 namespace {
+
+// More than any context holds; a pipe may never end.
+constexpr size_t most_text_bytes = size_t{1} << 30;
 
 [[noreturn]] void refuse(const std::string &message) { throw usage_error(message); }
 
@@ -67,27 +71,41 @@ public:
     parser(int argc, const char *const *argv) : argc_(argc), argv_(argv) {}
 
     options run() {
-        while (at_ < argc_) take(argv_[at_++]);
-        if (out_.mode == run_mode::help) return out_;
+        while (at_ < argc_) take_argument(argv_[at_++]);
+        if (out_.mode == run_mode::help || out_.mode == run_mode::version) return out_;
         if (out_.model.empty()) refuse("--model FILE is needed");
-        if (out_.mode != run_mode::generate && has_prompt_)
+        if (out_.mode != run_mode::generate && !prompt_from_.empty())
             refuse("--prompt and --file go with neither --perplexity nor --bench");
-        if (out_.mode == run_mode::generate && !has_prompt_)
+        if (out_.mode == run_mode::generate && prompt_from_.empty())
             refuse("one of --prompt, --file, --perplexity and --bench is needed");
         if (out_.parallel > 1 && out_.mode == run_mode::perplexity) refuse("--parallel does not go with --perplexity");
         if (!out_.bench_json.empty() && out_.mode != run_mode::bench) refuse("--bench-json goes with --bench");
+        // Last, since a terminal is asked for it.
+        if (prompt_from_ == "--file") out_.prompt = read_text_file(prompt_file_);
         return out_;
     }
 
 private:
+    // "--name=value" is "--name value".
+    void take_argument(const std::string &argument) {
+        const size_t equals = argument.find('=');
+        const bool joined = argument.compare(0, 2, "--") == 0 && equals != std::string::npos;
+        const std::string name = joined ? argument.substr(0, equals) : argument;
+        if (joined) joined_value_ = argument.substr(equals + 1);
+        take(name);
+        if (joined_value_) refuse(name + " takes no value");
+    }
+
     void take(const std::string &name) {
         if (name == "-m" || name == "--model") {
             out_.model = value(name);
             if (out_.model.empty()) refuse(name + " takes the name of a file");
         } else if (name == "-p" || name == "--prompt") {
-            set_prompt(value(name));
+            out_.prompt = value(name);
+            set_prompt("--prompt");
         } else if (name == "-f" || name == "--file") {
-            set_prompt(read_text_file(value(name)));
+            prompt_file_ = value(name);
+            set_prompt("--file");
         } else if (name == "-n" || name == "--n-predict") {
             const std::string text = value(name);
             out_.predict = text == "-1" ? -1 : static_cast<int32_t>(parse_count(name, text, 0, 1u << 30));
@@ -111,6 +129,8 @@ private:
             out_.backend = parse_backend(value(name));
         } else if (name == "--device") {
             out_.device = static_cast<uint32_t>(parse_count(name, value(name), 0, 1023));
+        } else if (name == "-t" || name == "--threads") {
+            out_.threads = static_cast<uint32_t>(parse_count(name, value(name), 0, 1024));
         } else if (name == "--compute") {
             out_.compute = parse_compute(value(name));
         } else if (name == "--weights") {
@@ -129,32 +149,38 @@ private:
             if (out_.bench_json.empty()) refuse(name + " takes the name of a file");
         } else if (name == "-h" || name == "--help") {
             out_.mode = run_mode::help;
+        } else if (name == "--version") {
+            if (out_.mode != run_mode::help) out_.mode = run_mode::version;
         } else {
             refuse("unknown option \"" + name + "\"; --help lists them");
         }
     }
 
     std::string value(const std::string &name) {
+        if (joined_value_) return *std::exchange(joined_value_, std::nullopt);
         if (at_ >= argc_) refuse(name + " needs a value");
         return argv_[at_++];
     }
 
-    void set_prompt(std::string text) {
-        if (has_prompt_) refuse("--prompt and --file are given more than once");
-        has_prompt_ = true;
-        out_.prompt = std::move(text);
+    void set_prompt(const char *from) {
+        if (prompt_from_ == from) refuse(prompt_from_ + " is given more than once");
+        if (!prompt_from_.empty()) refuse("--prompt and --file both give the prompt, only one of them may be there");
+        prompt_from_ = from;
     }
 
     void set_mode(run_mode mode) {
-        if (out_.mode == run_mode::help) return;
-        if (out_.mode != run_mode::generate) refuse("--perplexity and --bench are given more than once");
+        if (out_.mode == run_mode::help || out_.mode == run_mode::version) return;
+        if (out_.mode == mode)
+            refuse(std::string(mode == run_mode::bench ? "--bench" : "--perplexity") + " is given more than once");
+        if (out_.mode != run_mode::generate) refuse("--perplexity does not go with --bench");
         out_.mode = mode;
     }
 
     int argc_;
     const char *const *argv_;
     int at_ = 1;
-    bool has_prompt_ = false;
+    std::optional<std::string> joined_value_;
+    std::string prompt_from_, prompt_file_;
     options out_;
 };
 
@@ -167,7 +193,7 @@ const char *usage_text() {
            "\n"
            "  -m, --model FILE       GGUF v3 model: llama, qwen2 or qwen3\n"
            "  -p, --prompt TEXT      text to continue\n"
-           "  -f, --file FILE        the same, from a file\n"
+           "  -f, --file FILE        the same, from a file or a pipe; -: from standard input\n"
            "  -n, --n-predict N      tokens to generate at most; -1: until the model ends or the context is full "
            "(128)\n"
            "  -c, --ctx N            context in tokens (what the model was made for, at most 4096)\n"
@@ -181,6 +207,7 @@ const char *usage_text() {
            "  -s, --seed N           seed of the sampler (0)\n"
            "      --backend NAME     auto, cuda or cpu (auto)\n"
            "      --device N         CUDA device (0)\n"
+           "  -t, --threads N        threads of the CPU backend; 0: one per core (0)\n"
            "      --compute MODE     int8: 8-bit activations for quantised weights; exact: f32 (int8)\n"
            "      --weights WHERE    auto, packed (a copy arranged for speed), copied (as in the file) or mapped (no "
            "copy): "
@@ -189,18 +216,36 @@ const char *usage_text() {
            "for "
            "exact\n"
            "      --no-graph         launch every kernel of a decode step instead of replaying a CUDA graph\n"
-           "      --perplexity FILE  score a text in chunks of the context, at most 512 tokens\n"
+           "      --perplexity FILE  score a text in chunks of the context, at most 512 tokens; -: standard input\n"
            "      --bench            measure prefill and decode speed\n"
            "      --bench-json FILE  also write the measurements as JSON\n"
+           "      --version          versions of program and library\n"
            "  -h, --help             this text\n"
            "\n"
+           "--name=value is the same as --name value. Ctrl-C ends a text where it is; a second one ends the program at "
+           "once.\n"
            "Standard output receives the text alone; progress and figures go to standard error.\n"
-           "Exit status: 0 done, 1 failed, 2 wrong command line.\n";
+           "Exit status: 0 done, 1 failed, 2 wrong command line, 130 ended by Ctrl-C.\n";
 }
 
 std::string read_text_file(const std::string &path) {
-    const mapped_file file(path);
-    return {reinterpret_cast<const char *>(file.data()), file.size()};
+    const bool standard_input = path == "-";
+    const std::string name = standard_input ? "standard input" : path;
+    const auto fail = [&name](int error, const char *what) {
+        throw std::system_error(error, std::generic_category(), what + name);
+    };
+    const std::unique_ptr<std::FILE, int (*)(std::FILE *)> opened(
+        standard_input ? nullptr : std::fopen(path.c_str(), "rb"), [](std::FILE *file) { return std::fclose(file); });
+    std::FILE *file = standard_input ? stdin : opened.get();
+    if (file == nullptr) fail(errno, "cannot open ");
+    std::string out;
+    char buffer[1 << 16];
+    for (size_t got; (got = std::fread(buffer, 1, sizeof buffer, file)) > 0;) {
+        out.append(buffer, got);
+        if (out.size() > most_text_bytes) fail(EFBIG, "too long a text: ");
+    }
+    if (std::ferror(file) != 0) fail(errno, "cannot read ");
+    return out;
 }
 
 }  // namespace llm

@@ -15,7 +15,7 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-enum class run_mode { generate, perplexity, bench, help };
+enum class run_mode { generate, perplexity, bench, help, version };
 enum class backend_choice { automatic, cuda, cpu };
 
 struct options {
@@ -35,18 +35,19 @@ struct options {
     uint64_t seed = 0;
     backend_choice backend = backend_choice::automatic;
     uint32_t device = 0;
+    uint32_t threads = 0;  // of the CPU backend; 0: one per core
     compute_mode compute = compute_mode::int8;
     weight_placement weights = weight_placement::automatic;
     bool graph = true;
     bool parse_control = false;
 };
 
-// Throws usage_error. Reads the file of --file into `prompt`.
+// Throws usage_error. Reads the file of --file, or standard input, into `prompt`.
 options parse_options(int argc, const char *const *argv);
 
 const char *usage_text();
 
-// The whole of a file; throws std::system_error naming it.
+// The whole of a file, a pipe or, for "-", standard input; throws std::system_error naming it.
 std::string read_text_file(const std::string &path);
 
 }  // namespace llm

@@ -8,7 +8,7 @@
 namespace llm {
 namespace {
 
-// -log softmax(logits)[target]
+// -log softmax(logits)[target], over the vocabulary: logits of rows beyond it are not looked at.
 double negative_log_likelihood(const float *logits, uint32_t vocab, token_id target) {
     const float highest = *std::max_element(logits, logits + vocab);
     double sum = 0;
@@ -31,16 +31,16 @@ struct score {
 void score_chunk(engine &model, uint32_t vocab, const std::vector<token_id> &input, const token_id *targets,
                  uint32_t first, uint32_t last, score &total) {
     const auto chunk = static_cast<uint32_t>(input.size());
-    const uint32_t batch = model.plan().shape.batch;
+    const uint32_t batch = model.plan().shape.batch, width = model.logit_width();
     model.rewind(0);
     for (uint32_t start = 0; start < chunk; start += batch) {
         const uint32_t rows = std::min(batch, chunk - start);
         model.append(&input[start], rows);
         for (uint32_t row = std::max(start, first); row < start + rows && row <= last;) {
-            const uint32_t count = std::min({perplexity_logit_rows, start + rows - row, last + 1 - row});
+            const uint32_t count = std::min({model.plan().shape.logit_rows, start + rows - row, last + 1 - row});
             const float *logits = model.logits(row - start, count);
             for (uint32_t i = 0; i < count; ++i)
-                total.add(negative_log_likelihood(logits + uint64_t{i} * vocab, vocab, targets[row + i]));
+                total.add(negative_log_likelihood(logits + uint64_t{i} * width, vocab, targets[row + i]));
             row += count;
         }
     }
@@ -49,13 +49,14 @@ void score_chunk(engine &model, uint32_t vocab, const std::vector<token_id> &inp
 }  // namespace
 
 perplexity_result measure_perplexity(engine &model, const tokenizer &words, const std::string &text, uint32_t chunk,
-                                     const std::function<void(size_t, size_t)> &progress) {
+                                     const std::function<bool(size_t, size_t)> &progress) {
     const std::vector<token_id> tokens = words.encode(text, true, false);
     perplexity_result result;
     result.chunks = tokens.size() / chunk;
     if (result.chunks == 0)
         throw std::invalid_argument("the text has " + std::to_string(tokens.size()) +
-                                    " tokens, less than one chunk of " + std::to_string(chunk));
+                                    " tokens, less than one chunk of " + std::to_string(chunk) +
+                                    "; --ctx sets the size of a chunk, 3 at least");
 
     const auto began = std::chrono::steady_clock::now();
     score total;
@@ -65,7 +66,7 @@ perplexity_result measure_perplexity(engine &model, const tokenizer &words, cons
         if (words.adds_bos()) input[0] = words.bos();
         // The prediction made at position p is of token p + 1.
         score_chunk(model, static_cast<uint32_t>(words.size()), input, at + 1, chunk / 2, chunk - 2, total);
-        progress(i + 1, result.chunks);
+        if (!progress(i + 1, result.chunks)) result.chunks = i + 1;
     }
     const auto count = static_cast<double>(total.count);
     const double mean = total.sum / count;

@@ -19,12 +19,12 @@ struct perplexity_result {
 };
 
 // The text is cut into chunks of `chunk` tokens, an incomplete last one is dropped, and each starts with an empty cache. Scored are the
-// predictions made from position chunk/2 to chunk - 2. `progress` is told the number of chunks done and of all. Throws
-// std::invalid_argument for a text shorter than a chunk.
+// predictions made from position chunk/2 to chunk - 2. `progress` is told the number of chunks done and of all, and says whether to go
+// on. Throws std::invalid_argument for a text shorter than a chunk.
 perplexity_result measure_perplexity(engine &model, const tokenizer &words, const std::string &text, uint32_t chunk,
-                                     const std::function<void(size_t, size_t)> &progress);
+                                     const std::function<bool(size_t, size_t)> &progress);
 
-// Rows of logits that are brought to the host at once.
+// Rows of logits that are brought to the host at once, if a batch has so many.
 constexpr uint32_t perplexity_logit_rows = 32;
 
 }  // namespace llm

@@ -139,7 +139,8 @@ std::string json_string(const std::string &value) {
 }  // namespace
 
 void report_generation(const run_facts &facts, const generation &result, const bandwidth &memory) {
-    constexpr const char *reasons[] = {"the model ended the text", "the limit of --n-predict", "the context is full"};
+    constexpr const char *reasons[] = {"the model ended the text", "the limit of --n-predict", "the context is full",
+                                       "an interrupt"};
     report_setup(facts);
     row("prefill", text("%zu tokens, %.4g tok/s", result.prompt_tokens, result.prefill_rate()));
     const std::string sequences = sequences_text(result.sequences);
@@ -150,7 +151,7 @@ void report_generation(const run_facts &facts, const generation &result, const b
     row("time to first token",
         result.new_tokens > 0 ? text("%.4g ms", 1e3 * result.prefill_seconds) : std::string("-"));
     row("peak memory", memory_text(facts));
-    row("of bandwidth floor", floor_text(facts, memory, result.decode_rate()));
+    if (!facts.owner.is_cpu()) row("of bandwidth floor", floor_text(facts, memory, result.decode_rate()));
 }
 
 void report_perplexity(const run_facts &facts, const perplexity_result &result) {
@@ -164,16 +165,17 @@ void report_bench_header(const run_facts &facts, const bandwidth &memory) {
     report_setup(facts);
     row("batch, context", text("%u, %u", facts.model.plan().shape.batch, facts.model.context()));
     row("peak memory", memory_text(facts));
-    row("bandwidth", memory.bytes_per_second > 0
-                         ? text("%.4g GB/s (%s)", memory.bytes_per_second / 1e9, memory.origin.c_str())
-                         : std::string("unknown"));
-    std::fprintf(stderr, "\n%-8s %7s %7s %9s %12s %12s %12s %5s %10s\n", "test", "tokens", "depth", "sequences",
-                 "tok/s median", "slowest", "fastest", "runs", "of floor");
+    if (!facts.owner.is_cpu())
+        row("bandwidth", memory.bytes_per_second > 0
+                             ? text("%.4g GB/s (%s)", memory.bytes_per_second / 1e9, memory.origin.c_str())
+                             : std::string("unknown"));
+    std::fprintf(stderr, "\n%-8s %7s %7s %9s %12s %12s %12s %5s%s\n", "test", "tokens", "depth", "sequences",
+                 "tok/s median", "slowest", "fastest", "runs", facts.owner.is_cpu() ? "" : "   of floor");
 }
 
 void report_bench_row(const bench_result &result) {
-    const std::string share = result.floor_fraction > 0 ? text("%.1f%%", 100 * result.floor_fraction) : "-";
-    std::fprintf(stderr, "%-8s %7u %7u %9u %12.5g %12.5g %12.5g %5zu %10s\n", result.test.c_str(), result.tokens,
+    const std::string share = result.floor_fraction > 0 ? text(" %9.1f%%", 100 * result.floor_fraction) : "";
+    std::fprintf(stderr, "%-8s %7u %7u %9u %12.5g %12.5g %12.5g %5zu%s\n", result.test.c_str(), result.tokens,
                  result.depth, result.sequences, result.tokens_per_second, result.slowest, result.fastest,
                  result.repetitions, share.c_str());
 }

@@ -15,14 +15,16 @@ bool all_aligned(const model_tensors &tensors) { return std::all_of(tensors.all.
 
 }  // namespace
 
-weights::weights(const device &owner, const mapped_file &file, const model_tensors &tensors, weight_placement wanted,
-                 compute_mode compute)
+weights::weights(const device &owner, const std::vector<mapped_file> &files, const model_tensors &tensors,
+                 weight_placement wanted, compute_mode compute)
     : owner_(owner),
-      file_(file),
+      files_(files),
       tensors_(tensors),
       automatic_(wanted == weight_placement::automatic),
       // Exact products unpack packed weights every time.
       copy_(compute == compute_mode::int8 ? weight_placement::packed : weight_placement::copied) {
+    // The mappings are read-only and stay so: views take plain pointers because outputs need them.
+    for (const mapped_file &file : files) seen_.push_back(const_cast<uint8_t *>(file.data()));
     if (wanted == weight_placement::mapped && !all_aligned(tensors))
         throw std::invalid_argument("--weights mapped: a tensor of the file does not lie on a multiple of 16 bytes");
     uint64_t end = 0;
@@ -35,15 +37,19 @@ weights::weights(const device &owner, const mapped_file &file, const model_tenso
 }
 
 weights::~weights() {
-    if (!registered_) return;
+    if (registered_ == 0) return;
     owner_.synchronize();
-    reflex_host_unregister(owner_.context(), const_cast<uint8_t *>(file_.data()));
+    unregister();
+}
+
+void weights::unregister() {
+    for (; registered_ > 0; --registered_)
+        reflex_host_unregister(owner_.context(), const_cast<uint8_t *>(files_[registered_ - 1].data()));
 }
 
 void weights::place(weight_placement where) {
     placement_ = where;
-    // The mapping is read-only and stays so: views take plain pointers because outputs need them.
-    base_ = mapped() ? const_cast<uint8_t *>(file_.data()) : reinterpret_cast<uint8_t *>(placeholder_base);
+    base_ = reinterpret_cast<uint8_t *>(placeholder_base);
 }
 
 weight_memory weights::memory() const {
@@ -62,22 +68,25 @@ weight_memory weights::memory() const {
 
 bool weights::map() {
     if (!mapped() || owner_.is_cpu()) return true;
-    void *seen = nullptr;
-    const reflex_status status =
-        reflex_host_register(owner_.context(), const_cast<uint8_t *>(file_.data()), file_.size(), &seen);
-    if (status != REFLEX_SUCCESS) {
-        // Some drivers do not register read-only mappings.
-        if (!automatic_) reflex::check(status);
-        place(copy_);
-        return false;
+    for (size_t i = 0; i < files_.size(); ++i) {
+        void *seen = nullptr;
+        const reflex_status status =
+            reflex_host_register(owner_.context(), const_cast<uint8_t *>(files_[i].data()), files_[i].size(), &seen);
+        if (status != REFLEX_SUCCESS) {
+            // Some drivers do not register read-only mappings.
+            if (!automatic_) reflex::check(status);
+            unregister();
+            place(copy_);
+            return false;
+        }
+        ++registered_;
+        seen_[i] = static_cast<uint8_t *>(seen);
     }
-    registered_ = true;
-    base_ = static_cast<uint8_t *>(seen);
     return true;
 }
 
 void weights::load() {
-    file_.prefetch();
+    for (const mapped_file &file : files_) file.prefetch();
     if (mapped()) return;
     const weight_memory sizes = memory();
     copies_ = reflex::device_buffer(owner_.owner(), sizes.bytes);
@@ -107,9 +116,19 @@ reflex::weights_pack_params weights::packing(const gguf_tensor *tensor) const {
     return p;
 }
 
+uint8_t *weights::mapped_address(const gguf_tensor *tensor) const {
+    for (size_t i = 0; i < files_.size(); ++i) {
+        // Addresses of different objects have no order of their own; as numbers they have.
+        const uintptr_t start = reinterpret_cast<uintptr_t>(files_[i].data()),
+                        at = reinterpret_cast<uintptr_t>(tensor->data);
+        if (at >= start && at - start < files_[i].size()) return seen_[i] + (at - start);
+    }
+    throw std::logic_error("a tensor of none of the model's files");
+}
+
 reflex_tensor weights::view(const gguf_tensor *tensor) const {
     reflex_tensor out{};
-    out.data = base_ + (mapped() ? static_cast<uint64_t>(tensor->data - file_.data()) : offsets_.at(tensor));
+    out.data = mapped() ? mapped_address(tensor) : base_ + offsets_.at(tensor);
     out.dtype = reflex_dtype_from_ggml(tensor->type->id) | (packs(tensor) ? REFLEX_DTYPE_PACKED : 0u);
     return out;
 }

@@ -1,7 +1,8 @@
-// The model's tensors where the device reads them: in the mapped file itself, in a copy, or in a copy packed for matmuls.
+// The model's tensors where the device reads them: in the mapped files themselves, in a copy, or in a copy packed for matmuls.
 #pragma once
 
 #include <unordered_map>
+#include <vector>
 
 #include "device.h"
 #include "mapped_file.h"
@@ -15,8 +16,8 @@ class weights {
 public:
     // Decides where the weights will lie; nothing is allocated. The first three arguments have to outlive this object. Throws
     // std::invalid_argument for a placement that the file does not allow.
-    weights(const device &owner, const mapped_file &file, const model_tensors &tensors, weight_placement wanted,
-            compute_mode compute);
+    weights(const device &owner, const std::vector<mapped_file> &files, const model_tensors &tensors,
+            weight_placement wanted, compute_mode compute);
     ~weights();
     weights(const weights &) = delete;
     weights &operator=(const weights &) = delete;
@@ -24,7 +25,7 @@ public:
     // What `load` will allocate. Weights mapped in memory that the device shares count: they take it as well.
     weight_memory memory() const;
 
-    // Makes the mapped file readable for the device. False when the driver will not and another placement was chosen: plan anew then.
+    // Makes the mapped files readable for the device. False when the driver will not and another placement was chosen: plan anew then.
     // Does nothing for copies.
     bool map();
     // Puts the weights where they belong. Views made before are stale.
@@ -45,15 +46,19 @@ private:
     // In place, once its blocks have been copied.
     reflex::weights_pack_params packing(const gguf_tensor *tensor) const;
     reflex_tensor view(const gguf_tensor *tensor) const;
+    // Where the device sees a tensor that is not copied.
+    uint8_t *mapped_address(const gguf_tensor *tensor) const;
+    void unregister();
 
     const device &owner_;
-    const mapped_file &file_;
+    const std::vector<mapped_file> &files_;
     const model_tensors &tensors_;
     const bool automatic_;
     const weight_placement copy_;  // which of the copies is the better
     weight_placement placement_;
-    bool registered_ = false;
-    uint8_t *base_ = nullptr;  // of the file as the device sees it, or of the copies
+    std::vector<uint8_t *> seen_;  // the files as the device sees them
+    size_t registered_ = 0;        // of the files, the first so many
+    uint8_t *base_ = nullptr;      // of the copies
     reflex::device_buffer copies_;
     std::unordered_map<const gguf_tensor *, uint64_t> offsets_;  // of the copies
 };

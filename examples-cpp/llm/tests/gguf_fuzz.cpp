@@ -1,5 +1,5 @@
 // Mutates the header and metadata of a GGUF file for a bounded time and runs everything that reads them: reader, hyperparameters, tensor
-// table, tokenizer. Only gguf_error may come out. Usage: gguf-fuzz [--seconds N] [--seed S] FILE
+// table, rotation, tokenizer. Only gguf_error may come out. Usage: gguf-fuzz [--seconds N] [--seed S] FILE
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -39,7 +39,7 @@ void load(const uint8_t *data, size_t size, bool deep, outcome &result) {
         volatile uint64_t sink = touch(file);
         (void)sink;
         const llm::model_config config = llm::read_config(file);
-        llm::find_tensors(file, config);
+        llm::find_rotation(config, llm::find_tensors(file, config), 64);
         if (deep) {
             const llm::tokenizer tokens(file);
             const std::string text = "It's 2024,\r\n  caf\xC3\xA9 \xFF <|im_end|>";

@@ -62,10 +62,12 @@ void reads_what_was_written() {
     CHECK(parsed.data_offset() % 32 == 0);
 
     CHECK_ERROR(gguf_error, parsed.require("absent"), "missing");
-    CHECK_ERROR(gguf_error, parsed.require("eps").as_unsigned(), "has type f32, must be an integer");
+    CHECK_ERROR(gguf_error, parsed.require("eps").as_unsigned(), "must be an integer");
+    CHECK_ERROR(gguf_error, parsed.require("tokens").as_unsigned(), "has type array of string, must be an integer");
     CHECK_ERROR(gguf_error, parsed.require("n").as_string(), "must be string");
     CHECK_ERROR(gguf_error, parsed.require("n").as_bool(), "must be bool");
-    CHECK_ERROR(gguf_error, parsed.require("n").as_float(), "must be f32 or f64");
+    CHECK(parsed.require("n").as_float() == 7.0);
+    CHECK_ERROR(gguf_error, parsed.require("flag").as_float(), "has type bool, must be a number");
     CHECK_ERROR(gguf_error, parsed.require("types").as_strings(), "has type array of i32");
     CHECK_ERROR(gguf_error, parsed.require("tokens").as_integers(), "must be array of integers");
     CHECK_ERROR(gguf_error, parsed.require("types").as_floats(), "must be array of f32");
@@ -154,8 +156,13 @@ void refuses_tensors() {
     CHECK_ERROR(gguf_error, with({uint64_t{1} << 62, 2}, 0, 0), "more elements");
     CHECK_ERROR(gguf_error, with({uint64_t{1} << 62}, 0, 0), "overflows");
     CHECK_ERROR(gguf_error, with({uint64_t{1} << 61}, 0, 0), "needs 9223372036854775808 bytes");
-    for (const uint32_t type : {4u, 5u, 31u, 33u, 38u, 42u, 0xFFFFFFFFu})
-        CHECK_ERROR(gguf_error, with({256}, type, 0), "unknown tensor type");
+    for (const uint32_t type : {4u, 5u, 31u, 32u, 33u, 36u, 37u, 38u}) {
+        CHECK_ERROR(gguf_error, with({256}, type, 0), "tensor \"t\" has type number " + std::to_string(type) + " (");
+        CHECK_ERROR(gguf_error, with({256}, type, 0), "removed from GGUF; quantise the model anew");
+    }
+    CHECK_ERROR(gguf_error, with({256}, 33, 0), "(Q4_0_8_8)");
+    for (const uint32_t type : {42u, 77u, 0xFFFFFFFFu})
+        CHECK_ERROR(gguf_error, with({256}, type, 0), "written by a newer GGUF tool");
     CHECK_ERROR(gguf_error, with({31}, 8, 0), "needs a multiple of 32");
     CHECK_ERROR(gguf_error, with({128}, 12, 0), "needs a multiple of 256");
     CHECK_ERROR(gguf_error, with({8}, 0, 16), "multiple of 32");
@@ -167,14 +174,27 @@ void refuses_tensors() {
     CHECK_ERROR(gguf_error, parse(gguf_builder().tensor("t", {8}, 0, 0).tensor("t", {8}, 0, 32).data(64)),
                 "occurs twice");
     CHECK_ERROR(gguf_error, parse(gguf_builder().tensor("a", {9}, 0, 0).tensor("b", {8}, 0, 32).data(64)), "overlap");
-    CHECK_ERROR(gguf_error, parse(gguf_builder().tensor("b", {8}, 0, 32).tensor("a", {8}, 0, 32).data(64)), "overlap");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().tensor("b", {8}, 0, 32).tensor("a", {7}, 0, 32).data(64)), "overlap");
+    // The same bytes for both: tied weights.
+    parse(gguf_builder().tensor("b", {8}, 0, 32).tensor("a", {8}, 0, 32).data(64));
+    CHECK_ERROR(gguf_error,
+                parse(gguf_builder().tensor("a", {16}, 0, 0).tensor("b", {16}, 0, 0).tensor("c", {8}, 0, 32).data(64)),
+                "overlap");
     CHECK_ERROR(gguf_error, parse(gguf_builder().tensor("a", {8}, 0, 0)), "the data section has 0");
 }
 
 void checks_alignment() {
     for (const uint32_t bad : {0u, 1u, 4u, 24u, 0x80000001u})
         CHECK_ERROR(gguf_error, parse(gguf_builder().u32("general.alignment", bad)), "power of two");
-    CHECK_ERROR(gguf_error, parse(gguf_builder().string("general.alignment", "32")), "must be u32");
+    CHECK_ERROR(gguf_error, parse(gguf_builder().string("general.alignment", "32")), "must be an integer");
+    for (const gguf_type type : {gguf_type::u64, gguf_type::i64})
+        parse(gguf_builder()
+                  .field("general.alignment", type, bytes().put<uint64_t>(32))
+                  .tensor("t", {8}, 0, 32)
+                  .data(64));
+    CHECK_ERROR(gguf_error,
+                parse(gguf_builder().field("general.alignment", gguf_type::u64, bytes().put<uint64_t>(1ull << 40))),
+                "to 2^31");
     CHECK_ERROR(gguf_error, parse(gguf_builder().u32("general.alignment", 0x80000000u).tensor("t", {8}, 0, 0).data(64)),
                 "the data section has 0");
     const std::vector<uint8_t> file =
@@ -183,6 +203,51 @@ void checks_alignment() {
     CHECK(parsed.data_offset() == 256 && parsed.tensors()[0].data == file.data() + 256);
     CHECK_ERROR(gguf_error, parse(gguf_builder().u32("general.alignment", 256).tensor("t", {8}, 0, 32).data(1024)),
                 "multiple of 256");
+}
+
+// Writers choose other types than readers expect.
+void reads_numbers_of_any_type() {
+    const std::vector<uint8_t> file = gguf_builder()
+                                          .field("u8", gguf_type::u8, bytes().put<uint8_t>(200))
+                                          .field("i16", gguf_type::i16, bytes().put<int16_t>(200))
+                                          .field("u64", gguf_type::u64, bytes().put<uint64_t>(200))
+                                          .field("i64", gguf_type::i64, bytes().put<int64_t>(200))
+                                          .field("f64", gguf_type::f64, bytes().put(200.0))
+                                          .f32("f32", 200.0f)
+                                          .f32("half", 0.5f)
+                                          .f32("vast", 1e30f)
+                                          .f32("none", __builtin_nanf(""))
+                                          .i32s("same", {200, 200, 200})
+                                          .i32s("other", {1, 2, 3, 4, 5, 6, 7})
+                                          .i32s("empty", {})
+                                          .strings("texts", {"a", "a"})
+                                          .string("text", "200")
+                                          .build();
+    const gguf parsed(file.data(), file.size());
+    for (const char *key : {"u8", "i16", "u64", "i64", "f64", "f32", "same"}) {
+        const llm::gguf_value value = parsed.require(key).uniform();
+        CHECK_MESSAGE(value.as_unsigned() == 200 && value.as_integer() == 200 && value.as_float() == 200.0, key);
+    }
+    CHECK(parsed.require("half").as_float() == 0.5 && parsed.require("vast").as_float() > 9e29);
+    for (const char *key : {"half", "vast", "none"})
+        CHECK_ERROR(gguf_error, parsed.require(key).as_unsigned(), "must be an integer");
+    CHECK_ERROR(gguf_error, parsed.require("other").uniform(),
+                "\"other\" is [1, 2, 3, 4, 5, 6, ...], values that differ");
+    CHECK_ERROR(gguf_error, parsed.require("empty").uniform(), "empty array");
+    CHECK_ERROR(gguf_error, parsed.require("texts").uniform(), "must be a number");
+    CHECK_ERROR(gguf_error, parsed.require("text").uniform().as_float(), "must be a number");
+    CHECK(parsed.require("other").numbers()->size() == 7 && !parsed.require("texts").numbers());
+    CHECK(parsed.require("half").describe() == "0.5" && parsed.require("text").describe() == "\"200\"");
+}
+
+void joins_parts() {
+    const std::vector<uint8_t> one = gguf_builder().tensor("a", {8}, 0, 0).data(32).build(),
+                               two = gguf_builder().tensor("b", {8}, 0, 0).data(32).build();
+    gguf first(one.data(), one.size());
+    const gguf second(two.data(), two.size());
+    first.add_tensors(second);
+    CHECK(first.tensors().size() == 2 && first.find_tensor("b")->data == second.tensors()[0].data);
+    CHECK_ERROR(gguf_error, first.add_tensors(second), "\"b\" occurs in two parts");
 }
 
 void knows_block_sizes() {
@@ -212,6 +277,8 @@ int main() {
     refuses_values();
     refuses_tensors();
     checks_alignment();
+    reads_numbers_of_any_type();
+    joins_parts();
     knows_block_sizes();
     return test::summary();
 }

@@ -1,72 +1,15 @@
 // Hyperparameters, tensor roles and the memory plan. Usage: model_file_test MODEL.gguf
 #include "model_file.h"
 #include "check.h"
-#include "gguf_builder.h"
 #include "mapped_file.h"
 #include "memory_plan.h"
+#include "tiny_model.h"
 
 using llm::gguf;
 using llm::gguf_error;
+using test::tiny;
 
 namespace {
-
-// A one-layer model of a few floats, to be bent.
-struct tiny {
-    struct entry {
-        std::string name;
-        std::vector<uint64_t> shape;
-        uint32_t type;
-    };
-    std::string arch = "llama";
-    uint32_t hidden = 8, heads = 2, kv_heads = 1, head_dim = 0, ffn = 16, layers = 1, vocab = 10;
-    bool with_ffn = true;
-    test::gguf_builder extra;
-    std::vector<entry> tensors = {
-        {"token_embd.weight", {8, 10}, 0},       {"output_norm.weight", {8}, 0},
-        {"blk.0.attn_norm.weight", {8}, 0},      {"blk.0.attn_q.weight", {8, 8}, 0},
-        {"blk.0.attn_k.weight", {8, 4}, 0},      {"blk.0.attn_v.weight", {8, 4}, 0},
-        {"blk.0.attn_output.weight", {8, 8}, 0}, {"blk.0.ffn_norm.weight", {8}, 0},
-        {"blk.0.ffn_gate.weight", {8, 16}, 0},   {"blk.0.ffn_up.weight", {8, 16}, 0},
-        {"blk.0.ffn_down.weight", {16, 8}, 0},
-    };
-
-    tiny &add(const std::string &name, const std::vector<uint64_t> &shape, uint32_t type = 0) {
-        tensors.push_back({name, shape, type});
-        return *this;
-    }
-    entry &at(const std::string &name) {
-        for (entry &e : tensors) {
-            if (e.name == name) return e;
-        }
-        throw std::logic_error(name);
-    }
-    void remove(const std::string &name) {
-        for (size_t i = 0; i < tensors.size(); ++i) {
-            if (tensors[i].name == name) tensors.erase(tensors.begin() + static_cast<std::ptrdiff_t>(i));
-        }
-    }
-    std::vector<uint8_t> file() const {
-        test::gguf_builder b = extra;
-        b.string("general.architecture", arch)
-            .u32(arch + ".context_length", 64)
-            .u32(arch + ".embedding_length", hidden)
-            .u32(arch + ".block_count", layers);
-        b.u32(arch + ".attention.head_count", heads).u32(arch + ".attention.head_count_kv", kv_heads);
-        if (with_ffn) b.u32(arch + ".feed_forward_length", ffn);
-        if (head_dim != 0) b.u32(arch + ".attention.key_length", head_dim);
-        uint64_t offset = 0;
-        for (const entry &e : tensors) {
-            b.tensor(e.name, e.shape, e.type, offset);
-            offset += 4096;
-        }
-        return b.data(offset).build();
-    }
-    void load() const {
-        const std::vector<uint8_t> bytes = file();
-        const gguf parsed(bytes.data(), bytes.size());
-        llm::find_tensors(parsed, llm::read_config(parsed));
-    }
-};
 
 void reads_the_fixture(const char *path) {
     const llm::mapped_file mapped(path);
@@ -74,7 +17,7 @@ void reads_the_fixture(const char *path) {
     const llm::model_config c = llm::read_config(file);
     CHECK(c.arch == llm::architecture::qwen3 && c.layers == 6 && c.hidden == 256 && c.ffn == 768 && c.heads == 8 &&
           c.kv_heads == 2 && c.head_dim == 64 && c.vocab == 4096 && c.context_length == 512);
-    CHECK(c.rope_neox && c.rope_dims == 64 && c.rope_base == 1e6f && c.rope_scale == 1.0f && c.rms_epsilon == 1e-6f);
+    CHECK(c.rope.neox && c.rope.dims == 64 && c.rope.base == 1e6 && c.rope.factor == 1 && c.rms_epsilon == 1e-6f);
     CHECK(c.q_width() == 512 && c.kv_width() == 128);
     const llm::model_tensors t = llm::find_tensors(file, c);
     CHECK(t.layers.size() == 6 && t.all.size() == 68 && t.output == t.embedding && t.rope_factors == nullptr &&
@@ -113,7 +56,7 @@ void reads_the_variants() {
     const std::vector<uint8_t> bytes = llama.file();
     const gguf file(bytes.data(), bytes.size());
     const llm::model_config c = llm::read_config(file);
-    CHECK(!c.rope_neox && c.head_dim == 4 && c.rope_base == 500000.0f && c.rms_epsilon == 1e-5f);
+    CHECK(!c.rope.neox && c.head_dim == 4 && c.rope.base == 500000 && c.rms_epsilon == 1e-5f);
     const llm::model_tensors t = llm::find_tensors(file, c);
     CHECK(t.output != t.embedding && t.rope_factors != nullptr && t.bytes_per_token() == t.bytes() - 320);
 
@@ -121,9 +64,6 @@ void reads_the_variants() {
     qwen2.arch = "qwen2";
     qwen2.add("blk.0.attn_q.bias", {8}).add("blk.0.attn_k.bias", {4}).add("blk.0.attn_v.bias", {4});
     qwen2.load();
-    tiny linear;
-    linear.extra.string("llama.rope.scaling.type", "linear").f32("llama.rope.scaling.factor", 4);
-    linear.load();
 }
 
 void refuses() {
@@ -150,17 +90,19 @@ void refuses() {
     refuse("tensor blk.0.attn_q_norm.weight is missing", [](tiny &t) { t.arch = "qwen3"; });
     refuse("none that this architecture has", [](tiny &t) { t.add("blk.0.attn_q_norm.weight", {4}); });
     refuse("none that this architecture has", [](tiny &t) { t.add("blk.0.attn_sinks", {2}); });
-    refuse("must be F32", [](tiny &t) { t.at("output_norm.weight").type = 1; });
+    refuse("must be F32, F16 or BF16", [](tiny &t) { t.at("output_norm.weight").type = 26; });
     refuse("has a type that is not supported", [](tiny &t) { t.at("blk.0.attn_q.weight").type = 26; });
-    refuse("only none and linear", [](tiny &t) { t.extra.string("llama.rope.scaling.type", "yarn"); });
+    refuse("only none, linear, yarn and longrope",
+           [](tiny &t) { t.extra.string("llama.rope.scaling.type", "dynamic"); });
     refuse("must be a positive number", [](tiny &t) { t.extra.f32("llama.rope.freq_base", 0); });
     refuse("must be a positive number", [](tiny &t) { t.extra.f32("llama.rope.freq_base", __builtin_nanf("")); });
     refuse("must be even", [](tiny &t) { t.extra.u32("llama.rope.dimension_count", 3); });
     refuse("must be 1 to 4", [](tiny &t) { t.extra.u32("llama.rope.dimension_count", 6); });
     refuse("mixtures of experts", [](tiny &t) { t.extra.u32("llama.expert_count", 8); });
     refuse("value_length differs", [](tiny &t) { t.extra.u32("llama.attention.value_length", 8); });
-    refuse("disagrees with llama.vocab_size", [](tiny &t) { t.extra.u32("llama.vocab_size", 11); });
-    refuse("must be an integer", [](tiny &t) { t.extra.string("llama.vocab_size", "11"); });
+    refuse("must be an integer", [](tiny &t) { t.extra.string("llama.attention.value_length", "4"); });
+    refuse("fewer rows than the vocabulary has tokens, 11",
+           [](tiny &t) { t.extra.strings("tokenizer.ggml.tokens", std::vector<std::string>(11, "x")); });
 }
 
 }  // namespace

@@ -39,6 +39,17 @@ void accepts(const char *file) {
     CHECK(parse({"-m", "x", "-f", file}).prompt.size() > 100);
     CHECK(parse({"-m", "x", "--perplexity", "t"}).mode == llm::run_mode::perplexity);
     CHECK(parse({"-m", "x", "--bench", "--bench-json", "o"}).mode == llm::run_mode::bench);
+    const options joined =
+        parse({"--model=x", "--prompt=a=b", "--n-predict=-1", "--seed=7", "--weights=mapped", "--threads=3"});
+    CHECK(joined.model == "x" && joined.prompt == "a=b" && joined.predict == -1 && joined.seed == 7 &&
+          joined.weights == llm::weight_placement::mapped && joined.threads == 3);
+    CHECK(parse({"-m", "x", "--prompt="}).prompt.empty());
+    CHECK(parse({"-m", "x", "-p", "--seed=7"}).prompt == "--seed=7");
+    CHECK(parse({"-m", "x", "-m", "y", "-p", "z", "-n", "1", "-n", "2"}).predict == 2);
+    CHECK(parse({"--version"}).mode == llm::run_mode::version);
+    CHECK(parse({"--bench", "--version"}).mode == llm::run_mode::version);
+    CHECK(parse({"--version", "-h"}).mode == llm::run_mode::help);
+    CHECK(parse({"-m", "x", "-f", "/dev/null"}).prompt.empty());
     CHECK(parse({"--help"}).mode == llm::run_mode::help);
     CHECK(parse({"--bench", "-h"}).mode == llm::run_mode::help);
 }
@@ -53,11 +64,25 @@ void refuses() {
     CHECK_ERROR(usage_error, parse({"-m", "x"}), "one of --prompt");
     CHECK_ERROR(usage_error, with({"--frobnicate"}), "unknown option \"--frobnicate\"");
     CHECK_ERROR(usage_error, with({"stray"}), "unknown option \"stray\"");
-    CHECK_ERROR(usage_error, with({"-p", "again"}), "more than once");
+    CHECK_ERROR(usage_error, with({"-p", "again"}), "--prompt is given more than once");
+    CHECK_ERROR(usage_error, with({"--prompt=again"}), "--prompt is given more than once");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "-f", "a", "--file=b"}), "--file is given more than once");
+    CHECK_ERROR(usage_error, with({"-f", "a"}), "--prompt and --file both give the prompt");
     CHECK_ERROR(usage_error, with({"--bench"}), "go with neither");
     CHECK_ERROR(usage_error, with({"--perplexity", "t"}), "go with neither");
     CHECK_ERROR(usage_error, with({"--bench-json", "o"}), "goes with --bench");
-    CHECK_ERROR(usage_error, parse({"-m", "x", "--bench", "--perplexity", "t"}), "more than once");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--bench", "--perplexity", "t"}),
+                "--perplexity does not go with --bench");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--perplexity", "t", "--bench"}),
+                "--perplexity does not go with --bench");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--bench", "--bench"}), "--bench is given more than once");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--perplexity=t", "--perplexity=t"}),
+                "--perplexity is given more than once");
+    CHECK_ERROR(usage_error, with({"--no-graph=yes"}), "--no-graph takes no value");
+    CHECK_ERROR(usage_error, with({"--bench="}), "--bench takes no value");
+    CHECK_ERROR(usage_error, with({"--frobnicate=3"}), "unknown option \"--frobnicate\"");
+    CHECK_ERROR(usage_error, with({"-n=3"}), "unknown option \"-n=3\"");
+    CHECK_ERROR(usage_error, with({"--threads", "1025"}), "from 0 to 1024");
     CHECK_ERROR(usage_error, with({"--backend", "gpu"}), "auto, cuda or cpu");
     CHECK_ERROR(usage_error, with({"--compute", "fp8"}), "int8 or exact");
     CHECK_ERROR(usage_error, with({"--weights", "native"}), "auto, packed, copied or mapped");
@@ -68,7 +93,7 @@ void refuses() {
                              "--backend", "--device", "--perplexity", "--bench-json"}) {
         CHECK_ERROR(usage_error, parse({name}), "needs a value");
     }
-    for (const char *name : {"-n", "-c", "--batch", "--top-k", "-s", "--device"}) {
+    for (const char *name : {"-n", "-c", "--batch", "--top-k", "-s", "--device", "--threads"}) {
         for (const char *text : {"", "x", "1x", " 1", "+1", "-2", "1.5", "99999999999999999999999", "0x10"})
             CHECK_ERROR(usage_error, with({name, text}), "takes a whole number");
     }

@@ -4,8 +4,8 @@
     pip install numpy==2.4.6 gguf==0.19.0
     python3 tools/gen_arch_golden.py tests/data
 
-The trained fixture is a qwen3; these cover what it has not: biases, interleaved and partial rotation, frequency factors, linear scaling, an output
-matrix of its own, BOS, and in `mixed` block formats beside plain ones in one layer, with widths that are no multiple of 64. Seeds are searched for one whose choices all have a wide margin, so that rounding cannot change the text.
+The trained fixture is a qwen3; these cover what it has not: biases, interleaved and partial rotation, frequency factors, linear, YaRN and
+LongRoPE scaling beyond the original context, an output matrix of its own, rows beyond the vocabulary, vectors in F16 and BF16, BOS, and in `mixed` block formats beside plain ones in one layer, with widths that are no multiple of 64. Seeds are searched for one whose choices all have a wide margin, so that rounding cannot change the text.
 """
 import json
 import pathlib
@@ -17,6 +17,8 @@ import numpy as np
 
 HEADS, KV_HEADS, FFN, LAYERS, CONTEXT, EPS = 2, 1, 96, 2, 64, 1e-5
 PROMPT, NEW_TOKENS, MARGIN = "Reflex: it's 2 < 3!", 24, 0.4
+# Two chunks of a context. What the test allows is far below LEAST_CHANGE.
+SCORED, LEAST_CHANGE = b"Streams, events and graphs have small helpers, so an engine builds without a toolkit. Every call can be captured in a graph, too.", 0.03
 
 # Each product gets its x from another op, and some of them a plain weight beside, before or behind a block format.
 MIXED = {
@@ -27,12 +29,25 @@ MIXED = {
     "blk.2.attn_output": "Q8_0", "blk.2.ffn_gate": "Q8_0", "blk.2.ffn_up": "Q8_0", "blk.2.ffn_down": "Q4_0",
 }
 
+# As the keys under <arch>.rope. say it. The original context of the scaled models is far shorter than prompt and text.
+YARN = dict(type="yarn", factor=4.0, original=12)
+LONGROPE = dict(type="longrope", original=12, attn_factor=1.19)
+
+# Where the search begins: the seeds that it found, for the models here.
+SEEDS = {"llama": 9453, "llama-partial": 293, "qwen2": 5, "qwen3": 37816, "mixed": 4235, "linear": 93, "yarn": 693, "yarn-all": 99, "longrope-short": 7, "longrope-long": 390}
+
 MODELS = {
-    "llama": dict(hidden=64, head_dim=64, arch="llama", pre="llama-bpe", neox=False, base=500000.0, rotary=64, scale=1.0, factors=True, bias=False, head_norm=False, tied=False, types={}),
-    "llama-partial": dict(hidden=64, head_dim=64, arch="llama", pre="llama-bpe", neox=False, base=10000.0, rotary=32, scale=4.0, factors=False, bias=False, head_norm=False, tied=True, types={}),
-    "qwen2": dict(hidden=64, head_dim=64, arch="qwen2", pre="qwen2", neox=True, base=1e6, rotary=64, scale=1.0, factors=False, bias=True, head_norm=False, tied=True, types={}),
-    "qwen3": dict(hidden=64, head_dim=64, arch="qwen3", pre="qwen2", neox=True, base=1e6, rotary=64, scale=1.0, factors=False, bias=False, head_norm=True, tied=False, types={}),
-    "mixed": dict(hidden=96, head_dim=48, arch="qwen3", pre="qwen2", neox=True, base=1e6, rotary=48, scale=1.0, factors=False, bias=False, head_norm=True, tied=True, types=MIXED),
+    "llama": dict(hidden=64, head_dim=64, arch="llama", pre="llama-bpe", neox=False, base=500000.0, rotary=64, scaling={}, factors=True, bias=False, head_norm=False, tied=False, types={}),
+    "llama-partial": dict(hidden=64, head_dim=64, arch="llama", pre="llama-bpe", neox=False, base=10000.0, rotary=32, scaling=dict(type="linear", factor=4.0), factors=False, bias=False, head_norm=False, tied=True, types={}),
+    "qwen2": dict(hidden=64, head_dim=64, arch="qwen2", pre="qwen2", neox=True, base=1e6, rotary=64, scaling={}, factors=False, bias=True, head_norm=False, tied=True, types={}),
+    "qwen3": dict(hidden=64, head_dim=64, arch="qwen3", pre="qwen2", neox=True, base=1e6, rotary=64, scaling={}, factors=False, bias=False, head_norm=True, tied=False, types={}),
+    "mixed": dict(hidden=96, head_dim=48, arch="qwen3", pre="qwen2", neox=True, base=1e6, rotary=48, scaling={}, factors=False, bias=False, head_norm=True, tied=True, types=MIXED),
+    # One layer each: linear scaling without a type and with a magnitude, YaRN in both ways to pair, with everything it can be given, and LongRoPE.
+    "linear": dict(hidden=64, head_dim=64, arch="qwen2", pre="qwen2", neox=True, base=10000.0, rotary=64, scaling=dict(factor=8.0, attn_factor=1.25), factors=False, bias=True, head_norm=False, tied=True, types={}, layers=1, new=14, plain="BF16", spare_rows=13),
+    "yarn": dict(hidden=64, head_dim=64, arch="qwen3", pre="qwen2", neox=True, base=10000.0, rotary=64, scaling=YARN, factors=False, bias=False, head_norm=True, tied=True, types={}, layers=1, new=14),
+    "yarn-all": dict(hidden=64, head_dim=64, arch="llama", pre="llama-bpe", neox=False, base=500000.0, rotary=32, scaling=dict(YARN, attn_factor=1.1, ext=0.75, beta_fast=0.2, beta_slow=0.01, log_mul=0.5), factors=True, bias=False, head_norm=False, tied=True, types={}, layers=1, new=14, plain="F16"),
+    "longrope-short": dict(hidden=64, head_dim=64, arch="llama", pre="llama-bpe", neox=False, base=10000.0, rotary=64, scaling=dict(LONGROPE, original=CONTEXT), factors=False, bias=False, head_norm=False, tied=True, types={}, layers=1, new=14),
+    "longrope-long": dict(hidden=64, head_dim=64, arch="llama", pre="llama-bpe", neox=False, base=10000.0, rotary=64, scaling=LONGROPE, factors=False, bias=False, head_norm=False, tied=False, types={}, layers=1, new=14, spare_rows=5),
 }
 
 
@@ -48,7 +63,7 @@ BOS, EOS = 256, 257
 
 
 def layers(kind):
-    return 3 if kind["types"] else LAYERS
+    return kind.get("layers", 3 if kind["types"] else LAYERS)
 
 
 def weights(kind, seed):
@@ -57,11 +72,17 @@ def weights(kind, seed):
     hidden, head_dim = kind["hidden"], kind["head_dim"]
     f16 = lambda *shape, gain=1.0: (rng.standard_normal(shape) * gain / np.sqrt(shape[-1])).astype(np.float16)
     f32 = lambda n, mean, spread: (mean + spread * rng.standard_normal(n)).astype(np.float32)
-    t = {"token_embd.weight": f16(len(TOKENS), hidden, gain=8.0), "output_norm.weight": f32(hidden, 1, 0.1)}
+    # Rows beyond the vocabulary are loud, so that a choice among them would be theirs.
+    rows = len(TOKENS) + kind.get("spare_rows", 0)
+    loud = np.where(np.arange(rows) < len(TOKENS), 1, 16)[:, None].astype(np.float16)
+    t = {"token_embd.weight": f16(rows, hidden, gain=8.0) * loud, "output_norm.weight": f32(hidden, 1, 0.1)}
     if not kind["tied"]:
-        t["output.weight"] = f16(len(TOKENS), hidden, gain=3.0)
+        t["output.weight"] = f16(rows, hidden, gain=3.0) * loud
     if kind["factors"]:
         t["rope_freqs.weight"] = np.linspace(1, 8, kind["rotary"] // 2).astype(np.float32)
+    if kind["scaling"].get("type") == "longrope":
+        t["rope_factors_short.weight"] = np.linspace(1, 3, kind["rotary"] // 2).astype(np.float32)
+        t["rope_factors_long.weight"] = np.linspace(1, 40, kind["rotary"] // 2).astype(np.float32)
     for i in range(layers(kind)):
         b = f"blk.{i}."
         t[b + "attn_norm.weight"], t[b + "ffn_norm.weight"] = f32(hidden, 1, 0.1), f32(hidden, 1, 0.1)
@@ -76,22 +97,47 @@ def weights(kind, seed):
         t[b + "ffn_gate.weight"], t[b + "ffn_up.weight"] = f16(FFN, hidden, gain=1.5), f16(FFN, hidden, gain=1.5)
         t[b + "ffn_down.weight"] = f16(hidden, FFN, gain=2.0)
     stored = {}
-    for name, kind_name in kind["types"].items():
+    kinds = {name + ".weight": kind_name for name, kind_name in kind["types"].items()}
+    if "plain" in kind:
+        kinds.update({name: kind["plain"] for name, value in t.items() if value.ndim == 1})
+    for name, kind_name in kinds.items():
         qtype = gguf.GGMLQuantizationType[kind_name]
-        raw = gguf.quants.quantize(t[name + ".weight"].astype(np.float32), qtype)
-        stored[name + ".weight"] = raw, qtype
-        t[name + ".weight"] = gguf.quants.dequantize(raw, qtype)
+        raw = gguf.quants.quantize(t[name].astype(np.float32), qtype)
+        stored[name] = raw, qtype
+        t[name] = gguf.quants.dequantize(raw, qtype)
     return t, stored
 
 
+def rotation(kind, t, context=CONTEXT):
+    """Frequencies and magnitude by the papers' formulas: https://arxiv.org/abs/2309.00071 for YaRN, https://arxiv.org/abs/2402.13753 for LongRoPE."""
+    s, dim = kind["scaling"], kind["rotary"]
+    factor, how = s.get("factor", 1.0), s.get("type", "linear")
+    i = np.arange(dim // 2)
+    freq = kind["base"] ** (-2 * i / dim)
+    if how == "longrope":
+        name = "long" if context > s["original"] else "short"
+        return freq / t[f"rope_factors_{name}.weight"].astype(np.float64), s["attn_factor"]
+    freq = freq / t.get("rope_freqs.weight", np.ones(dim // 2)).astype(np.float64)
+    magnitude = s.get("attn_factor", 1.0)
+    if how == "linear":
+        return freq / factor, magnitude
+    # The pair that turns r times within the original context: base^(2i/dim) = original / (2 pi r).
+    pair = lambda turns: dim * np.log(s["original"] / (2 * np.pi * turns)) / (2 * np.log(kind["base"]))
+    low, high = max(np.floor(pair(s.get("beta_fast", 32.0))), 0), min(np.ceil(pair(s.get("beta_slow", 1.0))), dim - 1)
+    kept = (1 - np.clip((i - low) / max(high - low, 0.001), 0, 1)) * s.get("ext", 1.0)
+    scale = lambda m: 0.1 * m * np.log(factor) + 1
+    magnitude *= scale(1) / (scale(s["log_mul"]) if "log_mul" in s else 1)
+    return freq / factor * (1 - kept) + freq * kept, magnitude
+
+
 def forward(kind, t, ids):
-    """Logits after the last of `ids`, the whole sequence at once: no cache, no batches."""
+    """Logits after each of `ids`, the whole sequence at once: no cache, no batches. Of the vocabulary alone."""
     w = {name: value.astype(np.float64) for name, value in t.items()}
     norm = lambda x, g: x / np.sqrt((x * x).mean(-1, keepdims=True) + EPS) * g
     n, rotary, head_dim = len(ids), kind["rotary"], kind["head_dim"]
-    freq = kind["base"] ** (-np.arange(0, rotary, 2) / rotary) / w.get("rope_freqs.weight", 1.0)
-    angle = np.arange(n)[:, None] / kind["scale"] * freq[None, :]
-    cos, sin = np.cos(angle)[:, None, :], np.sin(angle)[:, None, :]
+    freq, magnitude = rotation(kind, t)
+    angle = np.arange(n)[:, None] * freq[None, :]
+    cos, sin = magnitude * np.cos(angle)[:, None, :], magnitude * np.sin(angle)[:, None, :]
 
     def rope(x):
         head, rest = x[..., :rotary].copy(), x[..., rotary:]
@@ -116,22 +162,50 @@ def forward(kind, t, ids):
         h = norm(x, w[b + "ffn_norm.weight"])
         g = h @ w[b + "ffn_gate.weight"].T
         x = x + (g / (1 + np.exp(-g)) * (h @ w[b + "ffn_up.weight"].T)) @ w[b + "ffn_down.weight"].T
-    return norm(x[-1], w["output_norm.weight"]) @ w.get("output.weight", w["token_embd.weight"]).T
+    return norm(x, w["output_norm.weight"]) @ w.get("output.weight", w["token_embd.weight"])[: len(TOKENS)].T
+
+
+def start(kind):
+    return [BOS] if kind["pre"] == "llama-bpe" else []
+
+
+def perplexity(kind, t, text):
+    """By llama.cpp's definition, of chunks of a whole context: the predictions made from its middle to its last but one token."""
+    ids, losses = start(kind) + list(text), []
+    for at in range(0, len(ids) - CONTEXT + 1, CONTEXT):
+        chunk = ids[at : at + CONTEXT]
+        logits = forward(kind, t, start(kind) + chunk[len(start(kind)) :])
+        for row in range(CONTEXT // 2, CONTEXT - 1):
+            top = logits[row].max()
+            losses.append(np.log(np.exp(logits[row] - top).sum()) + top - logits[row][chunk[row + 1]])
+    return float(np.exp(np.mean(losses)))
+
+
+def sensitive(kind, t, text):
+    """Whether other scalings would show: each of these has to change the perplexity by more than the test allows."""
+    want = perplexity(kind, t, text)
+    s = kind["scaling"]
+    others = [{k: v for k, v in s.items() if k in keep} for keep in ((), ("type", "factor", "original"))] if s.get("type") != "longrope" else []
+    others += [dict(s, **{k: v}) for k, v in dict(attn_factor=1.0, ext=1.0, beta_fast=32.0, beta_slow=1.0, log_mul=1e-9, factor=2.0, original=CONTEXT + 1 if s.get("original") != CONTEXT else 12).items() if k in s and s[k] != v]
+    others = [o for o in others if o != s]
+    changes = [abs(perplexity(dict(kind, scaling=o), t, text) / want - 1) for o in others]
+    return want, min(changes, default=1)
 
 
 def continuation(kind, t):
     """New ids, or None when a choice is too close, ends the text, or the text repeats itself."""
-    ids = ([BOS] if kind["pre"] == "llama-bpe" else []) + list(PROMPT.encode())
+    ids = start(kind) + list(PROMPT.encode())
     new = []
-    for _ in range(NEW_TOKENS):
-        logits = forward(kind, t, ids)
+    count = kind.get("new", NEW_TOKENS)
+    for _ in range(count):
+        logits = forward(kind, t, ids)[-1]
         second, first = np.sort(logits)[-2:]
         token = int(logits.argmax())
         if first - second < MARGIN or token >= 256:
             return None
         new.append(token)
         ids.append(token)
-    return new if len(set(new)) > NEW_TOKENS // 2 else None
+    return new if len(set(new)) > count // 2 else None
 
 
 def write(path, kind, t, stored):
@@ -149,9 +223,13 @@ def write(path, kind, t, stored):
     w.add_rope_dimension_count(kind["rotary"])
     w.add_rope_freq_base(kind["base"])
     w.add_layer_norm_rms_eps(EPS)
-    if kind["scale"] != 1.0:
-        w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        w.add_rope_scaling_factor(kind["scale"])
+    s = kind["scaling"]
+    if "type" in s:
+        w.add_rope_scaling_type(gguf.RopeScalingType(s["type"]))
+    adders = dict(factor=w.add_rope_scaling_factor, original=w.add_rope_scaling_orig_ctx_len, attn_factor=w.add_rope_scaling_attn_factors, ext=w.add_rope_scaling_yarn_ext_factor, beta_fast=w.add_rope_scaling_yarn_beta_fast, beta_slow=w.add_rope_scaling_yarn_beta_slow, log_mul=w.add_rope_scaling_yarn_log_mul)
+    for name, add in adders.items():
+        if name in s:
+            add(s[name])
     w.add_tokenizer_model("gpt2")
     w.add_tokenizer_pre(kind["pre"])
     w.add_token_list(TOKENS)
@@ -172,15 +250,19 @@ def main():
     out = pathlib.Path(sys.argv[1])
     cases = []
     for name, kind in MODELS.items():
-        for seed in range(100000):
+        for seed in range(SEEDS.get(name, 0), 100000):
             t, stored = weights(kind, seed)
             new = continuation(kind, t)
             if new:
-                break
-        print(f"{name}: seed {seed}")
+                text = PROMPT.encode() + bytes(new)
+                score, change = sensitive(kind, t, SCORED)
+                if change > LEAST_CHANGE:
+                    break
+        print(f"{name}: seed {seed}, perplexity {score:.4f}, other scalings change it by {change:.1%} or more")
         write(out / f"arch-{name}.gguf", kind, t, stored)
-        cases.append({"model": f"arch-{name}.gguf", "prompt": PROMPT, "predict": NEW_TOKENS, "text_hex": (PROMPT.encode() + bytes(new)).hex()})
+        cases.append({"model": f"arch-{name}.gguf", "prompt": PROMPT, "predict": len(new), "text_hex": text.hex(), "scored": SCORED.decode(), "perplexity": round(score, 4)})
     (out / "arch_golden.json").write_text(json.dumps(cases, indent=1) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()
