@@ -96,10 +96,14 @@ constexpr const char *key_model = "tokenizer.ggml.model", *key_pre = "tokenizer.
                      *key_remove_spaces = "tokenizer.ggml.remove_extra_whitespaces",
                      *key_characters = "tokenizer.ggml.precompiled_charsmap";
 
-const pretokenizer_rules &rules_of(const gguf &file) {
+// Empty where the file does not say.
+std::string_view rules_name(const gguf &file) {
     const gguf_value *value = file.find(key_pre);
-    const std::string_view name = value == nullptr ? "default" : value->as_string();
-    if (const pretokenizer_rules *rules = find_pretokenizer(name)) return *rules;
+    return value == nullptr ? std::string_view() : value->as_string();
+}
+
+const pretokenizer_rules &find_rules(std::string_view name) {
+    if (const pretokenizer_rules *rules = find_pretokenizer(name.empty() ? "default" : name)) return *rules;
     std::string known;
     for (const pretokenizer_rules &rules : all_pretokenizers()) {
         for (const std::string_view each : rules.names) known.append(known.empty() ? "" : ", ").append(each);
@@ -141,7 +145,7 @@ tokenizer::tokenizer(const gguf &file) {
     if (scored) {
         read_scored(file, entries);
     } else {
-        const pretokenizer_rules &rules = rules_of(file);
+        const pretokenizer_rules &rules = find_rules(rules_name(file));
         adds_bos = rules.adds_bos;
         words_.emplace(rules);
         read_byte_level(file, entries);
@@ -152,7 +156,7 @@ tokenizer::tokenizer(const gguf &file) {
         }
     }
     special_ = read_special_tokens(file, entries, control, adds_bos);
-    if (!scored && file.find(key_pre) == nullptr)
+    if (!scored && rules_name(file).empty())
         special_.notes.push_back(
             std::string(key_pre) +
             " is missing: text is split by rules of old files, which few models were trained with");

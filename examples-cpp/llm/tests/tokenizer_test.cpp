@@ -291,6 +291,9 @@ void splits_by_old_rules_without_a_name() {
     const tokenizer t = v.build();
     CHECK(t.notes().size() == 1 && t.notes()[0].find("tokenizer.ggml.pre is missing") != std::string::npos);
     CHECK((t.encode("ab,,ab", true, false) == ids{ab, comma, ab}));
+    v.extra.string("tokenizer.ggml.pre", "");
+    CHECK(v.build().notes().size() == 1);
+    v.extra = {};
     v.pre = "default";
     CHECK(v.build().notes().empty() && (v.build().encode("ab,,ab", true, false) == ids{ab, comma, ab}));
 }
