@@ -300,9 +300,10 @@ fn tensors_that_cannot_be_have_no_size() {
 #[test]
 fn messages_print_the_packed_bit() {
     let env = Env::cpu();
-    let mut memory = [0u64; 4096];
-    let mut at = |dtype, shape: &[i64]| reflex_tensor {
-        data: memory.as_mut_ptr().cast(),
+    // Aligned for packed data.
+    let data = env.malloc(1 << 14);
+    let at = |dtype, shape: &[i64]| reflex_tensor {
+        data,
         ..tensor(dtype, shape, &[])
     };
     let q4 = packed(REFLEX_DTYPE_Q4_K);
@@ -336,4 +337,5 @@ fn messages_print_the_packed_bit() {
     };
     assert_eq!(reflex_matmul_supported(env.context, &matmul), REFLEX_INVALID_ARGUMENT);
     assert!(last_error().contains("weight.shape[1] is 250, expected a multiple of 256 (Q4_K_PACKED)"));
+    ok(reflex_device_free(env.context, data));
 }
