@@ -23,7 +23,7 @@ generation generate(engine &model, const tokenizer &words, const std::vector<tok
     generation result;
     result.sequences = model.sequences();
     // The last new token is never fed back, so a sequence can be one longer than the context.
-    const size_t room = model.context() - prompt.size() + 1;
+    const size_t room = model.context() - model.length() - prompt.size() + 1;
     const size_t wanted = most < 0 ? std::numeric_limits<size_t>::max() : static_cast<size_t>(most);
     size_t limit = std::min(room, wanted);
     result.reason = limit < wanted ? stop_reason::context_full : stop_reason::token_limit;
@@ -71,6 +71,7 @@ generation generate(engine &model, const tokenizer &words, const std::vector<tok
                     ended[i] = true;
                     --running;
                 } else {
+                    if (i == 0) result.tokens.push_back(*token);
                     print(i, texts[i].push(words.decode(*token)));
                 }
             }

@@ -14,6 +14,7 @@
 
 #include "bandwidth.h"
 #include "bench.h"
+#include "chat.h"
 #include "device.h"
 #include "engine.h"
 #include "generate.h"
@@ -94,6 +95,8 @@ public:
         switch (options_.mode) {
             case run_mode::generate:
                 return generate_text();
+            case run_mode::chat:
+                return chat();
             case run_mode::perplexity:
                 return score_text();
             case run_mode::bench:
@@ -171,6 +174,56 @@ private:
             print("=== " + std::to_string(i + 1) + " of " + std::to_string(texts.size()) + " ===\n" + options_.prompt +
                   texts[i] + "\n");
         return result;
+    }
+
+    int chat() {
+        const chat_template form = naming(options_.model, [this] { return read_chat_template(); });
+        int status = 0;
+        with_engine([&](const run_facts &facts, engine &model) {
+            catch_interrupts();
+            const generation result = converse(model, form);
+            report_generation(facts, result, find_bandwidth(facts.owner));
+            if (result.reason == stop_reason::interrupted) status = interrupted_status;
+        });
+        return status;
+    }
+
+    chat_template read_chat_template() const {
+        const gguf_value *source = model_->files.contents().find("tokenizer.chat_template");
+        if (source == nullptr)
+            throw gguf_error(
+                "the file has no chat template (tokenizer.chat_template): it may not be a model for conversations; "
+                "--prompt continues a text");
+        return {std::string(source->as_string()), words_.decode(words_.bos(), true), words_.decode(words_.eos(), true)};
+    }
+
+    // Until the input ends, the context is full or an interrupt comes. The sums of all turns.
+    generation converse(engine &model, const chat_template &form) {
+        conversation talk(model, words_, form, options_.system);
+        line_reader input(STDIN_FILENO);
+        const bool watched = ::isatty(STDIN_FILENO) != 0 && ::isatty(STDERR_FILENO) != 0;
+        generation sum;
+        sum.texts = 0;
+        std::string said = options_.prompt;
+        for (bool given = !said.empty();; given = false) {
+            if (!given) {
+                if (watched) std::fputs("> ", stderr);
+                if (!input.next(said, interrupted)) {
+                    sum.reason = interrupted() ? stop_reason::interrupted : stop_reason::end_of_input;
+                    return sum;
+                }
+                if (said.empty()) continue;
+            }
+            const generation turn = talk.say(said, options_.predict, print, interrupted);
+            print("\n");
+            ++sum.texts;
+            sum.prompt_tokens += turn.prompt_tokens;
+            sum.new_tokens += turn.new_tokens;
+            sum.prefill_seconds += turn.prefill_seconds;
+            sum.decode_seconds += turn.decode_seconds;
+            sum.reason = turn.reason;
+            if (turn.reason == stop_reason::interrupted || turn.reason == stop_reason::context_full) return sum;
+        }
     }
 
     // Interrupted, it gives the figure of the chunks that there are.

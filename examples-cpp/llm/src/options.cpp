@@ -74,10 +74,16 @@ public:
         while (at_ < argc_) take_argument(argv_[at_++]);
         if (out_.mode == run_mode::help || out_.mode == run_mode::version) return out_;
         if (out_.model.empty()) refuse("--model FILE is needed");
-        if (out_.mode != run_mode::generate && !prompt_from_.empty())
+        const bool chat = out_.mode == run_mode::chat;
+        if (out_.mode != run_mode::generate && !chat && !prompt_from_.empty())
             refuse("--prompt and --file go with neither --perplexity nor --bench");
         if (out_.mode == run_mode::generate && prompt_from_.empty())
-            refuse("one of --prompt, --file, --perplexity and --bench is needed");
+            refuse("one of --prompt, --file, --chat, --perplexity and --bench is needed");
+        if (out_.parallel > 1 && chat) refuse("--parallel does not go with --chat");
+        if (out_.parse_control && chat) refuse("--special does not go with --chat, whose template writes control tokens");
+        if (!out_.system.empty() && !chat) refuse("--system goes with --chat");
+        if (chat && prompt_file_ == "-") refuse("--file - does not go with --chat, which reads turns from standard input");
+        if (chat && !predict_given_) out_.predict = -1;
         if (out_.parallel > 1 && out_.mode == run_mode::perplexity) refuse("--parallel does not go with --perplexity");
         if (!out_.bench_json.empty() && out_.mode != run_mode::bench) refuse("--bench-json goes with --bench");
         // Last, since a terminal is asked for it.
@@ -108,6 +114,7 @@ private:
             set_prompt("--file");
         } else if (name == "-n" || name == "--n-predict") {
             const std::string text = value(name);
+            predict_given_ = true;
             out_.predict = text == "-1" ? -1 : static_cast<int32_t>(parse_count(name, text, 0, 1u << 30));
         } else if (name == "-c" || name == "--ctx") {
             out_.context = static_cast<uint32_t>(parse_count(name, value(name), 1, 1u << 26));
@@ -139,6 +146,10 @@ private:
             out_.graph = false;
         } else if (name == "--special") {
             out_.parse_control = true;
+        } else if (name == "--chat") {
+            set_mode(run_mode::chat);
+        } else if (name == "--system") {
+            out_.system = value(name);
         } else if (name == "--perplexity") {
             out_.text_file = value(name);
             set_mode(run_mode::perplexity);
@@ -170,9 +181,11 @@ private:
 
     void set_mode(run_mode mode) {
         if (out_.mode == run_mode::help || out_.mode == run_mode::version) return;
-        if (out_.mode == mode)
-            refuse(std::string(mode == run_mode::bench ? "--bench" : "--perplexity") + " is given more than once");
-        if (out_.mode != run_mode::generate) refuse("--perplexity does not go with --bench");
+        const auto name = [](run_mode of) {
+            return std::string(of == run_mode::chat ? "--chat" : of == run_mode::bench ? "--bench" : "--perplexity");
+        };
+        if (out_.mode == mode) refuse(name(mode) + " is given more than once");
+        if (out_.mode != run_mode::generate) refuse(name(out_.mode) + " does not go with " + name(mode));
         out_.mode = mode;
     }
 
@@ -181,6 +194,7 @@ private:
     int at_ = 1;
     std::optional<std::string> joined_value_;
     std::string prompt_from_, prompt_file_;
+    bool predict_given_ = false;
     options out_;
 };
 
@@ -189,13 +203,16 @@ private:
 options parse_options(int argc, const char *const *argv) { return parser(argc, argv).run(); }
 
 const char *usage_text() {
-    return "usage: reflex-llm -m FILE (-p TEXT | -f FILE | --perplexity FILE | --bench) [options]\n"
+    return "usage: reflex-llm -m FILE (-p TEXT | -f FILE | --chat | --perplexity FILE | --bench) [options]\n"
            "\n"
            "  -m, --model FILE       GGUF v3 model: llama, qwen2 or qwen3\n"
            "  -p, --prompt TEXT      text to continue\n"
            "  -f, --file FILE        the same, from a file or a pipe; -: from standard input\n"
-           "  -n, --n-predict N      tokens to generate at most; -1: until the model ends or the context is full "
-           "(128)\n"
+           "      --chat             a conversation by the model's chat template: each line of standard input is a turn, a\n"
+           "                         backslash at its end continues it; -p or -f gives a turn in front of them\n"
+           "      --system TEXT      with --chat: the system message\n"
+           "  -n, --n-predict N      tokens to generate at most; -1: until the model ends or the context is full (128;\n"
+           "                         with --chat -1)\n"
            "  -c, --ctx N            context in tokens (what the model was made for, at most 4096)\n"
            "      --batch N          rows per prefill step, 1 to 4096 (512)\n"
            "      --parallel N       sequences decoded at once, 1 to 64: as many continuations of the prompt (1)\n"

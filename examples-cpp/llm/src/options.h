@@ -15,16 +15,17 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-enum class run_mode { generate, perplexity, bench, help, version };
+enum class run_mode { generate, chat, perplexity, bench, help, version };
 enum class backend_choice { automatic, cuda, cpu };
 
 struct options {
     run_mode mode = run_mode::generate;
     std::string model;
-    std::string prompt;
+    std::string prompt;        // with --chat the first turn; empty: none
+    std::string system;        // --system
     std::string text_file;  // --perplexity
     std::string bench_json;
-    int32_t predict = 128;     // -1: until the model ends or the context is full
+    int32_t predict = 128;     // -1, and what --chat begins with: until the model ends or the context is full
     uint32_t context = 0;      // 0: what the model was made for, at most 4096
     uint32_t batch = 512;      // rows per prefill step
     uint32_t parallel = 1;     // sequences decoded at once

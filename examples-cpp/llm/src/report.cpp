@@ -140,7 +140,7 @@ std::string json_string(const std::string &value) {
 
 void report_generation(const run_facts &facts, const generation &result, const bandwidth &memory) {
     constexpr const char *reasons[] = {"the model ended the text", "the limit of --n-predict", "the context is full",
-                                       "an interrupt"};
+                                       "an interrupt", "the end of the input"};
     report_setup(facts);
     row("prefill", text("%zu tokens, %.4g tok/s", result.prompt_tokens, result.prefill_rate()));
     const std::string sequences = sequences_text(result.sequences);
@@ -149,7 +149,7 @@ void report_generation(const run_facts &facts, const generation &result, const b
                       : text("%zu tokens%s", result.new_tokens, sequences.c_str()));
     row("stopped by", reasons[static_cast<size_t>(result.reason)]);
     row("time to first token",
-        result.new_tokens > 0 ? text("%.4g ms", 1e3 * result.prefill_seconds) : std::string("-"));
+        result.new_tokens > 0 ? text("%.4g ms", 1e3 * result.prefill_seconds / static_cast<double>(result.texts)) : std::string("-"));
     row("peak memory", memory_text(facts));
     if (!facts.owner.is_cpu()) row("of bandwidth floor", floor_text(facts, memory, result.decode_rate()));
 }

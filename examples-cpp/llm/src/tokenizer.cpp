@@ -13,6 +13,15 @@
 namespace llm {
 namespace {
 
+// See tokenizer::shield.
+constexpr std::string_view shield_mark = "\xEF\xB7\x90";
+
+std::string without_marks(std::string_view text) {
+    std::string out(text);
+    for (size_t at = 0; (at = out.find(shield_mark, at)) != std::string::npos;) out.erase(at, shield_mark.size());
+    return out;
+}
+
 // Vocabularies write every byte as a printable character: the printable bytes of Latin-1 as themselves, the 68 others as U+0100 onwards.
 struct byte_alphabet {
     std::array<uint32_t, 256> to_char{};
@@ -294,8 +303,9 @@ const tokenizer::marker *tokenizer::marker_at(std::string_view text, size_t at, 
     return nullptr;
 }
 
-std::vector<token_id> tokenizer::encode(std::string_view text, bool add_special, bool parse_control) const {
-    std::vector<token_id> out;
+template <typename Fragment>
+void tokenizer::split_at_markers(std::string_view text, bool parse_control, std::vector<token_id> &out,
+                                 const Fragment &fragment) const {
     size_t start = 0;
     for (size_t at = 0; at < text.size();) {
         const marker *found = marker_at(text, at, parse_control);
@@ -303,15 +313,46 @@ std::vector<token_id> tokenizer::encode(std::string_view text, bool add_special,
             ++at;
             continue;
         }
-        encode_fragment(text.substr(start, at - start), out);
+        fragment(text.substr(start, at - start));
         out.push_back(found->token);
         at += found->text.size();
         start = at;
     }
-    encode_fragment(text.substr(start), out);
+    fragment(text.substr(start));
+}
+
+std::vector<token_id> tokenizer::encode(std::string_view text, bool add_special, bool parse_control) const {
+    std::vector<token_id> out;
+    split_at_markers(text, parse_control, out, [&](std::string_view part) { encode_fragment(part, out); });
     if (add_special && special_.add_bos && (out.empty() || out.front() != special_.bos))
         out.insert(out.begin(), special_.bos);
     if (add_special && special_.add_eos && (out.empty() || out.back() != special_.eos)) out.push_back(special_.eos);
+    return out;
+}
+
+std::string tokenizer::shield(std::string_view text) const {
+    const std::string plain = without_marks(text);
+    std::string out;
+    for (size_t at = 0; at < plain.size(); ++at) {
+        const marker *found = marker_at(plain, at, true);
+        // Between the first character and the rest: a mark inside of a character would make it ill-formed.
+        if (found == nullptr || !found->control) {
+            out += plain[at];
+            continue;
+        }
+        do {
+            out += plain[at++];
+        } while (at < plain.size() && (static_cast<uint8_t>(plain[at]) & 0xC0) == 0x80);
+        out += shield_mark;
+        --at;
+    }
+    return out;
+}
+
+std::vector<token_id> tokenizer::encode_shielded(std::string_view text) const {
+    std::vector<token_id> out;
+    split_at_markers(text, true, out, [&](std::string_view part) { encode_fragment(without_marks(part), out); });
+    if (special_.add_bos && (out.empty() || out.front() != special_.bos)) out.insert(out.begin(), special_.bos);
     return out;
 }
 

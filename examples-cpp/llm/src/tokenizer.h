@@ -29,6 +29,12 @@ public:
     // never to a text that begins or ends with that token already.
     std::vector<token_id> encode(std::string_view text, bool add_special, bool parse_control) const;
 
+    // For the text of a chat template, in which text of users stands: a control token in a text that went through `shield` first is
+    // plain text to `encode_shielded`, one that the template wrote is a token. BOS is added as by `encode`, EOS is not. The mark that
+    // does it is the noncharacter U+FDD0, which is dropped from texts that have it.
+    std::string shield(std::string_view text) const;
+    std::vector<token_id> encode_shielded(std::string_view text) const;
+
     // The bytes a token stands for; they may be part of a UTF-8 sequence. Control tokens give nothing unless `show_control`.
     std::string decode(token_id token, bool show_control = false) const;
     // Of a whole text. The space that encoding put before each stretch of it is taken off again.
@@ -74,6 +80,10 @@ private:
     void read_merges(const gguf &file, const std::unordered_map<std::string_view, token_id> &ids);
     void read_scored(const gguf &file, const std::vector<std::string_view> &entries);
     void add_markers();
+    // Calls `fragment` with the stretches of text between markers, and appends the markers' tokens.
+    template <typename Fragment>
+    void split_at_markers(std::string_view text, bool parse_control, std::vector<token_id> &out,
+                          const Fragment &fragment) const;
     const marker *marker_at(std::string_view text, size_t at, bool parse_control) const;
     void encode_fragment(std::string_view text, std::vector<token_id> &out) const;
     void encode_word(std::string_view word, std::vector<token_id> &out) const;
