@@ -51,7 +51,7 @@ __device__ __forceinline__ rope_frequency rope_quotient(rope_frequency f, float 
 }
 
 // Cosine and sine of pair i. An f32 angle would be off by 0.03 at position 1e6 and be reduced by slow code. Here the
-// frequency is good to 2^-51 of itself, which is what the host's doubles give, and its product with the position wraps
+// frequency is good to 2^-50 of itself, which is what the host's doubles give, and its product with the position wraps
 // exactly at whole turns.
 __device__ __forceinline__ float2 rope_rotation(const rope_angles &a, i32 position, i32 i) {
     rope_frequency f = rope_product(a.coarse[i >> 4], a.fine[i & 15]);

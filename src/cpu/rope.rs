@@ -29,7 +29,7 @@ pub(crate) fn rope(p: &RopePlan, cpu: &CpuBackend) {
             false => i64::from(p.slots.map_or(position, |slots| index(&slots, token))),
         };
         let slot = (0..p.cache_slots()).contains(&slot).then_some(slot);
-        // In f64 the angle is good to 1e-9 at a million, far below f32's own rounding.
+        // An f64 is good to 2^-50 of the angle with the frequency's roundings, which is the bound that infer.h states.
         let rotation: Vec<(f32, f32)> = frequencies
             .iter()
             .map(|f| (f64::from(position) * f).sin_cos())
