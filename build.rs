@@ -1,6 +1,7 @@
 //! Compiles `kernels/*.cu` with NVRTC, one image per architecture, and embeds them.
 //!
-//! Environment: `REFLEX_CUDA` (AUTO, ON, OFF), `REFLEX_CUDA_ROOT`, `REFLEX_CUDA_ARCHS`, `REFLEX_KERNEL_CACHE`.
+//! Environment: `REFLEX_CUDA` (AUTO, ON, OFF), `REFLEX_CUDA_ROOT`, `REFLEX_CUDA_ARCHS`, `REFLEX_KERNEL_CACHE`,
+//! `REFLEX_KERNEL_SPILLS` (warn, error).
 
 #[path = "build/archs.rs"]
 mod archs;
@@ -15,8 +16,10 @@ mod resources;
 #[path = "build/toolkit.rs"]
 mod toolkit;
 
-use std::path::PathBuf;
+use resources::Resources;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use toolkit::Kernels;
 
 fn main() -> ExitCode {
     // The build script runs itself as the NVRTC worker: cudarc finds libnvrtc through the
@@ -39,6 +42,7 @@ fn build() -> Result<(), String> {
         "REFLEX_CUDA_ROOT",
         "REFLEX_CUDA_ARCHS",
         "REFLEX_KERNEL_CACHE",
+        "REFLEX_KERNEL_SPILLS",
         "CUDA_HOME",
         "CUDA_PATH",
     ] {
@@ -61,31 +65,50 @@ fn build() -> Result<(), String> {
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
     let archs = archs::parse(&std::env::var("REFLEX_CUDA_ARCHS").unwrap_or_default())?;
-    let mode = std::env::var("REFLEX_CUDA").unwrap_or_default();
-    let toolkit = match mode.to_ascii_uppercase().as_str() {
-        "OFF" => None,
-        "ON" => Some(toolkit::find(&root)?.ok_or(
-            "REFLEX_CUDA=ON, but no NVRTC was found in REFLEX_CUDA_ROOT, CUDA_HOME, CUDA_PATH, \
-             /usr/local/cuda or target/dev/venv; run ./dev test once, or set REFLEX_CUDA_ROOT",
-        )?),
-        "" | "AUTO" => toolkit::find(&root)?,
-        other => return Err(format!("REFLEX_CUDA={other}: expected AUTO, ON or OFF")),
-    };
-    let no_kernels = match (&toolkit, mode.eq_ignore_ascii_case("OFF")) {
-        (Some(_), _) => "",
-        (None, true) => "REFLEX_CUDA=OFF",
-        (None, false) => "no NVRTC was found at build time",
-    };
-    println!("cargo:rustc-env=REFLEX_NO_KERNELS={no_kernels}");
-    let Some(toolkit) = toolkit else {
-        if !mode.eq_ignore_ascii_case("OFF") {
-            println!(
-                "cargo:warning=NVRTC not found: building the CPU backend alone (REFLEX_CUDA=ON makes this an error)"
-            );
+    let gate = resources::Gate::parse(&std::env::var("REFLEX_KERNEL_SPILLS").unwrap_or_default())?;
+    match toolkit::choose(&root)? {
+        Kernels::With(toolkit) => {
+            let images = compile::all(&toolkit, &archs, &root, &out_dir)?;
+            report_resources(&images, &out_dir, &root, gate)?;
+            embed::write(&images, &out_dir)
         }
-        return embed::write_empty(&out_dir);
-    };
-    let images = compile::all(&toolkit, &archs, &root, &out_dir)?;
-    resources::report(&images, &out_dir, &root)?;
-    embed::write(&images, &out_dir)
+        Kernels::Without(why) => {
+            if !why.starts_with("REFLEX_CUDA=") {
+                println!("cargo:warning=no CUDA kernels, CPU backend only ({why}); REFLEX_CUDA=ON makes this an error");
+            }
+            embed::write_empty(&out_dir, &why)
+        }
+    }
+}
+
+/// Writes `kernel-resources.tsv` beside the image table, and says which kernels spill.
+fn report_resources(
+    images: &compile::Images,
+    out_dir: &Path,
+    root: &Path,
+    gate: resources::Gate,
+) -> Result<(), String> {
+    let kernels: Vec<(String, &str, Vec<Resources>)> = images
+        .list
+        .iter()
+        .filter(|image| !image.arch.ptx)
+        .map(|image| {
+            let log = std::fs::read_to_string(image.path.with_extension("log")).unwrap_or_default();
+            (image.arch.flag(), image.file.as_str(), resources::parse(&log))
+        })
+        .collect();
+    let path = out_dir.join("kernel-resources.tsv");
+    let table = resources::table(
+        kernels
+            .iter()
+            .map(|(arch, file, k)| (arch.as_str(), *file, k.as_slice())),
+    );
+    std::fs::write(&path, table).map_err(|e| format!("{}: {e}", path.display()))?;
+    let allowed = std::fs::read_to_string(root.join("kernels/spills.txt")).unwrap_or_default();
+    let compiler = format!("NVRTC {}", images.compiler);
+    let all = kernels.iter().map(|(arch, _, k)| (arch.as_str(), k.as_slice()));
+    for line in resources::judge(all, &compiler, &allowed, gate)? {
+        println!("cargo:warning={line}");
+    }
+    Ok(())
 }

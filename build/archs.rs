@@ -17,6 +17,12 @@ pub struct Arch {
 }
 
 impl Arch {
+    /// `90a` or `80-virtual`, as the list has it.
+    pub fn name(&self) -> String {
+        let kind = if self.ptx { "-virtual" } else { "" };
+        format!("{}{}{kind}", self.sm, self.suffix)
+    }
+
     /// `sm_90a` or `compute_80`, as NVRTC's `-arch` wants it.
     pub fn flag(&self) -> String {
         let kind = if self.ptx { "compute" } else { "sm" };

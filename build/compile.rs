@@ -22,14 +22,19 @@ pub struct Image {
     pub path: PathBuf,
 }
 
-pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Result<Vec<Image>, String> {
+pub struct Images {
+    pub list: Vec<Image>,
+    /// Release of NVRTC: `13.0`.
+    pub compiler: String,
+}
+
+pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Result<Images, String> {
     let loader_dir = link_libraries(toolkit, out_dir)?;
     let cache = Cache::open(out_dir)?;
     let (sources, headers) = kernel_files(&root.join("kernels"))?;
     let mut worker = Worker::start(&loader_dir)?;
     let release = worker.ask("version")?;
     let supported: Vec<u32> = worker.ask("archs")?.split(' ').filter_map(|s| s.parse().ok()).collect();
-    println!("cargo:rustc-env=REFLEX_NVRTC_VERSION={release}");
 
     let sources: Vec<_> = sources
         .iter()
@@ -67,7 +72,10 @@ pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Re
         ));
     }
     run(jobs, toolkit, root, &loader_dir, worker)?;
-    Ok(images)
+    Ok(Images {
+        list: images,
+        compiler: release,
+    })
 }
 
 fn flags(arch: &Arch) -> Vec<String> {

@@ -1,14 +1,14 @@
 //! Writes the table of kernel images that `src/cuda/images.rs` includes.
 
-use crate::compile::Image;
+use crate::compile::Images;
 use flate2::{Compression, write::DeflateEncoder};
 use std::fmt::Write;
 use std::io::Write as _;
 use std::path::Path;
 
-pub fn write(images: &[Image], out_dir: &Path) -> Result<(), String> {
+pub fn write(images: &Images, out_dir: &Path) -> Result<(), String> {
     let mut text = String::from("pub(crate) static IMAGES: &[KernelImage] = &[\n");
-    for (index, image) in images.iter().enumerate() {
+    for (index, image) in images.list.iter().enumerate() {
         // The driver wants PTX ended by a zero byte.
         let local = out_dir.join(format!("image-{index}"));
         let mut bytes = std::fs::read(&image.path).map_err(|e| format!("{}: {e}", image.path.display()))?;
@@ -31,26 +31,22 @@ pub fn write(images: &[Image], out_dir: &Path) -> Result<(), String> {
         .unwrap();
     }
     text.push_str("];\n");
-    let mut archs: Vec<String> = images
-        .iter()
-        .map(|i| {
-            format!(
-                "{}{}{}",
-                i.arch.sm,
-                i.arch.suffix,
-                if i.arch.ptx { "-virtual" } else { "" }
-            )
-        })
-        .collect();
+    let mut archs: Vec<String> = images.list.iter().map(|i| i.arch.name()).collect();
     archs.dedup();
-    println!("cargo:rustc-env=REFLEX_BUILT_ARCHS={}", archs.join(";"));
+    tell(&archs.join(";"), &images.compiler, "");
     save(out_dir, &text)
 }
 
-pub fn write_empty(out_dir: &Path) -> Result<(), String> {
-    println!("cargo:rustc-env=REFLEX_BUILT_ARCHS=");
-    println!("cargo:rustc-env=REFLEX_NVRTC_VERSION=");
+pub fn write_empty(out_dir: &Path, why: &str) -> Result<(), String> {
+    tell("", "", why);
     save(out_dir, "pub(crate) static IMAGES: &[KernelImage] = &[];\n")
+}
+
+/// What `reflex_get_build_info` answers.
+fn tell(archs: &str, nvrtc: &str, no_kernels: &str) {
+    println!("cargo:rustc-env=REFLEX_BUILT_ARCHS={archs}");
+    println!("cargo:rustc-env=REFLEX_NVRTC_VERSION={nvrtc}");
+    println!("cargo:rustc-env=REFLEX_NO_KERNELS={no_kernels}");
 }
 
 fn save(out_dir: &Path, text: &str) -> Result<(), String> {

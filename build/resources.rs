@@ -1,65 +1,116 @@
 //! ptxas's resource report: registers, shared memory and spills of every kernel.
 
-use crate::compile::Image;
-use std::fmt::Write;
-use std::path::Path;
-
-/// Kernels that may spill, by name, with the reason beside them in `kernels/spills.txt`.
-fn allowed(root: &Path) -> Vec<String> {
-    std::fs::read_to_string(root.join("kernels/spills.txt"))
-        .unwrap_or_default()
-        .lines()
-        .map(|line| line.split('#').next().unwrap().trim().to_string())
-        .filter(|line| !line.is_empty())
-        .collect()
+/// What ptxas says about one kernel for one architecture.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    pub kernel: String,
+    pub registers: u64,
+    pub static_shared: u64,
+    pub stack: u64,
+    pub spill_stores: u64,
+    pub spill_loads: u64,
 }
 
-/// Writes `kernel-resources.tsv` beside the image table; a spill that is not listed fails the build.
-pub fn report(images: &[Image], out_dir: &Path, root: &Path) -> Result<(), String> {
-    let allowed = allowed(root);
-    let mut table = String::from("arch\tfile\tkernel\tregisters\tstatic_shared\tstack\tspill_stores\tspill_loads\n");
-    let mut spills = Vec::new();
-    for image in images.iter().filter(|image| !image.arch.ptx) {
-        let log = std::fs::read_to_string(image.path.with_extension("log")).unwrap_or_default();
-        let mut kernel = String::new();
-        let (mut stack, mut stores, mut loads) = (0, 0, 0);
-        for line in log.lines() {
-            if let Some(rest) = line.split("Compiling entry function '").nth(1) {
-                kernel = rest.split('\'').next().unwrap_or("").to_string();
-                (stack, stores, loads) = (0, 0, 0);
-            } else if line.contains("bytes stack frame") {
-                stack = number_before(line, " bytes stack frame");
-                stores = number_before(line, " bytes spill stores");
-                loads = number_before(line, " bytes spill loads");
-            } else if line.contains("Used ") && line.contains(" registers") && !kernel.is_empty() {
-                let registers = number_before(line, " registers");
-                let shared = number_before(line, " bytes smem");
-                let arch = image.arch.flag();
-                let file = &image.file;
-                writeln!(
-                    table,
-                    "{arch}\t{file}\t{kernel}\t{registers}\t{shared}\t{stack}\t{stores}\t{loads}"
-                )
-                .unwrap();
-                if stores + loads > 0 && !allowed.contains(&kernel) {
-                    spills.push(format!(
-                        "{kernel} ({arch}): {stores} bytes stored, {loads} bytes loaded"
-                    ));
-                }
-                kernel.clear();
+/// All kernels of one compiler log. What a function that is not inlined spills counts for the kernel that stands before it.
+pub fn parse(log: &str) -> Vec<Resources> {
+    let mut found: Vec<Resources> = Vec::new();
+    let mut open = Resources::default();
+    let mut function = "";
+    for line in log.lines() {
+        if let Some(rest) = line.split("Compiling entry function '").nth(1) {
+            open = Resources {
+                kernel: rest.split('\'').next().unwrap_or("").to_string(),
+                ..Resources::default()
+            };
+        } else if let Some(name) = line.split("Function properties for ").nth(1) {
+            function = name.trim();
+        } else if line.contains("bytes stack frame") {
+            let own = function == open.kernel;
+            let Some(of) = (if open.kernel.is_empty() {
+                found.last_mut()
+            } else {
+                Some(&mut open)
+            }) else {
+                continue;
+            };
+            if own {
+                of.stack = number_before(line, " bytes stack frame");
+            }
+            of.spill_stores += number_before(line, " bytes spill stores");
+            of.spill_loads += number_before(line, " bytes spill loads");
+        } else if line.contains("Used ") && line.contains(" registers") && !open.kernel.is_empty() {
+            open.registers = number_before(line, " registers");
+            open.static_shared = number_before(line, " bytes smem");
+            found.push(std::mem::take(&mut open));
+        }
+    }
+    found
+}
+
+/// The rows of `kernel-resources.tsv`.
+pub fn table<'a>(all: impl IntoIterator<Item = (&'a str, &'a str, &'a [Resources])>) -> String {
+    let mut text = String::from("arch\tfile\tkernel\tregisters\tstatic_shared\tstack\tspill_stores\tspill_loads\n");
+    for (arch, file, kernels) in all {
+        for k in kernels {
+            text += &format!(
+                "{arch}\t{file}\t{}\t{}\t{}\t{}\t{}\t{}\n",
+                k.kernel, k.registers, k.static_shared, k.stack, k.spill_stores, k.spill_loads
+            );
+        }
+    }
+    text
+}
+
+/// What to do about kernels that spill: `REFLEX_KERNEL_SPILLS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// For a compiler that the kernels were not tuned for: they are right with it, a spilling one is slower.
+    Warn,
+    /// For the compilers that CI pins.
+    Fail,
+}
+
+impl Gate {
+    pub fn parse(value: &str) -> Result<Gate, String> {
+        match value {
+            "" | "warn" => Ok(Gate::Warn),
+            "error" => Ok(Gate::Fail),
+            other => Err(format!("REFLEX_KERNEL_SPILLS={other}: expected warn or error")),
+        }
+    }
+}
+
+/// One line for each kernel that spills; with `Gate::Fail` they are an error. `allowed` has the text of `kernels/spills.txt`: names of
+/// kernels that may, with the reason behind a `#`.
+pub fn judge<'a>(
+    all: impl IntoIterator<Item = (&'a str, &'a [Resources])>,
+    compiler: &str,
+    allowed: &str,
+    gate: Gate,
+) -> Result<Vec<String>, String> {
+    let allowed: Vec<&str> = allowed
+        .lines()
+        .map(|line| line.split('#').next().unwrap().trim())
+        .filter(|line| !line.is_empty())
+        .collect();
+    let mut lines = Vec::new();
+    for (arch, kernels) in all {
+        for k in kernels {
+            if k.spill_stores + k.spill_loads > 0 && !allowed.contains(&k.kernel.as_str()) {
+                lines.push(format!(
+                    "{} ({arch}, {compiler}) spills registers: {} bytes stored, {} bytes loaded",
+                    k.kernel, k.spill_stores, k.spill_loads
+                ));
             }
         }
     }
-    let path = out_dir.join("kernel-resources.tsv");
-    std::fs::write(&path, table).map_err(|e| format!("{}: {e}", path.display()))?;
-    if spills.is_empty() {
-        Ok(())
-    } else {
-        Err(format!(
-            "kernels spill registers (list one in kernels/spills.txt with a reason, or mend it):\n{}",
-            spills.join("\n")
-        ))
+    if gate == Gate::Fail && !lines.is_empty() {
+        return Err(format!(
+            "REFLEX_KERNEL_SPILLS=error, and these kernels spill (mend one, or list it in kernels/spills.txt with a reason):\n{}",
+            lines.join("\n")
+        ));
     }
+    Ok(lines)
 }
 
 fn number_before(line: &str, marker: &str) -> u64 {

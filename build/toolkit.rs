@@ -8,14 +8,47 @@ pub struct Toolkit {
     pub includes: Vec<PathBuf>,
 }
 
+/// What `REFLEX_CUDA` (AUTO, ON, OFF) and the machine come to.
+pub enum Kernels {
+    With(Toolkit),
+    /// The CPU backend alone, and why. The text names no path of this machine: it ends up in the library.
+    Without(String),
+}
+
+const ROOTS: [&str; 3] = ["REFLEX_CUDA_ROOT", "CUDA_HOME", "CUDA_PATH"];
+
+pub fn choose(project: &Path) -> Result<Kernels, String> {
+    let mode = std::env::var("REFLEX_CUDA").unwrap_or_default();
+    let needed = match mode.to_ascii_uppercase().as_str() {
+        "OFF" => return Ok(Kernels::Without("REFLEX_CUDA=OFF".into())),
+        "ON" => true,
+        "" | "AUTO" => false,
+        other => return Err(format!("REFLEX_CUDA={other}: expected AUTO, ON or OFF")),
+    };
+    match find(project)? {
+        Some(toolkit) => Ok(Kernels::With(toolkit)),
+        None => {
+            let why = format!(
+                "NVRTC not found: {} are not set, and neither /usr/local/cuda nor target/dev/venv has it",
+                ROOTS.join(", ")
+            );
+            if needed {
+                Err(format!("REFLEX_CUDA=ON, but {why}; README.md says where to get it"))
+            } else {
+                Ok(Kernels::Without(why))
+            }
+        }
+    }
+}
+
 /// `Ok(None)`: nothing was asked for and nothing is there. A variable that points at nothing is an error.
-pub fn find(project: &Path) -> Result<Option<Toolkit>, String> {
-    for name in ["REFLEX_CUDA_ROOT", "CUDA_HOME", "CUDA_PATH"] {
+fn find(project: &Path) -> Result<Option<Toolkit>, String> {
+    for name in ROOTS {
         if let Some(root) = std::env::var_os(name).filter(|v| !v.is_empty()) {
             // Absolute: the links to the library lie in another folder.
             let root = PathBuf::from(root);
             let root = root.canonicalize().unwrap_or(root);
-            return match probe(&root) {
+            return match probe(&root).or_else(|| probe(&root.join("nvidia"))) {
                 Some(toolkit) => Ok(Some(toolkit)),
                 None => Err(format!(
                     "{name}={} holds no NVRTC: expected lib64/libnvrtc.so* and include/cuda_fp16.h, \

@@ -9,6 +9,9 @@ install(FILES "${_reflex_lib_dir}/libreflex_infer.so" "${_reflex_lib_dir}/${_ref
         DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT Development)
 install(FILES include/reflex/infer.h include/reflex/infer.hpp DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/reflex"
         COMPONENT Development)
+# What the header refers to, and what stands beside it.
+install(FILES docs/abi.md docs/jetson.md docs/numerics.md docs/packed-weights.md docs/telemetry.md
+        DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT Development)
 install(FILES LICENSE-MIT LICENSE-APACHE DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/reflex-infer" COMPONENT Runtime)
 
 set(REFLEX_LIBDIR "${CMAKE_INSTALL_LIBDIR}")

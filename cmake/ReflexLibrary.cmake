@@ -30,6 +30,25 @@ if(REFLEX_CUDA_ROOT)
   list(APPEND _reflex_environment "REFLEX_CUDA_ROOT=${REFLEX_CUDA_ROOT}")
 endif()
 
+# The build script's own search, so that what it will find is known now and not only once everything is compiled.
+execute_process(
+  COMMAND
+    ${CMAKE_COMMAND} -E env --unset=CARGO_BUILD_TARGET --unset=RUSTFLAGS --unset=CARGO_ENCODED_RUSTFLAGS ${_reflex_environment}
+    "CARGO_TARGET_DIR=${CMAKE_CURRENT_BINARY_DIR}/probe" "${CMAKE_CURRENT_SOURCE_DIR}/cmake/cargo.sh" run --quiet --offline --locked
+    --manifest-path cmake/probe/Cargo.toml
+  RESULT_VARIABLE _reflex_probe_status
+  OUTPUT_VARIABLE _reflex_kernels
+  ERROR_VARIABLE _reflex_probe_error
+  OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_STRIP_TRAILING_WHITESPACE)
+if(NOT _reflex_probe_status EQUAL 0)
+  message(FATAL_ERROR "${_reflex_probe_error}")
+elseif(_reflex_kernels MATCHES "NVRTC not found")
+  # Nobody asked for this: it goes to stderr, where it stands out.
+  message(NOTICE "${_reflex_kernels}. README.md says where to get it; REFLEX_CUDA=OFF says that none are wanted, ON makes this an error")
+else()
+  message(STATUS "${_reflex_kernels}")
+endif()
+
 # Cargo knows what is out of date, so it always runs; what depends on the library is rebuilt only when the copy changes.
 add_custom_target(
   reflex_infer_cargo ALL
@@ -44,8 +63,9 @@ add_custom_target(
   COMMENT "Building reflex-infer with cargo"
   USES_TERMINAL VERBATIM)
 
-# What Rust's standard library wants beside a static library: `rustc --print native-static-libs`.
-set(_reflex_system_libs gcc_s util rt pthread m dl c)
+# What Rust's standard library wants beside a static library: `rustc --print native-static-libs`, but for gcc_s. The compiler's driver
+# adds libgcc_s by itself, or libgcc_eh with -static and -static-libgcc, where a libgcc_s does not exist.
+set(_reflex_system_libs util rt pthread m dl c)
 
 # The compiler's include path must not be "-isystem" for the project's own tests, hence no SYSTEM here.
 add_library(reflex::infer SHARED IMPORTED GLOBAL)

@@ -91,6 +91,8 @@ typedef struct reflex_build_info {
     const char *nvrtc_version;
     // Target triple.
     const char *target;
+    // Why there are no kernels inside: what the build found when it looked for NVRTC; empty when built with kernels.
+    const char *no_kernels;
 } reflex_build_info;
 
 // What a call returned. Numbers are fixed for ever; new ones are appended.

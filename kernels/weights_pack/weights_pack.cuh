@@ -38,6 +38,8 @@ namespace packed {
 
 template <class F> __device__ __forceinline__ void pack_rows(const char *const (&run)[2], char *tile, u32 g) {
     constexpr u32 CHUNKS = F::plane::CHUNKS;
+    // In front of the loop: behind it, addresses that it does not need would take registers in it.
+    F::scales::pack(run, tile + F::QUANTS, g);
 #pragma unroll 1
     for (u32 t = 0; t < 4; t++) {
         u32 words[CHUNKS][4];
@@ -58,7 +60,6 @@ template <class F> __device__ __forceinline__ void pack_rows(const char *const (
             at<uint4>(tile + c * CHUNK + (4 * g + t) * 16) =
                 make_uint4(words[c][0], words[c][1], words[c][2], words[c][3]);
     }
-    F::scales::pack(run, tile + F::QUANTS, g);
 }
 
 template <class F> __device__ __forceinline__ void unpack_rows(const char *tile, u32 g, char *const (&run)[2]) {

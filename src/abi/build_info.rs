@@ -12,6 +12,7 @@ macro_rules! c_env {
 const VERSION: &CStr = c_env!("CARGO_PKG_VERSION");
 const ARCHS: &CStr = c_env!("REFLEX_BUILT_ARCHS");
 const NVRTC: &CStr = c_env!("REFLEX_NVRTC_VERSION");
+const NO_KERNELS: &CStr = c_env!("REFLEX_NO_KERNELS");
 const TARGET: &CStr = c_env!("REFLEX_TARGET");
 
 /// How this library was built. The strings live as long as the program and are never null.
@@ -26,6 +27,8 @@ pub struct reflex_build_info {
     pub nvrtc_version: *const c_char,
     /// Target triple.
     pub target: *const c_char,
+    /// Why there are no kernels inside: what the build found when it looked for NVRTC; empty when built with kernels.
+    pub no_kernels: *const c_char,
 }
 
 /// How this library was built.
@@ -36,5 +39,6 @@ pub extern "C" fn reflex_get_build_info() -> reflex_build_info {
         cuda_archs: ARCHS.as_ptr(),
         nvrtc_version: NVRTC.as_ptr(),
         target: TARGET.as_ptr(),
+        no_kernels: NO_KERNELS.as_ptr(),
     }
 }

@@ -4,7 +4,7 @@ use crate::abi::{
     Error, REFLEX_CUDA_ERROR, REFLEX_NO_DRIVER, REFLEX_OUT_OF_MEMORY, Result, is_default, process, reflex_stream,
 };
 use cudarc::driver::sys::{self, CUcontext, CUresult};
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int, c_void};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) fn open() -> Result<()> {
     static DRIVER: Driver = Driver::new();
     DRIVER.open(|| {
+        if !has_dynamic_loader() {
+            return Err(
+                "libcuda.so.1 is not opened: this program is linked statically, without a dynamic loader".into(),
+            );
+        }
         // SAFETY: opens a library and calls its initialiser once.
         unsafe {
             if !sys::is_culib_present() {
@@ -63,6 +68,18 @@ impl Driver {
         };
         outcome.map_err(|message| Error::new(REFLEX_NO_DRIVER, message))
     }
+}
+
+/// Whether shared libraries can be opened. A program linked with `-static` could do so by name, but would get a second C library
+/// with them, whose state nobody has set up: threads and memory of the driver's would be that one's.
+pub(crate) fn has_dynamic_loader() -> bool {
+    unsafe extern "C" fn is_c_library(info: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> c_int {
+        // SAFETY: the loader gives a record whose name is a string or null.
+        let name = unsafe { (*info).dlpi_name };
+        (!name.is_null() && unsafe { CStr::from_ptr(name) }.to_bytes().ends_with(b"/libc.so.6")) as c_int
+    }
+    // SAFETY: the callback keeps nothing.
+    !cfg!(target_env = "gnu") || unsafe { libc::dl_iterate_phdr(Some(is_c_library), std::ptr::null_mut()) } != 0
 }
 
 /// CUDA version of the driver: 1000 * major + 10 * minor.

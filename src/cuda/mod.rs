@@ -10,7 +10,7 @@ mod memory;
 mod stream;
 
 pub(crate) use backend::{CudaBackend, device_count};
-pub(crate) use driver::driver_version;
+pub(crate) use driver::{driver_version, has_dynamic_loader};
 pub(crate) use graph::CudaGraph;
 pub(crate) use launch::{Cuda, Grid, Kernel, KernelArgs, ceil_div, kernel_args};
 pub(crate) use stream::CudaEvent;

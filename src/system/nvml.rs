@@ -2,6 +2,7 @@
 //! libnvidia-ml is opened on first use; without it everything is unknown.
 
 use super::telemetry::*;
+use crate::cuda::has_dynamic_loader;
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::enums::device::SampleValue;
@@ -23,7 +24,9 @@ pub(crate) struct DeviceNames {
 /// Initialised once and kept: shutting it down would also cost the next reading tens of milliseconds.
 fn library() -> Option<&'static Nvml> {
     static LIBRARY: OnceLock<Option<Nvml>> = OnceLock::new();
-    LIBRARY.get_or_init(|| Nvml::init().ok()).as_ref()
+    LIBRARY
+        .get_or_init(|| has_dynamic_loader().then(|| Nvml::init().ok()).flatten())
+        .as_ref()
 }
 
 /// An integrated GPU may have neither a PCI address nor a UUID that both know. NVML's only device is taken for it when

@@ -27,7 +27,7 @@ fn assertions() -> String {
     layout! { text,
         reflex_tensor { data, dtype, rank, shape, stride }
         reflex_context_params { struct_size, backend, device, cpu_threads, sm_count, reserved }
-        reflex_build_info { version, cuda_archs, nvrtc_version, target }
+        reflex_build_info { version, cuda_archs, nvrtc_version, target, no_kernels }
         reflex_device_info {
             struct_size, backend, name, sm, sm_count, integrated, shared_memory_per_block, l2_bytes, total_memory,
             core_clock_khz, memory_clock_khz, memory_bus_bits, reserved,

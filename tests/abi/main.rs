@@ -3,7 +3,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+// The build script's, which has no tests of its own.
+#[path = "../../build/archs.rs"]
+#[allow(dead_code)]
+mod archs;
+#[path = "../../build/resources.rs"]
+#[allow(dead_code)]
+mod resources;
+
 mod bad_input;
+mod build;
 mod exports;
 mod fork;
 mod header;

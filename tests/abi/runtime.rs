@@ -371,13 +371,22 @@ fn a_backend_has_a_reason() {
 #[test]
 fn build_info_is_set() {
     let info = reflex_get_build_info();
-    for text in [info.version, info.cuda_archs, info.nvrtc_version, info.target] {
+    let [version, archs, nvrtc, target, no_kernels] = [
+        info.version,
+        info.cuda_archs,
+        info.nvrtc_version,
+        info.target,
+        info.no_kernels,
+    ]
+    .map(|text| {
         assert!(!text.is_null());
-    }
-    assert_eq!(
-        unsafe { CStr::from_ptr(info.version) }.to_str(),
-        Ok(env!("CARGO_PKG_VERSION"))
-    );
+        unsafe { CStr::from_ptr(text) }.to_str().unwrap()
+    });
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    assert!(!target.is_empty());
+    // Either there are kernels and their compiler, or there is a reason.
+    assert_eq!(archs.is_empty(), nvrtc.is_empty());
+    assert_ne!(archs.is_empty(), no_kernels.is_empty());
 }
 
 #[test]

@@ -4,6 +4,10 @@ set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 prefix="$REFLEX_WORK_DIR/moved prefix" # with a space, as users have them
+# shellcheck source=tests/package/configure.sh
+. "$here/configure.sh"
+# shellcheck source=tests/package/readme.sh
+. "$here/readme.sh"
 
 fail() {
   printf 'FAILED: %s\n' "$*" >&2
@@ -79,14 +83,29 @@ installed() {
   find "$prefix" -name "$1" | head -n 1
 }
 
+# Not every distribution has the static C library.
+need_static_libc() {
+  printf 'int main(void) { return 0; }\n' >"$REFLEX_WORK_DIR/static.c"
+  "$CC" -static "$REFLEX_WORK_DIR/static.c" -o "$REFLEX_WORK_DIR/static" 2>/dev/null && return 0
+  printf 'skipped: %s cannot link with -static here\n' "$CC"
+  exit 77
+}
+
+expect_no_loader() {
+  need readelf
+  if readelf -lW "$1" | grep -q INTERP; then fail "$1 is not linked statically"; fi
+}
+
 case_find_package() {
   local build
+  [ "$2" != whole_static ] || need_static_libc
   build=$(fresh "find_package-$1-$2")
   configure "$here/consumer" "$build" -DCMAKE_PREFIX_PATH="$prefix" -DCONSUMER_LANGUAGE="$1" -DCONSUMER_LINK="$2"
   "$CMAKE" --build "$build"
   if [ "$2" = static ] && command -v readelf >/dev/null; then
     readelf -d "$build/consumer" | grep -q libreflex_infer && fail "the static consumer needs the shared library"
   fi
+  [ "$2" != whole_static ] || expect_no_loader "$build/consumer"
   expect_output "$build/consumer"
 }
 
@@ -96,8 +115,9 @@ case_pkg_config() {
   build=$(fresh "pkg_config-$1-$2")
   lib=$(dirname "$(installed libreflex_infer.a)")
   [ "$1" = c ] || { source=$here/consumer/consumer.cpp compiler="$CXX -std=c++17"; }
+  [ "$2" != whole_static ] || { need_static_libc && compiler="$compiler -static"; }
   local options=(--cflags --libs)
-  if [ "$2" = static ]; then
+  if [ "$2" != shared ]; then
     options+=(--static)
     # A linker takes the shared library where it finds both: leave it only the other.
     mkdir "$build/lib"
@@ -109,6 +129,28 @@ case_pkg_config() {
   # pkg-config escapes spaces for the shell, hence eval.
   eval "$compiler \"\$source\" -o \"\$build/consumer\" $flags"
   LD_LIBRARY_PATH="$lib" expect_output "$build/consumer"
+  [ "$2" != whole_static ] || expect_no_loader "$build/consumer"
+}
+
+# A fully static program never opens the driver: it would get a second C library with it.
+case_no_loader() {
+  local build lib name link
+  need_static_libc
+  build=$(fresh no_loader)
+  lib=$(dirname "$(installed libreflex_infer.a)")
+  mkdir "$build/driver"
+  for name in libcuda.so libcuda.so.1; do
+    "$CC" -shared -fPIC "$here/fake_libcuda.c" -o "$build/driver/$name"
+  done
+  for link in -static -static-libgcc; do
+    "$CC" "$link" -I "$prefix/include" "$here/consumer/no_loader.c" -o "$build/consumer$link" \
+      "$lib/libreflex_infer.a" -lpthread -lm -ldl
+  done
+  LD_LIBRARY_PATH="$build/driver" expect_output "$build/consumer-static"
+  # Else the line above would say nothing: this one opens the driver, which aborts.
+  if LD_LIBRARY_PATH="$build/driver" "$build/consumer-static-libgcc" >/dev/null 2>&1; then
+    fail "a dynamic program does not open the driver either"
+  fi
 }
 
 find_version() {
@@ -167,13 +209,36 @@ case_needed_libraries() {
   return 0
 }
 
+# README.md says which C library the package needs; it is the one of the building machine, but no newer than this.
+case_glibc() {
+  need objdump
+  local newest said
+  newest=$(objdump -T "$(installed libreflex_infer.so)" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
+  said=$(sed -n 's/.*glibc \([0-9]*\.[0-9]*\) or later.*/GLIBC_\1/p' "$REFLEX_SOURCE_DIR/README.md" | head -n 1)
+  [ -n "$newest" ] && [ -n "$said" ] || fail "no version: the library needs \"$newest\", README.md says \"$said\""
+  [ "$(printf '%s\n' "$newest" "$said" | sort -V | tail -n 1)" = "$said" ] || fail "the library needs $newest, README.md says $said"
+}
+
+# Every page that an installed header refers to is installed.
+case_documents() {
+  local name names folder
+  names=$(grep -rhoE 'docs/[a-z0-9-]+\.md' "$prefix/include" | sort -u)
+  [ -n "$names" ] || fail "the headers refer to no page"
+  folder=$(dirname "$(installed packed-weights.md)")
+  [ "${folder#"$prefix"/}" = share/doc/reflex-infer ] || fail "the pages lie in $folder"
+  for name in $names docs/abi.md; do
+    cmp "$REFLEX_SOURCE_DIR/$name" "$folder/${name#docs/}" || fail "$name is not installed"
+  done
+}
+
 case_add_subdirectory() {
   local build settings
   build=$(fresh add_subdirectory)
   IFS='|' read -ra settings <<<"$REFLEX_CUDA_SETTINGS"
   # Cargo's folder is shared with the build under test, which has already compiled the same thing.
   configure "$here/subdirectory" "$build" -DREFLEX_SOURCE_DIR="$REFLEX_SOURCE_DIR" "${settings[@]}" \
-    -DREFLEX_CARGO_TARGET_DIR="$REFLEX_CARGO_TARGET_DIR" -DREFLEX_CARGO_PROFILE="$REFLEX_CARGO_PROFILE"
+    -DREFLEX_CARGO_TARGET_DIR="$REFLEX_CARGO_TARGET_DIR" -DREFLEX_CARGO_PROFILE="$REFLEX_CARGO_PROFILE" 2>&1 | tee "$build/configure.txt"
+  grep -q '^\(-- \)\?CUDA kernels: ' "$build/configure.txt" || fail "configure does not say which kernels there will be"
   "$CMAKE" --build "$build"
   expect_output "$build/consumer_shared"
   expect_output "$build/consumer_static"

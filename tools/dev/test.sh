@@ -55,10 +55,11 @@ print(total - failed - skipped, failed, skipped)
 EOF
 }
 
-# The kernels must also compile with JetPack 6's compiler. Images are cached by content, so a second run compiles none.
-compile_for_jetpack6() {
-  env -u REFLEX_CUDA_ROOT CARGO_TARGET_DIR="$target/cu126" REFLEX_CUDA=ON REFLEX_CUDA_ROOT="$cuda12" REFLEX_CUDA_ARCHS=87 \
-    "$root/cmake/cargo.sh" check --release --locked --lib
+# The kernels must also compile, and spill nothing, with the other NVRTC releases: JetPack's and the newest. Images are cached by content,
+# so that a second run compiles none.
+compile_with() {
+  CARGO_TARGET_DIR="$target/compile-check" REFLEX_KERNEL_CACHE="${REFLEX_KERNEL_CACHE-$target/kernel-cache}" REFLEX_KERNEL_SPILLS=error REFLEX_CUDA=ON \
+    REFLEX_CUDA_ROOT="$target/dev/$1/nvidia" REFLEX_CUDA_ARCHS='87;90a' "$root/cmake/cargo.sh" check --release --locked --lib
 }
 
 # The GPU does not run here: say so when the latest report from one is not about these sources.
@@ -106,7 +107,7 @@ check_result_files() {
 }
 
 run_all_tests() {
-  local rc=0 name
+  local rc name
   export REFLEX_PYTHON=$venv/bin/python REFLEX_SMOLLM2=$smollm2
   if ! build_demo || ! build_cpp_tests; then
     count build 0 1 0 1
@@ -122,8 +123,11 @@ run_all_tests() {
     run_ctest "$name" "$examples_build/$name"
   done
   check_result_files
-  step "compiling the kernels with NVRTC 12.6 for sm_87" jetpack6 compile_for_jetpack6 || rc=$?
-  count 'NVRTC 12.6, sm_87' $((rc == 0)) $((rc != 0)) 0 0
+  for name in "${other_nvrtc[@]}"; do
+    rc=0
+    step "compiling the kernels with NVRTC $(nvrtc_release "$name")" "nvrtc-$name" compile_with "$name" || rc=$?
+    count "NVRTC $(nvrtc_release "$name"), 87 90a" $((rc == 0)) $((rc != 0)) 0 0
+  done
 }
 
 cmd_test() {

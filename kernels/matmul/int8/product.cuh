@@ -133,33 +133,48 @@ struct int8_panel {
     __device__ __forceinline__ bool whole() const { return part->tile_bytes && first + tiles::TILE_ROWS <= part->n; }
 };
 
+// What a block makes: `share` panels of part `index`, and of a gated pair as many of the other, from output `first` on. Computed wherever
+// it is needed, since the loops have no registers to keep it in.
+struct int8_block {
+    const int8_args &a;
+    i32 index, share, first;
+
+    __device__ __forceinline__ int8_block(const int8_args &args, i32 part) : a(args), index(part) {
+        i32 panels = a.panels;
+        // Else the compiler would take it from before the loops.
+        asm volatile("" : "+r"(panels), "+r"(index));
+        share = a.gate ? panels / 2 : panels;
+        first = ((i32)blockIdx.x - a.part[index].first_block) * share * tiles::TILE_ROWS;
+    }
+    __device__ __forceinline__ int8_panel panel(i32 slot) const {
+        const bool second = a.gate && slot >= share;
+        return {&a.part[second ? 1 : index], first + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
+    }
+};
+
 // One warp's share of the products.
 template <class Shape> struct int8_warp {
     const int8_args &a;
     const int8_part &part;
+    i32 index;  // of the part
     const int8_sums &sums;
-    i32 first_output;
-    bool has_waited;
 
     // Until the launches in front have ended.
-    __device__ __forceinline__ void wait() {
-        if (!has_waited) pdl_wait();
-        has_waited = true;
+    __device__ __forceinline__ void wait() const {
+        if (a.prefetch) pdl_wait();
     }
-    __device__ __forceinline__ void waited() {}
+    __device__ __forceinline__ void waited() const {}
 
     template <class F, class W>
-    __device__ __forceinline__ void run(const Shape &shape, char *ring, i32 split, i32 first_slot, i32 share,
-                                        i32 lane) {
+    __device__ __forceinline__ void run(const Shape &shape, char *ring, i32 split, i32 first_slot, i32 lane) const {
         constexpr i32 R = Shape::template PANELS<F>;
+        const int8_block block(a, index);
         int8_panel panel[R];
         // Whether all panels can be taken together: packed ones, or native ones.
         bool packed = Shape::PACKED, staged = Shape::STAGED;
 #pragma unroll
         for (int r = 0; r < R; r++) {
-            const i32 slot = first_slot + r;
-            const bool second = a.gate && slot >= share;
-            panel[r] = {second ? &a.part[1] : &part, first_output + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
+            panel[r] = block.panel(first_slot + r);
             packed &= panel[r].part->tile_bytes && panel[r].part->n >= tiles::TILE_ROWS;
             staged &= (!panel[r].part->tile_bytes || (R == 1 && !panel[r].whole())) &&
                       panel[r].part->weight_stride == panel[0].part->weight_stride;
@@ -183,17 +198,15 @@ template <class Shape> struct int8_warp {
             for (int r = 0; r < R; r++) tile[r] = panel[r].row(panel[r].whole() ? panel[r].first : 0);
             if constexpr (Shape::PACKED)
                 shape.template packed_tiles<F, R>(tile, split, part.splits, ring, lane, *this, acc);
+        } else {
+            wait();
         }
-        wait();
         // What is not packed, one panel at a time.
         const i32 end = a.k / tiles::TILE_K * tiles::TILE_K;
         const bool left = a.k != end || !(staged || packed && (R > 1 || panel[0].whole()));
 #pragma unroll 1
         for (i32 one = 0; one < (left || R > 1 && !staged ? R : 0); one++) {
-            int8_panel p = panel[0];
-#pragma unroll
-            for (int r = 1; r < R; r++)
-                if (one == r) p = panel[r];
+            const int8_panel p = int8_block(a, index).panel(first_slot + one);
             native_panel rest;
             if (p.whole()) {
                 // Only blocks of 32 can be left over.
@@ -212,8 +225,11 @@ template <class Shape> struct int8_warp {
         }
         // The sums lie where the rings were.
         __syncthreads();
+        i32 slot = first_slot;
+        // As for int8_block: where they go is computed here.
+        asm volatile("" : "+r"(slot));
 #pragma unroll
-        for (int r = 0; r < R; r++) Shape::put(sums, split, first_slot + r, lane, acc, r);
+        for (int r = 0; r < R; r++) Shape::put(sums, split, slot + r, lane, acc, r);
     }
 };
 
@@ -221,41 +237,39 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     extern __shared__ __align__(128) char shared[];
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     __shared__ float scales[Shape::COLUMNS];
-    const i32 block = blockIdx.x;
-    const i32 index = int8_part_index(a, block);
+    const i32 index = int8_part_index(a, blockIdx.x);
     const int8_part &part = a.part[index];
-    // Panels of one part, and the outputs that come of them.
-    const i32 share = a.gate ? a.panels / 2 : a.panels;
-    const i32 first_output = (block - part.first_block) * share * tiles::TILE_ROWS;
     const i32 split = warp % part.splits, group = warp / part.splits, groups = warps / part.splits;
     const i32 first_slot = group * (a.panels / groups);
     const int8_sums sums{reinterpret_cast<float *>(shared), a.panels * tiles::TILE_ROWS, Shape::COLUMNS};
 
-    int8_warp<Shape> work{a, part, sums, first_output, false};
+    const int8_warp<Shape> work{a, part, index, sums};
     pdl_launch_dependents();
-    if (!a.prefetch) work.wait();
+    if (!a.prefetch) pdl_wait();
     const Shape shape(a);
     char *ring = shared + warp * a.ring_bytes;
-    const int8_part &own = a.part[a.gate && first_slot >= share ? 1 : index];
-#define REFLEX_RUN(type, format)                                                                       \
-    case type:                                                                                         \
-        work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, share, lane); \
+    const int8_part &own = a.part[a.gate && first_slot >= a.panels / 2 ? 1 : index];
+#define REFLEX_RUN(type, format)                                                                \
+    case type:                                                                                  \
+        work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, lane); \
         break;
     switch (own.weight_type) { REFLEX_INT8_FORMATS(REFLEX_RUN) }
 #undef REFLEX_RUN
+    const int8_block made(a, index);
     const i32 first_row = blockIdx.y * Shape::COLUMNS;
     const i32 rows = min(Shape::COLUMNS, a.rows - first_row);
     if constexpr (Shape::COLUMNS == 1) {
         // A thread makes one output at most: its operands are on their way while the warps meet.
         int8_operands operands;
-        if (Shape::EARLY) operands.load(a, part, first_output + threadIdx.x, 0, threadIdx.x < share * tiles::TILE_ROWS);
+        if (Shape::EARLY)
+            operands.load(a, part, made.first + threadIdx.x, 0, threadIdx.x < made.share * tiles::TILE_ROWS);
         if (a.x_squares) int8_row_scales(a, first_row, rows, scales);
         __syncthreads();
-        int8_store_one<Shape::EARLY>(a, part, sums, part.splits, first_output, first_row, scales, operands);
+        int8_store_one<Shape::EARLY>(a, part, sums, part.splits, made.first, first_row, scales, operands);
     } else {
         if (a.x_squares) int8_row_scales(a, first_row, rows, scales);
         __syncthreads();
-        int8_store_rows(a, part, {sums, part.splits, 1}, first_output, first_row, 0, rows, scales);
+        int8_store_rows(a, part, {sums, part.splits, 1}, made.first, first_row, 0, rows, scales);
     }
 }
 

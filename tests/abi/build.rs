@@ -1,0 +1,83 @@
+//! Parts of the build script: ptxas's report, what is done about spills, the list of architectures.
+
+use crate::archs;
+use crate::resources::{Gate, Resources, judge, parse, table};
+
+/// As NVRTC 13 writes it: a kernel, a function that it calls and that is not inlined, and a second kernel.
+const LOG: &str = "\
+norm.cu(3): warning #177-D: variable \"x\" was declared but never referenced
+ptxas info    : 1764 bytes gmem
+ptxas info    : Compiling entry function 'reflex_first' for 'sm_87'
+ptxas info    : Function properties for reflex_first
+ptxas         .     16 bytes stack frame, 12 bytes spill stores, 160 bytes spill loads
+ptxas info    : Used 80 registers, used 1 barriers, 128 bytes smem
+ptxas info    : Compile time = 1713.967 ms
+ptxas info    : Function properties for _ZN6reflex6calledEv
+ptxas         .     8 bytes stack frame, 4 bytes spill stores, 8 bytes spill loads
+ptxas info    : Compiling entry function 'reflex_second' for 'sm_87'
+ptxas info    : Function properties for reflex_second
+ptxas         .     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 56 registers, used 0 barriers
+ptxas info    : Compile time = 12.1 ms
+";
+
+fn first() -> Resources {
+    Resources {
+        kernel: "reflex_first".into(),
+        registers: 80,
+        static_shared: 128,
+        stack: 16,
+        spill_stores: 12 + 4,
+        spill_loads: 160 + 8,
+    }
+}
+
+#[test]
+fn resources_are_read_from_the_compilers_log() {
+    let kernels = parse(LOG);
+    let second = Resources {
+        kernel: "reflex_second".into(),
+        registers: 56,
+        ..Resources::default()
+    };
+    assert_eq!(kernels, [first(), second]);
+    let rows = table([("sm_87", "norm", kernels.as_slice())]);
+    assert_eq!(
+        rows.lines().nth(1),
+        Some("sm_87\tnorm\treflex_first\t80\t128\t16\t16\t168")
+    );
+    assert_eq!(parse("no report"), []);
+}
+
+#[test]
+fn a_spill_is_a_warning_and_an_error_for_pinned_compilers() {
+    let kernels = parse(LOG);
+    let all = || [("sm_87", kernels.as_slice())];
+    let line = "reflex_first (sm_87, NVRTC 13.9) spills registers: 16 bytes stored, 168 bytes loaded";
+    assert_eq!(judge(all(), "NVRTC 13.9", "", Gate::Warn), Ok(vec![line.to_string()]));
+    let message = judge(all(), "NVRTC 13.9", "", Gate::Fail).unwrap_err();
+    assert!(message.contains(line), "{message}");
+    for gate in [Gate::Warn, Gate::Fail] {
+        assert_eq!(judge(all(), "NVRTC 13.9", "reflex_first # why\n", gate), Ok(vec![]));
+        assert_eq!(judge([("sm_87", &kernels[1..])], "NVRTC 13.9", "", gate), Ok(vec![]));
+    }
+    assert_eq!(Gate::parse(""), Ok(Gate::Warn));
+    assert_eq!(Gate::parse("warn"), Ok(Gate::Warn));
+    assert_eq!(Gate::parse("error"), Ok(Gate::Fail));
+    assert!(Gate::parse("no").unwrap_err().contains("expected warn or error"));
+}
+
+#[test]
+fn architectures_are_named_as_the_list_names_them() {
+    for list in [
+        "87;90a;80-virtual",
+        "75;80;86;87;89;90a;100;110;120;121;75-virtual;120-virtual",
+        "100f;110a",
+    ] {
+        let names: Vec<String> = archs::parse(list).unwrap().iter().map(|a| a.name()).collect();
+        assert_eq!(names.join(";"), list);
+    }
+    for bad in ["9", "sm_87", "87-cubin", "87b", ";"] {
+        assert!(archs::parse(bad).is_err(), "{bad}");
+    }
+}
