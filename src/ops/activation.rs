@@ -1,4 +1,5 @@
 use super::op::{self, Op, Variant};
+use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data, dtype, strides, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -80,12 +81,7 @@ impl Op for Activation {
         let up = View::optional(op, "up", &p.up)?
             .map(|view| like_gate(view, Dtype::FLOATS))
             .transpose()?;
-        let mut y = like_gate(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?
-            .expect_writable()?
-            .expect_in_place_or_apart(&gate)?;
-        if let Some(up) = &up {
-            y = y.expect_in_place_or_apart(up)?;
-        }
+        let y = like_gate(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?;
         let last = gate.rank() - 1;
         gate.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
         Ok(ActivationPlan {
@@ -96,6 +92,11 @@ impl Op for Activation {
             up,
             y,
         })
+    }
+
+    fn operands<'a>(plan: &'a ActivationPlan, to: &mut Operands<'a>) {
+        to.read(&plan.gate).read(plan.up.as_ref());
+        to.write(&plan.y, InPlace::of(&["gate", "up"]));
     }
 
     fn is_empty(plan: &ActivationPlan) -> bool {

@@ -1,4 +1,5 @@
 use super::op::{self, Op, Variant};
+use super::operands::{InPlace, Operands};
 use super::rows::vec8;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -67,16 +68,18 @@ impl Op for Embedding {
         let y = View::required(op, "y", &p.y)?
             .expect_dtype(Dtype::FLOATS)?
             .expect_shape(&[ids.dim(0), table.dim(1)], "[tokens] of ids, [dim] of table")?
-            .expect_dense_rows()?
-            .expect_writable()?
-            .expect_apart(&table)?
-            .expect_apart(&ids)?;
+            .expect_dense_rows()?;
         Ok(EmbeddingPlan {
             scale: if p.scale == 0.0 { 1.0 } else { p.scale },
             table,
             ids,
             y,
         })
+    }
+
+    fn operands<'a>(plan: &'a EmbeddingPlan, to: &mut Operands<'a>) {
+        to.read(&plan.table).read(&plan.ids);
+        to.write(&plan.y, InPlace::NO);
     }
 
     fn is_empty(plan: &EmbeddingPlan) -> bool {

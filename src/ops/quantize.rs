@@ -1,4 +1,5 @@
 use super::op::{self, Op, Variant};
+use super::operands::{InPlace, Operands};
 use super::rows::Rows;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -52,15 +53,18 @@ impl Op for Quantize {
         let y = View::required(op, "y", &p.y)?
             .expect_dtype(&[Dtype::ACT_I8])?
             .expect_shape(x.dims(), "the shape of x")?
-            .expect_dense_rows()?
-            .expect_writable()?
-            .expect_apart(&x)?;
+            .expect_dense_rows()?;
         Ok(QuantizePlan {
             rows: Rows::of(op, &x)?,
             k: x.dim(last),
             x,
             y,
         })
+    }
+
+    fn operands<'a>(plan: &'a QuantizePlan, to: &mut Operands<'a>) {
+        to.read(&plan.x);
+        to.write(&plan.y, InPlace::NO);
     }
 
     fn is_empty(plan: &QuantizePlan) -> bool {

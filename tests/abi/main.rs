@@ -12,4 +12,5 @@ mod lifetime;
 mod names;
 mod paths;
 mod runtime;
+mod sharing;
 mod size;
