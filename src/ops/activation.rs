@@ -169,7 +169,7 @@ fn launch(p: &ActivationPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: 
 /// without cancellation for negative x. A `y` in ACT_I8 is quantised
 /// from f32, as by `reflex_quantize` but without a launch and a pass over memory of its own.
 ///
-/// Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
+/// Aliasing: `y` may be exactly `gate` or `up` (in place); it shares no other byte with either, nor with itself. No workspace. Asynchronous on `stream`,
 /// capturable, thread-safe.
 ///
 /// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.

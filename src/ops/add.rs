@@ -158,8 +158,8 @@ fn launch(p: &AddPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) ->
 ///
 /// Shapes and types: see `reflex_add_params`; every operand may have its own float type.
 ///
-/// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); no other overlap. No
-/// workspace. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); it shares no
+/// other byte with either, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 ///
 /// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them. Infinities and NaN follow IEEE 754; the scale may be negative.
 ///

@@ -252,7 +252,7 @@ fn launch_split(p: &ArgmaxPlan, cuda: &Cuda, workspace: &Workspace, kernel: &'st
 /// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
 /// rows. What other launches read of them is ordered by the stream.
 ///
-/// Aliasing: none of `x`, `ids`, `counters` and `workspace` may overlap. Workspace: optional; with it several blocks
+/// Aliasing: no two of `x`, `ids`, `counters` and `workspace` share a byte. Workspace: optional; with it several blocks
 /// share a long row where there are few, and a second launch puts them together: faster, with the same result. Its
 /// contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 /// capturable, thread-safe.

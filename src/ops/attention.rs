@@ -365,7 +365,7 @@ fn launch(p: &AttentionPlan, cuda: &Cuda, _: &Workspace, kernel: &'static Kernel
 /// A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
 /// other; memory beyond a sequence's length is not read.
 ///
-/// Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
+/// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with an input, nor with itself. No workspace. Asynchronous on `stream`, capturable
 /// (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 ///
 /// Limits: head sizes as in the params; batch, capacity, heads and tokens * q_heads / kv_heads up to 2^30 each; batch * tokens *

@@ -197,8 +197,9 @@ impl Op for AttentionDecode {
 ///
 /// A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
 ///
-/// Aliasing: `y` may be exactly `q`; it overlaps nothing else. With `k_new`, `k` and `v` overlap nothing else, either. Workspace: see `reflex_attention_decode_workspace_size`;
-/// its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
+/// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with another operand, nor with itself. With `k_new`
+/// nor do `k` and `v`; they may interleave in one allocation. Workspace: see `reflex_attention_decode_workspace_size`; it shares no
+/// byte with an operand, its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 /// capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 ///
 /// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, heads up to 16384 with operands from `k_new`

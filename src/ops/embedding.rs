@@ -168,7 +168,7 @@ fn launch(p: &EmbeddingPlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()>
 ///
 /// Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
 /// up to 16, that divides a block's bytes; contiguous rows have it. A packed table (`reflex_weights_pack`)
-/// gives the bits of the native one. `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`,
+/// gives the bits of the native one. `y` shares no byte with the table, the ids or itself. No workspace. Asynchronous on `stream`,
 /// capturable (the ids are read when the kernel runs), thread-safe.
 ///
 /// Limits: dim up to 2^30. Infinities and NaN of the table come through, times `scale` as IEEE 754 has it.

@@ -548,7 +548,8 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 ///   largest of these. One launch for all weights, whatever their formats, one before it when x has to be quantised, and one
 ///   for more than eight rows of packed weights, which makes x f16.
 ///
-/// `k = 0` gives bias + residual, or zeros.
+/// `k = 0` gives what is left: the sums of the products are 0 in every mode, with `norm` and `x_squares` too, before bias,
+/// activation and residual.
 ///
 /// One mode holds for all products of a call: a plain weight (F32, F16, BF16) among them, or one that is not packed beside more
 /// than 64 rows, makes every product exact, whatever `REFLEX_MATMUL_INT8` allows; with an x of ACT_I8 a plain weight is refused.
@@ -559,8 +560,9 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 /// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
 /// free. Packed weights are the faster ones in int8, and in exact products cost an unpacking.
 ///
-/// Aliasing: a `y` may be exactly its own `residual`; it overlaps nothing else. Workspace: see
-/// `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: a `y` may be exactly its own `residual` (in place); neither it nor `y_normed` and `y_squares` share another byte with
+/// any operand or with themselves. Workspace: see `reflex_matmul_workspace_size`; it shares no byte with an operand. Asynchronous
+/// on `stream`, capturable, thread-safe.
 ///
 /// Limits: rows, n and k up to 2^30; exact products `rows * ((n + 7) / 8)` up to 2^31 - 1, int8 ones up to 2^18 rows.
 ///

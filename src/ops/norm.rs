@@ -236,8 +236,8 @@ fn launch_block(p: &NormPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: 
 /// `reflex_quantize` but without a launch and a pass over memory of its own. Per-head q/k norm: give `x` as
 /// `[tokens, heads, head_dim]` with the buffer's strides.
 ///
-/// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
-/// capturable, thread-safe.
+/// Aliasing: `y` and `residual_out` may each be exactly `x` or `residual` (in place); they share no other byte with an input, with
+/// one another or with themselves. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 ///
 /// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
 ///

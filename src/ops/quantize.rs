@@ -130,7 +130,7 @@ fn launch(p: &QuantizePlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i6
 /// Shapes and types: see `reflex_quantize_params`. The bits are the same on every backend and for every alignment of x.
 /// `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write ACT_I8 themselves, which saves this launch.
 ///
-/// Aliasing: `y` does not overlap `x`. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: `y` shares no byte with `x`, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 ///
 /// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
 ///

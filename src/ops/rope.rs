@@ -323,7 +323,8 @@ impl Op for Rope {
 /// Infinities and NaN: a head with a norm is what `reflex_norm` makes of it. An infinity makes its pair infinite or NaN, a NaN
 /// its pair NaN; elements that are not rotated come through as they are.
 ///
-/// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
+/// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); outputs and caches share no other byte with an input, with one
+/// another or with themselves; the caches may interleave in one allocation. Without `q_out` q is rotated in
 /// place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on
 /// `stream`, capturable, thread-safe.
 ///

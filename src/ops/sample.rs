@@ -384,8 +384,9 @@ fn launch(p: &SamplePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
 /// Shapes and types: see `reflex_sample_params`; all operands but `logits` are dense. Counters advance also when there are
 /// no rows.
 ///
-/// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; no other overlap. Workspace:
-/// none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; `ids` and `counters` share no other byte
+/// with an input, with one another or with themselves. Workspace: none at present; ask `reflex_sample_workspace_size`; one that is
+/// given shares no byte with an operand. Asynchronous on `stream`, capturable, thread-safe.
 ///
 /// Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows.
 ///

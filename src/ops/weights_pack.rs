@@ -490,8 +490,8 @@ pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64
 /// Shapes and types: see `reflex_weights_pack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
 /// for native data and its row stride.
 ///
-/// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); no other
-/// overlap. Workspace: see `reflex_weights_pack_workspace_size`; it overlaps neither operand. Asynchronous on `stream`,
+/// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); they
+/// share no byte otherwise. Workspace: see `reflex_weights_pack_workspace_size`; it shares no byte with either. Asynchronous on `stream`,
 /// capturable, thread-safe; in place, several launches that must not run at the same time as what reads the weights.
 ///
 /// Limits: n and k up to 2^30.
@@ -544,8 +544,9 @@ pub extern "C" fn reflex_weights_pack_selected_kernel(
 /// Shapes and types: see `reflex_weights_unpack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
 /// for native data and its row stride. Bytes between the rows of `destination` are not written.
 ///
-/// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace); no
-/// other overlap. Workspace: see `reflex_weights_unpack_workspace_size`; it overlaps neither operand. Asynchronous on
+/// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace);
+/// they share no byte otherwise, nor does `destination` with itself. Workspace: see `reflex_weights_unpack_workspace_size`; it shares no
+/// byte with either. Asynchronous on
 /// `stream`, capturable, thread-safe.
 ///
 /// Limits: n and k up to 2^30.

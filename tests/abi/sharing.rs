@@ -6,7 +6,7 @@ use std::ffi::c_void;
 
 const F32: reflex_dtype = REFLEX_DTYPE_F32;
 const I32: reflex_dtype = REFLEX_DTYPE_I32;
-const Q8_1: reflex_dtype = REFLEX_DTYPE_Q8_1;
+const ACT_I8: reflex_dtype = REFLEX_DTYPE_ACT_I8;
 const Q4_K: reflex_dtype = REFLEX_DTYPE_Q4_K;
 
 /// An operand of an op.
@@ -19,8 +19,8 @@ struct Field<P> {
 }
 
 macro_rules! reads {
-    ($($name:literal: $($field:tt).+),* $(,)?) => {
-        vec![$(Field { name: $name, of: |p| &mut p.$($field).+, written: false, in_place: &[] }),*]
+    ($p:ident: $params:ty; $($name:literal: $field:expr),* $(,)?) => {
+        vec![$(Field { name: $name, of: |$p: &mut $params| &mut $field, written: false, in_place: &[] }),*]
     };
 }
 
@@ -281,7 +281,7 @@ fn norm_shares_no_memory() {
         call: reflex_norm,
         supported: reflex_norm_supported,
         fields: both(
-            reads!("x": x, "residual": residual, "weight": weight),
+            reads!(p: reflex_norm_params; "x": p.x, "residual": p.residual, "weight": p.weight),
             vec![
                 Field::output("residual_out", |p| &mut p.residual_out, &["x", "residual"]),
                 Field::output("y", |p| &mut p.y, &["x", "residual"]),
@@ -313,7 +313,7 @@ fn norm_shares_no_memory() {
         make: |at, rows| {
             sized!(reflex_norm_params {
                 x: at.f32(&[rows, 64]),
-                y: at.at(Q8_1, &[rows, 64]),
+                y: at.at(ACT_I8, &[rows, 64]),
             })
         },
         ..op
@@ -328,7 +328,7 @@ fn activation_shares_no_memory() {
         call: reflex_activation,
         supported: reflex_activation_supported,
         fields: both(
-            reads!("gate": gate, "up": up),
+            reads!(p: reflex_activation_params; "gate": p.gate, "up": p.up),
             vec![Field::output(
                 "y",
                 |p: &mut reflex_activation_params| &mut p.y,
@@ -355,7 +355,7 @@ fn add_shares_no_memory() {
         call: reflex_add,
         supported: reflex_add_supported,
         fields: both(
-            reads!("a": a, "b": b),
+            reads!(p: reflex_add_params; "a": p.a, "b": p.b),
             vec![Field::output("y", |p: &mut reflex_add_params| &mut p.y, &["a", "b"])],
         ),
         make: |at, rows| {
@@ -399,13 +399,13 @@ fn quantize_shares_no_memory() {
         call: reflex_quantize,
         supported: reflex_quantize_supported,
         fields: both(
-            reads!("x": x),
+            reads!(p: reflex_quantize_params; "x": p.x),
             vec![Field::output("y", |p: &mut reflex_quantize_params| &mut p.y, &[])],
         ),
         make: |at, rows| {
             sized!(reflex_quantize_params {
                 x: at.f32(&[rows, 64]),
-                y: at.at(Q8_1, &[rows, 64]),
+                y: at.at(ACT_I8, &[rows, 64]),
             })
         },
         workspace: None,
@@ -420,7 +420,7 @@ fn embedding_shares_no_memory() {
         call: reflex_embedding,
         supported: reflex_embedding_supported,
         fields: both(
-            reads!("table": table, "ids": ids),
+            reads!(p: reflex_embedding_params; "table": p.table, "ids": p.ids),
             vec![Field::output("y", |p: &mut reflex_embedding_params| &mut p.y, &[])],
         ),
         make: |at, rows| {
@@ -443,8 +443,8 @@ fn rope_shares_no_memory() {
         supported: reflex_rope_supported,
         fields: both(
             reads!(
-                "q": q, "k": k, "v": v, "positions": positions, "slots": slots, "freq_factors": freq_factors,
-                "q_norm": q_norm, "k_norm": k_norm,
+                p: reflex_rope_params; "q": p.q, "k": p.k, "v": p.v, "positions": p.positions, "slots": p.slots, "freq_factors": p.freq_factors,
+                "q_norm": p.q_norm, "k_norm": p.k_norm,
             ),
             vec![
                 Field::output("q_out", |p: &mut reflex_rope_params| &mut p.q_out, &["q"]),
@@ -476,7 +476,7 @@ fn rope_shares_no_memory() {
     // Without outputs of their own q and k are those.
     let in_place = Op {
         fields: both(
-            reads!("v": v, "positions": positions, "freq_factors": freq_factors, "q_norm": q_norm),
+            reads!(p: reflex_rope_params; "v": p.v, "positions": p.positions, "freq_factors": p.freq_factors, "q_norm": p.q_norm),
             vec![
                 Field::output("q", |p: &mut reflex_rope_params| &mut p.q, &[]),
                 Field::output("k", |p| &mut p.k, &[]),
@@ -507,7 +507,7 @@ fn attention_shares_no_memory() {
         call: reflex_attention,
         supported: reflex_attention_supported,
         fields: both(
-            reads!("q": q, "k": k, "v": v, "kv_lengths": kv_lengths),
+            reads!(p: reflex_attention_params; "q": p.q, "k": p.k, "v": p.v, "kv_lengths": p.kv_lengths),
             vec![Field::output("y", |p: &mut reflex_attention_params| &mut p.y, &["q"])],
         ),
         make: |at, rows| {
@@ -532,7 +532,7 @@ fn attention_decode_shares_no_memory() {
         call: reflex_attention_decode,
         supported: reflex_attention_decode_supported,
         fields: both(
-            reads!("q": q, "k": k, "v": v, "kv_lengths": kv_lengths),
+            reads!(p: reflex_attention_decode_params; "q": p.q, "k": p.k, "v": p.v, "kv_lengths": p.kv_lengths),
             vec![Field::output(
                 "y",
                 |p: &mut reflex_attention_decode_params| &mut p.y,
@@ -556,8 +556,8 @@ fn attention_decode_shares_no_memory() {
     let step = Op {
         fields: both(
             reads!(
-                "q": q, "kv_lengths": kv_lengths, "k_new": k_new, "v_new": v_new, "positions": positions,
-                "freq_factors": freq_factors, "q_norm": q_norm, "k_norm": k_norm,
+                p: reflex_attention_decode_params; "q": p.q, "kv_lengths": p.kv_lengths, "k_new": p.k_new, "v_new": p.v_new, "positions": p.positions,
+                "freq_factors": p.freq_factors, "q_norm": p.q_norm, "k_norm": p.k_norm,
             ),
             vec![
                 Field::output("k", |p: &mut reflex_attention_decode_params| &mut p.k, &[]),
@@ -594,10 +594,10 @@ fn matmul_shares_no_memory() {
         supported: reflex_matmul_supported,
         fields: both(
             reads!(
-                "x": x, "weight": weight, "bias": bias, "residual": residual, "norm": norm,
-                "others[0].weight": others[0].weight, "others[0].bias": others[0].bias,
-                "others[0].residual": others[0].residual, "others[1].weight": others[1].weight,
-                "others[1].bias": others[1].bias, "others[1].residual": others[1].residual,
+                p: reflex_matmul_params; "x": p.x, "weight": p.weight, "bias": p.bias, "residual": p.residual, "norm": p.norm,
+                "others[0].weight": p.others[0].weight, "others[0].bias": p.others[0].bias,
+                "others[0].residual": p.others[0].residual, "others[1].weight": p.others[1].weight,
+                "others[1].bias": p.others[1].bias, "others[1].residual": p.others[1].residual,
             ),
             vec![
                 Field::output("y", |p: &mut reflex_matmul_params| &mut p.y, &["residual"]),
@@ -632,8 +632,8 @@ fn matmul_shares_no_memory() {
     let gated = Op {
         fields: both(
             reads!(
-                "x": x, "weight": weight, "bias": bias, "residual": residual, "x_squares": x_squares,
-                "others[0].weight": others[0].weight, "others[0].bias": others[0].bias, "y_norm": y_norm,
+                p: reflex_matmul_params; "x": p.x, "weight": p.weight, "bias": p.bias, "residual": p.residual, "x_squares": p.x_squares,
+                "others[0].weight": p.others[0].weight, "others[0].bias": p.others[0].bias, "y_norm": p.y_norm,
             ),
             vec![
                 Field::output("y", |p: &mut reflex_matmul_params| &mut p.y, &["residual"]),
@@ -644,7 +644,7 @@ fn matmul_shares_no_memory() {
         make: |at, rows| {
             sized!(reflex_matmul_params {
                 flags: REFLEX_MATMUL_GATED,
-                x: at.at(Q8_1, &[rows, 256]),
+                x: at.at(ACT_I8, &[rows, 256]),
                 weight: at.at(Q4_K, &[64, 256]),
                 bias: at.f32(&[64]),
                 residual: at.f32(&[rows, 64]),
@@ -659,7 +659,7 @@ fn matmul_shares_no_memory() {
                 ],
                 x_squares: at.f32(&[rows, 8]),
                 y_norm: at.f32(&[64]),
-                y_normed: at.at(Q8_1, &[rows, 64]),
+                y_normed: at.at(ACT_I8, &[rows, 64]),
                 y_squares: at.f32(&[rows, 2]),
             })
         },
@@ -675,7 +675,7 @@ fn argmax_shares_no_memory() {
         call: reflex_argmax,
         supported: reflex_argmax_supported,
         fields: both(
-            reads!("x": x),
+            reads!(p: reflex_argmax_params; "x": p.x),
             vec![
                 Field::output("ids", |p: &mut reflex_argmax_params| &mut p.ids, &[]),
                 Field::output("counters", |p| &mut p.counters, &[]),
@@ -700,7 +700,7 @@ fn sample_shares_no_memory() {
         call: reflex_sample,
         supported: reflex_sample_supported,
         fields: both(
-            reads!("logits": logits, "steps": steps),
+            reads!(p: reflex_sample_params; "logits": p.logits, "steps": p.steps),
             vec![
                 Field::output("ids", |p: &mut reflex_sample_params| &mut p.ids, &[]),
                 Field::output("counters", |p| &mut p.counters, &["steps"]),
@@ -751,7 +751,7 @@ fn packing_shares_no_memory() {
         call: reflex_weights_pack,
         supported: reflex_weights_pack_supported,
         fields: both(
-            reads!("source": source),
+            reads!(p: reflex_weights_pack_params; "source": p.source),
             vec![Field::output(
                 "destination",
                 |p: &mut reflex_weights_pack_params| &mut p.destination,
@@ -771,7 +771,7 @@ fn packing_shares_no_memory() {
         call: reflex_weights_unpack,
         supported: reflex_weights_unpack_supported,
         fields: both(
-            reads!("source": source),
+            reads!(p: reflex_weights_unpack_params; "source": p.source),
             vec![Field::output(
                 "destination",
                 |p: &mut reflex_weights_unpack_params| &mut p.destination,

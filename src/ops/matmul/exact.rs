@@ -287,10 +287,8 @@ fn launch_any(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()> 
 fn launch_part(p: &MatmulPlan, part: &MatmulPart, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
     if !part.weight.packed || p.k == 0 {
         // Of no elements one order is like the other.
-        let weight = View {
-            packed: false,
-            ..part.weight
-        };
+        let mut weight = part.weight;
+        weight.packed = false;
         return op::run_plan::<Matmul>(&p.only(MatmulPart { weight, ..*part }), cuda, workspace);
     }
     let rows = stretch_rows(part);
