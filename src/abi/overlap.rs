@@ -55,14 +55,24 @@ impl View {
         i128::from(self.count(i) - 1) * i128::from(self.stride(i))
     }
 
+    /// Bytes that follow one another in a row, and the dimensions that such runs are strided over.
+    fn run(&self) -> (usize, usize) {
+        let (last, block) = (self.rank() - 1, self.dtype.block_bytes());
+        match self.stride(last) == block as i64 {
+            true => (block * self.count(last) as usize, last),
+            false => (block, last + 1),
+        }
+    }
+
     /// Whether any byte is a byte of both.
     pub fn shares_bytes(&self, other: &View) -> bool {
         let ((start, end), (other_start, other_end)) = (self.extent(), other.extent());
         if start.max(other_start) >= end.min(other_end) {
             return false;
         }
-        let mut sum = self.meeting(other_start, other_end - other_start, other.dtype.block_bytes());
-        (0..other.rank()).for_each(|i| sum.add(other.stride(i).into(), other.count(i) - 1));
+        let (run, dims) = other.run();
+        let mut sum = self.meeting(other_start, other_end - other_start, run);
+        (0..dims).for_each(|i| sum.add(other.stride(i).into(), other.count(i) - 1));
         sum.is_possible()
     }
 
@@ -71,15 +81,14 @@ impl View {
         !self.is_empty() && length > 0 && self.meeting(start, length as u128, length).is_possible()
     }
 
-    /// The bytes of this view against blocks of so many bytes, the first at `start`, whose last ends `length` behind it, and
-    /// whose terms are to be added.
-    fn meeting(&self, start: u128, length: u128, block: usize) -> Sum {
+    /// The bytes of this view against runs of so many bytes, the first at `start`, of which the last ends `length` behind it; what
+    /// they are strided over is to be added.
+    fn meeting(&self, start: u128, length: u128, run: usize) -> Sum {
         // self + own + b = start + theirs + c, and `theirs` is counted from its end.
-        let own_block = self.dtype.block_bytes() as i128;
-        let behind = start as i128 - self.data as i128 + length as i128 - block as i128;
-        let low = behind - (own_block - 1);
-        let mut sum = Sum::new(low, behind + block as i128 - 1);
-        (0..self.rank()).for_each(|i| sum.add(self.stride(i).into(), self.count(i) - 1));
+        let (own_run, dims) = self.run();
+        let behind = start as i128 - self.data as i128 + length as i128 - run as i128;
+        let mut sum = Sum::new(behind - (own_run as i128 - 1), behind + run as i128 - 1);
+        (0..dims).for_each(|i| sum.add(self.stride(i).into(), self.count(i) - 1));
         sum
     }
 
@@ -163,7 +172,8 @@ impl Sum {
             if inside(0) || inside(total) {
                 return true;
             }
-            if !(self.widen() | self.join() | self.divide() | self.narrow()) {
+            // In order of what they cost.
+            if !(self.widen() || self.join() || self.divide() || self.narrow()) {
                 break;
             }
         }
@@ -208,8 +218,13 @@ impl Sum {
         for i in (0..before).rev() {
             for j in (i + 1..self.count).rev() {
                 let (small, large) = (self.terms[i], self.terms[j]);
-                let times = large.step / small.step;
-                if large.step % small.step == 0 && times <= small.most + 1 {
+                // Mostly they are equal, and a division of 128 bits takes its time.
+                let times = if large.step == small.step {
+                    1
+                } else {
+                    large.step / small.step
+                };
+                if times * small.step == large.step && times <= small.most + 1 {
                     self.terms[i].most += times * large.most;
                     self.remove(j);
                 }
@@ -256,6 +271,9 @@ impl Sum {
 }
 
 fn greatest_divisor(mut a: i128, mut b: i128) -> i128 {
+    if a == 0 {
+        return b;
+    }
     while b != 0 {
         (a, b) = (b, a % b);
     }
