@@ -1,10 +1,10 @@
 //! Matmuls with k = 0 in every mode: what is left is bias, activation, residual and the types of the outputs.
 
+use super::act_i8::{act_i8, assert_quantized};
 use super::buffer::*;
 use super::env::{Env, ok, selected};
 use super::packed::packed;
 use super::parity::{Io, Tolerance, run_once};
-use super::act_i8::{act_i8, assert_quantized};
 use super::random::Random;
 use reflex_infer::*;
 
