@@ -9,6 +9,7 @@ mod graph;
 mod guard;
 pub(crate) mod handle;
 mod memory;
+mod overlap;
 mod params;
 pub(crate) mod process;
 mod ranges;

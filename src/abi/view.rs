@@ -81,7 +81,11 @@ impl View {
         view.shape[..rank].copy_from_slice(&tensor.shape[..rank]);
         view.stride[..rank].copy_from_slice(&tensor.stride[..rank]);
         view.check_shape()?;
-        if view.stride[..rank].iter().all(|&s| s == 0) {
+        if view.is_empty() {
+            // Of no elements no stride is wrong.
+            view.stride = [0; 4];
+            view.stride[rank - 1] = dtype.block_bytes() as i64;
+        } else if view.stride[..rank].iter().all(|&s| s == 0) {
             view.fill_contiguous()?;
         } else {
             view.check_strides()?;
@@ -128,7 +132,8 @@ impl View {
         self.dtype.c_name(self.packed).to_str().unwrap_or("?")
     }
 
-    fn invalid(&self, what: String) -> Error {
+    /// An error that names op and field; `what` begins with the rest of the field's name.
+    pub fn invalid(&self, what: String) -> Error {
         Error::invalid(format!("{}: {}.{what}", self.op, self.field))
     }
 
@@ -180,7 +185,7 @@ impl View {
         let strided = self.rank - usize::from(self.dtype.is_block());
         let misaligned = |&i: &usize| self.shape[i] > 1 && self.stride[i] % align != 0;
         match (0..strided).find(misaligned) {
-            Some(i) if !self.is_empty() => {
+            Some(i) => {
                 let why = match self.dtype {
                     Dtype::ACT_I8 => " (ACT_I8; contiguous rows have a multiple of 64 elements)",
                     _ => "",
@@ -193,7 +198,7 @@ impl View {
                     ),
                 ))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -249,6 +254,10 @@ impl View {
         self.stride[..self.rank][i]
     }
 
+    pub fn strides(&self) -> &[i64] {
+        &self.stride[..self.rank]
+    }
+
     pub fn is_empty(&self) -> bool {
         self.dims().contains(&0)
     }
@@ -292,8 +301,9 @@ impl View {
 
     pub fn is_contiguous(&self) -> bool {
         let mut dense = *self;
-        dense.fill_contiguous().is_ok()
-            && (0..self.rank).all(|i| self.shape[i] <= 1 || dense.stride[i] == self.stride[i])
+        self.is_empty()
+            || dense.fill_contiguous().is_ok()
+                && (0..self.rank).all(|i| self.shape[i] <= 1 || dense.stride[i] == self.stride[i])
     }
 
     /// The pointer and every stride but the last are multiples of `bytes`, and the last dimension is dense.
@@ -343,19 +353,6 @@ impl View {
             "stride[{last}] is {}, expected {want} (elements of a row are contiguous)",
             self.stride[last]
         )))
-    }
-
-    /// Nothing is written twice: no zero stride over a dimension larger than 1.
-    pub fn expect_writable(self) -> Result<View> {
-        for i in 0..self.rank {
-            if self.shape[i] > 1 && self.stride[i] == 0 {
-                return Err(self.invalid(format!(
-                    "stride[{i}] is 0 over {} elements, expected an output that does not overlap itself",
-                    self.shape[i]
-                )));
-            }
-        }
-        Ok(self)
     }
 
     /// Dimension `i` lies in a range.
@@ -412,53 +409,10 @@ impl View {
         Ok(view)
     }
 
-    /// First byte and one past the last byte that the view reaches.
-    fn extent(&self) -> (usize, usize) {
-        let start = self.data as usize;
-        if self.is_empty() {
-            return (start, start);
-        }
-        let last = self.rank - 1;
-        let mut end = start + self.dtype.block_bytes();
-        for i in 0..self.rank {
-            let count = if i == last {
-                self.shape[i] / self.dtype.block_elements() as i64
-            } else {
-                self.shape[i]
-            };
-            end = end.saturating_add(((count - 1) * self.stride[i]) as usize);
-        }
-        (start, end)
-    }
-
-    /// The memory between the first and the last byte of one view meets that of the other.
-    pub fn overlaps(&self, other: &View) -> bool {
-        let ((a, b), (c, d)) = (self.extent(), other.extent());
-        a < d && c < b
-    }
-
-    /// An output may be exactly its input (in place) or apart from it. Strided views may interleave,
-    /// as in a merged QKV buffer, so only dense views are judged.
-    pub fn expect_in_place_or_apart(self, other: &View) -> Result<View> {
-        let same = self.data == other.data
-            && self.dtype == other.dtype
-            && self.packed == other.packed
-            && self.shape == other.shape
-            && (0..4).all(|i| self.shape[i] <= 1 || self.stride[i] == other.stride[i]);
-        if same {
-            return Ok(self);
-        }
-        self.expect_apart(other)
-    }
-
-    /// An output that must not share memory with an input.
-    pub fn expect_apart(self, other: &View) -> Result<View> {
-        if self.overlaps(other) && self.is_contiguous() && other.is_contiguous() {
-            return Err(self.invalid(format!(
-                "data {:p} overlaps {} at {:p}, expected memory of its own",
-                self.data, other.field, other.data
-            )));
-        }
-        Ok(self)
+    /// Exactly the same view: address, type, shape, and strides where a dimension is larger than 1.
+    pub fn is_same(&self, other: &View) -> bool {
+        self.data == other.data
+            && (self.dtype, self.packed, self.dims()) == (other.dtype, other.packed, other.dims())
+            && (0..self.rank).all(|i| self.shape[i] <= 1 || self.stride[i] == other.stride[i])
     }
 }

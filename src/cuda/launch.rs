@@ -127,6 +127,8 @@ impl Grid {
 pub(crate) struct Cuda<'a> {
     pub backend: &'a CudaBackend,
     pub stream: reflex_stream,
+    /// Everything is done but the launches and the loading of kernels: whether a call would be taken.
+    pub rehearses: bool,
 }
 
 impl Cuda<'_> {
@@ -136,15 +138,24 @@ impl Cuda<'_> {
 
     /// The SM that the kernel's code was compiled for: that of an older one where the device runs PTX.
     pub fn code_sm(&self, kernel: &'static Kernel) -> Result<u32> {
+        if self.rehearses {
+            return Ok(self.limits().sm);
+        }
         Ok(self.backend.kernel(kernel)?.sm)
     }
 
     /// Most blocks of a cluster, 1 where there are none.
     pub fn most_cluster(&self, kernel: &'static Kernel) -> Result<i64> {
+        if self.rehearses {
+            return Ok(1);
+        }
         Ok(self.backend.kernel(kernel)?.most_cluster.into())
     }
 
     pub fn launch<A: KernelArgs>(&self, kernel: &'static Kernel, grid: Grid, args: &A) -> Result<()> {
+        if self.rehearses {
+            return Ok(());
+        }
         let loaded = self.backend.kernel(kernel)?;
         let _current = Current::if_default(self.stream, self.backend.primary)?;
         let mut parameters = [std::ptr::from_ref(args).cast_mut().cast::<c_void>()];

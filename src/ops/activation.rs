@@ -1,4 +1,5 @@
 use super::op::{self, Op, Variant};
+use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data, dtype, strides, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -80,12 +81,7 @@ impl Op for Activation {
         let up = View::optional(op, "up", &p.up)?
             .map(|view| like_gate(view, Dtype::FLOATS))
             .transpose()?;
-        let mut y = like_gate(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?
-            .expect_writable()?
-            .expect_in_place_or_apart(&gate)?;
-        if let Some(up) = &up {
-            y = y.expect_in_place_or_apart(up)?;
-        }
+        let y = like_gate(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?;
         let last = gate.rank() - 1;
         gate.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
         Ok(ActivationPlan {
@@ -96,6 +92,11 @@ impl Op for Activation {
             up,
             y,
         })
+    }
+
+    fn operands<'a>(plan: &'a ActivationPlan, to: &mut Operands<'a>) {
+        to.read(&plan.gate).read(plan.up.as_ref());
+        to.write(&plan.y, InPlace::of(&["gate", "up"]));
     }
 
     fn is_empty(plan: &ActivationPlan) -> bool {
@@ -168,7 +169,7 @@ fn launch(p: &ActivationPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: 
 /// without cancellation for negative x. A `y` in ACT_I8 is quantised
 /// from f32, as by `reflex_quantize` but without a launch and a pass over memory of its own.
 ///
-/// Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
+/// Aliasing: `y` may be exactly `gate` or `up` (in place); it shares no other byte with either, nor with itself. No workspace. Asynchronous on `stream`,
 /// capturable, thread-safe.
 ///
 /// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.

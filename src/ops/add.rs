@@ -1,4 +1,5 @@
 use super::op::{self, Op, Variant};
+use super::operands::{InPlace, Operands};
 use super::rows::{Rows, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -72,14 +73,7 @@ impl Op for Add {
         let y = View::required(op, "y", &p.y)?
             .expect_dtype(Dtype::FLOATS)?
             .expect_shape(a.dims(), "the shape of a")?
-            .expect_dense_rows()?
-            .expect_writable()?
-            .expect_in_place_or_apart(&a)?;
-        // A row that serves all the others may not be one of them.
-        let y = match b.dims() == a.dims() {
-            true => y.expect_in_place_or_apart(&b)?,
-            false => y.expect_apart(&b)?,
-        };
+            .expect_dense_rows()?;
         Ok(AddPlan {
             rows: Rows::of(op, &a)?,
             n: a.dim(last),
@@ -88,6 +82,12 @@ impl Op for Add {
             b,
             y,
         })
+    }
+
+    fn operands<'a>(plan: &'a AddPlan, to: &mut Operands<'a>) {
+        to.read(&plan.a).read(&plan.b);
+        // A row that serves all the others is no view of their shape: it may not be one of them.
+        to.write(&plan.y, InPlace::of(&["a", "b"]));
     }
 
     fn is_empty(plan: &AddPlan) -> bool {
@@ -158,8 +158,8 @@ fn launch(p: &AddPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) ->
 ///
 /// Shapes and types: see `reflex_add_params`; every operand may have its own float type.
 ///
-/// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); no other overlap. No
-/// workspace. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); it shares no
+/// other byte with either, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 ///
 /// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them. Infinities and NaN follow IEEE 754; the scale may be negative.
 ///

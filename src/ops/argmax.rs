@@ -1,4 +1,5 @@
 use super::op::{self, Op, Variant, Workspace};
+use super::operands::{InPlace, Operands};
 use super::rows::{data, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -111,7 +112,7 @@ pub(super) fn integers(view: View, count: i64, what: &str) -> Result<View> {
 /// `[m]` integers that the launch increases.
 pub(super) fn counters(view: View) -> Result<View> {
     let m = view.dim(0);
-    integers(view.expect_rank(1..=1)?, m, "[m]")?.expect_writable()
+    integers(view.expect_rank(1..=1)?, m, "[m]")
 }
 
 struct Argmax;
@@ -125,18 +126,20 @@ impl Op for Argmax {
         let op = Self::NAME;
         expect_reserved(op, p.reserved)?;
         let x = scores(View::required(op, "x", &p.x)?)?;
-        let ids = integers(View::required(op, "ids", &p.ids)?, x.dim(0), "[rows] of x")?
-            .expect_writable()?
-            .expect_apart(&x)?;
-        let counters = View::optional(op, "counters", &p.counters)?
-            .map(|view| counters(view)?.expect_apart(&x)?.expect_apart(&ids))
-            .transpose()?;
+        let ids = integers(View::required(op, "ids", &p.ids)?, x.dim(0), "[rows] of x")?;
+        let counters = View::optional(op, "counters", &p.counters)?.map(counters).transpose()?;
         Ok(ArgmaxPlan {
             x,
             ids,
             counters,
             workspace: !p.workspace.is_null(),
         })
+    }
+
+    fn operands<'a>(plan: &'a ArgmaxPlan, to: &mut Operands<'a>) {
+        to.read(&plan.x);
+        to.write(&plan.ids, InPlace::NO);
+        to.write(plan.counters.as_ref(), InPlace::NO);
     }
 
     fn is_empty(plan: &ArgmaxPlan) -> bool {
@@ -249,7 +252,7 @@ fn launch_split(p: &ArgmaxPlan, cuda: &Cuda, workspace: &Workspace, kernel: &'st
 /// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
 /// rows. What other launches read of them is ordered by the stream.
 ///
-/// Aliasing: none of `x`, `ids`, `counters` and `workspace` may overlap. Workspace: optional; with it several blocks
+/// Aliasing: no two of `x`, `ids`, `counters` and `workspace` share a byte. Workspace: optional; with it several blocks
 /// share a long row where there are few, and a second launch puts them together: faster, with the same result. Its
 /// contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 /// capturable, thread-safe.

@@ -1,4 +1,5 @@
 use super::op::{self, Op, Variant, Workspace};
+use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -142,14 +143,14 @@ impl KvCache {
     pub fn output(&self, op: &'static str, q: &View, y: &reflex_tensor) -> Result<View> {
         let mut shape = q.dims().to_vec();
         shape[q.rank() - 1] = self.v_dim;
-        let y = View::required(op, "y", y)?
+        View::required(op, "y", y)?
             .expect_dtype(Dtype::FLOATS)?
-            .expect_shape(&shape, "q's, but for v_head_dim")?;
-        self.expect_apart(y, q)
+            .expect_shape(&shape, "q's, but for v_head_dim")?
+            .expect_dense_rows()
     }
 
     /// The output of a decode step as the matmul behind it reads it: `[batch, q_heads * v_head_dim]`, ACT_I8.
-    pub fn quantized_output(&self, op: &'static str, q: &View, y: &reflex_tensor) -> Result<View> {
+    pub fn quantized_output(&self, op: &'static str, y: &reflex_tensor) -> Result<View> {
         if self.v_dim % 32 != 0 {
             return Err(Error::unsupported(format!(
                 "{op}: the last dimension of v is {}, expected a multiple of 32 for a y of ACT_I8",
@@ -162,25 +163,11 @@ impl KvCache {
                 "{op}: y.shape[1] is {width}, expected at most {LARGEST} for a y of ACT_I8"
             )));
         }
-        let y = View::required(op, "y", y)?
+        View::required(op, "y", y)?
             .expect_dtype(&[Dtype::ACT_I8])?
             .expect_rank(2..=2)?
-            .expect_shape(&[self.batch, width], "[batch, q_heads * v_head_dim] for ACT_I8")?;
-        self.expect_apart(y, q)
-    }
-
-    /// An output, apart from all that is read but q.
-    fn expect_apart(&self, y: View, q: &View) -> Result<View> {
-        let y = y
-            .expect_dense_rows()?
-            .expect_writable()?
-            .expect_in_place_or_apart(q)?
-            .expect_apart(&self.k)?
-            .expect_apart(&self.v)?;
-        match &self.lengths {
-            Some(lengths) => y.expect_apart(lengths),
-            None => Ok(y),
-        }
+            .expect_shape(&[self.batch, width], "[batch, q_heads * v_head_dim] for ACT_I8")?
+            .expect_dense_rows()
     }
 
     /// Heads of at most `dim` elements whose rows of K and V are 16-byte aligned.
@@ -251,6 +238,12 @@ impl Op for Attention {
             q,
             y: cache.output(op, &q, &p.y)?,
         })
+    }
+
+    fn operands<'a>(plan: &'a AttentionPlan, to: &mut Operands<'a>) {
+        let c = &plan.cache;
+        to.read(&plan.q).read(&c.k).read(&c.v).read(c.lengths.as_ref());
+        to.write(&plan.y, InPlace::of(&["q"]));
     }
 
     fn is_empty(plan: &AttentionPlan) -> bool {
@@ -372,7 +365,7 @@ fn launch(p: &AttentionPlan, cuda: &Cuda, _: &Workspace, kernel: &'static Kernel
 /// A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
 /// other; memory beyond a sequence's length is not read.
 ///
-/// Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
+/// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with an input, nor with itself. No workspace. Asynchronous on `stream`, capturable
 /// (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 ///
 /// Limits: head sizes as in the params; batch, capacity, heads and tokens * q_heads / kv_heads up to 2^30 each; batch * tokens *

@@ -6,6 +6,7 @@ pub(crate) use step::Step;
 
 use super::attention::KvCache;
 use super::op::{self, Op, Variant, Workspace};
+use super::operands::{InPlace, Operands};
 use super::rope::reflex_rope_mode;
 use crate::abi::{Dtype, Params, REFLEX_DTYPE_ACT_I8, Result, View};
 use crate::abi::{reflex_context, reflex_status, reflex_stream, reflex_tensor};
@@ -112,15 +113,28 @@ impl Op for AttentionDecode {
             .expect_dtype(Dtype::FLOATS)?
             .expect_rank(3..=3)?
             .expect_dense_rows()?;
-        let mut cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
-        let step = Step::new(op, p, &q, &mut cache)?;
+        let cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
+        let step = Step::new(op, p, &q, &cache)?;
         let y = match p.y.dtype {
-            REFLEX_DTYPE_ACT_I8 => cache.quantized_output(op, &q, &p.y)?,
+            REFLEX_DTYPE_ACT_I8 => cache.quantized_output(op, &p.y)?,
             _ => cache.output(op, &q, &p.y)?,
         };
-        let inputs = step.iter().flat_map(Step::inputs).flatten();
-        let y = inputs.into_iter().try_fold(y, |y, input| y.expect_apart(&input))?;
         Ok(AttentionDecodePlan { cache, q, y, step })
+    }
+
+    fn operands<'a>(plan: &'a AttentionDecodePlan, to: &mut Operands<'a>) {
+        let c = &plan.cache;
+        to.read(&plan.q).read(c.lengths.as_ref());
+        for cache in [&c.k, &c.v] {
+            match &plan.step {
+                Some(step) if step.k_new.is_some() => to.write(cache, InPlace::NO),
+                _ => to.read(cache),
+            };
+        }
+        for input in plan.step.iter().flat_map(Step::inputs) {
+            to.read(input);
+        }
+        to.write(&plan.y, InPlace::of(&["q"]));
     }
 
     fn is_empty(plan: &AttentionDecodePlan) -> bool {
@@ -183,8 +197,9 @@ impl Op for AttentionDecode {
 ///
 /// A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
 ///
-/// Aliasing: `y` may be exactly `q`; it overlaps nothing else. With `k_new`, `k` and `v` overlap nothing else, either. Workspace: see `reflex_attention_decode_workspace_size`;
-/// its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
+/// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with another operand, nor with itself. With `k_new`
+/// nor do `k` and `v`; they may interleave in one allocation. Workspace: see `reflex_attention_decode_workspace_size`; it shares no
+/// byte with an operand, its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 /// capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 ///
 /// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, heads up to 16384 with operands from `k_new`

@@ -1,4 +1,5 @@
 use super::op::{self, Op, Variant};
+use super::operands::{InPlace, Operands};
 use super::rows::vec8;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -67,16 +68,18 @@ impl Op for Embedding {
         let y = View::required(op, "y", &p.y)?
             .expect_dtype(Dtype::FLOATS)?
             .expect_shape(&[ids.dim(0), table.dim(1)], "[tokens] of ids, [dim] of table")?
-            .expect_dense_rows()?
-            .expect_writable()?
-            .expect_apart(&table)?
-            .expect_apart(&ids)?;
+            .expect_dense_rows()?;
         Ok(EmbeddingPlan {
             scale: if p.scale == 0.0 { 1.0 } else { p.scale },
             table,
             ids,
             y,
         })
+    }
+
+    fn operands<'a>(plan: &'a EmbeddingPlan, to: &mut Operands<'a>) {
+        to.read(&plan.table).read(&plan.ids);
+        to.write(&plan.y, InPlace::NO);
     }
 
     fn is_empty(plan: &EmbeddingPlan) -> bool {
@@ -165,7 +168,7 @@ fn launch(p: &EmbeddingPlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()>
 ///
 /// Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
 /// up to 16, that divides a block's bytes; contiguous rows have it. A packed table (`reflex_weights_pack`)
-/// gives the bits of the native one. `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`,
+/// gives the bits of the native one. `y` shares no byte with the table, the ids or itself. No workspace. Asynchronous on `stream`,
 /// capturable (the ids are read when the kernel runs), thread-safe.
 ///
 /// Limits: dim up to 2^30. Infinities and NaN of the table come through, times `scale` as IEEE 754 has it.

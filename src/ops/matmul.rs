@@ -5,6 +5,7 @@ use super::activation::{
     REFLEX_ACTIVATION_GELU_ERF, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU, reflex_activation_kind,
 };
 use super::op::{self, Op, Variant, Workspace};
+use super::operands::{InPlace, Operands};
 use crate::abi::reflex_tensor;
 use crate::abi::{Dtype, Error, Params, Result, View, process, reflex_context, reflex_status, reflex_stream};
 use crate::cpu::{self, CpuBackend};
@@ -161,7 +162,7 @@ const MOST_INT8_ROWS: i64 = 1 << 18;
 const INT8_ROWS: i64 = 64;
 
 /// Names of the operands of each product, for messages.
-const FIELDS: [[&str; 4]; 3] = [
+static FIELDS: [[&str; 4]; 3] = [
     ["weight", "bias", "residual", "y"],
     [
         "others[0].weight",
@@ -253,8 +254,30 @@ impl Op for Matmul {
         plan.int8 = chooses_int8(&plan, p.flags & REFLEX_MATMUL_INT8 != 0)?;
         expect_launchable(&plan)?;
         plan.normed = normed_output(p, &plan)?;
-        outputs_apart(&plan)?;
         Ok(plan)
+    }
+
+    fn operands<'a>(plan: &'a MatmulPlan, to: &mut Operands<'a>) {
+        const OWN: [InPlace; 3] = [
+            InPlace::of(&["residual"]),
+            InPlace::of(&["others[0].residual"]),
+            InPlace::of(&["others[1].residual"]),
+        ];
+        to.read(&plan.x).read(plan.norm.as_ref()).read(plan.x_squares.as_ref());
+        for (i, (part, own)) in plan.parts.iter().zip(OWN).enumerate() {
+            let Some(part) = part else { continue };
+            to.read(&part.weight)
+                .read(part.bias.as_ref())
+                .read(part.residual.as_ref());
+            // A gated pair has one y.
+            if i == 0 || plan.gate.is_none() {
+                to.write(&part.y, own);
+            }
+        }
+        if let Some(normed) = &plan.normed {
+            to.read(&normed.weight);
+            to.write(&normed.squares, InPlace::NO).write(&normed.y, InPlace::NO);
+        }
     }
 
     fn is_empty(plan: &MatmulPlan) -> bool {
@@ -391,8 +414,7 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
     let output = |view: View, dtype, n, what| {
         view.expect_dtype(&[dtype])?
             .expect_shape(&[rows, n], what)?
-            .expect_dense_rows()?
-            .expect_writable()
+            .expect_dense_rows()
     };
     Ok(Some(NormedOutput {
         weight,
@@ -438,7 +460,7 @@ fn part(
             weight,
             bias,
             residual: None,
-            y: gate.y.expect_apart(&weight)?,
+            y: gate.y,
         });
     }
     let like_y = |view: View, types: &[Dtype]| {
@@ -449,55 +471,13 @@ fn part(
     let residual = View::optional(op, fields[2], &product.residual)?
         .map(|residual| like_y(residual, Dtype::FLOATS))
         .transpose()?;
-    let mut y = like_y(View::required(op, fields[3], &product.y)?, Dtype::ACTIVATIONS)?
-        .expect_writable()?
-        .expect_apart(x)?;
-    if let Some(residual) = &residual {
-        y = y.expect_in_place_or_apart(residual)?;
-    }
+    let y = like_y(View::required(op, fields[3], &product.y)?, Dtype::ACTIVATIONS)?;
     Ok(MatmulPart {
         weight,
         bias,
         residual,
         y,
     })
-}
-
-/// No output shares memory with another, nor with anything that is read but its own residual.
-fn outputs_apart(plan: &MatmulPlan) -> Result<()> {
-    let outputs = if plan.gate.is_some() { 1 } else { 3 };
-    if let Some(normed) = &plan.normed {
-        normed.y.expect_apart(&normed.squares)?;
-        for output in [&normed.y, &normed.squares] {
-            let parts = plan
-                .parts()
-                .flat_map(|part| [Some(part.weight), part.bias, part.residual, Some(part.y)]);
-            let inputs = [Some(plan.x), plan.norm, plan.x_squares, Some(normed.weight)];
-            for other in parts.chain(inputs).flatten() {
-                output.expect_apart(&other)?;
-            }
-        }
-    }
-    for (i, part) in plan.parts().take(outputs).enumerate() {
-        for (j, other) in plan.parts().enumerate() {
-            part.y.expect_apart(&other.weight)?;
-            for read in [plan.norm, plan.x_squares, plan.normed.map(|normed| normed.weight)] {
-                if let Some(read) = &read {
-                    part.y.expect_apart(read)?;
-                }
-            }
-            if let Some(bias) = &other.bias {
-                part.y.expect_apart(bias)?;
-            }
-            if i != j && j < outputs {
-                part.y.expect_apart(&other.y)?;
-                if let Some(residual) = &other.residual {
-                    part.y.expect_apart(residual)?;
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 /// An exact product of any number of rows has a block for eight outputs of one row, and a grid's first dimension 31 bits.
@@ -533,7 +513,7 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
     }
     let packed = plan.parts().all(|part| part.weight.packed);
     let pays = plan.rows <= if packed { MOST_INT8_ROWS } else { INT8_ROWS };
-    let int8 = quantised || allowed && plain.is_none() && pays && plan.k > 0;
+    let int8 = quantised || allowed && plain.is_none() && pays;
     if let (false, Some(part)) = (int8, plan.parts().find(|part| part.y.dtype == Dtype::ACT_I8)) {
         return Err(Error::unsupported(format!(
             "{op}: {}.dtype is ACT_I8, expected a float type unless x is ACT_I8, or REFLEX_MATMUL_INT8 is set and block formats \
@@ -568,7 +548,8 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 ///   largest of these. One launch for all weights, whatever their formats, one before it when x has to be quantised, and one
 ///   for more than eight rows of packed weights, which makes x f16.
 ///
-/// `k = 0` gives bias + residual, or zeros.
+/// `k = 0` gives what is left: the sums of the products are 0 in every mode, with `norm` and `x_squares` too, before bias,
+/// activation and residual.
 ///
 /// One mode holds for all products of a call: a plain weight (F32, F16, BF16) among them, or one that is not packed beside more
 /// than 64 rows, makes every product exact, whatever `REFLEX_MATMUL_INT8` allows; with an x of ACT_I8 a plain weight is refused.
@@ -579,8 +560,9 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 /// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
 /// free. Packed weights are the faster ones in int8, and in exact products cost an unpacking.
 ///
-/// Aliasing: a `y` may be exactly its own `residual`; it overlaps nothing else. Workspace: see
-/// `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: a `y` may be exactly its own `residual` (in place); neither it nor `y_normed` and `y_squares` share another byte with
+/// any operand or with themselves. Workspace: see `reflex_matmul_workspace_size`; it shares no byte with an operand. Asynchronous
+/// on `stream`, capturable, thread-safe.
 ///
 /// Limits: rows, n and k up to 2^30; exact products `rows * ((n + 7) / 8)` up to 2^31 - 1, int8 ones up to 2^18 rows.
 ///

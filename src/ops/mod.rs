@@ -9,6 +9,7 @@ pub(crate) mod embedding;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 mod op;
+mod operands;
 pub(crate) mod panels;
 pub(crate) mod quantize;
 pub(crate) mod rope;

@@ -1,4 +1,5 @@
 use super::op::{self, Op, Variant};
+use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data, dtype, strides, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -99,23 +100,10 @@ impl Op for Norm {
                     .expect_dense_rows()
             })
             .transpose()?;
-        let output = |view: View, allowed| {
-            let mut view = like_x(view, allowed)?.expect_writable()?.expect_in_place_or_apart(&x)?;
-            if let Some(residual) = &residual {
-                view = view.expect_in_place_or_apart(residual)?;
-            }
-            match &weight {
-                Some(weight) => view.expect_apart(weight),
-                None => Ok(view),
-            }
-        };
         let residual_out = View::optional(op, "residual_out", &p.residual_out)?
-            .map(|view| output(view, Dtype::FLOATS))
+            .map(|view| like_x(view, Dtype::FLOATS))
             .transpose()?;
-        let mut y = output(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?;
-        if let Some(residual_out) = &residual_out {
-            y = y.expect_apart(residual_out)?;
-        }
+        let y = like_x(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?;
         x.expect_dim(x.rank() - 1, 0..=i64::from(i32::MAX / 2))?;
         Ok(NormPlan {
             rows: Rows::of(op, &x)?,
@@ -127,6 +115,12 @@ impl Op for Norm {
             weight,
             y,
         })
+    }
+
+    fn operands<'a>(plan: &'a NormPlan, to: &mut Operands<'a>) {
+        const IN_PLACE: InPlace = InPlace::of(&["x", "residual"]);
+        to.read(&plan.x).read(plan.residual.as_ref()).read(plan.weight.as_ref());
+        to.write(plan.residual_out.as_ref(), IN_PLACE).write(&plan.y, IN_PLACE);
     }
 
     fn is_empty(plan: &NormPlan) -> bool {
@@ -242,8 +236,8 @@ fn launch_block(p: &NormPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: 
 /// `reflex_quantize` but without a launch and a pass over memory of its own. Per-head q/k norm: give `x` as
 /// `[tokens, heads, head_dim]` with the buffer's strides.
 ///
-/// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
-/// capturable, thread-safe.
+/// Aliasing: `y` and `residual_out` may each be exactly `x` or `residual` (in place); they share no other byte with an input, with
+/// one another or with themselves. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 ///
 /// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
 ///

@@ -1,9 +1,10 @@
 //! What every op is made of, and the one path a call takes.
 
+use super::operands::Operands;
 use crate::abi::{Backend, Error, Params, REFLEX_UNSUPPORTED_DEVICE, REFLEX_WORKSPACE_TOO_SMALL, Result, out_pointer};
 use crate::abi::{guard, read_params, reflex_context, reflex_status, reflex_stream};
 use crate::cpu::CpuBackend;
-use crate::cuda::{Cuda, Kernel};
+use crate::cuda::{Cuda, CudaBackend, Kernel};
 use crate::system::DeviceLimits;
 use std::ffi::{c_char, c_void};
 
@@ -17,6 +18,9 @@ pub(crate) trait Op {
 
     /// Validates the params. Runs without a GPU and reads no operand.
     fn plan(params: &Self::Params) -> Result<Self::Plan>;
+
+    /// What the launch reads and writes, for the rule on memory that operands share.
+    fn operands<'a>(plan: &'a Self::Plan, to: &mut Operands<'a>);
 
     /// Nothing to do (a dimension is 0).
     fn is_empty(plan: &Self::Plan) -> bool;
@@ -51,6 +55,11 @@ impl Workspace {
     pub(crate) const NONE: Workspace = Workspace {
         data: std::ptr::null_mut(),
         bytes: 0,
+    };
+    /// In the place of one that is not there yet.
+    const ANY: Workspace = Workspace {
+        data: std::ptr::without_provenance_mut(Workspace::ALIGNMENT),
+        bytes: usize::MAX,
     };
     /// What its address must be a multiple of.
     pub(crate) const ALIGNMENT: usize = 256;
@@ -139,6 +148,27 @@ pub(super) fn check_workspace<O: Op>(params: &O::Params, plan: &O::Plan, limits:
     Ok(workspace)
 }
 
+/// A plan whose operands share no memory that they may not share.
+fn planned<O: Op>(params: &O::Params) -> Result<O::Plan> {
+    let plan = O::plan(params)?;
+    operands::<O>(&plan).check()?;
+    Ok(plan)
+}
+
+fn operands<O: Op>(plan: &O::Plan) -> Operands<'_> {
+    let mut operands = Operands::new();
+    O::operands(plan, &mut operands);
+    operands
+}
+
+/// A launch that is too large does not know whose it is.
+fn named<O: Op>(error: Error) -> Error {
+    match error.message.starts_with("the launch") {
+        true => Error::new(error.status, format!("{}: {}", O::NAME, error.message)),
+        false => error,
+    }
+}
+
 /// Body of `reflex_<op>`.
 pub(crate) fn launch<O: Op>(
     context: *const reflex_context,
@@ -148,21 +178,29 @@ pub(crate) fn launch<O: Op>(
     guard(|| {
         let context = reflex_context::get(O::NAME, context)?;
         let params = read_params(params)?;
-        let plan = O::plan(&params)?;
+        let plan = planned::<O>(&params)?;
         context.check_stream(O::NAME, stream)?;
+        if O::is_empty(&plan) {
+            return Ok(());
+        }
+        operands::<O>(&plan).check_workspace(O::NAME, &O::workspace(&params))?;
         match &context.backend {
-            _ if O::is_empty(&plan) => Ok(()),
             Backend::Cpu(cpu) => cpu.submit(stream, move |cpu| O::cpu(&plan, cpu)),
             Backend::Cuda(backend) => {
                 let workspace = check_workspace::<O>(&params, &plan, &backend.limits)?;
                 let variant = select::<O>(&plan, &backend.limits)?;
-                (variant.launch)(&plan, &Cuda { backend, stream }, &workspace)
+                let cuda = Cuda {
+                    backend,
+                    stream,
+                    rehearses: false,
+                };
+                (variant.launch)(&plan, &cuda, &workspace).map_err(named::<O>)
             }
         }
     })
 }
 
-/// A launch that is part of another op's.
+/// A launch that is part of another op's, which has looked at what its operands share.
 pub(crate) fn run<O: Op>(params: &O::Params, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
     run_plan::<O>(&O::plan(params)?, cuda, workspace)
 }
@@ -174,14 +212,26 @@ pub(crate) fn run_plan<O: Op>(plan: &O::Plan, cuda: &Cuda, workspace: &Workspace
     }
 }
 
+/// The variant that would be launched, once all that it does before that has gone well.
+fn rehearsed<O: Op>(plan: &O::Plan, backend: &CudaBackend) -> Result<&'static Variant<O::Plan>> {
+    let variant = select::<O>(plan, &backend.limits)?;
+    let cuda = Cuda {
+        backend,
+        stream: std::ptr::null_mut(),
+        rehearses: true,
+    };
+    (variant.launch)(plan, &cuda, &Workspace::ANY).map_err(named::<O>)?;
+    Ok(variant)
+}
+
 /// Body of `reflex_<op>_supported`: the launch's own validation and selection, without the launch. The workspace is
 /// not looked at, so that it can be asked before one is allocated.
 pub(crate) fn supported<O: Op>(context: *const reflex_context, params: *const O::Params) -> reflex_status {
     guard(|| {
         let context = reflex_context::get(O::NAME, context)?;
-        let plan = O::plan(&read_params(params)?)?;
+        let plan = planned::<O>(&read_params(params)?)?;
         match &context.backend {
-            Backend::Cuda(backend) if !O::is_empty(&plan) => select::<O>(&plan, &backend.limits).map(drop),
+            Backend::Cuda(backend) if !O::is_empty(&plan) => rehearsed::<O>(&plan, backend).map(drop),
             _ => Ok(()),
         }
     })
@@ -196,11 +246,11 @@ pub(crate) fn selected_kernel<O: Op>(
     guard(|| {
         out_pointer(O::NAME, "name", out)?;
         let context = reflex_context::get(O::NAME, context)?;
-        let plan = O::plan(&read_params(params)?)?;
+        let plan = planned::<O>(&read_params(params)?)?;
         let name = match &context.backend {
             _ if O::is_empty(&plan) => c"none",
             Backend::Cpu(_) => c"cpu",
-            Backend::Cuda(backend) => select::<O>(&plan, &backend.limits)?.kernel.symbol,
+            Backend::Cuda(backend) => rehearsed::<O>(&plan, backend)?.kernel.symbol,
         };
         // SAFETY: checked above.
         unsafe { out.write(name.as_ptr()) };
@@ -217,7 +267,7 @@ pub(crate) fn workspace_size<O: Op>(
     guard(|| {
         out_pointer(O::NAME, "bytes", out)?;
         let context = reflex_context::get(O::NAME, context)?;
-        let plan = O::plan(&read_params(params)?)?;
+        let plan = planned::<O>(&read_params(params)?)?;
         let bytes = match &context.backend {
             Backend::Cuda(backend) if !O::is_empty(&plan) => O::workspace_bytes(&plan, &backend.limits),
             _ => 0,

@@ -1,4 +1,5 @@
 use super::op::{self, Op, Variant};
+use super::operands::{InPlace, Operands};
 use super::rows::Rows;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -52,15 +53,18 @@ impl Op for Quantize {
         let y = View::required(op, "y", &p.y)?
             .expect_dtype(&[Dtype::ACT_I8])?
             .expect_shape(x.dims(), "the shape of x")?
-            .expect_dense_rows()?
-            .expect_writable()?
-            .expect_apart(&x)?;
+            .expect_dense_rows()?;
         Ok(QuantizePlan {
             rows: Rows::of(op, &x)?,
             k: x.dim(last),
             x,
             y,
         })
+    }
+
+    fn operands<'a>(plan: &'a QuantizePlan, to: &mut Operands<'a>) {
+        to.read(&plan.x);
+        to.write(&plan.y, InPlace::NO);
     }
 
     fn is_empty(plan: &QuantizePlan) -> bool {
@@ -126,7 +130,7 @@ fn launch(p: &QuantizePlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i6
 /// Shapes and types: see `reflex_quantize_params`. The bits are the same on every backend and for every alignment of x.
 /// `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write ACT_I8 themselves, which saves this launch.
 ///
-/// Aliasing: `y` does not overlap `x`. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: `y` shares no byte with `x`, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 ///
 /// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
 ///

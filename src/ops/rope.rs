@@ -7,6 +7,7 @@ pub(crate) use rotation::{
 
 use super::argmax::expect_reserved;
 use super::op::{self, Op, Variant};
+use super::operands::{InPlace, Operands};
 use super::rows::vec8;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -150,8 +151,7 @@ fn cache(view: View, x: &View) -> Result<View> {
     view.expect_dtype(Dtype::FLOATS)?
         .expect_rank(3..=3)?
         .expect_shape(&shape, &what)?
-        .expect_dense_rows()?
-        .expect_writable()
+        .expect_dense_rows()
 }
 
 impl Op for Rope {
@@ -208,39 +208,14 @@ impl Op for Rope {
             ],
         )?;
         let (q_norm, k_norm) = (head_norm(q_norm, head_dim)?, head_norm(k_norm, head_dim)?);
-        // What an output may not share memory with, itself and its own source apart.
-        let inputs = [
-            q,
-            k,
-            v,
-            rotation.positions,
-            slots,
-            rotation.freq_factors,
-            q_norm,
-            k_norm,
-        ];
-        let apart = |mut view: View, own: Option<&View>| -> Result<View> {
-            for input in inputs.iter().flatten() {
-                view = match own {
-                    Some(x) if x.field() == input.field() => view.expect_in_place_or_apart(input)?,
-                    _ => view.expect_apart(input)?,
-                };
-            }
-            Ok(view)
-        };
         let rotated = |x: View, out: Option<View>| match out {
-            Some(out) => apart(
-                out.expect_dtype(Dtype::FLOATS)?
-                    .expect_shape(x.dims(), &format!("the shape of {}", x.field()))?
-                    .expect_dense_rows()?
-                    .expect_writable()?,
-                Some(&x),
-            ),
-            None => apart(x.expect_writable()?, Some(&x)),
+            Some(out) => out
+                .expect_dtype(Dtype::FLOATS)?
+                .expect_shape(x.dims(), &format!("the shape of {}", x.field()))?
+                .expect_dense_rows(),
+            None => Ok(x),
         };
-        let cached = |x: &View, view: Option<View>| -> Result<Option<View>> {
-            view.map(|view| apart(cache(view, x)?, None)).transpose()
-        };
+        let cached = |x: &View, view: Option<View>| view.map(|view| cache(view, x)).transpose();
         let q = q
             .map(|x| -> Result<RopePart> {
                 Ok(RopePart {
@@ -277,17 +252,6 @@ impl Op for Rope {
                 })
             })
             .transpose()?;
-        let outputs: Vec<View> = [q, k, v]
-            .into_iter()
-            .flatten()
-            .flat_map(|part| [part.out, part.cache])
-            .flatten()
-            .collect();
-        for (i, output) in outputs.iter().enumerate() {
-            for other in &outputs[..i] {
-                output.expect_apart(other)?;
-            }
-        }
         if let (Some(k), Some(v)) = (&k_cache, v_cache) {
             v.expect_shape(&[k.dim(0), v.dim(1), v.dim(2)], "as many slots as k_cache")?;
         }
@@ -303,6 +267,19 @@ impl Op for Rope {
             append: false,
             lengths: None,
         })
+    }
+
+    fn operands<'a>(plan: &'a RopePlan, to: &mut Operands<'a>) {
+        const OWN: [InPlace; 3] = [InPlace::of(&["q"]), InPlace::of(&["k"]), InPlace::NO];
+        let r = &plan.rotation;
+        to.read(r.positions.as_ref())
+            .read(r.freq_factors.as_ref())
+            .read(plan.slots.as_ref());
+        for (part, own) in [&plan.q, &plan.k, &plan.v].into_iter().zip(OWN) {
+            let Some(part) = part else { continue };
+            to.read(&part.x).read(part.norm.as_ref());
+            to.write(part.out.as_ref(), own).write(part.cache.as_ref(), InPlace::NO);
+        }
     }
 
     fn is_empty(plan: &RopePlan) -> bool {
@@ -346,7 +323,8 @@ impl Op for Rope {
 /// Infinities and NaN: a head with a norm is what `reflex_norm` makes of it. An infinity makes its pair infinite or NaN, a NaN
 /// its pair NaN; elements that are not rotated come through as they are.
 ///
-/// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
+/// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); outputs and caches share no other byte with an input, with one
+/// another or with themselves; the caches may interleave in one allocation. Without `q_out` q is rotated in
 /// place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on
 /// `stream`, capturable, thread-safe.
 ///

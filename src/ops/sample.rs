@@ -1,5 +1,6 @@
 use super::argmax::{counters, expect_reserved, integers, scores};
 use super::op::{self, Op, Variant, Workspace};
+use super::operands::{InPlace, Operands};
 use super::rows::{data, vec8};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
 use crate::cpu::{self, CpuBackend};
@@ -231,23 +232,8 @@ impl Op for Sample {
             .map(|view| integers(view, rows, "[rows] of logits"))
             .transpose()?;
         let of_rows = RowChoices::new(op, p, rows)?;
-        let read = || of_rows.all().into_iter().flatten();
-        let ids = integers(View::required(op, "ids", &p.ids)?, rows, "[rows] of logits")?
-            .expect_writable()?
-            .expect_apart(&logits)?;
-        let ids = (steps.iter().chain(read())).try_fold(ids, |ids, input| ids.expect_apart(input))?;
-        let counters = View::optional(op, "counters", &p.counters)?
-            .map(|view| {
-                let view = counters(view)?.expect_apart(&logits)?.expect_apart(&ids)?;
-                let view = read().try_fold(view, |view, input| view.expect_apart(input))?;
-                match &steps {
-                    // Row i reads its step before it advances counter i, so the one may begin with the other.
-                    Some(steps) if view.data == steps.data && view.dim(0) >= steps.dim(0) => Ok(view),
-                    Some(steps) => view.expect_apart(steps),
-                    None => Ok(view),
-                }
-            })
-            .transpose()?;
+        let ids = integers(View::required(op, "ids", &p.ids)?, rows, "[rows] of logits")?;
+        let counters = View::optional(op, "counters", &p.counters)?.map(counters).transpose()?;
         Ok(SamplePlan {
             choice: Choice {
                 greedy: true,
@@ -267,6 +253,21 @@ impl Op for Sample {
             ids,
             counters,
         })
+    }
+
+    fn operands<'a>(plan: &'a SamplePlan, to: &mut Operands<'a>) {
+        // Row i reads its step before it advances counter i.
+        const BEGINS: InPlace = InPlace::where_it(
+            &["steps"],
+            |counters, steps| counters.data == steps.data && counters.dim(0) >= steps.dim(0),
+            "to begin with",
+        );
+        to.read(&plan.logits).read(plan.steps.as_ref());
+        for choice in plan.of_rows.all() {
+            to.read(choice);
+        }
+        to.write(&plan.ids, InPlace::NO);
+        to.write(plan.counters.as_ref(), BEGINS);
     }
 
     fn is_empty(plan: &SamplePlan) -> bool {
@@ -383,8 +384,9 @@ fn launch(p: &SamplePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
 /// Shapes and types: see `reflex_sample_params`; all operands but `logits` are dense. Counters advance also when there are
 /// no rows.
 ///
-/// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; no other overlap. Workspace:
-/// none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; `ids` and `counters` share no other byte
+/// with an input, with one another or with themselves. Workspace: none at present; ask `reflex_sample_workspace_size`; one that is
+/// given shares no byte with an operand. Asynchronous on `stream`, capturable, thread-safe.
 ///
 /// Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows.
 ///

@@ -1,4 +1,5 @@
 use super::op::{self, Op, Variant, Workspace};
+use super::operands::{InPlace, Operands};
 use super::panels::Panels;
 use crate::abi::{
     Dtype, Error, Params, Result, View, guard, out_pointer, reflex_context, reflex_dtype, reflex_status, reflex_stream,
@@ -103,21 +104,27 @@ impl WeightsPackPlan {
         let (native, packed) = views(source, destination)?;
         destination
             .expect_dtype(&[source.dtype])?
-            .expect_shape(source.dims(), "the shape of source")?
-            .expect_writable()?;
+            .expect_shape(source.dims(), "the shape of source")?;
         let in_place = native.data == packed.data && native.is_contiguous();
-        if !in_place && destination.overlaps(&source) {
-            return Err(Error::invalid(format!(
-                "{op}: destination.data {:p} overlaps source at {:p}, expected the same address and dense rows, or memory of its own",
-                destination.data, source.data
-            )));
-        }
         Ok(WeightsPackPlan {
             native,
             packed,
             panels: Panels::of(&packed),
             in_place,
         })
+    }
+
+    /// What the two directions share but for which of both is written.
+    fn operands<'a>(source: &'a View, destination: &'a View, to: &mut Operands<'a>) {
+        const DENSE: InPlace = InPlace::where_it(
+            &["source"],
+            |destination, source| {
+                destination.data == source.data && destination.is_contiguous() && source.is_contiguous()
+            },
+            "the address and dense rows of",
+        );
+        to.read(source);
+        to.write(destination, DENSE);
     }
 
     /// Nothing to write, or in place and nothing to move: no tile in any panel.
@@ -154,6 +161,10 @@ impl Op for WeightsPack {
         WeightsPackPlan::new(op, p.reserved, source, destination, |source, destination| {
             Ok((source, destination.expect_packed()?))
         })
+    }
+
+    fn operands<'a>(plan: &'a WeightsPackPlan, to: &mut Operands<'a>) {
+        WeightsPackPlan::operands(&plan.native, &plan.packed, to);
     }
 
     fn is_empty(plan: &WeightsPackPlan) -> bool {
@@ -194,6 +205,10 @@ impl Op for WeightsUnpack {
         WeightsPackPlan::new(op, p.reserved, source, destination, |source, destination| {
             Ok((destination, source.expect_packed()?))
         })
+    }
+
+    fn operands<'a>(plan: &'a WeightsPackPlan, to: &mut Operands<'a>) {
+        WeightsPackPlan::operands(&plan.packed, &plan.native, to);
     }
 
     fn is_empty(plan: &WeightsPackPlan) -> bool {
@@ -426,6 +441,10 @@ fn launch(
             Direction::Unpack => (here, scratch.data),
         };
         move_panels(p, cuda, kernel, direction, native, packed, panels)?;
+        if cuda.rehearses {
+            // The first panels are the most.
+            break;
+        }
         first += panels;
     }
     Ok(())
@@ -471,8 +490,8 @@ pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64
 /// Shapes and types: see `reflex_weights_pack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
 /// for native data and its row stride.
 ///
-/// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); no other
-/// overlap. Workspace: see `reflex_weights_pack_workspace_size`; it overlaps neither operand. Asynchronous on `stream`,
+/// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); they
+/// share no byte otherwise. Workspace: see `reflex_weights_pack_workspace_size`; it shares no byte with either. Asynchronous on `stream`,
 /// capturable, thread-safe; in place, several launches that must not run at the same time as what reads the weights.
 ///
 /// Limits: n and k up to 2^30.
@@ -525,8 +544,9 @@ pub extern "C" fn reflex_weights_pack_selected_kernel(
 /// Shapes and types: see `reflex_weights_unpack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
 /// for native data and its row stride. Bytes between the rows of `destination` are not written.
 ///
-/// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace); no
-/// other overlap. Workspace: see `reflex_weights_unpack_workspace_size`; it overlaps neither operand. Asynchronous on
+/// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace);
+/// they share no byte otherwise, nor does `destination` with itself. Workspace: see `reflex_weights_unpack_workspace_size`; it shares no
+/// byte with either. Asynchronous on
 /// `stream`, capturable, thread-safe.
 ///
 /// Limits: n and k up to 2^30.

@@ -21,4 +21,5 @@ mod lifetime;
 mod names;
 mod paths;
 mod runtime;
+mod sharing;
 mod size;

@@ -8,6 +8,7 @@ mod add;
 mod argmax;
 mod attention;
 mod attention_decode;
+mod calls;
 mod decode_step;
 mod embedding;
 mod infinities;

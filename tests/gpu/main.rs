@@ -8,6 +8,7 @@ mod add;
 mod argmax;
 mod attention;
 mod attention_decode;
+mod calls;
 mod decode_case;
 mod decode_step;
 mod embedding;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     argmax::tests(&mut suite);
     attention::tests(&mut suite);
     attention_decode::tests(&mut suite);
+    calls::tests(&mut suite);
     decode_step::tests(&mut suite);
     embedding::tests(&mut suite);
     matmul::tests(&mut suite);

@@ -4,6 +4,8 @@
 mod act_i8;
 mod blocks;
 mod buffer;
+mod calls;
+mod empty_sums;
 mod env;
 mod fork;
 mod lifetime;
@@ -17,6 +19,8 @@ mod suite;
 pub use act_i8::*;
 pub use blocks::*;
 pub use buffer::*;
+pub use calls::*;
+pub use empty_sums::*;
 pub use env::*;
 pub use fork::*;
 pub use lifetime::*;

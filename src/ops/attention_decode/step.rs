@@ -40,7 +40,7 @@ impl Step {
         op: &'static str,
         p: &reflex_attention_decode_params,
         q: &View,
-        cache: &mut KvCache,
+        cache: &KvCache,
     ) -> Result<Option<Step>> {
         let rotation = Rotation::new(op, &rotation_params!(p), Some(cache.dim), cache.batch)?;
         let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
@@ -77,29 +77,19 @@ impl Step {
             return Ok(None);
         }
         heads(*q)?;
-        if k_new.is_some() {
-            let mut read = vec![*q];
-            read.extend(step.inputs().into_iter().flatten().chain(cache.lengths));
-            let written = |view: View| {
-                read.iter()
-                    .try_fold(view.expect_writable()?, |view, other| view.expect_apart(other))
-            };
-            cache.k = written(cache.k)?;
-            cache.v = written(cache.v)?.expect_apart(&cache.k)?;
-        }
         Ok(Some(step))
     }
 
     /// What is read besides q.
-    pub fn inputs(&self) -> [Option<View>; 6] {
+    pub fn inputs(&self) -> [Option<&View>; 6] {
         let r = &self.rotation;
         [
-            self.k_new,
-            self.v_new,
-            r.positions,
-            r.freq_factors,
-            self.q_norm,
-            self.k_norm,
+            self.k_new.as_ref(),
+            self.v_new.as_ref(),
+            r.positions.as_ref(),
+            r.freq_factors.as_ref(),
+            self.q_norm.as_ref(),
+            self.k_norm.as_ref(),
         ]
     }
 

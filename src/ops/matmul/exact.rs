@@ -206,6 +206,10 @@ fn launch_parts(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()
             .wrapping_offset(offset as isize)
             .cast::<c_void>()
     };
+    if p.norm.is_some() && p.k == 0 {
+        // Nothing to normalise, and no scratch to do it in.
+        return launch_any(&MatmulPlan { norm: None, ..*p }, cuda, workspace);
+    }
     if let Some(norm) = &p.norm {
         let y = reflex_tensor {
             data: at(scratch.weight + 2 * scratch.product),
@@ -227,10 +231,7 @@ fn launch_parts(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()
             norm: None,
             ..*p
         };
-        return match normalised.plain() {
-            true => op::run_plan::<Matmul>(&normalised, cuda, workspace),
-            false => launch_parts(&normalised, cuda, workspace),
-        };
+        return launch_any(&normalised, cuda, workspace);
     }
     let Some(kind) = p.gate else {
         return p.parts().try_for_each(|part| launch_part(p, part, cuda, workspace));
@@ -275,10 +276,20 @@ fn launch_parts(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()
     }
 }
 
+fn launch_any(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
+    match p.plain() {
+        true => op::run_plan::<Matmul>(p, cuda, workspace),
+        false => launch_parts(p, cuda, workspace),
+    }
+}
+
 /// One weight, unpacked where it has to be.
 fn launch_part(p: &MatmulPlan, part: &MatmulPart, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
-    if !part.weight.packed {
-        return op::run_plan::<Matmul>(&p.only(*part), cuda, workspace);
+    if !part.weight.packed || p.k == 0 {
+        // Of no elements one order is like the other.
+        let mut weight = part.weight;
+        weight.packed = false;
+        return op::run_plan::<Matmul>(&p.only(MatmulPart { weight, ..*part }), cuda, workspace);
     }
     let rows = stretch_rows(part);
     let mut first = 0;
@@ -304,6 +315,10 @@ fn launch_part(p: &MatmulPlan, part: &MatmulPart, cuda: &Cuda, workspace: &Works
             y: part.y.narrow(1, first, count),
         };
         op::run_plan::<Matmul>(&p.only(stretch), cuda, workspace)?;
+        if cuda.rehearses {
+            // The first stretch is the largest.
+            break;
+        }
         first += count;
     }
     Ok(())

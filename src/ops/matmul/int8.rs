@@ -237,6 +237,8 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
     let layout = Layout::new(p, cuda.limits(), cuda.most_cluster(kernel)?);
     let x = match p.x.dtype {
         Dtype::ACT_I8 => p.x,
+        // Nothing of it is read, and no scratch is there to take it.
+        _ if p.k == 0 => p.x,
         _ => {
             let y = reflex_tensor {
                 data: workspace.data,
@@ -284,7 +286,8 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
     args.ring_bytes = layout.ring_bytes as i32;
     args.held = layout.held as i32;
     args.epsilon = p.norm_epsilon;
-    if let Some(squares) = &p.x_squares {
+    // Sums of nothing are 0, whatever they are divided by.
+    if let Some(squares) = p.x_squares.as_ref().filter(|_| p.k > 0) {
         args.x_squares = squares.data;
         args.x_squares_stride = squares.stride(0);
     }

@@ -216,7 +216,7 @@ impl Case {
     pub fn is_int8(&self) -> bool {
         let blocks = self.products.iter().all(|p| reflex_dtype_block_elements(p.weight) > 1);
         let pays = self.rows <= 64 || self.products.iter().all(|p| p.packed);
-        self.x == ACT_I8 || self.flags & REFLEX_MATMUL_INT8 != 0 && blocks && pays && self.k > 0
+        self.x == ACT_I8 || self.flags & REFLEX_MATMUL_INT8 != 0 && blocks && pays
     }
 
     /// x as the mode reads it.

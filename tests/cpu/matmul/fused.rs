@@ -213,6 +213,11 @@ fn sums_over_nothing() {
 }
 
 #[test]
+fn empty_sums_in_every_mode() {
+    check_empty_sums(&Env::cpu());
+}
+
+#[test]
 fn nothing_to_write() {
     let env = Env::cpu();
     let [q, k, v] = qkv();

@@ -165,6 +165,10 @@ fn fewer_tests(suite: &mut Suite, weight: reflex_dtype) {
 }
 
 pub fn tests(suite: &mut Suite) {
+    suite.test("matmul::empty_sums_in_every_mode", |_| {
+        // A stream of its own: the runner starts tests in parallel.
+        check_empty_sums(&Env::cuda().expect("a GPU"));
+    });
     infinities::tests(suite);
     int8::tests(suite);
     for weight in WEIGHTS.into_iter().filter(|weight| !THOROUGH.contains(weight)) {

@@ -1,0 +1,162 @@
+//! The rule on memory that operands share, the same for every op.
+//!
+//! An output may be exactly one of the op's inputs, the same view, where the op says so. Apart from that no byte of an output is one of
+//! another operand, nor of another element of itself, and none of the workspace is one of any operand. Views that interleave
+//! and share no byte may do so.
+
+use super::op::Workspace;
+use crate::abi::{Error, Result, View};
+
+/// More than any op has.
+const MOST: usize = 24;
+
+/// What a launch reads and writes.
+pub(crate) struct Operands<'a> {
+    all: [Option<Operand<'a>>; MOST],
+    count: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Operand<'a> {
+    view: &'a View,
+    written: Option<InPlace>,
+    extent: (u128, u128),
+}
+
+/// Which inputs an output may share its bytes with, by their fields' names, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct InPlace {
+    inputs: &'static [&'static str],
+    fits: fn(&View, &View) -> bool,
+    /// For messages.
+    how: &'static str,
+}
+
+impl InPlace {
+    /// Nowhere.
+    pub const NO: InPlace = InPlace::of(&[]);
+
+    /// Where output and input are exactly the same view.
+    pub const fn of(inputs: &'static [&'static str]) -> InPlace {
+        InPlace {
+            inputs,
+            fits: View::is_same,
+            how: "exactly",
+        }
+    }
+
+    /// Where an op says something else.
+    pub const fn where_it(
+        inputs: &'static [&'static str],
+        fits: fn(&View, &View) -> bool,
+        how: &'static str,
+    ) -> InPlace {
+        InPlace { inputs, fits, how }
+    }
+}
+
+impl<'a> Operands<'a> {
+    pub fn new() -> Operands<'a> {
+        Operands {
+            all: [None; MOST],
+            count: 0,
+        }
+    }
+
+    fn add(&mut self, view: impl Into<Option<&'a View>>, written: Option<InPlace>) -> &mut Self {
+        if let Some(view) = view.into() {
+            let extent = view.extent();
+            self.all[self.count] = Some(Operand { view, written, extent });
+            self.count += 1;
+        }
+        self
+    }
+
+    /// An input that may be absent.
+    pub fn read(&mut self, view: impl Into<Option<&'a View>>) -> &mut Self {
+        self.add(view, None)
+    }
+
+    /// An output that may be absent.
+    pub fn write(&mut self, view: impl Into<Option<&'a View>>, in_place: InPlace) -> &mut Self {
+        self.add(view, Some(in_place))
+    }
+
+    pub fn check(&self) -> Result<()> {
+        let all = || self.all[..self.count].iter().flatten();
+        for (i, output) in all().enumerate() {
+            let Some(in_place) = output.written else { continue };
+            output.expect_apart_from_itself()?;
+            for (j, other) in all().enumerate() {
+                // Of two outputs the later one is judged.
+                if i != j && (other.written.is_none() || j < i) {
+                    output.expect_apart(other, in_place)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The workspace, as long as the caller says that it is, is nobody else's.
+    pub fn check_workspace(&self, op: &str, workspace: &Workspace) -> Result<()> {
+        let start = workspace.data as u128;
+        let end = start + workspace.bytes as u128;
+        for operand in self.all[..self.count].iter().flatten() {
+            let view = operand.view;
+            if start.max(operand.extent.0) < end.min(operand.extent.1) && view.meets_range(start, workspace.bytes) {
+                return Err(Error::invalid(format!(
+                    "{op}: workspace {:p} of {} bytes overlaps {} at {:p}, expected memory of its own",
+                    workspace.data,
+                    workspace.bytes,
+                    view.field(),
+                    view.data
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Operand<'_> {
+    fn expect_apart_from_itself(&self) -> Result<()> {
+        if !self.view.overlaps_itself() {
+            return Ok(());
+        }
+        let view = self.view;
+        let repeated = (0..view.rank()).find(|&i| view.dim(i) > 1 && view.stride(i) == 0);
+        Err(match repeated {
+            Some(i) => view.invalid(format!(
+                "stride[{i}] is 0 over {} elements, expected an output that does not overlap itself",
+                view.dim(i)
+            )),
+            None => view.invalid(format!(
+                "stride is {:?} for shape {:?} of {}, expected an output that does not overlap itself",
+                view.strides(),
+                view.dims(),
+                view.dtype_name()
+            )),
+        })
+    }
+
+    fn expect_apart(&self, other: &Operand, in_place: InPlace) -> Result<()> {
+        let disjoint = self.extent.0 >= other.extent.1 || other.extent.0 >= self.extent.1;
+        if disjoint {
+            return Ok(());
+        }
+        let (view, other) = (self.view, other.view);
+        let may = in_place.inputs.contains(&other.field());
+        if may && (in_place.fits)(view, other) || !view.shares_bytes(other) {
+            return Ok(());
+        }
+        let or = match may {
+            true => format!("{} {} (in place) or ", in_place.how, other.field()),
+            false => String::new(),
+        };
+        Err(view.invalid(format!(
+            "data {:p} overlaps {} at {:p}, expected {or}memory of its own",
+            view.data,
+            other.field(),
+            other.data
+        )))
+    }
+}
