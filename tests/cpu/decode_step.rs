@@ -257,10 +257,10 @@ fn bad_input_is_refused() {
             p.v_new.stride = [132, 66, 4, 0]
         }),
         (invalid, "k.stride[1] is 0", |_, p| p.k.stride = [2304, 0, 128, 4]),
-        (invalid, "overlaps k_new", |_, p| p.k.data = p.k_new.data),
+        (invalid, "overlaps k_new", |_, p| p.k_new.data = p.k.data),
         (invalid, "overlaps k ", |_, p| p.v.data = p.k.data.wrapping_byte_add(64)),
         (invalid, "overlaps q", |_, p| p.k.data = p.q.data),
-        (invalid, "overlaps v_new", |_, p| p.y.data = p.v_new.data),
+        (invalid, "overlaps v_new", |_, p| p.v_new.data = p.y.data),
     ];
     let (env, values) = (Env::cpu(), values());
     for (status, words, change) in cases {

@@ -304,7 +304,10 @@ fn heads_keys_and_tokens() {
         rope([1, 1, (1 << 14) + 2], 1024),
         "rope: q.shape[2] is 16386, expected 0 to 16384",
     );
-    refuses(rope([1, 1, 2048], 0), "rope: rotary_dim is 2048, expected at most 1024");
+    refuses(
+        rope([1, 1, 2048], 0),
+        "rope: rotary_dim is 0, which selects head_dim, 2048, expected at most 1024",
+    );
     refuses(
         rope([MOST + 1, 1, 8], 0),
         "rope: q.shape[0] is 2147483648, expected 0 to 2147483647",
