@@ -46,6 +46,9 @@ void accepts(const char *file) {
     CHECK(parse({"-m", "x", "--prompt="}).prompt.empty());
     CHECK(parse({"-m", "x", "-p", "--seed=7"}).prompt == "--seed=7");
     CHECK(parse({"-m", "x", "-m", "y", "-p", "z", "-n", "1", "-n", "2"}).predict == 2);
+    const options chat = parse({"-m", "x", "--chat", "--system", "be brief"});
+    CHECK(chat.mode == llm::run_mode::chat && chat.predict == -1 && chat.prompt.empty() && chat.system == "be brief");
+    CHECK(parse({"-m", "x", "--chat", "-n", "7", "-p", "hello"}).predict == 7);
     CHECK(parse({"--version"}).mode == llm::run_mode::version);
     CHECK(parse({"--bench", "--version"}).mode == llm::run_mode::version);
     CHECK(parse({"--version", "-h"}).mode == llm::run_mode::help);
@@ -61,7 +64,13 @@ void refuses() {
     };
     CHECK_ERROR(usage_error, parse({}), "--model FILE is needed");
     CHECK_ERROR(usage_error, parse({"-m", ""}), "takes the name of a file");
-    CHECK_ERROR(usage_error, parse({"-m", "x"}), "one of --prompt");
+    CHECK_ERROR(usage_error, parse({"-m", "x"}), "one of --prompt, --file, --chat");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--chat", "--chat"}), "--chat is given more than once");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--bench", "--chat"}), "--bench does not go with --chat");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--chat", "--parallel", "2"}), "--parallel does not go with --chat");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--chat", "--special"}), "--special does not go with --chat");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--chat", "-f", "-"}), "--file - does not go with --chat");
+    CHECK_ERROR(usage_error, with({"--system", "x"}), "--system goes with --chat");
     CHECK_ERROR(usage_error, with({"--frobnicate"}), "unknown option \"--frobnicate\"");
     CHECK_ERROR(usage_error, with({"stray"}), "unknown option \"stray\"");
     CHECK_ERROR(usage_error, with({"-p", "again"}), "--prompt is given more than once");
