@@ -135,7 +135,10 @@ typedef struct CUstream_st *reflex_stream;
 // `data == NULL` means the operand is absent. `shape` and `stride` are outermost first; entries from `rank` on are
 // ignored. Strides are in bytes; all zero means contiguous. A block format counts elements in `shape`; its last stride
 // is the bytes of one block. Pointers, and strides over more than one, must be multiples of the element size (2 for GGUF
-// block formats, 1 for MXFP4, 16 for ACT_I8).
+// block formats, 1 for MXFP4, 16 for ACT_I8). A tensor with a dimension of 0 has no bytes, and its strides are not looked at.
+//
+// No byte of an output is one of another operand or of another element of its own, but where an op says that an output may be
+// exactly an input: the same address, type, shape and strides. Views that interleave and share no byte are apart.
 typedef struct reflex_tensor {
     void *data;
     reflex_dtype dtype;
@@ -1071,7 +1074,7 @@ reflex_status reflex_stream_synchronize(const struct reflex_context *context, re
 // without cancellation for negative x. A `y` in ACT_I8 is quantised
 // from f32, as by `reflex_quantize` but without a launch and a pass over memory of its own.
 //
-// Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
+// Aliasing: `y` may be exactly `gate` or `up` (in place); it shares no other byte with either, nor with itself. No workspace. Asynchronous on `stream`,
 // capturable, thread-safe.
 //
 // Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
@@ -1100,8 +1103,8 @@ reflex_status reflex_activation_selected_kernel(const struct reflex_context *con
 //
 // Shapes and types: see `reflex_add_params`; every operand may have its own float type.
 //
-// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); no other overlap. No
-// workspace. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); it shares no
+// other byte with either, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them. Infinities and NaN follow IEEE 754; the scale may be negative.
 //
@@ -1127,7 +1130,7 @@ reflex_status reflex_add_selected_kernel(const struct reflex_context *context,
 // Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
 // rows. What other launches read of them is ordered by the stream.
 //
-// Aliasing: none of `x`, `ids`, `counters` and `workspace` may overlap. Workspace: optional; with it several blocks
+// Aliasing: no two of `x`, `ids`, `counters` and `workspace` share a byte. Workspace: optional; with it several blocks
 // share a long row where there are few, and a second launch puts them together: faster, with the same result. Its
 // contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 // capturable, thread-safe.
@@ -1168,7 +1171,7 @@ reflex_status reflex_argmax_selected_kernel(const struct reflex_context *context
 // A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
 // other; memory beyond a sequence's length is not read.
 //
-// Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
+// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with an input, nor with itself. No workspace. Asynchronous on `stream`, capturable
 // (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 //
 // Limits: head sizes as in the params; batch, capacity, heads and tokens * q_heads / kv_heads up to 2^30 each; batch * tokens *
@@ -1226,8 +1229,9 @@ reflex_status reflex_attention_selected_kernel(const struct reflex_context *cont
 //
 // A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
 //
-// Aliasing: `y` may be exactly `q`; it overlaps nothing else. With `k_new`, `k` and `v` overlap nothing else, either. Workspace: see `reflex_attention_decode_workspace_size`;
-// its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
+// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with another operand, nor with itself. With `k_new`
+// nor do `k` and `v`; they may interleave in one allocation. Workspace: see `reflex_attention_decode_workspace_size`; it shares no
+// byte with an operand, its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 // capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 //
 // Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, heads up to 16384 with operands from `k_new`
@@ -1269,7 +1273,7 @@ reflex_status reflex_attention_decode_selected_kernel(const struct reflex_contex
 //
 // Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
 // up to 16, that divides a block's bytes; contiguous rows have it. A packed table (`reflex_weights_pack`)
-// gives the bits of the native one. `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`,
+// gives the bits of the native one. `y` shares no byte with the table, the ids or itself. No workspace. Asynchronous on `stream`,
 // capturable (the ids are read when the kernel runs), thread-safe.
 //
 // Limits: dim up to 2^30. Infinities and NaN of the table come through, times `scale` as IEEE 754 has it.
@@ -1315,7 +1319,8 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 //   largest of these. One launch for all weights, whatever their formats, one before it when x has to be quantised, and one
 //   for more than eight rows of packed weights, which makes x f16.
 //
-// `k = 0` gives bias + residual, or zeros.
+// `k = 0` gives what is left: the sums of the products are 0 in every mode, with `norm` and `x_squares` too, before bias,
+// activation and residual.
 //
 // One mode holds for all products of a call: a plain weight (F32, F16, BF16) among them, or one that is not packed beside more
 // than 64 rows, makes every product exact, whatever `REFLEX_MATMUL_INT8` allows; with an x of ACT_I8 a plain weight is refused.
@@ -1326,8 +1331,9 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
 // free. Packed weights are the faster ones in int8, and in exact products cost an unpacking.
 //
-// Aliasing: a `y` may be exactly its own `residual`; it overlaps nothing else. Workspace: see
-// `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: a `y` may be exactly its own `residual` (in place); neither it nor `y_normed` and `y_squares` share another byte with
+// any operand or with themselves. Workspace: see `reflex_matmul_workspace_size`; it shares no byte with an operand. Asynchronous
+// on `stream`, capturable, thread-safe.
 //
 // Limits: rows, n and k up to 2^30; exact products `rows * ((n + 7) / 8)` up to 2^31 - 1, int8 ones up to 2^18 rows.
 //
@@ -1363,8 +1369,8 @@ reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context
 // `reflex_quantize` but without a launch and a pass over memory of its own. Per-head q/k norm: give `x` as
 // `[tokens, heads, head_dim]` with the buffer's strides.
 //
-// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
-// capturable, thread-safe.
+// Aliasing: `y` and `residual_out` may each be exactly `x` or `residual` (in place); they share no other byte with an input, with
+// one another or with themselves. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
 //
@@ -1393,7 +1399,7 @@ reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
 // Shapes and types: see `reflex_quantize_params`. The bits are the same on every backend and for every alignment of x.
 // `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write ACT_I8 themselves, which saves this launch.
 //
-// Aliasing: `y` does not overlap `x`. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: `y` shares no byte with `x`, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
 //
@@ -1441,7 +1447,8 @@ reflex_status reflex_quantize_selected_kernel(const struct reflex_context *conte
 // Infinities and NaN: a head with a norm is what `reflex_norm` makes of it. An infinity makes its pair infinite or NaN, a NaN
 // its pair NaN; elements that are not rotated come through as they are.
 //
-// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
+// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); outputs and caches share no other byte with an input, with one
+// another or with themselves; the caches may interleave in one allocation. Without `q_out` q is rotated in
 // place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on
 // `stream`, capturable, thread-safe.
 //
@@ -1486,8 +1493,9 @@ reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
 // Shapes and types: see `reflex_sample_params`; all operands but `logits` are dense. Counters advance also when there are
 // no rows.
 //
-// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; no other overlap. Workspace:
-// none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; `ids` and `counters` share no other byte
+// with an input, with one another or with themselves. Workspace: none at present; ask `reflex_sample_workspace_size`; one that is
+// given shares no byte with an operand. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows.
 //
@@ -1527,8 +1535,8 @@ reflex_status reflex_weights_packed_size(reflex_dtype dtype, int64_t n, int64_t 
 // Shapes and types: see `reflex_weights_pack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
 // for native data and its row stride.
 //
-// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); no other
-// overlap. Workspace: see `reflex_weights_pack_workspace_size`; it overlaps neither operand. Asynchronous on `stream`,
+// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); they
+// share no byte otherwise. Workspace: see `reflex_weights_pack_workspace_size`; it shares no byte with either. Asynchronous on `stream`,
 // capturable, thread-safe; in place, several launches that must not run at the same time as what reads the weights.
 //
 // Limits: n and k up to 2^30.
@@ -1561,8 +1569,9 @@ reflex_status reflex_weights_pack_selected_kernel(const struct reflex_context *c
 // Shapes and types: see `reflex_weights_unpack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
 // for native data and its row stride. Bytes between the rows of `destination` are not written.
 //
-// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace); no
-// other overlap. Workspace: see `reflex_weights_unpack_workspace_size`; it overlaps neither operand. Asynchronous on
+// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace);
+// they share no byte otherwise, nor does `destination` with itself. Workspace: see `reflex_weights_unpack_workspace_size`; it shares no
+// byte with either. Asynchronous on
 // `stream`, capturable, thread-safe.
 //
 // Limits: n and k up to 2^30.
