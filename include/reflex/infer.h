@@ -133,7 +133,10 @@ typedef struct CUstream_st *reflex_stream;
 // `data == NULL` means the operand is absent. `shape` and `stride` are outermost first; entries from `rank` on are
 // ignored. Strides are in bytes; all zero means contiguous. A block format counts elements in `shape`; its last stride
 // is the bytes of one block. Pointers, and strides over more than one, must be multiples of the element size (2 for GGUF
-// block formats, 1 for MXFP4, 16 for ACT_I8).
+// block formats, 1 for MXFP4, 16 for ACT_I8). A tensor with a dimension of 0 has no bytes, and its strides are not looked at.
+//
+// No byte of an output is one of another operand or of another element of its own, but where an op says that an output may be
+// exactly an input: the same address, type, shape and strides. Views that interleave and share no byte are apart.
 typedef struct reflex_tensor {
     void *data;
     reflex_dtype dtype;
@@ -248,13 +251,13 @@ typedef struct reflex_attention_decode_params {
     size_t workspace_size;
     // Of the rotation, as in `reflex_rope_params`: `REFLEX_ROPE_*`.
     reflex_rope_mode mode;
-    // Base of the frequencies, 1 or more; 0 selects 10000.
+    // Base of the frequencies, finite, 1 or more; 0 selects 10000.
     float theta_base;
-    // Multiplies the position; not negative; 0 selects 1.
+    // Multiplies the position; finite and not negative; 0 selects 1.
     float freq_scale;
-    // Multiplies cosine and sine; not negative; 0 selects 1.
+    // Multiplies cosine and sine; finite and not negative; 0 selects 1.
     float magnitude;
-    // Leading elements of a head that are rotated, even; 0 selects all of them.
+    // Leading elements of a head that are rotated, even, at most head_dim; 0 selects all of them.
     uint32_t rotary_dim;
     // Of both norms, added to the mean square; 0 selects 1e-6. Finite and not negative.
     float norm_epsilon;
@@ -375,15 +378,15 @@ typedef struct reflex_rope_params {
     uint32_t struct_size;
     // `REFLEX_ROPE_*`.
     reflex_rope_mode mode;
-    // Base of the frequencies, 1 or more; 0 selects 10000.
+    // Base of the frequencies, finite, 1 or more; 0 selects 10000.
     float theta_base;
     // Multiplies the position (1 / factor of linear scaling); finite and not negative; 0 selects 1.
     float freq_scale;
     // Multiplies cosine and sine (YaRN's magnitude); finite and not negative; 0 selects 1.
     float magnitude;
-    // Leading elements of a head that are rotated, even, at most 1024; 0 selects all of them.
+    // Leading elements of a head of q and k that are rotated, even, at most head_dim and 1024; 0 selects all of them.
     uint32_t rotary_dim;
-    // `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional where only K and V are wanted.
+    // `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional.
     struct reflex_tensor q;
     // `[tokens, kv_heads, head_dim]`. Optional.
     struct reflex_tensor k;
@@ -393,10 +396,10 @@ typedef struct reflex_rope_params {
     struct reflex_tensor q_out;
     // The shape of `k`; absent: k is rotated in place, or with `k_cache` written there alone.
     struct reflex_tensor k_out;
-    // `[tokens]`, I32, read on the device.
+    // `[tokens]`, I32, read on the device: any number, also a negative one. Required also of V alone.
     struct reflex_tensor positions;
-    // Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`). One that is 0 or not
-    // finite makes its pair NaN.
+    // Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`). A factor that is 0 or not
+    // finite makes its pair NaN; any other is taken, also a negative or a subnormal one.
     struct reflex_tensor freq_factors;
     // Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot. For the dense
     // `[batch, capacity, kv_heads, head_dim]` that the attention ops read, give it as `[batch * capacity, kv_heads, head_dim]`
@@ -417,16 +420,18 @@ typedef struct reflex_rope_params {
     uint32_t reserved;
 } reflex_rope_params;
 
-// Operands of `reflex_sample`.
+// Operands of `reflex_sample`. The numbers of all rows are fields; an operand with numbers for each row takes their place.
+// What such an operand holds is read on the device, at each replay of a captured graph, and cannot be refused: what is
+// outside of the range of the field is clamped to it, and a NaN counts as 0.
 typedef struct reflex_sample_params {
     uint32_t struct_size;
-    // Divides the logits that survive the filters; 0 takes the greatest logit and draws nothing.
+    // Divides the logits that survive the filters, finite, not negative; 0 takes the greatest logit and draws nothing.
     float temperature;
     // Keeps this many greatest logits; 0 keeps all. On a tie the lower index is kept.
     uint32_t top_k;
-    // Keeps the smallest set of most probable tokens whose probability reaches this; 0 or 1 keeps all.
+    // Keeps the smallest set of most probable tokens whose probability reaches this, 0 to 1; 0 or 1 keeps all.
     float top_p;
-    // Keeps tokens with at least this fraction of the greatest probability; 0 keeps all.
+    // Keeps tokens with at least this fraction of the greatest probability, 0 to 1; 0 keeps all.
     float min_p;
     // 0.
     uint32_t reserved;
@@ -434,19 +439,33 @@ typedef struct reflex_sample_params {
     uint64_t seed;
     // `[rows, n]`, F32, F16 or BF16, n at least 1. NaN counts as minus infinity.
     struct reflex_tensor logits;
-    // `[rows]`, I32, read on the device: the random number of a row depends on seed, row and this (give the
+    // Optional, `[rows]`, I32, read on the device: the random number of a row depends on seed, row and this (give the
     // position, so that every step of a replayed graph draws anew). Absent: 0.
     struct reflex_tensor steps;
     // `[rows]`, I32: the drawn token of each row.
     struct reflex_tensor ids;
-    // Optional, `[m]`, I32: every element is increased by one (2^31 - 1 becomes -2^31) once the draw is done. May begin with
-    // `steps`.
+    // Optional, `[m]`, I32, dense, any m: every element is increased by one (2^31 - 1 becomes -2^31) once the draw is done.
+    // They need not belong to rows: a decode step has its positions and lengths there. May begin with `steps`.
     struct reflex_tensor counters;
     // Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
     // of every op. Calls that may run at the same time need one each.
     void *workspace;
     size_t workspace_size;
+    // Optional, `[rows, 2]`, I32, dense: each row's seed, its lower 32 bits first (an array of `uint64_t` is one).
+    struct reflex_tensor seeds;
+    // Optional, `[rows]`, F32: each row's temperature.
+    struct reflex_tensor temperatures;
+    // Optional, `[rows]`, I32: each row's top_k; a negative one keeps all, as 0 does.
+    struct reflex_tensor top_ks;
+    // Optional, `[rows]`, F32: each row's top_p.
+    struct reflex_tensor top_ps;
+    // Optional, `[rows]`, F32: each row's min_p.
+    struct reflex_tensor min_ps;
+    // Optional, `[rows]`, I32, taken as unsigned: stands in the place of the row's number in its random number, so that a
+    // request draws the same tokens in whatever row of whatever batch it is. Rows of the same key, seed and step draw the
+    // same random number.
+    struct reflex_tensor row_keys;
 } reflex_sample_params;
 
 // Operands of `reflex_weights_pack`.
@@ -1053,7 +1072,7 @@ reflex_status reflex_stream_synchronize(const struct reflex_context *context, re
 // without cancellation for negative x. A `y` in ACT_I8 is quantised
 // from f32, as by `reflex_quantize` but without a launch and a pass over memory of its own.
 //
-// Aliasing: `y` may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
+// Aliasing: `y` may be exactly `gate` or `up` (in place); it shares no other byte with either, nor with itself. No workspace. Asynchronous on `stream`,
 // capturable, thread-safe.
 //
 // Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
@@ -1082,8 +1101,8 @@ reflex_status reflex_activation_selected_kernel(const struct reflex_context *con
 //
 // Shapes and types: see `reflex_add_params`; every operand may have its own float type.
 //
-// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); no other overlap. No
-// workspace. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); it shares no
+// other byte with either, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them. Infinities and NaN follow IEEE 754; the scale may be negative.
 //
@@ -1109,7 +1128,7 @@ reflex_status reflex_add_selected_kernel(const struct reflex_context *context,
 // Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
 // rows. What other launches read of them is ordered by the stream.
 //
-// Aliasing: none of `x`, `ids`, `counters` and `workspace` may overlap. Workspace: optional; with it several blocks
+// Aliasing: no two of `x`, `ids`, `counters` and `workspace` share a byte. Workspace: optional; with it several blocks
 // share a long row where there are few, and a second launch puts them together: faster, with the same result. Its
 // contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 // capturable, thread-safe.
@@ -1150,7 +1169,7 @@ reflex_status reflex_argmax_selected_kernel(const struct reflex_context *context
 // A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
 // other; memory beyond a sequence's length is not read.
 //
-// Aliasing: `y` may be exactly `q`; it overlaps nothing else. No workspace. Asynchronous on `stream`, capturable
+// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with an input, nor with itself. No workspace. Asynchronous on `stream`, capturable
 // (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 //
 // Limits: head sizes as in the params; batch, capacity, heads and tokens * q_heads / kv_heads up to 2^30 each; batch * tokens *
@@ -1185,7 +1204,10 @@ reflex_status reflex_attention_selected_kernel(const struct reflex_context *cont
 // `reflex_rope` would do comes first, with `k[b][length - 1] = rope(k_new[b])` and `v[b][length - 1] = v_new[b]`, where
 // length counts the new token, and `rope(q)` in the place of q. `rope(x)` is x with an RMS norm of each head, if there is a
 // weight for it, and rotated, if there are positions: `reflex_rope` has the formulas. The rows of the cache get the very bits that
-// `reflex_rope` gives. `q` and `k_new` stay as they are. A sequence of length 0 gets no row. Beside an aligned cache of F16
+// `reflex_rope` gives. `q` and `k_new` stay as they are. A sequence of length 0 gets no row. An operand that belongs to another
+// one is refused without it: `k_new` and `v_new` without each other, `k_norm` without `k_new`, `freq_factors` without `positions`.
+// The other fields are checked by themselves whatever is given: without `positions` those of the rotation, and without a norm
+// `norm_epsilon`, have no effect. Beside an aligned cache of F16
 // or BF16 no launch of its own does that, if heads and norms are aligned to 16 bytes, too; else one of rope comes first, and
 // a rotated q passes through the workspace in F32.
 //
@@ -1205,8 +1227,9 @@ reflex_status reflex_attention_selected_kernel(const struct reflex_context *cont
 //
 // A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
 //
-// Aliasing: `y` may be exactly `q`; it overlaps nothing else. With `k_new`, `k` and `v` overlap nothing else, either. Workspace: see `reflex_attention_decode_workspace_size`;
-// its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
+// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with another operand, nor with itself. With `k_new`
+// nor do `k` and `v`; they may interleave in one allocation. Workspace: see `reflex_attention_decode_workspace_size`; it shares no
+// byte with an operand, its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
 // capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
 //
 // Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, heads up to 16384 with operands from `k_new`
@@ -1248,7 +1271,7 @@ reflex_status reflex_attention_decode_selected_kernel(const struct reflex_contex
 //
 // Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
 // up to 16, that divides a block's bytes; contiguous rows have it. A packed table (`reflex_weights_pack`)
-// gives the bits of the native one. `y` overlaps neither the table nor the ids. No workspace. Asynchronous on `stream`,
+// gives the bits of the native one. `y` shares no byte with the table, the ids or itself. No workspace. Asynchronous on `stream`,
 // capturable (the ids are read when the kernel runs), thread-safe.
 //
 // Limits: dim up to 2^30. Infinities and NaN of the table come through, times `scale` as IEEE 754 has it.
@@ -1294,7 +1317,8 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 //   largest of these. One launch for all weights, whatever their formats, one before it when x has to be quantised, and one
 //   for more than eight rows of packed weights, which makes x f16.
 //
-// `k = 0` gives bias + residual, or zeros.
+// `k = 0` gives what is left: the sums of the products are 0 in every mode, with `norm` and `x_squares` too, before bias,
+// activation and residual.
 //
 // One mode holds for all products of a call: a plain weight (F32, F16, BF16) among them, or one that is not packed beside more
 // than 64 rows, makes every product exact, whatever `REFLEX_MATMUL_INT8` allows; with an x of ACT_I8 a plain weight is refused.
@@ -1305,8 +1329,9 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
 // free. Packed weights are the faster ones in int8, and in exact products cost an unpacking.
 //
-// Aliasing: a `y` may be exactly its own `residual`; it overlaps nothing else. Workspace: see
-// `reflex_matmul_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: a `y` may be exactly its own `residual` (in place); neither it nor `y_normed` and `y_squares` share another byte with
+// any operand or with themselves. Workspace: see `reflex_matmul_workspace_size`; it shares no byte with an operand. Asynchronous
+// on `stream`, capturable, thread-safe.
 //
 // Limits: rows, n and k up to 2^30; exact products `rows * ((n + 7) / 8)` up to 2^31 - 1, int8 ones up to 2^18 rows.
 //
@@ -1342,8 +1367,8 @@ reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context
 // `reflex_quantize` but without a launch and a pass over memory of its own. Per-head q/k norm: give `x` as
 // `[tokens, heads, head_dim]` with the buffer's strides.
 //
-// Aliasing: outputs may be exactly an input (in place); no other overlap. No workspace. Asynchronous on `stream`,
-// capturable, thread-safe.
+// Aliasing: `y` and `residual_out` may each be exactly `x` or `residual` (in place); they share no other byte with an input, with
+// one another or with themselves. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
 //
@@ -1372,7 +1397,7 @@ reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
 // Shapes and types: see `reflex_quantize_params`. The bits are the same on every backend and for every alignment of x.
 // `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write ACT_I8 themselves, which saves this launch.
 //
-// Aliasing: `y` does not overlap `x`. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: `y` shares no byte with `x`, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
 //
@@ -1401,17 +1426,27 @@ reflex_status reflex_quantize_selected_kernel(const struct reflex_context *conte
 // are not rotated. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
 // `positions[t]` without `slots`; a slot outside the cache is skipped. Of two tokens with one slot either may remain.
 //
-// Shapes and types: see `reflex_rope_params`; at least one of `q`, `k` and `v`; every operand may have its own type.
-// Operands may be views into one merged QKV buffer. The angle is reduced exactly: its error does not grow with the
-// position up to a million. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get
-// the f32 value, rounded once.
+// Shapes and types: see `reflex_rope_params`; every operand may have its own type. Operands may be views into one merged
+// QKV buffer. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get the f32
+// value, rounded once.
+//
+// Which operands: any of `q`, `k` and `v`, at least one. An operand that belongs to another one is refused without it:
+// `q_out` and `q_norm` without `q`; `k_out`, `k_norm` and `k_cache` without `k`; `v` and `v_cache` without each other;
+// `slots` without a cache. The other fields are checked by themselves whatever is given: with `v` alone those of the
+// rotation, and without a norm `norm_epsilon`, have no effect.
+//
+// Error: of a rotated pair (u, v) of h at most `magnitude * (|u| + |v|) * (2^-21 + 2^-50 |angle|)` before the rounding to
+// the output's type, at every position, on both backends. The second term is what a double's error in the frequency
+// makes of the angle: it reaches the first at |angle| = 2^29, and at 2^31 it is four times as large. An angle is reduced
+// exactly, however large it is, so that no input gives an infinite or NaN rotation but such factors as above.
 //
 // Limits: heads and head sizes up to 16384, `rotary_dim` up to 1024, up to 2^31 - 1 tokens.
 //
 // Infinities and NaN: a head with a norm is what `reflex_norm` makes of it. An infinity makes its pair infinite or NaN, a NaN
 // its pair NaN; elements that are not rotated come through as they are.
 //
-// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); no other overlap. Without `q_out` q is rotated in
+// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); outputs and caches share no other byte with an input, with one
+// another or with themselves; the caches may interleave in one allocation. Without `q_out` q is rotated in
 // place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on
 // `stream`, capturable, thread-safe.
 //
@@ -1440,17 +1475,25 @@ reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
 // without any logit above minus infinity gives 0.
 //
 // Exactly: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), sums are exact, and the
-// draw is `floor(r * sum / 2^64)` against the running sum in index order, with r the first 64 bits of Philox4x32-10: word 0 of
-// its result and 2^32 times word 1. Its key words are (seed mod 2^32, seed / 2^32), its counter words (row mod 2^32,
-// row / 2^32, step, 0). The same params give the same tokens on every run, device and backend.
+// draw is `floor(r * sum / 2^64)` against the running sum in index order: the token is the first whose running sum, its
+// own weight included, is greater. The same params give the same tokens on every run, device and backend.
+//
+// The random number: r is `x1 * 2^32 + x0`, of the four words x0 to x3 that Philox4x32-10 gives for the key (the seed's
+// lower 32 bits, its upper 32 bits) and the counter (the row's number or its `row_keys`, 0, `steps` as unsigned, 0). So
+// `row_keys` 0, 1, 2, .. are the row numbers. A row's draw depends on its own logits, settings, key and step alone, never
+// on its row or on the other rows where there are row_keys.
+//
+// Of a row's own settings, which nobody checked before: a temperature that is negative or NaN counts as 0, an infinite one
+// as the greatest number; a negative top_k counts as 0; top_p and min_p below 0 or NaN count as 0, above 1 as 1.
 //
 // Then `counters[i] += 1` for every i, and 2^31 - 1 becomes -2^31.
 //
-// Shapes and types: see `reflex_sample_params`; `steps`, `ids` and `counters` are dense. Counters advance also when there
-// are no rows.
+// Shapes and types: see `reflex_sample_params`; all operands but `logits` are dense. Counters advance also when there are
+// no rows.
 //
-// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; no other overlap. Workspace:
-// none at present; ask `reflex_sample_workspace_size`. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; `ids` and `counters` share no other byte
+// with an input, with one another or with themselves. Workspace: none at present; ask `reflex_sample_workspace_size`; one that is
+// given shares no byte with an operand. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows.
 //
@@ -1490,8 +1533,8 @@ reflex_status reflex_weights_packed_size(reflex_dtype dtype, int64_t n, int64_t 
 // Shapes and types: see `reflex_weights_pack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
 // for native data and its row stride.
 //
-// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); no other
-// overlap. Workspace: see `reflex_weights_pack_workspace_size`; it overlaps neither operand. Asynchronous on `stream`,
+// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); they
+// share no byte otherwise. Workspace: see `reflex_weights_pack_workspace_size`; it shares no byte with either. Asynchronous on `stream`,
 // capturable, thread-safe; in place, several launches that must not run at the same time as what reads the weights.
 //
 // Limits: n and k up to 2^30.
@@ -1524,8 +1567,9 @@ reflex_status reflex_weights_pack_selected_kernel(const struct reflex_context *c
 // Shapes and types: see `reflex_weights_unpack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
 // for native data and its row stride. Bytes between the rows of `destination` are not written.
 //
-// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace); no
-// other overlap. Workspace: see `reflex_weights_unpack_workspace_size`; it overlaps neither operand. Asynchronous on
+// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace);
+// they share no byte otherwise, nor does `destination` with itself. Workspace: see `reflex_weights_unpack_workspace_size`; it shares no
+// byte with either. Asynchronous on
 // `stream`, capturable, thread-safe.
 //
 // Limits: n and k up to 2^30.
