@@ -34,7 +34,7 @@ fn sample_shares_no_memory() {
         call: reflex_sample,
         supported: reflex_sample_supported,
         fields: both(
-            reads!(p: reflex_sample_params; "logits": p.logits, "steps": p.steps),
+            reads!(p: reflex_sample_params; "logits": p.logits, "steps": p.steps, "temperatures": p.temperatures, "top_ks": p.top_ks),
             vec![
                 Field::output("ids", |p: &mut reflex_sample_params| &mut p.ids, &[]),
                 Field::output("counters", |p| &mut p.counters, &["steps"]),
@@ -44,6 +44,8 @@ fn sample_shares_no_memory() {
             sized!(reflex_sample_params {
                 logits: at.f32(&[rows, 32]),
                 steps: at.i32(rows),
+                temperatures: at.f32(&[rows]),
+                top_ks: at.i32(rows),
                 ids: at.i32(rows),
                 counters: at.i32(rows),
             })

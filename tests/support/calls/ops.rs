@@ -294,6 +294,8 @@ pub(super) fn tokens(calls: &mut Calls) {
             p.top_p = m.pick(&[0.0, 0.9, 1.0, 1.5]);
             p.logits = m.floats(&[rows, n]);
             p.steps = m.optional(|m| m.ints(rows));
+            p.temperatures = m.optional(|m| m.tensor(REFLEX_DTYPE_F32, &[rows]));
+            p.top_ks = m.optional(|m| m.ints(rows));
             p.ids = m.ints(rows);
             let steps = p.steps;
             p.counters = m.optional(|m| match m.one_in(2) && !steps.data.is_null() {
