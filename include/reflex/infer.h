@@ -950,7 +950,8 @@ reflex_status reflex_graph_capture_begin(const struct reflex_context *context,
 
 // Ends the capture and makes a graph of it, ready to launch. Destroy it with `reflex_graph_destroy`, before its context.
 //
-// `REFLEX_INVALID_ARGUMENT` when the stream is not being captured, or by another thread, which alone can end its capture.
+// `REFLEX_INVALID_ARGUMENT` when the stream is not being captured, or by another thread, which alone can end its capture: it
+// goes on, but for one begun with `cudaStreamBeginCapture`, which the driver then ends.
 // On any other error the capture is over too. `*out` is set only on success.
 reflex_status reflex_graph_capture_end(const struct reflex_context *context,
                                        reflex_stream stream,

@@ -44,6 +44,14 @@ impl Error {
         )
     }
 
+    /// A capture that another thread began with a function of CUDA: the driver has ended it.
+    pub fn foreign_thread() -> Error {
+        Error::invalid(
+            "reflex_graph_capture_end: the capture was begun by another thread, expected the same one; it is over \
+             (CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD)",
+        )
+    }
+
     pub fn unsupported(message: impl Into<String>) -> Error {
         Error::new(REFLEX_UNSUPPORTED, message)
     }

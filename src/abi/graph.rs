@@ -73,7 +73,8 @@ pub extern "C" fn reflex_graph_capture_begin(context: *const reflex_context, str
 
 /// Ends the capture and makes a graph of it, ready to launch. Destroy it with `reflex_graph_destroy`, before its context.
 ///
-/// `REFLEX_INVALID_ARGUMENT` when the stream is not being captured, or by another thread, which alone can end its capture.
+/// `REFLEX_INVALID_ARGUMENT` when the stream is not being captured, or by another thread, which alone can end its capture: it
+/// goes on, but for one begun with `cudaStreamBeginCapture`, which the driver then ends.
 /// On any other error the capture is over too. `*out` is set only on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_capture_end(

@@ -89,6 +89,7 @@ impl View {
             view.fill_contiguous()?;
         } else {
             view.check_strides()?;
+            view.settle_strides()?;
         }
         view.check_stride_alignment()?;
         let align = dtype.alignment();
@@ -175,6 +176,17 @@ impl View {
             step = step
                 .checked_mul(count.max(1))
                 .ok_or_else(|| self.invalid(format!("shape {:?} overflows 64 bits", self.dims())))?;
+        }
+        Ok(())
+    }
+
+    /// A stride that nothing is strided over may be any number: it becomes what it is in a contiguous tensor, so that a kernel that
+    /// looks ahead of the only row finds an aligned address there, and views of the same bytes are equal.
+    fn settle_strides(&mut self) -> Result<()> {
+        let mut dense = *self;
+        dense.fill_contiguous()?;
+        for i in (0..self.rank).filter(|&i| self.shape[i] == 1) {
+            self.stride[i] = dense.stride[i];
         }
         Ok(())
     }

@@ -38,6 +38,7 @@ impl CudaBackend {
                 unsafe { sys::cuGraphDestroy(graph) };
             }
         }
+        self.forget_capture(stream);
         let _relaxed = Relaxed::enter()?;
         check("cuStreamDestroy", unsafe { sys::cuStreamDestroy_v2(stream.cast()) })
     }
