@@ -22,8 +22,8 @@ generation conversation::say(const std::string &said, int32_t most,
         tokens = words_.encode_shielded(form_.render(messages_, true));
         if (tokens.empty()) throw chat_template_error("the model's chat template gives an empty text");
         if (tokens.size() > model_.context())
-            throw conversation_full("the conversation has " + std::to_string(tokens.size()) +
-                                    " tokens, the context " + std::to_string(model_.context()) +
+            throw conversation_full("the conversation has " + std::to_string(tokens.size()) + " tokens, the context " +
+                                    std::to_string(model_.context()) +
                                     "; --ctx makes it larger, as far as the model allows");
     } catch (...) {
         messages_.pop_back();

@@ -80,9 +80,11 @@ public:
         if (out_.mode == run_mode::generate && prompt_from_.empty())
             refuse("one of --prompt, --file, --chat, --perplexity and --bench is needed");
         if (out_.parallel > 1 && chat) refuse("--parallel does not go with --chat");
-        if (out_.parse_control && chat) refuse("--special does not go with --chat, whose template writes control tokens");
+        if (out_.parse_control && chat)
+            refuse("--special does not go with --chat, whose template writes control tokens");
         if (!out_.system.empty() && !chat) refuse("--system goes with --chat");
-        if (chat && prompt_file_ == "-") refuse("--file - does not go with --chat, which reads turns from standard input");
+        if (chat && prompt_file_ == "-")
+            refuse("--file - does not go with --chat, which reads turns from standard input");
         if (chat && !predict_given_) out_.predict = -1;
         if (out_.parallel > 1 && out_.mode == run_mode::perplexity) refuse("--parallel does not go with --perplexity");
         if (!out_.bench_json.empty() && out_.mode != run_mode::bench) refuse("--bench-json goes with --bench");
@@ -208,10 +210,12 @@ const char *usage_text() {
            "  -m, --model FILE       GGUF v3 model: llama, qwen2 or qwen3\n"
            "  -p, --prompt TEXT      text to continue\n"
            "  -f, --file FILE        the same, from a file or a pipe; -: from standard input\n"
-           "      --chat             a conversation by the model's chat template: each line of standard input is a turn, a\n"
+           "      --chat             a conversation by the model's chat template: each line of standard input is a "
+           "turn, a\n"
            "                         backslash at its end continues it; -p or -f gives a turn in front of them\n"
            "      --system TEXT      with --chat: the system message\n"
-           "  -n, --n-predict N      tokens to generate at most; -1: until the model ends or the context is full (128;\n"
+           "  -n, --n-predict N      tokens to generate at most; -1: until the model ends or the context is full "
+           "(128;\n"
            "                         with --chat -1)\n"
            "  -c, --ctx N            context in tokens (what the model was made for, at most 4096)\n"
            "      --batch N          rows per prefill step, 1 to 4096 (512)\n"

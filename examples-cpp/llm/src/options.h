@@ -21,8 +21,8 @@ enum class backend_choice { automatic, cuda, cpu };
 struct options {
     run_mode mode = run_mode::generate;
     std::string model;
-    std::string prompt;        // with --chat the first turn; empty: none
-    std::string system;        // --system
+    std::string prompt;     // with --chat the first turn; empty: none
+    std::string system;     // --system
     std::string text_file;  // --perplexity
     std::string bench_json;
     int32_t predict = 128;     // -1, and what --chat begins with: until the model ends or the context is full

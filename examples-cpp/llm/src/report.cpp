@@ -148,8 +148,9 @@ void report_generation(const run_facts &facts, const generation &result, const b
                       ? text("%zu tokens%s, %.4g tok/s", result.new_tokens, sequences.c_str(), result.decode_rate())
                       : text("%zu tokens%s", result.new_tokens, sequences.c_str()));
     row("stopped by", reasons[static_cast<size_t>(result.reason)]);
-    row("time to first token",
-        result.new_tokens > 0 ? text("%.4g ms", 1e3 * result.prefill_seconds / static_cast<double>(result.texts)) : std::string("-"));
+    row("time to first token", result.new_tokens > 0
+                                   ? text("%.4g ms", 1e3 * result.prefill_seconds / static_cast<double>(result.texts))
+                                   : std::string("-"));
     row("peak memory", memory_text(facts));
     if (!facts.owner.is_cpu()) row("of bandwidth floor", floor_text(facts, memory, result.decode_rate()));
 }

@@ -52,7 +52,8 @@ std::string refusal(const std::string &source, const std::vector<llm::chat_messa
 void refuses_what_it_cannot_render() {
     CHECK(refusal("{% for m in messages %}").find("the model's chat template: ") == 0);
     CHECK(refusal("{{ 1 +\n }}").find("line ") != std::string::npos);
-    CHECK(refusal("{{ raise_exception('two\nlines') }}").find("two lines (line 1 of the template)") != std::string::npos);
+    CHECK(refusal("{{ raise_exception('two\nlines') }}").find("two lines (line 1 of the template)") !=
+          std::string::npos);
     CHECK(refusal("{{ messages[0].content }}", {{"user", "\xFF"}}).find("a message is not UTF-8 from byte 0 on") !=
           std::string::npos);
     // A template comes from a file that nobody vouches for: it may not compute for ever.
