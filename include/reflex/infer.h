@@ -22,8 +22,9 @@ struct CUstream_st;
 #define REFLEX_MATMUL_BATCH_INVARIANT 1
 
 // Products of block formats may be computed in 8-bit integers, of packed weights with up to 262144 rows, of others with at
-// most 64: x is quantised to ACT_I8 first, once for all weights of the call. Where one weight of the call is F32, F16 or
-// BF16, or one that is not packed meets more rows, no product of the call is. Without the flag a floating-point x is
+// most 64: a floating-point x is quantised to ACT_I8 first, once for all weights of the call. Where one weight of the call is F32,
+// F16 or BF16, or one that is not packed meets more rows, no product of the call is. With `REFLEX_MATMUL_BATCH_INVARIANT` too the
+// number of rows has no say: all products are, unless a weight is F32, F16 or BF16. Without the flag a floating-point x is
 // multiplied with the weights' exact values.
 #define REFLEX_MATMUL_INT8 2
 
@@ -1312,7 +1313,8 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
 //   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
 //   rounded to TF32 first, each by at most 2^-11 of itself. A launch for each weight.
-// - Int8, of an x of ACT_I8, or with `REFLEX_MATMUL_INT8` of any x, for block formats (packed, or at most 64 rows): x is (or is
+// - Int8, of an x of ACT_I8, or with `REFLEX_MATMUL_INT8` of any x, for block formats (packed, or at most 64 rows, or
+//   any number with `REFLEX_MATMUL_BATCH_INVARIANT`): x is (or is
 //   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value. Products
 //   with one row, or with weights that are not packed, are summed in 32-bit integers for each block and are exact from
 //   there on but for the f32 sums. Several rows are multiplied with packed weights as f16: both factors are rounded to
@@ -1323,10 +1325,12 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // `k = 0` gives what is left: the sums of the products are 0 in every mode, with `norm` and `x_squares` too, before bias,
 // activation and residual.
 //
-// One mode holds for all products of a call: a plain weight (F32, F16, BF16) among them, or one that is not packed beside more
-// than 64 rows, makes every product exact, whatever `REFLEX_MATMUL_INT8` allows; with an x of ACT_I8 a plain weight is refused.
+// One mode holds for all products of a call: a plain weight (F32, F16, BF16) among them, or, without
+// `REFLEX_MATMUL_BATCH_INVARIANT`, one that is not packed beside more than 64 rows, makes every product exact, whatever
+// `REFLEX_MATMUL_INT8` allows; with an x of ACT_I8 a plain weight is refused.
 //
-// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many.
+// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many. With it
+// `REFLEX_MATMUL_INT8` depends on the types of the weights alone.
 //
 // Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
 // and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
