@@ -197,6 +197,76 @@ fn rotation_keeps_infinities_within_their_pair() {
     same(&y[4..], &x[4..]);
 }
 
+/// Of rope, of a decode step's q and of its appended keys.
+#[test]
+fn the_norm_of_a_head_is_that_of_reflex_norm() {
+    let env = Env::cpu();
+    let rows: [[f32; 8]; 6] = [
+        [1e20, -1.0, 3e38, 0.0, 1.0, 2.0, 3.0, 4.0],
+        [1.2e19; 8],
+        // The squares of one are held, and not those of both.
+        [1.5e19, 1.5e19, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        [1e19, -1.0, 0.0, 2.0, 1e18, 0.0, 0.0, 0.0],
+        [1.0, INF, -2.0, 0.0, 1.0, 1.0, 1.0, 1.0],
+        [1.0, NAN, -2.0, 0.0, 1.0, 1.0, 1.0, 1.0],
+    ];
+    let weight = [2.0, 1.0, -1.0, 1.0, 0.5, 1.0, 1.0, 3.0];
+    for row in rows {
+        let heads = [1, 1, 8];
+        let normed = run_once(&env, |io| {
+            let p = reflex_norm_params {
+                struct_size: size_of::<reflex_norm_params>() as u32,
+                x: io.input(spec(&[1, 8]), &row),
+                weight: io.input(spec(&[8]), &weight),
+                y: io.output(spec(&[1, 8])),
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_norm(context, &p, stream))
+        })
+        .remove(0);
+        let sum: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        if sum.is_finite() && sum as f32 == INF {
+            same(&normed, &[0.0; 8]);
+        }
+        // At position 0 nothing is rotated.
+        let rope = run_once(&env, |io| {
+            let p = reflex_rope_params {
+                struct_size: size_of::<reflex_rope_params>() as u32,
+                q: io.input(spec(&heads), &row),
+                q_norm: io.input(spec(&[8]), &weight),
+                q_out: io.output(spec(&heads)),
+                positions: io.ints(&[0]),
+                rotary_dim: 2,
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+        });
+        same(&rope[0][2..], &normed[2..]);
+        // A decode step: the new key is what the cache has, the only value comes through whatever the scores are.
+        let step = run_once(&env, |io| {
+            let cache = [1, 1, 1, 8];
+            let p = reflex_attention_decode_params {
+                struct_size: size_of::<reflex_attention_decode_params>() as u32,
+                scale: 1.0,
+                q: io.input(spec(&heads), &row),
+                k: io.in_out(spec(&cache), &[5.0; 8]),
+                v: io.in_out(spec(&cache), &[5.0; 8]),
+                k_new: io.input(spec(&heads), &row),
+                v_new: io.input(spec(&heads), &[7.0; 8]),
+                q_norm: io.input(spec(&[8]), &weight),
+                k_norm: io.input(spec(&[8]), &weight),
+                y: io.output(spec(&heads)),
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+        });
+        same(&step[0], &normed);
+        same(&step[1], &[7.0; 8]);
+        let attended = if normed.iter().all(|v| v.is_finite()) { 7.0 } else { NAN };
+        same(&step[2], &[attended; 8]);
+    }
+}
+
 #[test]
 fn counters_wrap_to_the_least_number() {
     let ends = [i32::MAX, i32::MIN, -1, 0];
