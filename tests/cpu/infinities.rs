@@ -197,6 +197,58 @@ fn rotation_keeps_infinities_within_their_pair() {
     same(&y[4..], &x[4..]);
 }
 
+/// The bound of rope holds to the ends of f32's normal numbers, and the pair alone leaves them: cosine and sine are finite.
+#[test]
+fn rotation_at_the_ends_of_the_range() {
+    let least = f32::MIN_POSITIVE;
+    let rotate = |magnitude: f32, position: i32, x: &[f32]| {
+        let outputs = run_once(&Env::cpu(), |io| {
+            let p = reflex_rope_params {
+                struct_size: size_of::<reflex_rope_params>() as u32,
+                mode: REFLEX_ROPE_INTERLEAVED,
+                magnitude,
+                q: io.in_out(spec(&[1, x.len() as i64 / 2, 2]), x),
+                positions: io.ints(&[position]),
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+        });
+        outputs.into_iter().next().expect("q")
+    };
+    for position in [0, 1, 3, -2, 1000, i32::MAX, i32::MIN] {
+        let angle = f64::from(position);
+        for (magnitude, [u, v]) in [
+            (1.0, [2e38, -1.3e38]),
+            (2.0, [-0.8e38, 0.8e38]),
+            (f32::MAX, [0.5, 0.4]),
+            (1e30, [3e8, 1e-30]),
+            (least, [1.0, -1.0]),
+            (least, [1e20, 3.0]),
+            (1.0, [least, least / 2.0]),
+            (1e-10, [least * 2e10, least]),
+        ] {
+            let y = rotate(magnitude, position, &[u, v]);
+            let [u64, v64] = [u, v].map(f64::from);
+            let want = [
+                u64 * angle.cos() - v64 * angle.sin(),
+                v64 * angle.cos() + u64 * angle.sin(),
+            ];
+            let bound = rope_bound(u, v, magnitude, angle);
+            for (got, want) in y.iter().zip(want.map(|w| w * f64::from(magnitude))) {
+                let off = (f64::from(*got) - want).abs();
+                assert!(
+                    off <= bound,
+                    "{magnitude:e} {u:e} {v:e} at {position}: {got:e}, {want:e}"
+                );
+            }
+        }
+        // A pair beyond the range says nothing of the one beside it.
+        let y = rotate(f32::MAX, position, &[3.0, 3.0, 0.25, 0.0]);
+        assert!(!y[..2].iter().all(|v| v.is_finite()), "{y:?}");
+        assert!(y[2..].iter().all(|v| v.is_finite()), "{y:?}");
+    }
+}
+
 /// Of rope, of a decode step's q and of its appended keys.
 #[test]
 fn the_norm_of_a_head_is_that_of_reflex_norm() {
