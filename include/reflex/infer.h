@@ -21,10 +21,12 @@ struct CUstream_st;
 // A row's result does not depend, bit for bit, on how many other rows there are.
 #define REFLEX_MATMUL_BATCH_INVARIANT 1
 
-// Products of block formats may be computed in 8-bit integers, of packed weights with up to 262144 rows, of others with at
-// most 64: x is quantised to ACT_I8 first, once for all weights of the call. Where one weight of the call is F32, F16 or
-// BF16, or one that is not packed meets more rows, no product of the call is. Without the flag a floating-point x is
-// multiplied with the weights' exact values.
+// Products of a floating-point x and block formats may be computed in 8-bit integers, of packed weights with up to 262144 rows,
+// of others with at most 64: x is quantised to ACT_I8 first, once for all weights of the call. Where one weight of the call is F32,
+// F16 or BF16, or one that is not packed meets more rows, no product of the call is. With `REFLEX_MATMUL_BATCH_INVARIANT` too the
+// number of rows has no say: all products are, unless a weight is F32, F16 or BF16. Without the flag a floating-point x is
+// multiplied with the weights' exact values. An x of ACT_I8 is multiplied in integers with or without it, 262144 rows at most of
+// any block format.
 #define REFLEX_MATMUL_INT8 2
 
 // The weights were written before the launch in front of this one on the stream began, as when they are loaded once: they
@@ -1312,7 +1314,8 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
 //   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
 //   rounded to TF32 first, each by at most 2^-11 of itself. A launch for each weight.
-// - Int8, of an x of ACT_I8, or with `REFLEX_MATMUL_INT8` of any x, for block formats (packed, or at most 64 rows): x is (or is
+// - Int8, for block formats, of an x of ACT_I8 with any number of rows, packed weights or not; and with `REFLEX_MATMUL_INT8` of a
+//   floating-point x, where weights are packed or there are at most 64 rows, or `REFLEX_MATMUL_BATCH_INVARIANT` is set: x is (or is
 //   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value. Products
 //   with one row, or with weights that are not packed, are summed in 32-bit integers for each block and are exact from
 //   there on but for the f32 sums. Several rows are multiplied with packed weights as f16: both factors are rounded to
@@ -1323,10 +1326,12 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // `k = 0` gives what is left: the sums of the products are 0 in every mode, with `norm` and `x_squares` too, before bias,
 // activation and residual.
 //
-// One mode holds for all products of a call: a plain weight (F32, F16, BF16) among them, or one that is not packed beside more
-// than 64 rows, makes every product exact, whatever `REFLEX_MATMUL_INT8` allows; with an x of ACT_I8 a plain weight is refused.
+// One mode holds for all products of a call. Of a floating-point x a plain weight (F32, F16, BF16) among them, or, without
+// `REFLEX_MATMUL_BATCH_INVARIANT`, one that is not packed beside more than 64 rows, makes every product exact, whatever
+// `REFLEX_MATMUL_INT8` allows. Of an x of ACT_I8 every product is of integers, and a plain weight is refused.
 //
-// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many.
+// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many. With it
+// `REFLEX_MATMUL_INT8` depends on the types of the weights alone.
 //
 // Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
 // and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
@@ -1439,9 +1444,11 @@ reflex_status reflex_quantize_selected_kernel(const struct reflex_context *conte
 // rotation, and without a norm `norm_epsilon`, have no effect.
 //
 // Error: of a rotated pair (u, v) of h at most `magnitude * (|u| + |v|) * (2^-21 + 2^-50 |angle|)` before the rounding to
-// the output's type, at every position, on both backends. The second term is what a double's error in the frequency
+// the output's type, at every position, on both backends, where `magnitude` and `magnitude * (|u| + |v|)` are normal numbers of
+// f32 (from 2^-126 on, and less than 2^128): cosine and sine are multiplied with the magnitude in f32, and u and v with these.
+// Below, a pair may lose its last bits or all of them; above, it may be infinite or NaN. The second term is what a double's error in the frequency
 // makes of the angle: it reaches the first at |angle| = 2^29, and at 2^31 it is four times as large. An angle is reduced
-// exactly, however large it is, so that no input gives an infinite or NaN rotation but such factors as above.
+// exactly, however large it is: cosine and sine are finite for any position, base, scale and factor but such factors as above.
 //
 // Limits: heads and head sizes up to 16384, `rotary_dim` up to 1024, up to 2^31 - 1 tokens.
 //

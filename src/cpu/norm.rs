@@ -31,16 +31,22 @@ pub(crate) fn norm(p: &NormPlan, cpu: &CpuBackend) {
 /// # Safety
 /// The weight may be read.
 pub(crate) unsafe fn normalise(h: &mut [f32], weight: Option<&View>, epsilon: f32) {
-    // The sum in f64: this is the reference that kernels are held against.
-    let squares: f64 = h.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-    let scale = scale(squares, h.len(), epsilon);
+    let scale = scale_of(h.iter().copied(), epsilon);
     for (i, value) in h.iter_mut().enumerate() {
         let weight = weight.map_or(1.0, |w| unsafe { load(w.data, w.dtype, i) });
         *value = *value * scale * weight;
     }
 }
 
-/// What an RMS norm multiplies with, from the sum of squares of `dim` elements. A sum that f32, in which the kernels add,
+/// What an RMS norm multiplies these elements with.
+pub(crate) fn scale_of(elements: impl ExactSizeIterator<Item = f32>, epsilon: f32) -> f32 {
+    let dim = elements.len();
+    // The sum in f64: this is the reference that kernels are held against.
+    let squares: f64 = elements.map(|v| f64::from(v) * f64::from(v)).sum();
+    scale(squares, dim, epsilon)
+}
+
+/// The same, from the sum of squares of `dim` elements. A sum that f32, in which the kernels add,
 /// does not hold is infinite.
 pub(crate) fn scale(squares: f64, dim: usize, epsilon: f32) -> f32 {
     if squares as f32 == f32::INFINITY {

@@ -3,6 +3,7 @@
 
 use super::backend::CpuBackend;
 use super::element::{load, store};
+use super::norm;
 use crate::abi::View;
 use crate::ops::rope::{RopePart, RopePlan};
 
@@ -88,9 +89,8 @@ impl Head {
         let norm = part.norm.map(|weight| {
             let dim = x.dim(2) as usize;
             // SAFETY: the plan checked the shape; the memory is the caller's contract.
-            let values = (0..dim).map(|i| f64::from(unsafe { load(row, x.dtype, i) }));
-            let mean = values.map(|v| v * v).sum::<f64>() / dim as f64;
-            (weight, (1.0 / (mean + f64::from(p.norm_epsilon)).sqrt()) as f32)
+            let values = (0..dim).map(|i| unsafe { load(row, x.dtype, i) });
+            (weight, norm::scale_of(values, p.norm_epsilon))
         });
         Head {
             x,

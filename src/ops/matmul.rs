@@ -16,10 +16,12 @@ use std::sync::OnceLock;
 
 /// A row's result does not depend, bit for bit, on how many other rows there are.
 pub const REFLEX_MATMUL_BATCH_INVARIANT: u32 = 1;
-/// Products of block formats may be computed in 8-bit integers, of packed weights with up to 262144 rows, of others with at
-/// most 64: x is quantised to ACT_I8 first, once for all weights of the call. Where one weight of the call is F32, F16 or
-/// BF16, or one that is not packed meets more rows, no product of the call is. Without the flag a floating-point x is
-/// multiplied with the weights' exact values.
+/// Products of a floating-point x and block formats may be computed in 8-bit integers, of packed weights with up to 262144 rows,
+/// of others with at most 64: x is quantised to ACT_I8 first, once for all weights of the call. Where one weight of the call is F32,
+/// F16 or BF16, or one that is not packed meets more rows, no product of the call is. With `REFLEX_MATMUL_BATCH_INVARIANT` too the
+/// number of rows has no say: all products are, unless a weight is F32, F16 or BF16. Without the flag a floating-point x is
+/// multiplied with the weights' exact values. An x of ACT_I8 is multiplied in integers with or without it, 262144 rows at most of
+/// any block format.
 pub const REFLEX_MATMUL_INT8: u32 = 2;
 /// The weights were written before the launch in front of this one on the stream began, as when they are loaded once: they
 /// may be read while it still runs.
@@ -158,7 +160,8 @@ const LARGEST: i64 = 1 << 30;
 pub(crate) const SQUARES: i64 = 32;
 /// The most rows of an int8 product: blocks of eight are counted in a grid dimension of 65535.
 const MOST_INT8_ROWS: i64 = 1 << 18;
-/// The most rows that REFLEX_MATMUL_INT8 turns to integers where a weight is not packed: more would unpack it again and again.
+/// The most rows that REFLEX_MATMUL_INT8 turns to integers where a weight is not packed: more would unpack it again and again, and
+/// are faster on the tensor cores as TF32, which a batch-invariant product does not use.
 const INT8_ROWS: i64 = 64;
 
 /// Names of the operands of each product, for messages.
@@ -402,8 +405,8 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
     }
     if !plan.int8 {
         return Err(Error::unsupported(format!(
-            "{op}: y_norm.data is set, expected NULL unless x is ACT_I8, or REFLEX_MATMUL_INT8 is set and block formats are \
-             packed or have at most {INT8_ROWS} rows of x"
+            "{op}: y_norm.data is set, expected NULL unless {}",
+            integers_wanted()
         )));
     }
     let [weight, y_normed, squares] = fields.map(|(field, tensor)| View::required(op, field, tensor));
@@ -494,6 +497,14 @@ fn expect_launchable(plan: &MatmulPlan) -> Result<()> {
     }
 }
 
+/// What makes a product one of integers, for messages.
+fn integers_wanted() -> String {
+    format!(
+        "x is ACT_I8, or REFLEX_MATMUL_INT8 is set, weights are block formats, and they are packed, have at most {INT8_ROWS} rows \
+         of x or REFLEX_MATMUL_BATCH_INVARIANT"
+    )
+}
+
 fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
     let op = Matmul::NAME;
     let quantised = plan.x.dtype == Dtype::ACT_I8;
@@ -511,14 +522,27 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
             plan.rows
         )));
     }
-    let packed = plan.parts().all(|part| part.weight.packed);
-    let pays = plan.rows <= if packed { MOST_INT8_ROWS } else { INT8_ROWS };
-    let int8 = quantised || allowed && plain.is_none() && pays;
+    let allowed = allowed && plain.is_none();
+    let int8 = match plan.batch_invariant {
+        // The same for every number of rows, so that too many are refused rather than computed in another way.
+        true if allowed && plan.rows > MOST_INT8_ROWS => {
+            return Err(Error::unsupported(format!(
+                "{op}: x.shape[0] is {}, expected at most {MOST_INT8_ROWS} with REFLEX_MATMUL_INT8 and \
+                 REFLEX_MATMUL_BATCH_INVARIANT",
+                plan.rows
+            )));
+        }
+        true => quantised || allowed,
+        false => {
+            let packed = plan.parts().all(|part| part.weight.packed);
+            quantised || allowed && plan.rows <= if packed { MOST_INT8_ROWS } else { INT8_ROWS }
+        }
+    };
     if let (false, Some(part)) = (int8, plan.parts().find(|part| part.y.dtype == Dtype::ACT_I8)) {
         return Err(Error::unsupported(format!(
-            "{op}: {}.dtype is ACT_I8, expected a float type unless x is ACT_I8, or REFLEX_MATMUL_INT8 is set and block formats \
-             are packed or have at most {INT8_ROWS} rows of x",
-            part.y.field()
+            "{op}: {}.dtype is ACT_I8, expected a float type unless {}",
+            part.y.field(),
+            integers_wanted()
         )));
     }
     Ok(int8)
@@ -540,7 +564,8 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 /// - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
 ///   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
 ///   rounded to TF32 first, each by at most 2^-11 of itself. A launch for each weight.
-/// - Int8, of an x of ACT_I8, or with `REFLEX_MATMUL_INT8` of any x, for block formats (packed, or at most 64 rows): x is (or is
+/// - Int8, for block formats, of an x of ACT_I8 with any number of rows, packed weights or not; and with `REFLEX_MATMUL_INT8` of a
+///   floating-point x, where weights are packed or there are at most 64 rows, or `REFLEX_MATMUL_BATCH_INVARIANT` is set: x is (or is
 ///   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value. Products
 ///   with one row, or with weights that are not packed, are summed in 32-bit integers for each block and are exact from
 ///   there on but for the f32 sums. Several rows are multiplied with packed weights as f16: both factors are rounded to
@@ -551,10 +576,12 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
 /// `k = 0` gives what is left: the sums of the products are 0 in every mode, with `norm` and `x_squares` too, before bias,
 /// activation and residual.
 ///
-/// One mode holds for all products of a call: a plain weight (F32, F16, BF16) among them, or one that is not packed beside more
-/// than 64 rows, makes every product exact, whatever `REFLEX_MATMUL_INT8` allows; with an x of ACT_I8 a plain weight is refused.
+/// One mode holds for all products of a call. Of a floating-point x a plain weight (F32, F16, BF16) among them, or, without
+/// `REFLEX_MATMUL_BATCH_INVARIANT`, one that is not packed beside more than 64 rows, makes every product exact, whatever
+/// `REFLEX_MATMUL_INT8` allows. Of an x of ACT_I8 every product is of integers, and a plain weight is refused.
 ///
-/// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many.
+/// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many. With it
+/// `REFLEX_MATMUL_INT8` depends on the types of the weights alone.
 ///
 /// Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
 /// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are

@@ -314,9 +314,11 @@ impl Op for Rope {
 /// rotation, and without a norm `norm_epsilon`, have no effect.
 ///
 /// Error: of a rotated pair (u, v) of h at most `magnitude * (|u| + |v|) * (2^-21 + 2^-50 |angle|)` before the rounding to
-/// the output's type, at every position, on both backends. The second term is what a double's error in the frequency
+/// the output's type, at every position, on both backends, where `magnitude` and `magnitude * (|u| + |v|)` are normal numbers of
+/// f32 (from 2^-126 on, and less than 2^128): cosine and sine are multiplied with the magnitude in f32, and u and v with these.
+/// Below, a pair may lose its last bits or all of them; above, it may be infinite or NaN. The second term is what a double's error in the frequency
 /// makes of the angle: it reaches the first at |angle| = 2^29, and at 2^31 it is four times as large. An angle is reduced
-/// exactly, however large it is, so that no input gives an infinite or NaN rotation but such factors as above.
+/// exactly, however large it is: cosine and sine are finite for any position, base, scale and factor but such factors as above.
 ///
 /// Limits: heads and head sizes up to 16384, `rotary_dim` up to 1024, up to 2^31 - 1 tokens.
 ///

@@ -197,6 +197,128 @@ fn rotation_keeps_infinities_within_their_pair() {
     same(&y[4..], &x[4..]);
 }
 
+/// The bound of rope holds to the ends of f32's normal numbers, and the pair alone leaves them: cosine and sine are finite.
+#[test]
+fn rotation_at_the_ends_of_the_range() {
+    let least = f32::MIN_POSITIVE;
+    let rotate = |magnitude: f32, position: i32, x: &[f32]| {
+        let outputs = run_once(&Env::cpu(), |io| {
+            let p = reflex_rope_params {
+                struct_size: size_of::<reflex_rope_params>() as u32,
+                mode: REFLEX_ROPE_INTERLEAVED,
+                magnitude,
+                q: io.in_out(spec(&[1, x.len() as i64 / 2, 2]), x),
+                positions: io.ints(&[position]),
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+        });
+        outputs.into_iter().next().expect("q")
+    };
+    for position in [0, 1, 3, -2, 1000, i32::MAX, i32::MIN] {
+        let angle = f64::from(position);
+        for (magnitude, [u, v]) in [
+            (1.0, [2e38, -1.3e38]),
+            (2.0, [-0.8e38, 0.8e38]),
+            (f32::MAX, [0.5, 0.4]),
+            (1e30, [3e8, 1e-30]),
+            (least, [1.0, -1.0]),
+            (least, [1e20, 3.0]),
+            (1.0, [least, least / 2.0]),
+            (1e-10, [least * 2e10, least]),
+        ] {
+            let y = rotate(magnitude, position, &[u, v]);
+            let [u64, v64] = [u, v].map(f64::from);
+            let want = [
+                u64 * angle.cos() - v64 * angle.sin(),
+                v64 * angle.cos() + u64 * angle.sin(),
+            ];
+            let bound = rope_bound(u, v, magnitude, angle);
+            for (got, want) in y.iter().zip(want.map(|w| w * f64::from(magnitude))) {
+                let off = (f64::from(*got) - want).abs();
+                assert!(
+                    off <= bound,
+                    "{magnitude:e} {u:e} {v:e} at {position}: {got:e}, {want:e}"
+                );
+            }
+        }
+        // A pair beyond the range says nothing of the one beside it.
+        let y = rotate(f32::MAX, position, &[3.0, 3.0, 0.25, 0.0]);
+        assert!(!y[..2].iter().all(|v| v.is_finite()), "{y:?}");
+        assert!(y[2..].iter().all(|v| v.is_finite()), "{y:?}");
+    }
+}
+
+/// Of rope, of a decode step's q and of its appended keys.
+#[test]
+fn the_norm_of_a_head_is_that_of_reflex_norm() {
+    let env = Env::cpu();
+    let rows: [[f32; 8]; 6] = [
+        [1e20, -1.0, 3e38, 0.0, 1.0, 2.0, 3.0, 4.0],
+        [1.2e19; 8],
+        // The squares of one are held, and not those of both.
+        [1.5e19, 1.5e19, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        [1e19, -1.0, 0.0, 2.0, 1e18, 0.0, 0.0, 0.0],
+        [1.0, INF, -2.0, 0.0, 1.0, 1.0, 1.0, 1.0],
+        [1.0, NAN, -2.0, 0.0, 1.0, 1.0, 1.0, 1.0],
+    ];
+    let weight = [2.0, 1.0, -1.0, 1.0, 0.5, 1.0, 1.0, 3.0];
+    for row in rows {
+        let heads = [1, 1, 8];
+        let normed = run_once(&env, |io| {
+            let p = reflex_norm_params {
+                struct_size: size_of::<reflex_norm_params>() as u32,
+                x: io.input(spec(&[1, 8]), &row),
+                weight: io.input(spec(&[8]), &weight),
+                y: io.output(spec(&[1, 8])),
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_norm(context, &p, stream))
+        })
+        .remove(0);
+        let sum: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        if sum.is_finite() && sum as f32 == INF {
+            same(&normed, &[0.0; 8]);
+        }
+        // At position 0 nothing is rotated.
+        let rope = run_once(&env, |io| {
+            let p = reflex_rope_params {
+                struct_size: size_of::<reflex_rope_params>() as u32,
+                q: io.input(spec(&heads), &row),
+                q_norm: io.input(spec(&[8]), &weight),
+                q_out: io.output(spec(&heads)),
+                positions: io.ints(&[0]),
+                rotary_dim: 2,
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+        });
+        same(&rope[0][2..], &normed[2..]);
+        // A decode step: the new key is what the cache has, the only value comes through whatever the scores are.
+        let step = run_once(&env, |io| {
+            let cache = [1, 1, 1, 8];
+            let p = reflex_attention_decode_params {
+                struct_size: size_of::<reflex_attention_decode_params>() as u32,
+                scale: 1.0,
+                q: io.input(spec(&heads), &row),
+                k: io.in_out(spec(&cache), &[5.0; 8]),
+                v: io.in_out(spec(&cache), &[5.0; 8]),
+                k_new: io.input(spec(&heads), &row),
+                v_new: io.input(spec(&heads), &[7.0; 8]),
+                q_norm: io.input(spec(&[8]), &weight),
+                k_norm: io.input(spec(&[8]), &weight),
+                y: io.output(spec(&heads)),
+                ..Default::default()
+            };
+            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+        });
+        same(&step[0], &normed);
+        same(&step[1], &[7.0; 8]);
+        let attended = if normed.iter().all(|v| v.is_finite()) { 7.0 } else { NAN };
+        same(&step[2], &[attended; 8]);
+    }
+}
+
 #[test]
 fn counters_wrap_to_the_least_number() {
     let ends = [i32::MAX, i32::MIN, -1, 0];

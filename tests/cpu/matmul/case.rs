@@ -215,7 +215,8 @@ impl Case {
     /// The documented choice of the mode.
     pub fn is_int8(&self) -> bool {
         let blocks = self.products.iter().all(|p| reflex_dtype_block_elements(p.weight) > 1);
-        let pays = self.rows <= 64 || self.products.iter().all(|p| p.packed);
+        let invariant = self.flags & REFLEX_MATMUL_BATCH_INVARIANT != 0;
+        let pays = self.rows <= 64 || invariant || self.products.iter().all(|p| p.packed);
         self.x == ACT_I8 || self.flags & REFLEX_MATMUL_INT8 != 0 && blocks && pays
     }
 

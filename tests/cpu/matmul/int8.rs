@@ -170,6 +170,72 @@ fn a_row_does_not_depend_on_the_others() {
     }
 }
 
+/// Whether products are of integers is a matter of the weights alone.
+#[test]
+fn the_number_of_rows_does_not_choose_batch_invariant_products() {
+    let env = Env::cpu();
+    let q4_k = Product::new(REFLEX_DTYPE_Q4_K, 5);
+    let f16 = Product::new(F16, 3);
+    for (products, is_int8) in [
+        (vec![q4_k], true),
+        (vec![q4_k.packed()], true),
+        (vec![q4_k, q4_k.packed()], true),
+        (vec![q4_k, f16], false),
+    ] {
+        let first_rows = |rows| {
+            let case = Case {
+                flags: REFLEX_MATMUL_INT8 | REFLEX_MATMUL_BATCH_INVARIANT,
+                ..Case::new(rows, 256, &products)
+            };
+            assert_eq!(case.is_int8(), is_int8);
+            let exact = Case {
+                flags: REFLEX_MATMUL_BATCH_INVARIANT,
+                ..case.clone()
+            };
+            let outputs = case.check(&env);
+            assert_eq!(outputs == exact.check(&env), !is_int8, "{case:?}");
+            outputs[0][..5 * 4].to_vec()
+        };
+        let alone = first_rows(1);
+        for rows in [63, 64, 65, 130] {
+            assert!(first_rows(rows) == alone, "{rows} rows of {products:?}");
+        }
+    }
+    // So more rows than integers serve are refused, not computed exactly.
+    for (flags, taken) in [
+        (REFLEX_MATMUL_INT8, true),
+        (REFLEX_MATMUL_BATCH_INVARIANT, true),
+        (REFLEX_MATMUL_INT8 | REFLEX_MATMUL_BATCH_INVARIANT, false),
+    ] {
+        let rows = (1 << 18) + 1;
+        // Addresses far from one another: nothing is read.
+        let at = |bit: usize, dtype, [n, k]: [i64; 2]| reflex_tensor {
+            data: std::ptr::without_provenance_mut(1 << bit),
+            dtype,
+            rank: 2,
+            shape: [n, k, 0, 0],
+            ..Default::default()
+        };
+        let p = reflex_matmul_params {
+            struct_size: size_of::<reflex_matmul_params>() as u32,
+            flags,
+            x: at(40, F32, [rows, 256]),
+            weight: at(41, REFLEX_DTYPE_Q4_K, [5, 256]),
+            y: at(42, F32, [rows, 5]),
+            ..Default::default()
+        };
+        assert_eq!(
+            reflex_matmul_supported(env.context, &p) == REFLEX_SUCCESS,
+            taken,
+            "{flags}"
+        );
+    }
+    assert_eq!(
+        last_error(),
+        "matmul: x.shape[0] is 262145, expected at most 262144 with REFLEX_MATMUL_INT8 and REFLEX_MATMUL_BATCH_INVARIANT"
+    );
+}
+
 #[test]
 fn zeros_and_nan_of_x() {
     let env = Env::cpu();

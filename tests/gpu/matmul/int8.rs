@@ -114,10 +114,11 @@ impl Case {
     fn tolerance(&self) -> Tolerance {
         let k = self.k as f32 + 1.0;
         let plain = self.products.iter().any(|p| block(p.weight) == 1);
-        let pays = self.rows <= 64 || self.products.iter().all(|p| p.packed);
+        let invariant = self.flags & REFLEX_MATMUL_BATCH_INVARIANT != 0;
+        let pays = self.rows <= 64 || invariant || self.products.iter().all(|p| p.packed);
         let int8 = self.x == ACT_I8 || self.flags & REFLEX_MATMUL_INT8 != 0 && pays && !plain;
-        let tf32 = !int8 && self.rows > 8 && self.flags & REFLEX_MATMUL_BATCH_INVARIANT == 0;
-        let several = self.rows > 1 || self.flags & REFLEX_MATMUL_BATCH_INVARIANT != 0;
+        let tf32 = !int8 && self.rows > 8 && !invariant;
+        let several = self.rows > 1 || invariant;
         let f16 = int8 && several && self.products.iter().any(|p| p.packed) && !self.few();
         let one = if tf32 {
             1.0 / 256.0
@@ -617,15 +618,19 @@ fn check_extremes(case: &Case) {
     }
 }
 
-/// Row 0 alone and among others: the same bits.
+/// Row 0 alone and among others: the same bits, of an x of ACT_I8 and of one that the library quantises.
 fn batch_invariant(suite: &mut Suite, weight: reflex_dtype) {
     let name = format!("matmul::int8_{}_batch_invariant", dtype_name(weight));
     suite.test(name, move |_| {
         let env = Env::cuda().expect("a GPU");
-        let first_row = |rows: i64| -> Vec<u32> {
+        let first_row = |rows: i64, packed: bool, x_type: reflex_dtype| -> Vec<u32> {
+            let product = Product {
+                packed,
+                ..Product::new(weight, 33)
+            };
             let case = Case {
-                flags: REFLEX_MATMUL_BATCH_INVARIANT,
-                ..Case::new(rows, 1280, &[Product::new(weight, 33)])
+                flags: REFLEX_MATMUL_BATCH_INVARIANT | REFLEX_MATMUL_INT8,
+                ..Case::new(rows, 1280, &[product])
             };
             let outputs = run_once(&env, |io| {
                 // The same random numbers, however many rows.
@@ -635,21 +640,28 @@ fn batch_invariant(suite: &mut Suite, weight: reflex_dtype) {
                 };
                 let x = Random::new(7).normals((seeded.rows * seeded.k) as usize);
                 let product = seeded.products[0];
-                let p = reflex_matmul_params {
+                let mut p = reflex_matmul_params {
                     struct_size: size_of::<reflex_matmul_params>() as u32,
                     flags: case.flags,
-                    x: io.input(Spec::new(ACT_I8, &[rows, case.k]), &x[..(rows * case.k) as usize]),
+                    x: io.input(Spec::new(x_type, &[rows, case.k]), &x[..(rows * case.k) as usize]),
                     weight: product.weight(io, case.k, 0),
                     y: io.output(Spec::new(F32, &[rows, product.n])),
                     ..Default::default()
                 };
+                ok(reflex_matmul_workspace_size(io.env.context, &p, &mut p.workspace_size));
+                p.workspace = io.workspace(p.workspace_size);
                 Box::new(move |context, stream| reflex_matmul(context, &p, stream))
             });
             outputs[0][..33].iter().map(|v| v.to_bits()).collect()
         };
-        let alone = first_row(1);
-        for rows in [2, 8, 9, 16, 17, 32, 33, 64, 65, 70] {
-            assert!(first_row(rows) == alone, "rows {rows}");
+        for packed in [true, false] {
+            for x_type in [ACT_I8, F32] {
+                let alone = first_row(1, packed, x_type);
+                for rows in [2, 8, 9, 16, 17, 32, 33, 64, 65, 70] {
+                    let row = first_row(rows, packed, x_type);
+                    assert!(row == alone, "rows {rows}, packed {packed}, x {}", dtype_name(x_type));
+                }
+            }
         }
     });
 }
