@@ -62,7 +62,7 @@ pub(crate) struct Context {
 pub(crate) enum Backend {
     Cpu(CpuBackend),
     /// A CUDA context is of no use to a child process.
-    Cuda(OnlyHere<CudaBackend>),
+    Cuda(Box<OnlyHere<CudaBackend>>),
 }
 
 /// Contexts that are alive.
@@ -186,7 +186,7 @@ fn create_backend(params: &reflex_context_params) -> Result<(Backend, String)> {
     let planned = |cuda: CudaBackend| {
         let cuda = cuda.planned_for(params.sm_count)?;
         let reason = format!("CUDA: {}", cuda.description());
-        Ok((Backend::Cuda(OnlyHere::new(cuda)), reason))
+        Ok((Backend::Cuda(Box::new(OnlyHere::new(cuda))), reason))
     };
     match params.backend {
         // A device that is there settles the backend: a wrong sm_count is then an error, and no reason for the CPU.

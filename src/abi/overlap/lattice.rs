@@ -26,14 +26,14 @@ const MOST_PLANES: u32 = 5_000;
 const LARGEST: i128 = 1 << 120;
 
 pub(super) fn reaches(sum: &Sum) -> bool {
-    Problem::of(sum).is_possible(sum.count, &mut 0)
+    Problem::of(sum).holds_a_point(sum.count, &mut 0)
 }
 
 /// What it takes to decide.
 #[cfg(test)]
 pub(super) fn planes(sum: &Sum) -> u32 {
     let mut planes = 0;
-    Problem::of(sum).is_possible(sum.count, &mut planes);
+    Problem::of(sum).holds_a_point(sum.count, &mut planes);
     planes
 }
 
@@ -87,7 +87,7 @@ impl Problem {
     }
 
     /// `free`: the vectors in front that the point may still move along.
-    fn is_possible(mut self, free: usize, planes: &mut u32) -> bool {
+    fn holds_a_point(mut self, free: usize, planes: &mut u32) -> bool {
         *planes += 1;
         if *planes > MOST_PLANES {
             return true;
@@ -120,7 +120,7 @@ impl Problem {
                     continue;
                 }
                 let mut plane = self.clone();
-                if !plane.shift(last, at) || plane.is_possible(last, planes) {
+                if !plane.shift(last, at) || plane.holds_a_point(last, planes) {
                     return true;
                 }
             }
@@ -132,12 +132,12 @@ impl Problem {
     /// Moves the origin along a vector; false where that has no room.
     fn shift(&mut self, vector: usize, times: i128) -> bool {
         let mut moved = self.origin;
-        for k in 0..self.n {
-            let more = times.checked_mul(self.basis[vector][k]);
-            let Some(sum) = more.and_then(|v| moved[k].checked_add(v)).filter(|v| v.abs() < LARGEST) else {
+        for (at, step) in moved.iter_mut().zip(&self.basis[vector]).take(self.n) {
+            let more = times.checked_mul(*step);
+            let Some(sum) = more.and_then(|v| at.checked_add(v)).filter(|v| v.abs() < LARGEST) else {
                 return false;
             };
-            moved[k] = sum;
+            *at = sum;
         }
         let fits = self
             .checked_dot(&moved, &self.step)
@@ -177,8 +177,8 @@ impl Problem {
             from = from.max(-(-a).div_euclid(step));
             to = to.min(b.div_euclid(step));
         };
-        for k in 0..self.n {
-            clip(self.origin[k], along[k], self.least[k], self.most[k]);
+        for (k, step) in along.iter().enumerate().take(self.n) {
+            clip(self.origin[k], *step, self.least[k], self.most[k]);
         }
         clip(self.sum_of(&self.origin), self.sum_of(along), self.low, self.high);
         inside && from <= to
@@ -279,8 +279,8 @@ impl Problem {
     /// Half of what each coordinate spans, at least half a step.
     fn half_widths(&self) -> Scaled {
         let mut widths = [1.0; MOST_TERMS + 1];
-        for k in 0..self.n {
-            widths[k] = ((self.most[k] - self.least[k]) as f64 / 2.0).max(0.5);
+        for (k, width) in widths.iter_mut().enumerate().take(self.n) {
+            *width = ((self.most[k] - self.least[k]) as f64 / 2.0).max(0.5);
         }
         widths[MOST_TERMS] = ((self.high - self.low) as f64 / 2.0).max(0.5);
         widths
