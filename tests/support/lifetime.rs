@@ -80,7 +80,10 @@ fn during_a_capture(env: &Env, during: impl FnOnce(reflex_stream)) {
     ok(reflex_device_free(env.context, data));
 }
 
-pub const LIFETIME: &[(&str, fn(&Env))] = &[
+/// A name and what is done.
+pub type Situation = (&'static str, fn(&Env));
+
+pub const LIFETIME: &[Situation] = &[
     ("a_stream_destroyed_in_a_capture_ends_it", |env| {
         let data = env.malloc(BYTES);
         let mut graph = null_mut();

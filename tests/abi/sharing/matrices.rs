@@ -38,7 +38,7 @@ fn matmul_shares_no_memory() {
                 bias: first.bias,
                 residual: first.residual,
                 y: first.y,
-                others: others,
+                others,
                 norm: at.f32(&[256]),
             })
         },

@@ -38,6 +38,9 @@ impl<P> Field<P> {
 type Call<P> = extern "C" fn(*const reflex_context, *const P, reflex_stream) -> reflex_status;
 type Supported<P> = extern "C" fn(*const reflex_context, *const P) -> reflex_status;
 
+/// The fields of a workspace.
+type Workspace<P> = fn(&mut P) -> (&mut *mut c_void, &mut usize);
+
 /// An op, its operands, and a call with all of them apart: of so many rows.
 struct Op<P> {
     name: &'static str,
@@ -45,7 +48,7 @@ struct Op<P> {
     supported: Supported<P>,
     fields: Vec<Field<P>>,
     make: fn(&mut Places, i64) -> P,
-    workspace: Option<fn(&mut P) -> (&mut *mut c_void, &mut usize)>,
+    workspace: Option<Workspace<P>>,
 }
 
 /// Memory for operands, each in a place of its own.
