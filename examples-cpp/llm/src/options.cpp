@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <cmath>
@@ -187,7 +188,8 @@ private:
             return std::string(of == run_mode::chat ? "--chat" : of == run_mode::bench ? "--bench" : "--perplexity");
         };
         if (out_.mode == mode) refuse(name(mode) + " is given more than once");
-        if (out_.mode != run_mode::generate) refuse(name(out_.mode) + " does not go with " + name(mode));
+        if (out_.mode != run_mode::generate)
+            refuse(name(std::min(out_.mode, mode)) + " does not go with " + name(std::max(out_.mode, mode)));
         out_.mode = mode;
     }
 

@@ -66,7 +66,7 @@ void refuses() {
     CHECK_ERROR(usage_error, parse({"-m", ""}), "takes the name of a file");
     CHECK_ERROR(usage_error, parse({"-m", "x"}), "one of --prompt, --file, --chat");
     CHECK_ERROR(usage_error, parse({"-m", "x", "--chat", "--chat"}), "--chat is given more than once");
-    CHECK_ERROR(usage_error, parse({"-m", "x", "--bench", "--chat"}), "--bench does not go with --chat");
+    CHECK_ERROR(usage_error, parse({"-m", "x", "--bench", "--chat"}), "--chat does not go with --bench");
     CHECK_ERROR(usage_error, parse({"-m", "x", "--chat", "--parallel", "2"}), "--parallel does not go with --chat");
     CHECK_ERROR(usage_error, parse({"-m", "x", "--chat", "--special"}), "--special does not go with --chat");
     CHECK_ERROR(usage_error, parse({"-m", "x", "--chat", "-f", "-"}), "--file - does not go with --chat");
