@@ -299,7 +299,7 @@ int main(int argc, char **argv) {
     try {
         const options wanted = parse_options(argc, argv);
         if (wanted.mode == run_mode::help) {
-            std::fputs(usage_text(), stdout);
+            print(usage_text());
             return 0;
         }
         if (wanted.mode == run_mode::version) {

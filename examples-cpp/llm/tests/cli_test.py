@@ -56,6 +56,10 @@ def version():
     lines = out.decode().splitlines()
     check(code == 0 and err == "" and len(lines) == 2, f"--version: {code} {out!r} {err}")
     check(lines[0].split()[0] == "reflex-llm" and lines[1].startswith("reflex-infer ") and all(line.split()[1].rstrip(",").count(".") == 2 for line in lines), f"--version: {lines}")
+    for option in ("--help", "--version"):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([PROGRAM, option], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        check(done.returncode == 1 and b"cannot write to standard output" in done.stderr, f"{option} to a full device: {done}")
     check(run("--version", "-m", "absent")[0] == 0, "--version needs nothing else")
 
 
