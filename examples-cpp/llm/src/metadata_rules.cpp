@@ -92,7 +92,6 @@ constexpr neutral_rule rules[] = {
     {"residual_scale", 0, 1},
     {"rope.dimension_sections", 0, 0},
     {"rope.scaling.alpha", 0, 1},
-    {"rope.scaling.finetuned", 0, 1},
     // Writers put there what multiplies YaRN's magnitude, or what replaces it: only 1 may mean both.
     {"rope.scaling.yarn_attn_factor", 1, 1},
     {"router_logit_softcapping", 0, 0},
@@ -124,6 +123,8 @@ public:
     bool passes(std::string_view name, const gguf_value &value) const {
         if (any_in(applied, name)) return true;
         if (starts_with(name, "expert") && no_experts()) return true;
+        // Says where the weights come from.
+        if (name == "rope.scaling.finetuned") return true;
         if (name == "attention.sliding_window") return window_covers_all(value);
         if (name == "attention.sliding_window_pattern") {
             const gguf_value *window = find("attention.sliding_window");

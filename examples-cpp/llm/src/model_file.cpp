@@ -268,7 +268,8 @@ model_config read_config(const gguf &file) {
     c.rms_epsilon = static_cast<float>(keys.positive_or("attention.layer_norm_rms_epsilon", 1e-5));
     c.attention_scale = static_cast<float>(keys.positive_or_unset("attention.scale", 0.0));
     if (const gguf_value *experts = keys.find("expert_count")) {
-        if (experts->uniform().as_float() != 0)
+        const auto counts = experts->numbers();
+        if (!counts || std::any_of(counts->begin(), counts->end(), [](double count) { return count != 0; }))
             fail(c.arch_name + ".expert_count is " + experts->describe() + ", mixtures of experts are not supported");
     }
     read_rope(keys, c);

@@ -78,7 +78,7 @@ private:
     void read_kinds(const gguf &file, const std::vector<std::string_view> &entries);
     void read_byte_level(const gguf &file, const std::vector<std::string_view> &entries);
     void read_merges(const gguf &file, const std::unordered_map<std::string_view, token_id> &ids);
-    void read_scored(const gguf &file, const std::vector<std::string_view> &entries);
+    void read_scored(const gguf &file, const std::vector<std::string_view> &entries, std::vector<std::string> &notes);
     void add_markers();
     // Calls `fragment` with the stretches of text between markers, and appends the markers' tokens.
     template <typename Fragment>

@@ -155,6 +155,12 @@ void passes_over_what_changes_nothing() {
     tiny window;
     window.extra.u32("llama.attention.sliding_window", 64).u32("llama.attention.sliding_window_pattern", 2);
     window.load();
+    tiny flags;
+    flags.extra.boolean("llama.expert_count", 0)
+        .string("llama.rope.scaling.finetuned", "maybe")
+        .u32("llama.attention.causal", 1)
+        .array("llama.\xC3\xA9", gguf_type::array, 1, bytes().put<uint32_t>(9).put<uint64_t>(0));
+    flags.load();
     tiny text_size;
     text_size.extra.string("llama.vocab_size", "eleven");
     text_size.load();
@@ -218,6 +224,7 @@ void refuses_what_changes_the_computation() {
     }
     refuse("llama.attention.causal is 0: this", [](auto &b) { b.boolean("llama.attention.causal", 0); });
     refuse("llama.tensor_data_layout is \"other\"", [](auto &b) { b.string("llama.tensor_data_layout", "other"); });
+    refuse("mixtures of experts", [](auto &b) { b.boolean("llama.expert_count", 1); });
     refuse("mixtures of experts", [](auto &b) { b.i32s("llama.expert_count", {8, 8}); });
     refuse("head_count_kv_window", [](auto &b) { b.u32("llama.attention.head_count_kv_window", 3); });
     refuse("values that differ from layer to layer", [](auto &b) { b.i32s("llama.attention.key_length", {4, 8}); });
