@@ -140,7 +140,7 @@ private:
     }
 
     int generate_text() {
-        const std::vector<token_id> prompt = words_.encode(options_.prompt, true, options_.parse_control);
+        const std::vector<token_id> prompt = words_.encode_prompt(options_.prompt, options_.parse_control);
         if (prompt.empty()) throw std::invalid_argument("the prompt has no tokens");
         const uint32_t context = choose_context(options_, config_);
         if (prompt.size() > context)

@@ -321,10 +321,20 @@ void tokenizer::split_at_markers(std::string_view text, bool parse_control, std:
 std::vector<token_id> tokenizer::encode(std::string_view text, bool add_special, bool parse_control) const {
     std::vector<token_id> out;
     split_at_markers(text, parse_control, out, [&](std::string_view part) { encode_fragment(part, out); });
-    if (add_special && special_.add_bos && (out.empty() || out.front() != special_.bos))
-        out.insert(out.begin(), special_.bos);
+    if (add_special) begin_with_bos(out);
     if (add_special && special_.add_eos && (out.empty() || out.back() != special_.eos)) out.push_back(special_.eos);
     return out;
+}
+
+std::vector<token_id> tokenizer::encode_prompt(std::string_view text, bool parse_control) const {
+    std::vector<token_id> out = encode(text, false, parse_control);
+    begin_with_bos(out);
+    return out;
+}
+
+void tokenizer::begin_with_bos(std::vector<token_id> &tokens) const {
+    if (special_.add_bos && (tokens.empty() || tokens.front() != special_.bos))
+        tokens.insert(tokens.begin(), special_.bos);
 }
 
 std::string tokenizer::shield(std::string_view text) const {
@@ -349,7 +359,7 @@ std::string tokenizer::shield(std::string_view text) const {
 std::vector<token_id> tokenizer::encode_shielded(std::string_view text) const {
     std::vector<token_id> out;
     split_at_markers(text, true, out, [&](std::string_view part) { encode_fragment(without_marks(part), out); });
-    if (special_.add_bos && (out.empty() || out.front() != special_.bos)) out.insert(out.begin(), special_.bos);
+    begin_with_bos(out);
     return out;
 }
 

@@ -297,6 +297,9 @@ def unneeded_metadata(folder):
         model.set("llama." + name, kind, content)
     model.set("general.name", ARRAY, (STRING, ["a"])).set("general.alignment", U64, 32)
     check(text_of(model.write(folder / "types.gguf")) == want, "numbers of other types change the text")
+    # EOS is for whole texts, and a prompt is none: it does not close what is to be continued.
+    closing = arch("llama").set("tokenizer.ggml.add_eos_token", BOOL, True).write(folder / "closing.gguf")
+    check(text_of(closing) == want, "add_eos_token ends the prompt")
     # Weights in one place: the output matrix is the embedding.
     tied = arch("llama")
     tied.tensors["output.weight"] = tied.tensors["token_embd.weight"]

@@ -159,6 +159,10 @@ void has_one_bos_and_one_eos() {
     CHECK((t.encode("<|begin_of_text|>a<|end_of_text|>", true, true) == ids{bos, a, end}));
     CHECK((t.encode("<|begin_of_text|>", true, true) == ids{bos, end}));
     CHECK((t.encode("", true, true) == ids{bos, end}));
+    // A text that is to be continued does not end, unless it says so itself.
+    CHECK((t.encode_prompt("a", true) == ids{bos, a}) && (t.encode_prompt("<|begin_of_text|>a", true) == ids{bos, a}));
+    CHECK((t.encode_prompt("a<|end_of_text|>", true) == ids{bos, a, end}) && (t.encode_prompt("", false) == ids{bos}));
+    CHECK((t.encode_shielded("a") == ids{bos, a}));
     // What the text repeats by itself is the text's.
     CHECK((t.encode("<|begin_of_text|><|begin_of_text|>a", true, true) == ids{bos, bos, a, end}));
     CHECK((t.encode("a<|begin_of_text|>", true, true) == ids{bos, a, bos, end}));
