@@ -134,9 +134,8 @@ public:
             return all_are(value, 0, config_.head_dim);
         if (name == "rope.dimension_count_swa") return all_are(value, 0, config_.rope.dims);
         if (name == "rope.freq_base_swa") return all_are(value, 0, config_.rope.base);
-        // Epsilons of norms of other kinds, of which there is none where the key of the RMS norm stands.
-        if (name == "attention.layer_norm_epsilon" || name == "attention.group_norm_epsilon")
-            return find("attention.layer_norm_rms_epsilon") != nullptr || all_are(value, 0, 0);
+        // Of norms of other kinds, of which these architectures have none.
+        if (name == "attention.layer_norm_epsilon" || name == "attention.group_norm_epsilon") return true;
         if (name == "tensor_data_layout")
             return value.type == gguf_type::string &&
                    any_in(std::initializer_list<std::string_view>{"", "reference", "Meta AI original pth"},

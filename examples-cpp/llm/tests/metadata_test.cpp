@@ -123,7 +123,6 @@ void passes_over_what_changes_nothing() {
         .f32("llama.attention.clamp_kqv", 0)
         .boolean("llama.attention.causal", 1)
         .f32("llama.attention.scale", 0)
-        .f32("llama.attention.layer_norm_rms_epsilon", 1e-6f)
         .f32("llama.attention.layer_norm_epsilon", 1e-5f)
         .u32("llama.attention.value_length", 4)
         .u32("llama.attention.key_length_swa", 4)
@@ -188,8 +187,6 @@ void refuses_what_changes_the_computation() {
                             "attention.temperature_scale",
                             "attention.temperature_length",
                             "attention.output_scale",
-                            "attention.layer_norm_epsilon",
-                            "attention.group_norm_epsilon",
                             "attention.key_length_swa",
                             "attention.shared_kv_layers",
                             "attention.indexer.top_k",
@@ -228,6 +225,14 @@ void refuses_what_changes_the_computation() {
     refuse("mixtures of experts", [](auto &b) { b.i32s("llama.expert_count", {8, 8}); });
     refuse("head_count_kv_window", [](auto &b) { b.u32("llama.attention.head_count_kv_window", 3); });
     refuse("values that differ from layer to layer", [](auto &b) { b.i32s("llama.attention.key_length", {4, 8}); });
+    // A norm with a guessed epsilon would be another one, and nobody would notice.
+    tiny bare;
+    bare.with_epsilon = false;
+    CHECK_ERROR(gguf_error, bare.load(), "\"llama.attention.layer_norm_rms_epsilon\" is missing");
+    bare.extra.f32("llama.attention.layer_norm_epsilon", 1e-5f);
+    CHECK_ERROR(gguf_error, bare.load(), "\"llama.attention.layer_norm_rms_epsilon\" is missing");
+    bare.extra.f32("llama.attention.layer_norm_rms_epsilon", 0);
+    CHECK_ERROR(gguf_error, bare.load(), "must be a positive number");
     refuse("must be a positive number", [](auto &b) { b.f32("llama.attention.scale", -1); });
     refuse("must be a positive number", [](auto &b) { b.f32("llama.rope.scaling.factor", -4); });
     refuse("must be a positive number", [](auto &b) { b.f32("llama.rope.scaling.factor", __builtin_inff()); });
