@@ -7,16 +7,18 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "unicode.h"
+
 namespace llm {
 
 conversation::conversation(engine &model, const tokenizer &words, const chat_template &form, const std::string &system)
     : model_(model), words_(words), form_(form) {
-    if (!system.empty()) messages_.push_back({"system", words.shield(system)});
+    if (!system.empty()) messages_.push_back({"system", words.shield(well_formed_utf8(system))});
 }
 
 generation conversation::say(const std::string &said, int32_t most,
                              const std::function<void(const std::string &)> &print, const std::function<bool()> &stop) {
-    messages_.push_back({"user", words_.shield(said)});
+    messages_.push_back({"user", words_.shield(well_formed_utf8(said))});
     std::vector<token_id> tokens;
     try {
         tokens = words_.encode_shielded(form_.render(messages_, true));
@@ -41,7 +43,7 @@ generation conversation::say(const std::string &said, int32_t most,
             print(text);
         },
         stop);
-    messages_.push_back({"assistant", words_.shield(answer)});
+    messages_.push_back({"assistant", words_.shield(well_formed_utf8(answer))});
     held_ = std::move(tokens);
     held_.insert(held_.end(), result.tokens.begin(), result.tokens.end());
     // The last token was drawn and not fed back; of a prompt that was cut short the rest is missing. Steps behind the text's end are

@@ -25,7 +25,8 @@ public:
     conversation(engine &model, const tokenizer &words, const chat_template &form, const std::string &system);
 
     // The model's answer to what the user says, as `generate` gives it. The texts of control tokens in `said` are plain text: what a
-    // user types cannot end a turn or begin one. Throws conversation_full or chat_template_error, and then nothing was said.
+    // user types cannot end a turn or begin one. Templates take UTF-8 alone: what is none, of the user or of an answer that was cut within a
+    // character, is U+FFFD in the conversation. Throws conversation_full or chat_template_error, and then nothing was said.
     generation say(const std::string &said, int32_t most, const std::function<void(const std::string &)> &print,
                    const std::function<bool()> &stop);
 

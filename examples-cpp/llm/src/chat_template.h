@@ -2,9 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "gguf.h"
 
 struct llm_chat_template;
 
@@ -15,10 +16,10 @@ struct chat_message {
     std::string content;
 };
 
-// A template that cannot be parsed or that refuses a conversation; the message is one line.
-class chat_template_error : public std::runtime_error {
+// A template that cannot be parsed or that refuses a conversation; the message is one line. The template is a part of the model's file.
+class chat_template_error : public gguf_error {
 public:
-    using std::runtime_error::runtime_error;
+    using gguf_error::gguf_error;
 };
 
 class chat_template {

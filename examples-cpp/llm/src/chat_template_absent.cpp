@@ -1,6 +1,8 @@
 // In place of chat_template.cpp where there was no cargo to build the template engine with.
 #include "chat_template.h"
 
+#include <stdexcept>
+
 namespace llm {
 
 void chat_template::deleter::operator()(llm_chat_template *) const {}
@@ -8,7 +10,8 @@ void chat_template::deleter::operator()(llm_chat_template *) const {}
 bool chat_template::available() { return false; }
 
 chat_template::chat_template(const std::string &, const std::string &, const std::string &) {
-    throw chat_template_error(
+    // Not chat_template_error, which is about the file.
+    throw std::runtime_error(
         "this reflex-llm was built without chat templates: cargo was not found when it was configured");
 }
 

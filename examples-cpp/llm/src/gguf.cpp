@@ -9,7 +9,7 @@
 namespace llm {
 namespace {
 
-constexpr uint32_t max_array_depth = 4;    // the specification sets no limit; recursion needs one
+constexpr uint32_t max_array_depth = 16;   // the specification sets no limit; recursion needs one
 constexpr uint64_t max_name_bytes = 64;    // tensor names, by the specification
 constexpr uint64_t max_key_bytes = 65535;  // keys, by the specification
 constexpr uint64_t default_alignment = 32, most_alignment = 1ull << 31;
@@ -133,10 +133,6 @@ gguf_value read_value(cursor &in) {
     if (value.key.empty() || value.key.size() > max_key_bytes)
         fail(what + " has length " + std::to_string(value.key.size()) + ", must be 1 to " +
              std::to_string(max_key_bytes));
-    for (const char c : value.key) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte >= 0x7F) fail(what + " is not printable ASCII");
-    }
     value.type = read_type(in, what);
     if (value.type == gguf_type::array) {
         value.element = read_type(in, what);
@@ -396,9 +392,11 @@ uint64_t gguf_value::as_unsigned() const {
 
 double gguf_value::as_float() const { return float_at(*this, type, payload); }
 
-bool gguf_value::as_bool() const {
-    if (type != gguf_type::boolean) wrong_type(*this, "bool");
-    return *payload != 0;
+std::optional<bool> gguf_value::flag() const {
+    if (type == gguf_type::array) return std::nullopt;
+    const auto number = numbers();
+    if (!number || std::isnan(number->front())) return std::nullopt;
+    return number->front() != 0;
 }
 
 std::string_view gguf_value::as_string() const {
@@ -420,17 +418,19 @@ std::vector<std::string_view> gguf_value::as_strings() const {
 }
 
 std::vector<int64_t> gguf_value::as_integers() const {
-    if (type != gguf_type::array || !is_integer(element)) wrong_type(*this, "array of integers");
+    const uint64_t size = scalar_bytes(element);
+    if (type != gguf_type::array || element == gguf_type::boolean || size == 0) wrong_type(*this, "array of integers");
     std::vector<int64_t> out;
     out.reserve(count);
-    for (uint64_t i = 0; i < count; ++i) out.push_back(integer_at(*this, element, payload + i * scalar_bytes(element)));
+    for (uint64_t i = 0; i < count; ++i) out.push_back(integer_at(*this, element, payload + i * size));
     return out;
 }
 
 std::vector<float> gguf_value::as_floats() const {
-    if (type != gguf_type::array || element != gguf_type::f32) wrong_type(*this, "array of f32");
-    std::vector<float> out(count);
-    if (count != 0) std::memcpy(out.data(), payload, count * sizeof(float));
+    const auto all = numbers();
+    if (type != gguf_type::array || element == gguf_type::boolean || !all) wrong_type(*this, "array of numbers");
+    std::vector<float> out(all->size());
+    std::transform(all->begin(), all->end(), out.begin(), [](double number) { return static_cast<float>(number); });
     return out;
 }
 

@@ -57,17 +57,18 @@ struct gguf_value {
     uint64_t as_unsigned() const;
     int64_t as_integer() const;
     double as_float() const;  // any number
-    bool as_bool() const;
     std::string_view as_string() const;
     std::vector<std::string_view> as_strings() const;
-    std::vector<int64_t> as_integers() const;  // an array of any integer type
-    std::vector<float> as_floats() const;      // an array of f32
+    std::vector<int64_t> as_integers() const;  // an array of numbers of any type that are whole and fit
+    std::vector<float> as_floats() const;      // an array of numbers of any type
 
     // The value that all elements of an array of numbers have; the value itself when it is no array. Some writers give one number
     // for each layer where others give one for all. Throws gguf_error when the elements differ or there are none.
     gguf_value uniform() const;
     // The elements of an array, or the one value, as numbers: bools are 0 and 1. Nothing for strings and nested arrays.
     std::optional<std::vector<double>> numbers() const;
+    // A bool, or any number, of which all but 0 are true; nothing for other values.
+    std::optional<bool> flag() const;
     // As it may stand in a message: "4096", "\"yarn\"", "[1, 2, 3, ...]".
     std::string describe() const;
 };

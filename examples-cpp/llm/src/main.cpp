@@ -26,6 +26,7 @@
 #include "perplexity.h"
 #include "report.h"
 #include "tokenizer.h"
+#include "unicode.h"
 
 namespace {
 
@@ -139,7 +140,7 @@ private:
     }
 
     int generate_text() {
-        const std::vector<token_id> prompt = words_.encode(options_.prompt, true, options_.parse_control);
+        const std::vector<token_id> prompt = words_.encode_prompt(options_.prompt, options_.parse_control);
         if (prompt.empty()) throw std::invalid_argument("the prompt has no tokens");
         const uint32_t context = choose_context(options_, config_);
         if (prompt.size() > context)
@@ -181,8 +182,10 @@ private:
         int status = 0;
         with_engine([&](const run_facts &facts, engine &model) {
             catch_interrupts();
-            const generation result = converse(model, form);
+            size_t failures = 0;
+            const generation result = converse(model, form, failures);
             report_generation(facts, result, find_bandwidth(facts.owner));
+            if (failures > 0) status = 1;
             if (result.reason == stop_reason::interrupted) status = interrupted_status;
         });
         return status;
@@ -194,11 +197,18 @@ private:
             throw gguf_error(
                 "the file has no chat template (tokenizer.chat_template): it may not be a model for conversations; "
                 "--prompt continues a text");
-        return {std::string(source->as_string()), words_.decode(words_.bos(), true), words_.decode(words_.eos(), true)};
+        return {std::string(source->as_string()), well_formed_utf8(words_.decode(words_.bos(), true)),
+                well_formed_utf8(words_.decode(words_.eos(), true))};
     }
 
-    // Until the input ends, the context is full or an interrupt comes. The sums of all turns.
-    generation converse(engine &model, const chat_template &form) {
+    static void fail_turn(const std::exception &error, size_t &failures) {
+        ++failures;
+        std::fprintf(stderr, "reflex-llm: the turn is left out: %s\n", error.what());
+    }
+
+    // Until the input ends, an answer fills the context or an interrupt comes. The sums of all turns; one that the template refuses, or
+    // that does not fit, is left out and counted.
+    generation converse(engine &model, const chat_template &form, size_t &failures) {
         conversation talk(model, words_, form, options_.system);
         line_reader input(STDIN_FILENO);
         const bool watched = ::isatty(STDIN_FILENO) != 0 && ::isatty(STDERR_FILENO) != 0;
@@ -214,7 +224,16 @@ private:
                 }
                 if (said.empty()) continue;
             }
-            const generation turn = talk.say(said, options_.predict, print, interrupted);
+            generation turn;
+            try {
+                turn = naming(options_.model, [&] { return talk.say(said, options_.predict, print, interrupted); });
+            } catch (const gguf_error &error) {
+                fail_turn(error, failures);
+                continue;
+            } catch (const conversation_full &error) {
+                fail_turn(error, failures);
+                continue;
+            }
             print("\n");
             ++sum.texts;
             sum.prompt_tokens += turn.prompt_tokens;
@@ -280,7 +299,7 @@ int main(int argc, char **argv) {
     try {
         const options wanted = parse_options(argc, argv);
         if (wanted.mode == run_mode::help) {
-            std::fputs(usage_text(), stdout);
+            print(usage_text());
             return 0;
         }
         if (wanted.mode == run_mode::version) {

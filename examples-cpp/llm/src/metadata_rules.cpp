@@ -92,7 +92,6 @@ constexpr neutral_rule rules[] = {
     {"residual_scale", 0, 1},
     {"rope.dimension_sections", 0, 0},
     {"rope.scaling.alpha", 0, 1},
-    {"rope.scaling.finetuned", 0, 1},
     // Writers put there what multiplies YaRN's magnitude, or what replaces it: only 1 may mean both.
     {"rope.scaling.yarn_attn_factor", 1, 1},
     {"router_logit_softcapping", 0, 0},
@@ -124,6 +123,8 @@ public:
     bool passes(std::string_view name, const gguf_value &value) const {
         if (any_in(applied, name)) return true;
         if (starts_with(name, "expert") && no_experts()) return true;
+        // Says where the weights come from.
+        if (name == "rope.scaling.finetuned") return true;
         if (name == "attention.sliding_window") return window_covers_all(value);
         if (name == "attention.sliding_window_pattern") {
             const gguf_value *window = find("attention.sliding_window");
@@ -133,9 +134,8 @@ public:
             return all_are(value, 0, config_.head_dim);
         if (name == "rope.dimension_count_swa") return all_are(value, 0, config_.rope.dims);
         if (name == "rope.freq_base_swa") return all_are(value, 0, config_.rope.base);
-        // Epsilons of norms of other kinds, of which there is none where the key of the RMS norm stands.
-        if (name == "attention.layer_norm_epsilon" || name == "attention.group_norm_epsilon")
-            return find("attention.layer_norm_rms_epsilon") != nullptr || all_are(value, 0, 0);
+        // Of norms of other kinds, of which these architectures have none.
+        if (name == "attention.layer_norm_epsilon" || name == "attention.group_norm_epsilon") return true;
         if (name == "tensor_data_layout")
             return value.type == gguf_type::string &&
                    any_in(std::initializer_list<std::string_view>{"", "reference", "Meta AI original pth"},

@@ -43,6 +43,11 @@ public:
         return value == nullptr || value->uniform().as_float() == 0 ? fallback : count_or(name, fallback, most);
     }
 
+    double positive(const char *name) const {
+        file_.require(prefix_ + "." + name);
+        return positive_or(name, 0);
+    }
+
     double positive_or(const char *name, double fallback) const {
         const gguf_value *value = find(name);
         if (value == nullptr) return fallback;
@@ -265,10 +270,11 @@ model_config read_config(const gguf &file) {
         fail(c.arch_name + ".attention.value_length differs from key_length " + std::to_string(c.head_dim) +
              ", which is not supported");
     c.context_length = keys.count("context_length", 1u << 26);
-    c.rms_epsilon = static_cast<float>(keys.positive_or("attention.layer_norm_rms_epsilon", 1e-5));
+    c.rms_epsilon = static_cast<float>(keys.positive("attention.layer_norm_rms_epsilon"));
     c.attention_scale = static_cast<float>(keys.positive_or_unset("attention.scale", 0.0));
     if (const gguf_value *experts = keys.find("expert_count")) {
-        if (experts->uniform().as_float() != 0)
+        const auto counts = experts->numbers();
+        if (!counts || std::any_of(counts->begin(), counts->end(), [](double count) { return count != 0; }))
             fail(c.arch_name + ".expert_count is " + experts->describe() + ", mixtures of experts are not supported");
     }
     read_rope(keys, c);

@@ -50,6 +50,7 @@ void score_chunk(engine &model, uint32_t vocab, const std::vector<token_id> &inp
 
 perplexity_result measure_perplexity(engine &model, const tokenizer &words, const std::string &text, uint32_t chunk,
                                      const std::function<bool(size_t, size_t)> &progress) {
+    // With EOS where the file asks for it: unlike a prompt, this text ends here.
     const std::vector<token_id> tokens = words.encode(text, true, false);
     perplexity_result result;
     result.chunks = tokens.size() / chunk;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <optional>
 #include <unordered_map>
 
 namespace llm {
@@ -48,17 +49,13 @@ public:
         std::vector<token_id> out;
         const gguf_value *value = file_.find("tokenizer.ggml." + key);
         if (value == nullptr) return out;
-        try {
-            if (value->type == gguf_type::array) {
-                for (const int64_t id : value->as_integers()) keep(id, out);
-            } else if (value->type == gguf_type::f32 || value->type == gguf_type::f64) {
-                const double number = value->as_float();
-                if (number == std::floor(number) && std::abs(number) < 1e9) keep(static_cast<int64_t>(number), out);
-            } else {
-                keep(value->as_integer(), out);
-            }
-        } catch (const gguf_error &) {
-            // No number at all, or one that fits no integer: no id.
+        const bool flags = (value->type == gguf_type::array ? value->element : value->type) == gguf_type::boolean;
+        const auto numbers = value->numbers();
+        if (!numbers || flags) return out;
+        // Each for itself: an entry that is no id takes nothing from the others. Ids are far below 2^53, so a double holds them.
+        for (const double number : *numbers) {
+            if (number >= 0 && number < static_cast<double>(entries_.size()) && number == std::floor(number))
+                out.push_back(static_cast<token_id>(number));
         }
         return out;
     }
@@ -81,21 +78,7 @@ public:
         return no_token;
     }
 
-    bool flag(const std::string &key, bool fallback) const {
-        const gguf_value *value = file_.find("tokenizer.ggml." + key);
-        if (value == nullptr) return fallback;
-        try {
-            return value->type == gguf_type::boolean ? value->as_bool() : value->as_integer() != 0;
-        } catch (const gguf_error &) {
-            return fallback;
-        }
-    }
-
 private:
-    void keep(int64_t id, std::vector<token_id> &out) const {
-        if (id >= 0 && static_cast<uint64_t>(id) < entries_.size()) out.push_back(static_cast<token_id>(id));
-    }
-
     const gguf &file_;
     const std::vector<std::string_view> &entries_;
     std::unordered_map<std::string_view, token_id> ids_;
@@ -109,6 +92,16 @@ bool names_only_an_end(std::string_view entry) {
     return format && is_one_of(end_names, entry);
 }
 
+bool flag_or(const gguf &file, const std::string &key, bool fallback, std::vector<std::string> &notes) {
+    const gguf_value *value = file.find(key);
+    if (value == nullptr) return fallback;
+    const std::optional<bool> flag = value->flag();
+    if (!flag)
+        notes.push_back(printable(key) + " is " + value->describe() + ", which is no flag: it is taken as " +
+                        (fallback ? "true" : "false"));
+    return flag.value_or(fallback);
+}
+
 special_tokens read_special_tokens(const gguf &file, const std::vector<std::string_view> &entries,
                                    const std::vector<bool> &control, bool adds_bos) {
     const reader in(file, entries, control);
@@ -118,8 +111,8 @@ special_tokens read_special_tokens(const gguf &file, const std::vector<std::stri
     out.eos = or_named(in.id("eos_token_id"), in.first_named(eos_names));
     out.eot = or_named(in.id("eot_token_id"), in.first_named(eot_names));
     out.unknown = in.id("unknown_token_id");
-    out.add_bos = in.flag("add_bos_token", adds_bos);
-    out.add_eos = in.flag("add_eos_token", false);
+    out.add_bos = flag_or(file, "tokenizer.ggml.add_bos_token", adds_bos, out.notes);
+    out.add_eos = flag_or(file, "tokenizer.ggml.add_eos_token", false, out.notes);
     const auto need = [&](bool &add, token_id token, const char *what) {
         if (!add || token != no_token) return;
         add = false;

@@ -32,6 +32,9 @@ struct special_tokens {
 special_tokens read_special_tokens(const gguf &file, const std::vector<std::string_view> &entries,
                                    const std::vector<bool> &control, bool adds_bos);
 
+// What the key says, or the fallback, with a note where its value is no flag.
+bool flag_or(const gguf &file, const std::string &key, bool fallback, std::vector<std::string> &notes);
+
 // True for a name that nothing but a token that ends a turn, a message or a text has: it is one even where a file lists it as plain text.
 // (</s> is not among them: it is an HTML tag as well, and the vocabularies of Gemma have it as one.)
 bool names_only_an_end(std::string_view entry);

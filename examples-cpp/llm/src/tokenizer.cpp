@@ -140,10 +140,12 @@ tokenizer::tokenizer(const gguf &file) {
         fail(std::string(key_tokens) + " has " + std::to_string(entries.size()) + " entries");
     std::fill(std::begin(byte_tokens_), std::end(byte_tokens_), no_token);
     read_kinds(file, entries);
-    if (const gguf_value *value = file.find(key_space_prefix)) {
-        space_prefix_ = value->type == gguf_type::boolean ? value->as_bool() : value->as_integer() != 0;
-    } else {
-        space_prefix_ = scored;
+    std::vector<std::string> notes;
+    if (scored) {
+        space_prefix_ = flag_or(file, key_space_prefix, true, notes);
+    } else if (const gguf_value *value = file.find(key_space_prefix)) {
+        // Few byte-level vocabularies have such a thing: what is no flag is passed over.
+        space_prefix_ = value->flag().value_or(false);
     }
 
     std::vector<bool> control(size());
@@ -152,7 +154,7 @@ tokenizer::tokenizer(const gguf &file) {
     for (size_t i = 0; i < size(); ++i) control[i] = !typed || kinds_[i] == kind::control;
     bool adds_bos = scored;
     if (scored) {
-        read_scored(file, entries);
+        read_scored(file, entries, notes);
     } else {
         const pretokenizer_rules &rules = find_rules(rules_name(file));
         adds_bos = rules.adds_bos;
@@ -165,6 +167,7 @@ tokenizer::tokenizer(const gguf &file) {
         }
     }
     special_ = read_special_tokens(file, entries, control, adds_bos);
+    special_.notes.insert(special_.notes.end(), notes.begin(), notes.end());
     if (!scored && rules_name(file).empty())
         special_.notes.push_back(
             std::string(key_pre) +
@@ -233,21 +236,15 @@ void tokenizer::read_merges(const gguf &file, const std::unordered_map<std::stri
     }
 }
 
-void tokenizer::read_scored(const gguf &file, const std::vector<std::string_view> &entries) {
-    if (const gguf_value *value = file.find(key_remove_spaces)) {
-        if (value->as_bool()) fail(std::string(key_remove_spaces) + " is set, which is not supported");
-    }
+void tokenizer::read_scored(const gguf &file, const std::vector<std::string_view> &entries,
+                            std::vector<std::string> &notes) {
+    if (flag_or(file, key_remove_spaces, false, notes))
+        fail(std::string(key_remove_spaces) + " is set, which is not supported");
     if (const gguf_value *value = file.find(key_characters)) {
         if (value->count != 0)
             fail(std::string(key_characters) + " is given: text is to be normalised by it, which is not supported");
     }
-    const gguf_value &stored = file.require(key_scores);
-    std::vector<float> scores;
-    if (stored.type == gguf_type::array && stored.element != gguf_type::f32) {
-        for (const int64_t score : stored.as_integers()) scores.push_back(static_cast<float>(score));
-    } else {
-        scores = stored.as_floats();
-    }
+    std::vector<float> scores = file.require(key_scores).as_floats();
     if (scores.size() < entries.size())
         fail(std::string(key_scores) + " has " + std::to_string(scores.size()) + " entries, " + key_tokens + " has " +
              std::to_string(entries.size()));
@@ -324,10 +321,20 @@ void tokenizer::split_at_markers(std::string_view text, bool parse_control, std:
 std::vector<token_id> tokenizer::encode(std::string_view text, bool add_special, bool parse_control) const {
     std::vector<token_id> out;
     split_at_markers(text, parse_control, out, [&](std::string_view part) { encode_fragment(part, out); });
-    if (add_special && special_.add_bos && (out.empty() || out.front() != special_.bos))
-        out.insert(out.begin(), special_.bos);
+    if (add_special) begin_with_bos(out);
     if (add_special && special_.add_eos && (out.empty() || out.back() != special_.eos)) out.push_back(special_.eos);
     return out;
+}
+
+std::vector<token_id> tokenizer::encode_prompt(std::string_view text, bool parse_control) const {
+    std::vector<token_id> out = encode(text, false, parse_control);
+    begin_with_bos(out);
+    return out;
+}
+
+void tokenizer::begin_with_bos(std::vector<token_id> &tokens) const {
+    if (special_.add_bos && (tokens.empty() || tokens.front() != special_.bos))
+        tokens.insert(tokens.begin(), special_.bos);
 }
 
 std::string tokenizer::shield(std::string_view text) const {
@@ -352,7 +359,7 @@ std::string tokenizer::shield(std::string_view text) const {
 std::vector<token_id> tokenizer::encode_shielded(std::string_view text) const {
     std::vector<token_id> out;
     split_at_markers(text, true, out, [&](std::string_view part) { encode_fragment(without_marks(part), out); });
-    if (special_.add_bos && (out.empty() || out.front() != special_.bos)) out.insert(out.begin(), special_.bos);
+    begin_with_bos(out);
     return out;
 }
 

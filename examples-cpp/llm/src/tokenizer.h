@@ -29,8 +29,11 @@ public:
     // never to a text that begins or ends with that token already.
     std::vector<token_id> encode(std::string_view text, bool add_special, bool parse_control) const;
 
+    // Of a text that is to be continued: as `encode` with `add_special`, but no EOS closes it, whatever the file asks for.
+    std::vector<token_id> encode_prompt(std::string_view text, bool parse_control) const;
+
     // For the text of a chat template, in which text of users stands: a control token in a text that went through `shield` first is
-    // plain text to `encode_shielded`, one that the template wrote is a token. BOS is added as by `encode`, EOS is not. The mark that
+    // plain text to `encode_shielded`, one that the template wrote is a token. BOS is added as by `encode_prompt`. The mark that
     // does it is the noncharacter U+FDD0, which is dropped from texts that have it.
     std::string shield(std::string_view text) const;
     std::vector<token_id> encode_shielded(std::string_view text) const;
@@ -78,7 +81,7 @@ private:
     void read_kinds(const gguf &file, const std::vector<std::string_view> &entries);
     void read_byte_level(const gguf &file, const std::vector<std::string_view> &entries);
     void read_merges(const gguf &file, const std::unordered_map<std::string_view, token_id> &ids);
-    void read_scored(const gguf &file, const std::vector<std::string_view> &entries);
+    void read_scored(const gguf &file, const std::vector<std::string_view> &entries, std::vector<std::string> &notes);
     void add_markers();
     // Calls `fragment` with the stretches of text between markers, and appends the markers' tokens.
     template <typename Fragment>
@@ -88,6 +91,7 @@ private:
     void encode_fragment(std::string_view text, std::vector<token_id> &out) const;
     void encode_word(std::string_view word, std::vector<token_id> &out) const;
     void encode_scored(std::string_view text, std::vector<token_id> &out) const;
+    void begin_with_bos(std::vector<token_id> &tokens) const;
     // False, and nothing appended, when a byte of it has no token.
     bool append_bytes(std::string_view character, std::vector<token_id> &out) const;
 

@@ -104,6 +104,23 @@ void append_utf8(std::string &out, uint32_t code_point) {
     }
 }
 
+std::string well_formed_utf8(std::string_view text) {
+    std::string out;
+    for (size_t at = 0; at < text.size();) {
+        const utf8_char c = decode_utf8(text, at);
+        uint32_t length = c.bytes;
+        if (c.code_point == utf8_char::invalid) {
+            const lead first = classify_lead(byte_at(text, at));
+            if (first.length != 0) length = valid_prefix(text, at, first);
+            append_utf8(out, 0xFFFD);
+        } else {
+            out.append(text.substr(at, length));
+        }
+        at += length;
+    }
+    return out;
+}
+
 size_t incomplete_utf8_tail(std::string_view text) {
     for (size_t back = 1; back <= 3 && back <= text.size(); ++back) {
         const size_t at = text.size() - back;

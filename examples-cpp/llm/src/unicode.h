@@ -29,6 +29,10 @@ utf8_char decode_utf8(std::string_view text, size_t at);
 
 void append_utf8(std::string &out, uint32_t code_point);
 
+// The text with U+FFFD for what is ill-formed in it: one for each longest beginning of a sequence, and for each byte that begins none, as
+// Python and Rust replace it.
+std::string well_formed_utf8(std::string_view text);
+
 // How many bytes at the end of `text` begin a sequence that more bytes could complete (0 to 3).
 size_t incomplete_utf8_tail(std::string_view text);
 

@@ -12,6 +12,7 @@ import gguf_edit
 from gguf_edit import STRING
 
 PROGRAM, MODELS = sys.argv[1], pathlib.Path(sys.argv[2])
+DATA = pathlib.Path(__file__).parent / "data"
 EXACT = ["--backend", "cpu", "--compute", "exact"]
 # Contents alone, one behind the other, and a mark where the answer begins.
 PLAIN = "{% for m in messages %}{{ m.content }}{% endfor %}"
@@ -93,14 +94,51 @@ def refusals(folder):
         check(code == 1 and out == said and part in err, f"{part}: {code} {out!r} {err!r}")
 
     refused(model(folder, "bare", None), "bare.gguf: the file has no chat template (tokenizer.chat_template)")
-    refused(model(folder, "broken", "{% for m in messages %}"), "the model's chat template: ")
-    refused(model(folder, "picky", "{{ raise_exception('only in pairs') }}"), "the model's chat template: only in pairs (line 1 of the template)")
-    refused(model(folder, "empty", "{# nothing #}"), "the model's chat template gives an empty text")
+    refused(model(folder, "broken", "{% for m in messages %}"), "broken.gguf: the model's chat template: ")
     path = model(folder, "plain", PLAIN)
-    refused(path, "the conversation has", "--ctx", "16", stdin=b"word " * 40)
-    refused(path, "a message is not UTF-8 from byte 1 on", stdin=b"a\xff\n")
     code, out, err = run("-m", path, *EXACT, "--chat", "--ctx", "24", stdin=b"A workspace is a set\nmore\n")
     check(code == 0 and "the context is full" in err, f"a context that an answer fills: {code} {err}")
+
+
+def failed_turns(folder):
+    """A turn that cannot be rendered or does not fit is left out; the others are as without it, the table comes, and the status is 1."""
+    def failed(path, part, said, count, *extra, stdin):
+        code, out, err = run("-m", path, *EXACT, "--chat", "-n", "12", *extra, stdin=stdin)
+        check(code == 1 and out == said and err.count("the turn is left out: " + part) == count and "stopped by           the end of the input" in err, f"{part}: {code} {out!r} {err!r}")
+
+    picky, empty = (model(folder, name, text) for name, text in (("picky", "{{ raise_exception('only in pairs') }}"), ("empty", "{# nothing #}")))
+    failed(picky, f"{picky}: the model's chat template: only in pairs (line 1 of the template)", b"", 2, stdin=b"x\ny\n")
+    failed(empty, f"{empty}: the model's chat template gives an empty text", b"", 1, stdin=b"x\n")
+    first, second = "A workspace is a set", " When the vector"
+    want = chat(model(folder, "plain", PLAIN), first, second)[0].encode()
+    path = model(folder, "some", "{% for m in messages %}{% if 'bad' in m.content %}{{ raise_exception('no') }}{% endif %}{{ m.content }}{% endfor %}")
+    failed(path, f"{path}: the model's chat template: no", want, 3, stdin=f"bad\n{first}\nso bad\n{second}\nbad\n".encode())
+    failed(path, f"{path}: the model's chat template: no", want, 1, "-p", "bad", stdin=f"{first}\n{second}\n".encode())
+    long = "word " * 80
+    failed(path, "the conversation has", want, 2, "--ctx", "72", stdin=f"{long}\n{first}\n{long}\n{second}\n".encode())
+
+
+def ill_formed(folder):
+    """What is no UTF-8 is U+FFFD in the conversation: of the user, and of an answer that ends within a character."""
+    path = model(folder, "plain", PLAIN)
+    check(run("-m", path, *EXACT, "--chat", "-n", "12", stdin=b"a\xff\xe2\x96b\n")[1] == continued(path, "a\ufffd\ufffdb").encode() + b"\n", "a turn that is no UTF-8")
+    system = [PROGRAM, "-m", path, *EXACT, "--chat", "-n", "12", "--system", b"\xf0\x9f"]
+    check(subprocess.run(system, capture_output=True, input=b"x\n", timeout=300).stdout == continued(path, "\ufffdx").encode() + b"\n", "a system message that is no UTF-8")
+    # A model of random weights, whose tokens are bytes.
+    bytes_model = gguf_edit.Gguf(DATA / "arch-llama.gguf").set("tokenizer.chat_template", STRING, PLAIN).write(folder / "bytes.gguf")
+    def go(*arguments, stdin=b""):
+        code, out, err = run("-m", str(bytes_model), *EXACT, "-n", "3", *arguments, stdin=stdin)
+        check(code == 0, f"{arguments}: {code} {err}")
+        return out
+
+    found = 0
+    for first in "abcdefgh":
+        answer = go("-p", first)[1:]
+        heard = answer.decode(errors="replace")
+        found += heard.encode() != answer
+        text = (first + heard + "x").encode()
+        check(go("--chat", stdin=f"{first}\nx\n".encode()) == answer + b"\n" + go("-p", text)[len(text) :] + b"\n", f"after {answer!r}")
+    check(found > 2, f"{found} answers are no UTF-8")
 
 
 def interrupt(folder):
@@ -121,7 +159,7 @@ def main():
         if "built without chat templates" in run("-m", model(folder, "plain", PLAIN), *EXACT, "--chat")[2]:
             print("skipped: built without cargo")
             return 77
-        for test in (turns, control_tokens, refusals, interrupt):
+        for test in (turns, control_tokens, refusals, failed_turns, ill_formed, interrupt):
             test(folder)
     print(f"{checks} checks, {failures} failed")
     return 0 if failures == 0 and checks > 20 else 1

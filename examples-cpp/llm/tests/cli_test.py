@@ -56,6 +56,10 @@ def version():
     lines = out.decode().splitlines()
     check(code == 0 and err == "" and len(lines) == 2, f"--version: {code} {out!r} {err}")
     check(lines[0].split()[0] == "reflex-llm" and lines[1].startswith("reflex-infer ") and all(line.split()[1].rstrip(",").count(".") == 2 for line in lines), f"--version: {lines}")
+    for option in ("--help", "--version"):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([PROGRAM, option], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        check(done.returncode == 1 and b"cannot write to standard output" in done.stderr, f"{option} to a full device: {done}")
     check(run("--version", "-m", "absent")[0] == 0, "--version needs nothing else")
 
 
@@ -293,6 +297,9 @@ def unneeded_metadata(folder):
         model.set("llama." + name, kind, content)
     model.set("general.name", ARRAY, (STRING, ["a"])).set("general.alignment", U64, 32)
     check(text_of(model.write(folder / "types.gguf")) == want, "numbers of other types change the text")
+    # EOS is for whole texts, and a prompt is none: it does not close what is to be continued.
+    closing = arch("llama").set("tokenizer.ggml.add_eos_token", BOOL, True).write(folder / "closing.gguf")
+    check(text_of(closing) == want, "add_eos_token ends the prompt")
     # Weights in one place: the output matrix is the embedding.
     tied = arch("llama")
     tied.tensors["output.weight"] = tied.tensors["token_embd.weight"]

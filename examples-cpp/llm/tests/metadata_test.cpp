@@ -123,7 +123,6 @@ void passes_over_what_changes_nothing() {
         .f32("llama.attention.clamp_kqv", 0)
         .boolean("llama.attention.causal", 1)
         .f32("llama.attention.scale", 0)
-        .f32("llama.attention.layer_norm_rms_epsilon", 1e-6f)
         .f32("llama.attention.layer_norm_epsilon", 1e-5f)
         .u32("llama.attention.value_length", 4)
         .u32("llama.attention.key_length_swa", 4)
@@ -155,6 +154,12 @@ void passes_over_what_changes_nothing() {
     tiny window;
     window.extra.u32("llama.attention.sliding_window", 64).u32("llama.attention.sliding_window_pattern", 2);
     window.load();
+    tiny flags;
+    flags.extra.boolean("llama.expert_count", 0)
+        .string("llama.rope.scaling.finetuned", "maybe")
+        .u32("llama.attention.causal", 1)
+        .array("llama.\xC3\xA9", gguf_type::array, 1, bytes().put<uint32_t>(9).put<uint64_t>(0));
+    flags.load();
     tiny text_size;
     text_size.extra.string("llama.vocab_size", "eleven");
     text_size.load();
@@ -182,8 +187,6 @@ void refuses_what_changes_the_computation() {
                             "attention.temperature_scale",
                             "attention.temperature_length",
                             "attention.output_scale",
-                            "attention.layer_norm_epsilon",
-                            "attention.group_norm_epsilon",
                             "attention.key_length_swa",
                             "attention.shared_kv_layers",
                             "attention.indexer.top_k",
@@ -218,9 +221,18 @@ void refuses_what_changes_the_computation() {
     }
     refuse("llama.attention.causal is 0: this", [](auto &b) { b.boolean("llama.attention.causal", 0); });
     refuse("llama.tensor_data_layout is \"other\"", [](auto &b) { b.string("llama.tensor_data_layout", "other"); });
+    refuse("mixtures of experts", [](auto &b) { b.boolean("llama.expert_count", 1); });
     refuse("mixtures of experts", [](auto &b) { b.i32s("llama.expert_count", {8, 8}); });
     refuse("head_count_kv_window", [](auto &b) { b.u32("llama.attention.head_count_kv_window", 3); });
     refuse("values that differ from layer to layer", [](auto &b) { b.i32s("llama.attention.key_length", {4, 8}); });
+    // A norm with a guessed epsilon would be another one, and nobody would notice.
+    tiny bare;
+    bare.with_epsilon = false;
+    CHECK_ERROR(gguf_error, bare.load(), "\"llama.attention.layer_norm_rms_epsilon\" is missing");
+    bare.extra.f32("llama.attention.layer_norm_epsilon", 1e-5f);
+    CHECK_ERROR(gguf_error, bare.load(), "\"llama.attention.layer_norm_rms_epsilon\" is missing");
+    bare.extra.f32("llama.attention.layer_norm_rms_epsilon", 0);
+    CHECK_ERROR(gguf_error, bare.load(), "must be a positive number");
     refuse("must be a positive number", [](auto &b) { b.f32("llama.attention.scale", -1); });
     refuse("must be a positive number", [](auto &b) { b.f32("llama.rope.scaling.factor", -4); });
     refuse("must be a positive number", [](auto &b) { b.f32("llama.rope.scaling.factor", __builtin_inff()); });

@@ -18,7 +18,7 @@ struct tiny {
     };
     std::string arch = "llama";
     uint32_t hidden = 8, heads = 2, kv_heads = 1, head_dim = 0, ffn = 16, layers = 1, vocab = 10;
-    bool with_ffn = true, with_heads = true;
+    bool with_ffn = true, with_heads = true, with_epsilon = true;
     test::gguf_builder extra;
     std::vector<entry> tensors = {
         {"token_embd.weight", {8, 10}, 0},       {"output_norm.weight", {8}, 0},
@@ -52,6 +52,7 @@ struct tiny {
             .u32(arch + ".block_count", layers);
         if (with_heads) b.u32(arch + ".attention.head_count", heads).u32(arch + ".attention.head_count_kv", kv_heads);
         if (with_ffn) b.u32(arch + ".feed_forward_length", ffn);
+        if (with_epsilon) b.f32(arch + ".attention.layer_norm_rms_epsilon", 1e-5f);
         if (head_dim != 0) b.u32(arch + ".attention.key_length", head_dim);
         uint64_t offset = 0;
         for (const entry &e : tensors) {

@@ -11,6 +11,7 @@
 #include "unicode.h"
 
 using llm::gguf_error;
+using llm::gguf_type;
 using llm::token_id;
 using llm::tokenizer;
 using ids = std::vector<token_id>;
@@ -158,6 +159,10 @@ void has_one_bos_and_one_eos() {
     CHECK((t.encode("<|begin_of_text|>a<|end_of_text|>", true, true) == ids{bos, a, end}));
     CHECK((t.encode("<|begin_of_text|>", true, true) == ids{bos, end}));
     CHECK((t.encode("", true, true) == ids{bos, end}));
+    // A text that is to be continued does not end, unless it says so itself.
+    CHECK((t.encode_prompt("a", true) == ids{bos, a}) && (t.encode_prompt("<|begin_of_text|>a", true) == ids{bos, a}));
+    CHECK((t.encode_prompt("a<|end_of_text|>", true) == ids{bos, a, end}) && (t.encode_prompt("", false) == ids{bos}));
+    CHECK((t.encode_shielded("a") == ids{bos, a}));
     // What the text repeats by itself is the text's.
     CHECK((t.encode("<|begin_of_text|><|begin_of_text|>a", true, true) == ids{bos, bos, a, end}));
     CHECK((t.encode("a<|begin_of_text|>", true, true) == ids{bos, a, bos, end}));
@@ -169,7 +174,7 @@ void has_one_bos_and_one_eos() {
 
 // An id is a role only where the vocabulary has it: whatever else the file says never stops loading.
 void takes_any_special_id() {
-    const auto with = [](const char *key, llm::gguf_type type, const test::bytes &payload) {
+    const auto with = [](const char *key, gguf_type type, const test::bytes &payload) {
         vocabulary v;
         v.add("<|endoftext|>", 3);
         v.add("<|begin_of_text|>", 3);
@@ -178,7 +183,6 @@ void takes_any_special_id() {
         return v.build();
     };
     const token_id end = 256, begin = 257, other = 258;
-    using llm::gguf_type;
     const char *keys[] = {"bos_token_id",     "eos_token_id",     "eot_token_id",       "eom_token_id",
                           "padding_token_id", "unknown_token_id", "seperator_token_id", "mask_token_id",
                           "fim_pre_token_id", "fim_pad_token_id", "fim_rep_token_id",   "fim_sep_token_id",
@@ -219,6 +223,30 @@ void takes_any_special_id() {
                                     .put<uint32_t>(65));
     CHECK(list.eos() == end && list.ends_generation(other) && list.ends_generation(65) && list.ends_generation(end) &&
           !list.ends_generation(66));
+    // Of a list with entries that are no ids the others count, whatever the numbers' type.
+    const auto lists = [](auto... numbers) {
+        test::bytes payload;
+        (payload.put(numbers), ...);
+        return payload;
+    };
+    for (const char *key : {"eos_token_id", "eos_token_ids", "bos_token_id"}) {
+        const auto array = [&](gguf_type element, uint64_t count, const test::bytes &values) {
+            return with(key, gguf_type::array,
+                        test::bytes().put(static_cast<uint32_t>(element)).put(count).append(values));
+        };
+        for (const tokenizer &t : {array(gguf_type::f32, 3, lists(258.0f, 1.5f, 65.0f)),
+                                   array(gguf_type::f64, 5, lists(-1.0, 258.0, std::nan(""), 1e300, 65.0)),
+                                   array(gguf_type::u64, 3, lists(~0ull, 258ull, 65ull)),
+                                   array(gguf_type::i64, 4, lists(-1ll, 258ll, 1ll << 40, 65ll)),
+                                   array(gguf_type::u16, 2, lists(uint16_t{258}, uint16_t{65}))}) {
+            if (key[0] == 'b') {
+                CHECK(t.bos() == other);
+            } else {
+                CHECK(t.ends_generation(other) && t.ends_generation(65) && !t.ends_generation(66) &&
+                      t.ends_generation(end));
+            }
+        }
+    }
     for (const char *key : {"eot_token_id", "eom_token_id", "fim_pad_token_id", "fim_rep_token_id", "fim_sep_token_id"})
         CHECK_MESSAGE(with(key, gguf_type::u32, test::bytes().put<uint32_t>(258)).ends_generation(other), key);
     for (const char *key :
@@ -227,7 +255,13 @@ void takes_any_special_id() {
     // Flags of another type.
     CHECK(with("add_bos_token", gguf_type::u8, test::bytes().put<uint8_t>(0)).adds_bos() == false);
     CHECK(with("add_eos_token", gguf_type::i32, test::bytes().put<int32_t>(1)).adds_eos() == true);
-    CHECK(with("add_bos_token", gguf_type::string, test::bytes().string("no")).adds_bos() == true);
+    CHECK(with("add_bos_token", gguf_type::f32, test::bytes().put(0.0f)).adds_bos() == false);
+    for (const char *key : {"add_bos_token", "add_eos_token"}) {
+        const tokenizer odd = with(key, gguf_type::string, test::bytes().string("no"));
+        CHECK(odd.adds_bos() && !odd.adds_eos() && odd.notes().size() == 1);
+        CHECK(odd.notes()[0].find(std::string("tokenizer.ggml.") + key + " is \"no\", which is no flag") == 0);
+        CHECK(with(key, gguf_type::array, test::bytes().put<uint32_t>(7).put<uint64_t>(0)).notes().size() == 1);
+    }
 
     // A BOS is asked for and there is none: the file loads, and people are told.
     vocabulary none;
@@ -323,6 +357,9 @@ void puts_a_space_in_front_where_asked() {
     CHECK((t.encode("a", false, true) == ids{word}));
     CHECK((t.encode(" a<|x|>a", false, true) == ids{word, control, word}));
     CHECK(t.encode("", false, true).empty());
+    v.extra = {};
+    v.extra.string("tokenizer.ggml.add_space_prefix", "yes");
+    CHECK((v.build().encode("a", false, true) == ids{'a'}) && v.build().notes().empty());
 }
 
 // A SentencePiece vocabulary of few tokens.
@@ -340,7 +377,7 @@ struct scored_vocabulary {
         for (const float score : scores) payload.put(score);
         b.string("tokenizer.ggml.model", model)
             .strings("tokenizer.ggml.tokens", tokens)
-            .array("tokenizer.ggml.scores", llm::gguf_type::f32, scores.size(), payload);
+            .array("tokenizer.ggml.scores", gguf_type::f32, scores.size(), payload);
         if (with_types) b.i32s("tokenizer.ggml.token_type", types);
         const std::vector<uint8_t> file = b.build();
         return tokenizer(llm::gguf(file.data(), file.size()));
@@ -366,6 +403,46 @@ void follows_the_sentencepiece_rules() {
     v.with_types = false;
     CHECK((v.build().encode("A", false, false) == ids{3}));
 
+    // Flags, scores and types of other types than usual.
+    for (const float set : {0.0f, 1.0f}) {
+        scored_vocabulary odd;
+        odd.extra.u32("tokenizer.ggml.add_space_prefix", set != 0)
+            .field("tokenizer.ggml.remove_extra_whitespaces", gguf_type::u8, test::bytes().put<uint8_t>(0));
+        CHECK(odd.build().encode("ab", false, false) == (set != 0 ? ids{8} : ids{7}));
+    }
+    scored_vocabulary senseless;
+    senseless.extra.strings("tokenizer.ggml.add_space_prefix", {"x"})
+        .string("tokenizer.ggml.remove_extra_whitespaces", "x");
+    CHECK((senseless.build().encode("ab", false, false) == ids{8}) && senseless.build().notes().size() == 2);
+    const auto typed = [](gguf_type score_type, const test::bytes &scores, gguf_type kind_type,
+                          const test::bytes &kinds) {
+        const scored_vocabulary like;
+        test::gguf_builder b;
+        b.string("tokenizer.ggml.model", "llama")
+            .strings("tokenizer.ggml.tokens", like.tokens)
+            .array("tokenizer.ggml.scores", score_type, like.scores.size(), scores)
+            .array("tokenizer.ggml.token_type", kind_type, like.types.size(), kinds);
+        const std::vector<uint8_t> file = b.build();
+        return tokenizer(llm::gguf(file.data(), file.size()));
+    };
+    test::bytes doubles, shorts, floats, small;
+    const scored_vocabulary like;
+    for (const float score : like.scores) {
+        doubles.put(static_cast<double>(score));
+        shorts.put(static_cast<int16_t>(score));
+    }
+    for (const int32_t kind : like.types) {
+        floats.put(static_cast<float>(kind));
+        small.put(static_cast<uint8_t>(kind));
+    }
+    for (const tokenizer &t :
+         {typed(gguf_type::f64, doubles, gguf_type::f32, floats), typed(gguf_type::i16, shorts, gguf_type::u8, small)})
+        CHECK((t.encode("abA</s>", true, true) == ids{1, 8, 3, 2}));
+    CHECK_ERROR(gguf_error, typed(gguf_type::boolean, test::bytes().zeros(9), gguf_type::u8, small),
+                "array of numbers");
+    CHECK_ERROR(gguf_error, typed(gguf_type::f64, doubles, gguf_type::boolean, test::bytes().zeros(9)),
+                "array of integers");
+
     const auto refuse = [](const char *part, auto change) {
         scored_vocabulary bad;
         change(bad);
@@ -376,6 +453,8 @@ void follows_the_sentencepiece_rules() {
     refuse("\"a\" is none", [](auto &bad) { bad.types[5] = 6; });
     refuse("remove_extra_whitespaces is set",
            [](auto &bad) { bad.extra.boolean("tokenizer.ggml.remove_extra_whitespaces", 1); });
+    refuse("remove_extra_whitespaces is set",
+           [](auto &bad) { bad.extra.u32("tokenizer.ggml.remove_extra_whitespaces", 1); });
     refuse("precompiled_charsmap is given",
            [](auto &bad) { bad.extra.i32s("tokenizer.ggml.precompiled_charsmap", {1}); });
 }
