@@ -35,7 +35,7 @@ struct Sum {
 
 impl View {
     /// Blocks (elements, of plain types) along dimension `i`.
-    fn count(&self, i: usize) -> i64 {
+    pub(super) fn count(&self, i: usize) -> i64 {
         let last = i + 1 == self.rank();
         self.dim(i) / if last { self.dtype.block_elements() as i64 } else { 1 }
     }

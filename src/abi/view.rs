@@ -88,8 +88,8 @@ impl View {
         } else if view.stride[..rank].iter().all(|&s| s == 0) {
             view.fill_contiguous()?;
         } else {
-            view.check_strides()?;
             view.settle_strides()?;
+            view.check_strides()?;
         }
         view.check_stride_alignment()?;
         let align = dtype.alignment();
@@ -168,24 +168,20 @@ impl View {
         let mut step = self.dtype.block_bytes() as i64;
         for i in (0..self.rank).rev() {
             self.stride[i] = step;
-            let count = if i == self.rank - 1 {
-                self.shape[i] / self.dtype.block_elements() as i64
-            } else {
-                self.shape[i]
-            };
             step = step
-                .checked_mul(count.max(1))
+                .checked_mul(self.count(i).max(1))
                 .ok_or_else(|| self.invalid(format!("shape {:?} overflows 64 bits", self.dims())))?;
         }
         Ok(())
     }
 
-    /// A stride that nothing is strided over may be any number: it becomes what it is in a contiguous tensor, so that a kernel that
-    /// looks ahead of the only row finds an aligned address there, and views of the same bytes are equal.
+    /// A stride that nothing is strided over, as there is one row, element or block, may be any number: it becomes what it is in a
+    /// contiguous tensor, so that a kernel that looks ahead of the only row finds an aligned address there, and views of the same
+    /// bytes are equal.
     fn settle_strides(&mut self) -> Result<()> {
         let mut dense = *self;
         dense.fill_contiguous()?;
-        for i in (0..self.rank).filter(|&i| self.shape[i] == 1) {
+        for i in (0..self.rank).filter(|&i| dense.count(i) == 1) {
             self.stride[i] = dense.stride[i];
         }
         Ok(())
@@ -217,17 +213,11 @@ impl View {
     fn check_strides(&self) -> Result<()> {
         let mut end: i64 = self.dtype.block_bytes() as i64;
         for i in 0..self.rank {
-            let (n, stride) = (self.shape[i], self.stride[i]);
+            let stride = self.stride[i];
             if stride < 0 {
                 return Err(self.invalid(format!("stride[{i}] is {stride}, expected 0 or more")));
             }
-            let count = if i == self.rank - 1 {
-                n / self.dtype.block_elements() as i64
-            } else {
-                n
-            };
-            end = (count - 1)
-                .max(0)
+            end = (self.count(i) - 1)
                 .checked_mul(stride)
                 .and_then(|bytes| end.checked_add(bytes))
                 .ok_or_else(|| self.invalid(format!("stride[{i}] is {stride}, which overflows 64 bits")))?;

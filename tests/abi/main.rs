@@ -23,3 +23,4 @@ mod paths;
 mod runtime;
 mod sharing;
 mod size;
+mod strides;

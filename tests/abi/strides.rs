@@ -1,0 +1,123 @@
+//! Strides over one element or one block, over which nothing is strided: any number is as good as another.
+
+use crate::support::*;
+use reflex_infer::*;
+
+const ANY: [i64; 8] = [i64::MIN, i64::MIN + 1, -4, -1, 3, 1 << 40, i64::MAX - 1, i64::MAX];
+
+fn bytes_of(tensor: &reflex_tensor) -> u64 {
+    let mut bytes = 0;
+    let status = reflex_tensor_bytes(tensor, &mut bytes);
+    let (shape, stride) = (tensor.shape, tensor.stride);
+    assert_eq!(
+        status,
+        REFLEX_SUCCESS,
+        "{shape:?} by {stride:?} of {}: {}",
+        dtype_name(tensor.dtype),
+        last_error()
+    );
+    bytes
+}
+
+#[test]
+fn a_stride_over_one_is_not_looked_at() {
+    let types = [
+        REFLEX_DTYPE_F32,
+        REFLEX_DTYPE_F16,
+        REFLEX_DTYPE_I32,
+        REFLEX_DTYPE_ACT_I8,
+        REFLEX_DTYPE_Q4_0,
+        REFLEX_DTYPE_Q6_K,
+        REFLEX_DTYPE_MXFP4,
+    ];
+    for dtype in types {
+        let elements = i64::from(reflex_dtype_block_elements(dtype));
+        let block = i64::from(reflex_dtype_block_bytes(dtype));
+        for blocks in [1, 2] {
+            // Rows at multiples of 16 bytes, as those of ACT_I8 are.
+            let row = block * 16;
+            for any in ANY {
+                let last = if blocks == 1 { any } else { block };
+                let tensor = |rank: u32, shape: [i64; 4], stride: [i64; 4]| reflex_tensor {
+                    dtype,
+                    rank,
+                    shape,
+                    stride,
+                    ..Default::default()
+                };
+                let n = blocks * elements;
+                let (one, three) = ((blocks * block) as u64, (2 * row + blocks * block) as u64);
+                assert_eq!(bytes_of(&tensor(1, [n, 0, 0, 0], [last, 0, 0, 0])), one);
+                assert_eq!(bytes_of(&tensor(2, [1, n, 0, 0], [any, last, 0, 0])), one);
+                assert_eq!(bytes_of(&tensor(4, [1, 1, 1, n], [any, any, any, last])), one);
+                assert_eq!(bytes_of(&tensor(4, [1, 3, 1, n], [any, row, any, last])), three);
+                // Over two it is.
+                let two = tensor(2, [2, n, 0, 0], [any, last, 0, 0]);
+                let mut bytes = 0;
+                let refused = reflex_tensor_bytes(&two, &mut bytes) != REFLEX_SUCCESS;
+                assert!(refused || (3..=1 << 40).contains(&any), "{any}");
+            }
+        }
+    }
+    // A packed matrix of one row and one block.
+    for any in ANY {
+        let tensor = reflex_tensor {
+            dtype: reflex_dtype(REFLEX_DTYPE_Q4_0.0 | REFLEX_DTYPE_PACKED.0),
+            rank: 2,
+            shape: [1, 32, 0, 0],
+            stride: [any, any, 0, 0],
+            ..Default::default()
+        };
+        assert_eq!(bytes_of(&tensor), 18);
+    }
+}
+
+/// Ops give the bits that they give with contiguous strides.
+#[test]
+fn ops_take_any_stride_over_one() {
+    let env = Env::cpu();
+    let mut random = Random::new(1);
+    let x = random.normals(32);
+    let weight = random_weights(&mut random, REFLEX_DTYPE_Q4_0, 32);
+    let run = |any: Option<i64>| {
+        let spec = |dtype, shape: &[i64]| Spec::new(dtype, shape);
+        let with = move |mut tensor: reflex_tensor| {
+            if let Some(any) = any {
+                let rank = tensor.rank as usize;
+                let block = i64::from(reflex_dtype_block_elements(tensor.dtype));
+                for i in 0..rank {
+                    let over_one = tensor.shape[i] == if i + 1 == rank { block } else { 1 };
+                    tensor.stride[i] = match over_one {
+                        true => any,
+                        false => i64::from(reflex_dtype_block_bytes(tensor.dtype)),
+                    };
+                }
+            }
+            tensor
+        };
+        run_once(&env, |io| {
+            let p = reflex_matmul_params {
+                struct_size: size_of::<reflex_matmul_params>() as u32,
+                x: with(io.input(spec(REFLEX_DTYPE_F32, &[1, 32]), &x)),
+                weight: with(io.input_bytes(spec(REFLEX_DTYPE_Q4_0, &[1, 32]), &weight)),
+                residual: with(io.input(spec(REFLEX_DTYPE_F32, &[1, 1]), &[2.0])),
+                y: with(io.output(spec(REFLEX_DTYPE_F32, &[1, 1]))),
+                ..Default::default()
+            };
+            let norm = reflex_norm_params {
+                struct_size: size_of::<reflex_norm_params>() as u32,
+                x: p.x,
+                y: with(io.output(spec(REFLEX_DTYPE_ACT_I8, &[1, 32]))),
+                ..Default::default()
+            };
+            Box::new(move |context, stream| match reflex_norm(context, &norm, stream) {
+                REFLEX_SUCCESS => reflex_matmul(context, &p, stream),
+                failed => failed,
+            })
+        })
+    };
+    let want = run(None);
+    for any in ANY {
+        assert_eq!(run(Some(any)), want, "{any}");
+    }
+}
