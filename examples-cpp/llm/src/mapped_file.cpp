@@ -41,6 +41,7 @@ mapped_file::mapped_file(const std::string &path) {
     if (map == MAP_FAILED) fail(errno, "cannot map " + path);
     data_ = static_cast<uint8_t *>(map);
     size_ = size;
+    path_ = path;
 }
 
 mapped_file::~mapped_file() {
@@ -48,11 +49,12 @@ mapped_file::~mapped_file() {
 }
 
 mapped_file::mapped_file(mapped_file &&other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), path_(std::move(other.path_)) {}
 
 mapped_file &mapped_file::operator=(mapped_file &&other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
+    std::swap(path_, other.path_);
     return *this;
 }
 

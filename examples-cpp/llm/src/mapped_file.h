@@ -20,6 +20,7 @@ public:
 
     const uint8_t *data() const { return data_; }
     size_t size() const { return size_; }
+    const std::string &path() const { return path_; }
 
     // Start reading the whole file into the page cache, so that the first pass over the weights is not a page fault per page.
     void prefetch() const;
@@ -27,6 +28,7 @@ public:
 private:
     uint8_t *data_ = nullptr;
     size_t size_ = 0;
+    std::string path_;
 };
 
 }  // namespace llm

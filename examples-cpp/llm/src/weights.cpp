@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <string>
+
+#include "model_files.h"
 
 namespace llm {
 namespace {
@@ -12,6 +15,22 @@ constexpr uintptr_t weight_alignment = 16;
 bool aligned(const gguf_tensor *tensor) { return reinterpret_cast<uintptr_t>(tensor->data) % weight_alignment == 0; }
 
 bool all_aligned(const model_tensors &tensors) { return std::all_of(tensors.all.begin(), tensors.all.end(), aligned); }
+
+void refuse_unaligned(const std::vector<mapped_file> &files, const model_tensors &tensors) {
+    for (const gguf_tensor *tensor : tensors.all) {
+        if (aligned(tensor)) continue;
+        // A mapping begins at a page, so the place in the file is what counts.
+        const auto at = reinterpret_cast<uintptr_t>(tensor->data);
+        for (const mapped_file &file : files) {
+            const auto begin = reinterpret_cast<uintptr_t>(file.data());
+            if (at < begin || at - begin >= file.size()) continue;
+            throw model_error(file.path(),
+                              "--weights mapped: tensor " + tensor->describe() + " lies at byte " +
+                                  std::to_string(at - begin) +
+                                  ", must be a multiple of 16; leave --weights out or give copied or packed");
+        }
+    }
+}
 
 }  // namespace
 
@@ -25,8 +44,7 @@ weights::weights(const device &owner, const std::vector<mapped_file> &files, con
       copy_(compute == compute_mode::int8 ? weight_placement::packed : weight_placement::copied) {
     // The mappings are read-only and stay so: views take plain pointers because outputs need them.
     for (const mapped_file &file : files) seen_.push_back(const_cast<uint8_t *>(file.data()));
-    if (wanted == weight_placement::mapped && !all_aligned(tensors))
-        throw std::invalid_argument("--weights mapped: a tensor of the file does not lie on a multiple of 16 bytes");
+    if (wanted == weight_placement::mapped) refuse_unaligned(files, tensors);
     uint64_t end = 0;
     for (const gguf_tensor *tensor : tensors.all) {
         offsets_.emplace(tensor, end);

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -297,6 +298,23 @@ def unneeded_metadata(folder):
         model.set("llama." + name, kind, content)
     model.set("general.name", ARRAY, (STRING, ["a"])).set("general.alignment", U64, 32)
     check(text_of(model.write(folder / "types.gguf")) == want, "numbers of other types change the text")
+    # A tensor that cannot be read in place is named, with its file; without --weights mapped it is copied.
+    narrow = arch("llama").set("general.alignment", U32, 8)
+    head = 24 + sum(8 + len(n) + len(raw) for n, raw in narrow.keys.items()) + sum(24 + len(n) + 8 * len(shape) for n, (shape, _, _) in narrow.tensors.items())
+    # The tensors' data begins where it did: the header is a multiple of 32 bytes as it is.
+    odd = narrow.set("pad", STRING, "x" * (-(head + 8 + 3 + 4 + 8) % 32)).write(folder / "odd.gguf")
+    data = bytearray(odd.read_bytes())
+    at = data.index(b"output_norm.weight") + len(b"output_norm.weight") + 4 + 8 + 4
+    model_bytes = arch("llama")
+    body = model_bytes.tensors["output_norm.weight"][2]
+    section = len(data) - sum(len(d) + -len(d) % 32 for _, _, d in model_bytes.tensors.values())
+    # Its bytes go to the end of the file, eight further than a multiple of sixteen.
+    place = len(data) + 8
+    data += bytes(8) + body
+    struct.pack_into("<Q", data, at, place - section)
+    odd.write_bytes(data)
+    refused(1, f"odd.gguf: --weights mapped: tensor output_norm.weight F32 [64] lies at byte {place}, must be a multiple of 16; leave --weights out or give copied or packed", "-m", str(odd), "--backend", "cpu", "-p", "x", "--weights", "mapped")
+    check(text_of(odd) == want and text_of(odd, "--weights", "copied") == want, "a tensor on a multiple of 8")
     # EOS is for whole texts, and a prompt is none: it does not close what is to be continued.
     closing = arch("llama").set("tokenizer.ggml.add_eos_token", BOOL, True).write(folder / "closing.gguf")
     check(text_of(closing) == want, "add_eos_token ends the prompt")
