@@ -59,6 +59,16 @@ fn a_spill_is_a_warning_and_an_error_for_pinned_compilers() {
     assert!(message.contains(line), "{message}");
     for gate in [Gate::Warn, Gate::Fail] {
         assert_eq!(judge(all(), "NVRTC 13.9", "reflex_first # why\n", gate), Ok(vec![]));
+        let one = |text: &str| judge(all(), "NVRTC 13.9", text, gate);
+        assert_eq!(one("# none\n\nreflex_first sm_87 13.9 # why\n"), Ok(vec![]));
+        for other in [
+            "reflex_first sm_75 13.9",
+            "reflex_first sm_87 13.8",
+            "reflex_first sm_87",
+        ] {
+            assert_eq!(one(other).is_err(), gate == Gate::Fail, "{other}");
+            assert_ne!(one(other), Ok(vec![]), "{other}");
+        }
         assert_eq!(judge([("sm_87", &kernels[1..])], "NVRTC 13.9", "", gate), Ok(vec![]));
     }
     assert_eq!(Gate::parse(""), Ok(Gate::Warn));
