@@ -204,7 +204,7 @@ impl Op for Rope {
                 (("k_cache", k_cache), ("k", k)),
                 (("v_cache", v_cache), ("v", v)),
                 (("v", v), ("v_cache", v_cache)),
-                (("slots", slots), ("k_cache.data and v_cache", k_cache.or(v_cache))),
+                (("slots", slots), ("k_cache or v_cache", k_cache.or(v_cache))),
             ],
         )?;
         let (q_norm, k_norm) = (head_norm(q_norm, head_dim)?, head_norm(k_norm, head_dim)?);
