@@ -74,7 +74,6 @@ pub struct reflex_rope_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_rope_params {
-    const NAME: &'static str = "reflex_rope_params";
     const MIN_SIZE: usize = 824;
 }
 
