@@ -42,7 +42,6 @@ pub struct reflex_context_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_context_params {
-    const NAME: &'static str = "reflex_context_params";
     const MIN_SIZE: usize = 16;
 }
 
@@ -148,9 +147,9 @@ pub extern "C" fn reflex_context_create(
         let params = if params.is_null() {
             reflex_context_params::default()
         } else {
-            read_params(params)?
+            read_params("reflex_context_create", params)?
         };
-        let (backend, reason) = create_backend(&params)?;
+        let (backend, reason) = create_backend(&params).map_err(|e| e.of("reflex_context_create"))?;
         let context = handle::create(Context::new(backend, reason));
         // SAFETY: checked above.
         unsafe { out.write(context) };

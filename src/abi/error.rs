@@ -52,6 +52,14 @@ impl Error {
         )
     }
 
+    /// Of a part of the library that does not know which function called it.
+    pub fn of(self, function: &str) -> Error {
+        match self.message.starts_with(function) {
+            true => self,
+            false => Error::new(self.status, format!("{function}: {}", self.message)),
+        }
+    }
+
     pub fn unsupported(message: impl Into<String>) -> Error {
         Error::new(REFLEX_UNSUPPORTED, message)
     }

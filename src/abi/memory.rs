@@ -81,8 +81,8 @@ pub extern "C" fn reflex_device_malloc(
         check_size(NAME, bytes)?;
         let context = reflex_context::get(NAME, context)?;
         let pointer = match &context.backend {
-            Backend::Cpu(cpu) => cpu.allocate(bytes)?,
-            Backend::Cuda(cuda) => cuda.allocate(bytes)?,
+            Backend::Cpu(cpu) => cpu.allocate(bytes).map_err(|e| e.of(NAME))?,
+            Backend::Cuda(cuda) => cuda.allocate(bytes).map_err(|e| e.of(NAME))?,
         };
         context.ranges().insert(Allocator::Device, pointer as usize, bytes);
         // SAFETY: checked above.
@@ -122,8 +122,8 @@ pub extern "C" fn reflex_host_malloc(
         check_size(NAME, bytes)?;
         let context = reflex_context::get(NAME, context)?;
         let pointer = match &context.backend {
-            Backend::Cpu(cpu) => cpu.allocate(bytes)?,
-            Backend::Cuda(cuda) => cuda.allocate_host(bytes)?,
+            Backend::Cpu(cpu) => cpu.allocate(bytes).map_err(|e| e.of(NAME))?,
+            Backend::Cuda(cuda) => cuda.allocate_host(bytes).map_err(|e| e.of(NAME))?,
         };
         context.ranges().insert(Allocator::Host, pointer as usize, bytes);
         // SAFETY: checked above.

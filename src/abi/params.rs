@@ -10,8 +10,6 @@ use std::mem::{align_of, size_of};
 /// # Safety
 /// The three conditions above.
 pub(crate) unsafe trait Params: Copy {
-    /// The struct's name in the header, for messages.
-    const NAME: &'static str;
     /// Size in the first release that had it: the least a caller may pass.
     const MIN_SIZE: usize;
 }
@@ -19,8 +17,8 @@ pub(crate) unsafe trait Params: Copy {
 /// Nothing sensible is larger, and reading on would leave the caller's memory.
 const MAX_SIZE: usize = 1 << 16;
 
-pub(crate) fn read_params<T: Params>(pointer: *const T) -> Result<T> {
-    let name = T::NAME;
+/// `name`: of the op or function, for messages.
+pub(crate) fn read_params<T: Params>(name: &str, pointer: *const T) -> Result<T> {
     if pointer.is_null() {
         return Err(Error::invalid(format!("{name}: params is NULL")));
     }

@@ -148,8 +148,9 @@ impl View {
                 .checked_mul(n.max(1))
                 .ok_or_else(|| self.invalid(format!("shape {:?} overflows 64 bits", self.dims())))?;
         }
-        // Eight bytes an element bound every type.
-        if elements.checked_mul(8).is_none() {
+        // Of the contiguous tensor, in 128 bits, which hold any number of elements of 63.
+        let blocks: i128 = (0..self.rank).map(|i| i128::from(self.count(i).max(1))).product();
+        if !self.is_empty() && blocks * self.dtype.block_bytes() as i128 > i64::MAX.into() {
             return Err(self.invalid(format!("shape {:?} overflows 64 bits", self.dims())));
         }
         let block = self.dtype.block_elements() as i64;

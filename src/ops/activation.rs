@@ -35,7 +35,6 @@ pub struct reflex_activation_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_activation_params {
-    const NAME: &'static str = "reflex_activation_params";
     const MIN_SIZE: usize = 248;
 }
 

@@ -23,7 +23,6 @@ pub struct reflex_add_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_add_params {
-    const NAME: &'static str = "reflex_add_params";
     const MIN_SIZE: usize = 248;
 }
 

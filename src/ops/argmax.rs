@@ -39,7 +39,6 @@ impl Default for reflex_argmax_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_argmax_params {
-    const NAME: &'static str = "reflex_argmax_params";
     const MIN_SIZE: usize = 248;
 }
 

@@ -43,7 +43,6 @@ pub struct reflex_attention_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_attention_params {
-    const NAME: &'static str = "reflex_attention_params";
     const MIN_SIZE: usize = 416;
 }
 

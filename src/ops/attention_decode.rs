@@ -77,7 +77,6 @@ impl Default for reflex_attention_decode_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_attention_decode_params {
-    const NAME: &'static str = "reflex_attention_decode_params";
     const MIN_SIZE: usize = 424;
 }
 

@@ -99,7 +99,6 @@ impl Default for reflex_matmul_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_matmul_params {
-    const NAME: &'static str = "reflex_matmul_params";
     const MIN_SIZE: usize = 424;
 }
 

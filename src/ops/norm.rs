@@ -27,7 +27,6 @@ pub struct reflex_norm_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_norm_params {
-    const NAME: &'static str = "reflex_norm_params";
     const MIN_SIZE: usize = 408;
 }
 

@@ -177,7 +177,7 @@ pub(crate) fn launch<O: Op>(
 ) -> reflex_status {
     guard(|| {
         let context = reflex_context::get(O::NAME, context)?;
-        let params = read_params(params)?;
+        let params = read_params(O::NAME, params)?;
         let plan = planned::<O>(&params)?;
         context.check_stream(O::NAME, stream)?;
         if O::is_empty(&plan) {
@@ -229,7 +229,7 @@ fn rehearsed<O: Op>(plan: &O::Plan, backend: &CudaBackend) -> Result<&'static Va
 pub(crate) fn supported<O: Op>(context: *const reflex_context, params: *const O::Params) -> reflex_status {
     guard(|| {
         let context = reflex_context::get(O::NAME, context)?;
-        let plan = planned::<O>(&read_params(params)?)?;
+        let plan = planned::<O>(&read_params(O::NAME, params)?)?;
         match &context.backend {
             Backend::Cuda(backend) if !O::is_empty(&plan) => rehearsed::<O>(&plan, backend).map(drop),
             _ => Ok(()),
@@ -246,7 +246,7 @@ pub(crate) fn selected_kernel<O: Op>(
     guard(|| {
         out_pointer(O::NAME, "name", out)?;
         let context = reflex_context::get(O::NAME, context)?;
-        let plan = planned::<O>(&read_params(params)?)?;
+        let plan = planned::<O>(&read_params(O::NAME, params)?)?;
         let name = match &context.backend {
             _ if O::is_empty(&plan) => c"none",
             Backend::Cpu(_) => c"cpu",
@@ -267,7 +267,7 @@ pub(crate) fn workspace_size<O: Op>(
     guard(|| {
         out_pointer(O::NAME, "bytes", out)?;
         let context = reflex_context::get(O::NAME, context)?;
-        let plan = planned::<O>(&read_params(params)?)?;
+        let plan = planned::<O>(&read_params(O::NAME, params)?)?;
         let bytes = match &context.backend {
             Backend::Cuda(backend) if !O::is_empty(&plan) => O::workspace_bytes(&plan, &backend.limits),
             _ => 0,

@@ -21,7 +21,6 @@ pub struct reflex_quantize_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_quantize_params {
-    const NAME: &'static str = "reflex_quantize_params";
     const MIN_SIZE: usize = 168;
 }
 

@@ -74,7 +74,6 @@ pub struct reflex_rope_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_rope_params {
-    const NAME: &'static str = "reflex_rope_params";
     const MIN_SIZE: usize = 824;
 }
 
@@ -204,7 +203,7 @@ impl Op for Rope {
                 (("k_cache", k_cache), ("k", k)),
                 (("v_cache", v_cache), ("v", v)),
                 (("v", v), ("v_cache", v_cache)),
-                (("slots", slots), ("k_cache.data and v_cache", k_cache.or(v_cache))),
+                (("slots", slots), ("k_cache or v_cache", k_cache.or(v_cache))),
             ],
         )?;
         let (q_norm, k_norm) = (head_norm(q_norm, head_dim)?, head_norm(k_norm, head_dim)?);

@@ -66,7 +66,6 @@ impl Default for reflex_sample_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_sample_params {
-    const NAME: &'static str = "reflex_sample_params";
     const MIN_SIZE: usize = 368;
 }
 

@@ -37,7 +37,6 @@ impl Default for reflex_weights_pack_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_weights_pack_params {
-    const NAME: &'static str = "reflex_weights_pack_params";
     const MIN_SIZE: usize = 184;
 }
 
@@ -69,7 +68,6 @@ impl Default for reflex_weights_unpack_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_weights_unpack_params {
-    const NAME: &'static str = "reflex_weights_unpack_params";
     const MIN_SIZE: usize = 184;
 }
 

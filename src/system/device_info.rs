@@ -52,7 +52,6 @@ pub struct reflex_device_info {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_device_info {
-    const NAME: &'static str = "reflex_device_info";
     const MIN_SIZE: usize = 184;
 }
 

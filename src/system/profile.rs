@@ -63,7 +63,6 @@ pub struct reflex_hardware_profile {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_hardware_profile {
-    const NAME: &'static str = "reflex_hardware_profile";
     const MIN_SIZE: usize = 176;
 }
 const _: () = assert!(size_of::<reflex_hardware_profile>() == 176);

@@ -47,7 +47,6 @@ pub struct reflex_energy {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_energy {
-    const NAME: &'static str = "reflex_energy";
     const MIN_SIZE: usize = 64;
 }
 const _: () = assert!(size_of::<reflex_energy>() == 64);

@@ -98,7 +98,6 @@ pub struct reflex_telemetry {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_telemetry {
-    const NAME: &'static str = "reflex_telemetry";
     const MIN_SIZE: usize = 408;
 }
 const _: () = assert!(size_of::<reflex_telemetry>() == 408);

@@ -18,6 +18,23 @@ fn refuses(status: reflex_status, want: reflex_status, words: &[&str]) {
 
 const INVALID: reflex_status = REFLEX_INVALID_ARGUMENT;
 
+#[test]
+fn too_much_memory_is_refused_by_name() {
+    let env = Env::cpu();
+    type Malloc = extern "C" fn(*const reflex_context, usize, *mut *mut c_void) -> reflex_status;
+    let both: [(&str, Malloc); 2] = [
+        ("reflex_device_malloc", reflex_device_malloc),
+        ("reflex_host_malloc", reflex_host_malloc),
+    ];
+    for (name, malloc) in both {
+        let mut pointer = null_mut();
+        let bytes = 1usize << 62;
+        refuses(malloc(env.context, bytes, &mut pointer), REFLEX_OUT_OF_MEMORY, &[]);
+        assert_eq!(last_error(), format!("{name}: no host memory for {bytes} bytes"));
+        assert!(pointer.is_null());
+    }
+}
+
 /// Memory that looks like no context.
 fn not_a_context() -> Vec<u64> {
     vec![0; 512]
@@ -58,6 +75,7 @@ fn mistakes<P: Default>(
         &[op, "params is NULL"],
     );
     refuses(supported(env.context, null()), INVALID, &[op, "params is NULL"]);
+    assert_eq!(last_error(), format!("{op}: params is NULL"));
     refuses(
         launch(env.context, 4 as *const P, null_mut()),
         REFLEX_MISALIGNED,
@@ -311,6 +329,7 @@ fn every_export_survives_null_and_nonsense() {
         };
         reflex_context_create(&p, &mut context)
     };
+    assert!(last_error().starts_with("reflex_context_create: "), "{}", last_error());
     assert!(
         [INVALID, REFLEX_NO_DRIVER, REFLEX_NOT_BUILT].contains(&status),
         "{}",

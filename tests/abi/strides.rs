@@ -72,6 +72,58 @@ fn a_stride_over_one_is_not_looked_at() {
     }
 }
 
+/// A shape is too large where its bytes are, whatever the type.
+#[test]
+fn sizes_are_exact_up_to_64_bits() {
+    let sides = [
+        1i64 << 29,
+        1 << 30,
+        (1 << 31) - 1,
+        1 << 31,
+        3 << 30,
+        (1 << 32) - 1,
+        1 << 32,
+    ];
+    let types = [
+        REFLEX_DTYPE_F32,
+        REFLEX_DTYPE_BF16,
+        REFLEX_DTYPE_ACT_I8,
+        REFLEX_DTYPE_Q8_0,
+        REFLEX_DTYPE_Q4_0,
+    ];
+    for dtype in types {
+        let elements = i64::from(reflex_dtype_block_elements(dtype));
+        let block = i128::from(reflex_dtype_block_bytes(dtype));
+        for a in sides {
+            for b in sides.map(|b| b / elements * elements) {
+                let tensor = reflex_tensor {
+                    dtype,
+                    rank: 2,
+                    shape: [a, b, 0, 0],
+                    ..Default::default()
+                };
+                let row = i128::from(b / elements) * block;
+                if dtype == REFLEX_DTYPE_ACT_I8 && row % 16 != 0 {
+                    continue;
+                }
+                let all = i128::from(a) * i128::from(b);
+                let mut bytes = 0;
+                let status = reflex_tensor_bytes(&tensor, &mut bytes);
+                if all <= i64::MAX.into() && i128::from(a) * row <= i64::MAX.into() {
+                    assert_eq!(
+                        (status, i128::from(bytes)),
+                        (REFLEX_SUCCESS, i128::from(a) * row),
+                        "{a} {b}"
+                    );
+                } else {
+                    assert_eq!(status, REFLEX_INVALID_ARGUMENT, "{a} {b}");
+                    assert!(last_error().contains("overflows 64 bits"), "{}", last_error());
+                }
+            }
+        }
+    }
+}
+
 /// Ops give the bits that they give with contiguous strides.
 #[test]
 fn ops_take_any_stride_over_one() {

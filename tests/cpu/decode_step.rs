@@ -221,10 +221,10 @@ fn bad_input_is_refused() {
         (invalid, "v_new is given and k_new.data is NULL", |_, p| {
             (p.k_new, p.k_norm) = (NONE, NONE)
         }),
-        (invalid, "k_norm is given and k_new.data is NULL", |_, p| {
+        (invalid, "k_norm is given, which needs k_new", |_, p| {
             (p.k_new, p.v_new) = (NONE, NONE)
         }),
-        (invalid, "freq_factors is given and positions.data is NULL", |io, p| {
+        (invalid, "freq_factors is given, which needs positions", |io, p| {
             p.freq_factors = io.output(Spec::new(F32, &[16]));
             p.positions = NONE;
         }),

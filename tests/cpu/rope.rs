@@ -368,18 +368,20 @@ const V_ALONE: &[Refusal] = &[
     (REFLEX_INVALID_ARGUMENT, "freq_factors.rank is 2", |p, io| {
         p.freq_factors = io.output(Spec::new(F32, &[2, 2]));
     }),
+    (REFLEX_INVALID_ARGUMENT, "q_norm is given, which needs q", |p, io| {
+        p.q_norm = io.output(Spec::new(F32, &[2]));
+    }),
+    (REFLEX_INVALID_ARGUMENT, "k_norm is given, which needs k", |p, io| {
+        p.k_norm = io.output(Spec::new(F32, &[2]));
+    }),
+    // Either cache is enough.
     (
         REFLEX_INVALID_ARGUMENT,
-        "q_norm is given and q.data is NULL",
+        "slots is given, which needs k_cache or v_cache",
         |p, io| {
-            p.q_norm = io.output(Spec::new(F32, &[2]));
-        },
-    ),
-    (
-        REFLEX_INVALID_ARGUMENT,
-        "k_norm is given and k.data is NULL",
-        |p, io| {
-            p.k_norm = io.output(Spec::new(F32, &[2]));
+            p.q = io.output(Spec::new(F32, &[3, 1, 2]));
+            (p.v, p.v_cache) = Default::default();
+            p.slots = io.ints(&[0, 1, 2]);
         },
     ),
     (REFLEX_INVALID_ARGUMENT, "positions.data is NULL", |p, io| {

@@ -184,12 +184,16 @@ pub(crate) fn indices(view: View, tokens: i64) -> Result<View> {
 /// An operand by its name in messages.
 type Named = (&'static str, Option<View>);
 
-/// Of each pair: where the first is given, the second is, too.
+/// Of each pair: where the first is given, the second is, too. A pair whose other order is there as well goes together.
 pub(crate) fn expect_pairs(op: &str, pairs: &[(Named, Named)]) -> Result<()> {
     match pairs.iter().find(|(one, other)| one.1.is_some() && other.1.is_none()) {
-        Some(((field, _), (other, _))) => Err(Error::invalid(format!(
-            "{op}: {field} is given and {other}.data is NULL, expected both or neither"
-        ))),
+        Some(((field, _), (other, _))) => {
+            let mutual = pairs.iter().any(|(one, needed)| (one.0, needed.0) == (*other, *field));
+            Err(Error::invalid(match mutual {
+                true => format!("{op}: {field} is given and {other}.data is NULL, expected both or neither"),
+                false => format!("{op}: {field} is given, which needs {other}"),
+            }))
+        }
         None => Ok(()),
     }
 }
