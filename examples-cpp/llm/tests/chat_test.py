@@ -8,7 +8,9 @@ import sys
 import tempfile
 import time
 
+import checks
 import gguf_edit
+from checks import check
 from gguf_edit import STRING
 
 PROGRAM, MODELS = sys.argv[1], pathlib.Path(sys.argv[2])
@@ -17,20 +19,10 @@ EXACT = ["--backend", "cpu", "--compute", "exact"]
 # Contents alone, one behind the other, and a mark where the answer begins.
 PLAIN = "{% for m in messages %}{{ m.content }}{% endfor %}"
 TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}:{{ m.content }}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>{% endif %}"
-failures = checks = 0
-
-
-def check(condition, what):
-    global failures, checks
-    checks += 1
-    if not condition:
-        failures += 1
-        print("failed:", what)
 
 
 def run(*arguments, stdin=b""):
-    done = subprocess.run([PROGRAM, *arguments], capture_output=True, timeout=300, input=stdin)
-    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+    return checks.run(PROGRAM, *arguments, stdin=stdin)
 
 
 def model(folder, name, template):
@@ -161,8 +153,7 @@ def main():
             return 77
         for test in (turns, control_tokens, refusals, failed_turns, ill_formed, interrupt):
             test(folder)
-    print(f"{checks} checks, {failures} failed")
-    return 0 if failures == 0 and checks > 20 else 1
+    return checks.summary(least=21)
 
 
 sys.exit(main())

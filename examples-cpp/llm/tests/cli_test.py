@@ -9,27 +9,19 @@ import subprocess
 import sys
 import tempfile
 
+import checks
 import gguf_edit
+from checks import check
 from gguf_edit import ARRAY, BOOL, F32, F64, I32, I64, STRING, U8, U16, U32, U64
 
 PROGRAM, MODELS = sys.argv[1], pathlib.Path(sys.argv[2])
 DATA = pathlib.Path(__file__).parent / "data"
 MODEL = str(MODELS / "tiny-qwen3-q4_k_m.gguf")
 BASE = ["-m", MODEL, "--backend", "cpu"]
-failures = checks = 0
 
 
-def check(condition, what):
-    global failures, checks
-    checks += 1
-    if not condition:
-        failures += 1
-        print("failed:", what)
-
-
-def run(*arguments, stdin=None):
-    done = subprocess.run([PROGRAM, *arguments], capture_output=True, timeout=300, input=stdin or b"")
-    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+def run(*arguments, stdin=b""):
+    return checks.run(PROGRAM, *arguments, stdin=stdin)
 
 
 def refused(status, part, *arguments):
@@ -412,5 +404,4 @@ with tempfile.TemporaryDirectory() as name:
     modes()
     parallel()
     bench(pathlib.Path(name))
-print(f"{checks} checks, {failures} failed")
-sys.exit(1 if failures or not checks else 0)
+sys.exit(checks.summary())

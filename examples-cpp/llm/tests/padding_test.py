@@ -8,27 +8,19 @@ model predicts, an engine that looked at it would draw the padding.
 """
 import pathlib
 import struct
-import subprocess
 import sys
 import tempfile
+
+import checks
+from checks import check
 
 PROGRAM, DATA = sys.argv[1], pathlib.Path(sys.argv[2])
 MODEL = DATA / "arch-llama-partial.gguf"  # its output matrix is the embedding, in F16
 TEXT = "Rows that belong to no token are there to make a number round, and for nothing else. " * 3
-failures = checks = 0
-
-
-def check(passed, what):
-    global failures, checks
-    checks += 1
-    failures += not passed
-    if not passed:
-        print("failed:", what)
 
 
 def run(model, *arguments):
-    done = subprocess.run([PROGRAM, "-m", model, "--backend", "cpu", *arguments], capture_output=True, timeout=300)
-    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+    return checks.run(PROGRAM, "-m", model, "--backend", "cpu", *arguments)
 
 
 def change_embedding(path, rows_of):
@@ -79,5 +71,4 @@ with tempfile.TemporaryDirectory() as name:
     # More tokens than rows is another matter: nothing can stand for the last of them.
     code, out, err = run(short, "-p", "x")
     check(code == 1 and out == b"" and "fewer rows than the vocabulary has tokens, 259" in err, f"fewer rows than tokens: {code} {err}")
-print(f"{checks} checks, {failures} failed")
-sys.exit(1 if failures or not checks else 0)
+sys.exit(checks.summary())
