@@ -65,16 +65,17 @@ void engine::rewind(uint32_t length) {
     length_ = length;
 }
 
-void engine::append(const token_id *tokens, size_t count) {
+size_t engine::append(const token_id *tokens, size_t count, const std::function<bool()> &stop) {
     if (count > context() - length_)
         throw std::length_error(std::to_string(count) + " tokens do not fit behind " + std::to_string(length_) +
                                 " in a context of " + std::to_string(context()));
-    while (count > 0) {
-        const auto rows = static_cast<uint32_t>(std::min<size_t>(count, plan_.shape.batch));
-        append_batch(tokens, rows);
-        tokens += rows;
-        count -= rows;
+    size_t done = 0;
+    while (done < count && !(stop && stop())) {
+        const auto rows = static_cast<uint32_t>(std::min<size_t>(count - done, plan_.shape.batch));
+        append_batch(tokens + done, rows);
+        done += rows;
     }
+    return done;
 }
 
 uint8_t *engine::stage() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <stdexcept>
 #include <vector>
 
@@ -53,8 +54,9 @@ public:
 
     // Forgets the tokens from `length` on.
     void rewind(uint32_t length);
-    // Appends tokens to the first sequence, as many batches as it takes. `share` has to follow before the others are decoded.
-    void append(const token_id *tokens, size_t count);
+    // Appends tokens to the first sequence, as many batches as it takes, and says how many: fewer where `stop`, which is asked before each
+    // batch, ended it. `share` has to follow before the others are decoded.
+    size_t append(const token_id *tokens, size_t count, const std::function<bool()> &stop = {});
     // Logits of `count` rows of the last batch from `first` on, in host memory: logit_width of them in a row. Valid until the next call.
     const float *logits(uint32_t first, uint32_t count);
 

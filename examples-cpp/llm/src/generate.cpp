@@ -35,11 +35,7 @@ generation generate(engine &model, const tokenizer &words, const std::vector<tok
     auto first = start, last = start;
     bool cut = false;
     const auto cut_short = [&cut, &stop] { return cut = cut || stop(); };
-    while (result.prompt_tokens < prompt.size() && !cut_short()) {
-        const size_t rows = std::min<size_t>(prompt.size() - result.prompt_tokens, model.plan().shape.batch);
-        model.append(&prompt[result.prompt_tokens], rows);
-        result.prompt_tokens += rows;
-    }
+    result.prompt_tokens = model.append(prompt.data(), prompt.size(), cut_short);
     model.share();
     if (cut_short()) limit = 0;
     if (limit > 0) {

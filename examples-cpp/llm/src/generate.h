@@ -33,8 +33,9 @@ struct generation {
     }
 };
 
-// Behind what the engine's sequence holds, `most` new tokens of each of the engine's sequences, negative for as many as the context holds. `print` receives the number of the
-// sequence and whole UTF-8 characters only. Between two batches of the prompt and between two tokens `stop` is asked whether to end.
+// Behind what the engine's sequence holds, `most` new tokens of each of the engine's sequences, negative for as many as the context holds.
+// `print` receives the number of the sequence and whole UTF-8 characters only. Between two batches of the prompt and between two tokens
+// `stop` is asked whether to end.
 generation generate(engine &model, const tokenizer &words, const std::vector<token_id> &prompt, int32_t most,
                     const std::function<void(size_t, const std::string &)> &print, const std::function<bool()> &stop);
 
