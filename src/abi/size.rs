@@ -49,7 +49,8 @@ pub extern "C" fn reflex_tensor_bytes(tensor: *const reflex_tensor, bytes: *mut 
         let mut tensor = unsafe { tensor.read() };
         // Any address that is aligned for every type: only numbers are judged here.
         tensor.data = std::ptr::without_provenance_mut(256);
-        let size = View::weight(function, "tensor", &tensor)?.span();
+        let (start, end) = View::weight(function, "tensor", &tensor)?.extent();
+        let size = (end - start) as u64;
         // SAFETY: checked above.
         unsafe { bytes.write(size) };
         Ok(())
@@ -79,20 +80,5 @@ impl Dtype {
                     "{function}: {field} is {elements}, which overflows 64 bits ({name})"
                 ))
             })
-    }
-}
-
-impl View {
-    /// Bytes from the first to the end of the last one that the view reaches.
-    fn span(&self) -> u64 {
-        if self.is_empty() {
-            return 0;
-        }
-        let last = self.rank() - 1;
-        let blocks = self.dim(last) / self.dtype.block_elements() as i64;
-        let steps = |i: usize| if i == last { blocks } else { self.dim(i) } - 1;
-        // Parsing has checked that the sum does not overflow.
-        let before = (0..=last).map(|i| steps(i) * self.stride(i)).sum::<i64>();
-        before as u64 + self.dtype.block_bytes() as u64
     }
 }
