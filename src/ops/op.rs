@@ -178,12 +178,14 @@ pub(crate) fn launch<O: Op>(
     guard(|| {
         let context = reflex_context::get(O::NAME, context)?;
         let params = read_params(O::NAME, params)?;
-        let plan = planned::<O>(&params)?;
+        let plan = O::plan(&params)?;
+        let operands = operands::<O>(&plan);
+        operands.check()?;
         context.check_stream(O::NAME, stream)?;
         if O::is_empty(&plan) {
             return Ok(());
         }
-        operands::<O>(&plan).check_workspace(O::NAME, &O::workspace(&params))?;
+        operands.check_workspace(O::NAME, &O::workspace(&params))?;
         match &context.backend {
             Backend::Cpu(cpu) => cpu.submit(stream, move |cpu| O::cpu(&plan, cpu)),
             Backend::Cuda(backend) => {
