@@ -2,15 +2,15 @@
 
 use super::backend::CudaBackend;
 use super::driver::{Current, Relaxed, check};
+use crate::abi::process::Guarded;
 use crate::abi::{Error, Result, reflex_stream};
 use cudarc::driver::sys;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::thread::{self, ThreadId};
 
 /// Number of the last capture of each stream that was begun here, and the thread that began it. The driver (580) refuses an end in
 /// another thread with CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD, but the capture is over then: it must not be asked.
-static BEGUN: Mutex<BTreeMap<usize, (u64, ThreadId)>> = Mutex::new(BTreeMap::new());
+static BEGUN: Guarded<BTreeMap<usize, (u64, ThreadId)>> = Guarded::new(BTreeMap::new());
 
 /// Number of the capture that goes on on a stream; 0 without one.
 fn capture_number(stream: reflex_stream) -> Result<u64> {
@@ -43,13 +43,13 @@ impl CudaBackend {
             sys::cuStreamBeginCapture_v2(stream.cast(), mode)
         })?;
         let begun = (capture_number(stream)?, thread::current().id());
-        BEGUN.lock().unwrap().insert(stream as usize, begun);
+        BEGUN.with(|all| all.insert(stream as usize, begun));
         Ok(())
     }
 
     /// Whether the capture that goes on on a stream was begun here and by another thread.
     pub fn captured_elsewhere(&self, stream: reflex_stream) -> Result<bool> {
-        let begun = BEGUN.lock().unwrap().get(&(stream as usize)).copied();
+        let begun = BEGUN.with(|all| all.get(&(stream as usize)).copied());
         let Some((number, thread)) = begun else {
             return Ok(false);
         };
@@ -58,7 +58,7 @@ impl CudaBackend {
     }
 
     pub(super) fn forget_capture(&self, stream: reflex_stream) {
-        BEGUN.lock().unwrap().remove(&(stream as usize));
+        BEGUN.with(|all| all.remove(&(stream as usize)));
     }
 
     pub fn end_capture(&self, stream: reflex_stream) -> Result<CudaGraph> {
