@@ -1,6 +1,6 @@
 use super::error::{Error, Result};
 use super::guard::guard;
-use super::handle::{self, Handle, Object};
+use super::handle::{self, Handle};
 use super::params::{Params, out_pointer, read_params};
 use super::process::OnlyHere;
 use super::status::*;
@@ -48,7 +48,7 @@ unsafe impl Params for reflex_context_params {
 /// A device and what the library keeps for it. Opaque; immutable after creation; usable from many threads at once.
 ///
 /// What is made through a context (streams, events, graphs) is used with that context alone.
-pub struct reflex_context(Object<Context>);
+pub struct reflex_context([u8; 0]);
 
 pub(crate) struct Context {
     /// No other context of the process has had it.
@@ -105,14 +105,6 @@ impl Drop for Context {
 impl Handle for reflex_context {
     const KIND: handle::Kind = handle::CONTEXT;
     type Body = Context;
-
-    fn wrap(object: Object<Context>) -> reflex_context {
-        reflex_context(object)
-    }
-
-    fn object(&self) -> &Object<Context> {
-        &self.0
-    }
 }
 
 impl reflex_context {

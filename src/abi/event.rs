@@ -1,7 +1,7 @@
 use super::context::{Backend, reflex_context};
 use super::error::{Error, Result};
 use super::guard::guard;
-use super::handle::{self, Handle, Object};
+use super::handle::{self, Handle};
 use super::params::out_pointer;
 use super::process::{Guarded, OnlyHere};
 use super::status::*;
@@ -10,7 +10,7 @@ use crate::cuda::CudaEvent;
 use std::time::Instant;
 
 /// A point in a stream, with its time. Opaque.
-pub struct reflex_event(Object<Event>);
+pub struct reflex_event([u8; 0]);
 
 pub(crate) struct Event {
     /// Number of its context.
@@ -32,14 +32,6 @@ enum Record {
 impl Handle for reflex_event {
     const KIND: handle::Kind = handle::EVENT;
     type Body = Event;
-
-    fn wrap(object: Object<Event>) -> reflex_event {
-        reflex_event(object)
-    }
-
-    fn object(&self) -> &Object<Event> {
-        &self.0
-    }
 }
 
 impl Event {

@@ -1,7 +1,7 @@
 use super::context::{Backend, reflex_context};
 use super::error::{Error, Result};
 use super::guard::guard;
-use super::handle::{self, Handle, Object};
+use super::handle::{self, Handle};
 use super::params::out_pointer;
 use super::process::OnlyHere;
 use super::status::*;
@@ -10,7 +10,7 @@ use crate::cpu::CpuGraph;
 use crate::cuda::CudaGraph;
 
 /// A captured sequence of launches that can be replayed. Opaque.
-pub struct reflex_graph(Object<Graph>);
+pub struct reflex_graph([u8; 0]);
 
 pub(crate) struct Graph {
     /// Number of its context.
@@ -26,14 +26,6 @@ enum Recorded {
 impl Handle for reflex_graph {
     const KIND: handle::Kind = handle::GRAPH;
     type Body = Graph;
-
-    fn wrap(object: Object<Graph>) -> reflex_graph {
-        reflex_graph(object)
-    }
-
-    fn object(&self) -> &Object<Graph> {
-        &self.0
-    }
 }
 
 impl Graph {

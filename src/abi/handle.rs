@@ -36,13 +36,10 @@ pub(crate) struct Object<T> {
     pub body: T,
 }
 
-/// An opaque type of the header: a struct around `Object<Self::Body>`.
+/// An opaque type of the header. There are none but pointers to it, which lead to an `Object<Self::Body>`.
 pub(crate) trait Handle: Sized + 'static {
     const KIND: Kind;
     type Body;
-
-    fn wrap(object: Object<Self::Body>) -> Self;
-    fn object(&self) -> &Object<Self::Body>;
 }
 
 /// Addresses of the objects there are.
@@ -56,18 +53,17 @@ pub(crate) fn at(address: usize) -> Option<&'static str> {
 /// A pointer for C, given back to `take`.
 pub(crate) fn create<H: Handle>(body: H::Body) -> *mut H {
     let magic = AtomicU64::new(H::KIND.magic);
-    let pointer = Box::into_raw(Box::new(H::wrap(Object { magic, body })));
+    let pointer = Box::into_raw(Box::new(Object { magic, body }));
     LIVE.with(|live| live.insert(pointer as usize, H::KIND.name));
-    pointer
+    pointer.cast()
 }
 
 /// The magic of the object that `pointer` claims to lead to.
 fn magic<'a, H: Handle>(function: &str, field: &str, pointer: *const H) -> Result<&'a AtomicU64> {
-    const { assert!(size_of::<H>() == size_of::<Object<H::Body>>()) };
     if pointer.is_null() {
         return Err(Error::invalid(format!("{function}: {field} is NULL")));
     }
-    let aligned = (pointer as usize).is_multiple_of(align_of::<H>());
+    let aligned = (pointer as usize).is_multiple_of(align_of::<Object<H::Body>>());
     // SAFETY: an aligned non-null pointer from the caller, who promises that it leads, or has led, to an object. Eight bytes
     // are read, as many as the smallest has.
     let magic = aligned.then(|| unsafe { &*pointer.cast::<AtomicU64>() });
@@ -88,11 +84,11 @@ fn magic<'a, H: Handle>(function: &str, field: &str, pointer: *const H) -> Resul
 pub(crate) fn get<'a, H: Handle>(function: &str, field: &str, pointer: *const H) -> Result<&'a H::Body> {
     magic(function, field, pointer)?;
     // SAFETY: the magic says what it is.
-    Ok(unsafe { &(*pointer).object().body })
+    Ok(unsafe { &(*pointer.cast::<Object<H::Body>>()).body })
 }
 
 /// Ends the handle. Of two threads that come at the same time one gets it.
-pub(crate) fn take<H: Handle>(function: &str, field: &str, pointer: *mut H) -> Result<Box<H>> {
+pub(crate) fn take<H: Handle>(function: &str, field: &str, pointer: *mut H) -> Result<Box<Object<H::Body>>> {
     let gone = magic(function, field, pointer)?.compare_exchange(H::KIND.magic, 0, Ordering::AcqRel, Ordering::Acquire);
     if gone.is_err() {
         return Err(Error::invalid(format!(
@@ -102,41 +98,25 @@ pub(crate) fn take<H: Handle>(function: &str, field: &str, pointer: *mut H) -> R
     }
     LIVE.with(|live| live.remove(&(pointer as usize)));
     // SAFETY: from `create`, and no other call got here with it.
-    Ok(unsafe { Box::from_raw(pointer) })
+    Ok(unsafe { Box::from_raw(pointer.cast()) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Thing(Object<u32>);
+    struct Thing;
 
     impl Handle for Thing {
         const KIND: Kind = EVENT;
         type Body = u32;
-
-        fn wrap(object: Object<u32>) -> Thing {
-            Thing(object)
-        }
-
-        fn object(&self) -> &Object<u32> {
-            &self.0
-        }
     }
 
-    struct Other(Object<[u8; 100]>);
+    struct Other;
 
     impl Handle for Other {
         const KIND: Kind = GRAPH;
         type Body = [u8; 100];
-
-        fn wrap(object: Object<[u8; 100]>) -> Other {
-            Other(object)
-        }
-
-        fn object(&self) -> &Object<[u8; 100]> {
-            &self.0
-        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::telemetry::{Probe, REFLEX_THROTTLE_OVER_CURRENT, REFLEX_THROTTLE_UNKNOWN, Sample};
-use crate::abi::handle::{self, Handle, Object};
+use crate::abi::handle::{self, Handle};
 use crate::abi::process::{self, PerProcess};
 use crate::abi::thread::Thread;
 use crate::abi::{
@@ -199,19 +199,11 @@ impl Shared {
 }
 
 /// Measures energy between two moments with a thread of its own. Opaque.
-pub struct reflex_telemetry_sampler(Object<Sampler>);
+pub struct reflex_telemetry_sampler([u8; 0]);
 
 impl Handle for reflex_telemetry_sampler {
     const KIND: handle::Kind = handle::SAMPLER;
     type Body = Sampler;
-
-    fn wrap(object: Object<Sampler>) -> reflex_telemetry_sampler {
-        reflex_telemetry_sampler(object)
-    }
-
-    fn object(&self) -> &Object<Sampler> {
-        &self.0
-    }
 }
 
 pub(crate) struct Sampler {
