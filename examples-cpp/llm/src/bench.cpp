@@ -19,13 +19,15 @@ double seconds_of(const std::function<void()> &body) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Runs `body` once to warm up, then repeatedly, and sets the rates.
-void repeat(bench_result &result, const std::function<void()> &prepare, const std::function<void()> &body) {
+// Runs `body` once to warm up, then repeatedly, and sets the rates. After a stop nothing of the result is of use.
+void repeat(bench_result &result, const stop_request &stop, const std::function<void()> &prepare,
+            const std::function<void()> &body) {
     prepare();
     double spent = seconds_of(body);
     std::vector<double> rates;
     double measured = 0;
     while (rates.empty() || ((rates.size() < least_repetitions || measured < least_time) && spent < time_budget)) {
+        if (stop()) return;
         prepare();
         const double seconds = seconds_of(body);
         measured += seconds;
@@ -47,33 +49,33 @@ std::vector<token_id> some_tokens(uint32_t count, uint32_t vocab) {
     return out;
 }
 
-bench_result bench_prefill(engine &model, uint32_t vocab, uint32_t tokens) {
+bench_result bench_prefill(engine &model, uint32_t vocab, uint32_t tokens, const stop_request &stop) {
     bench_result result{"prefill", tokens, 0, 1, 0, 0, 0, 0, 0};
     const std::vector<token_id> input = some_tokens(tokens, vocab);
     repeat(
-        result, [&] { model.rewind(0); },
+        result, stop, [&] { model.rewind(0); },
         [&] {
-            model.append(input.data(), input.size());
+            model.append(input.data(), input.size(), stop);
             model.synchronize();
         });
     return result;
 }
 
-bench_result bench_decode(engine &model, uint32_t vocab, uint32_t depth, uint32_t steps) {
+bench_result bench_decode(engine &model, uint32_t vocab, uint32_t depth, uint32_t steps, const stop_request &stop) {
     bench_result result{"decode", steps, depth, model.sequences(), 0, 0, 0, 0, 0};
     const std::vector<token_id> input = some_tokens(depth + 1, vocab);
     model.rewind(0);
-    model.append(input.data(), depth);
+    if (model.append(input.data(), depth, stop) < depth) return result;
     model.share();
     repeat(
-        result,
+        result, stop,
         [&] {
             model.rewind(depth);
             model.set_next(input[depth]);
             model.synchronize();
         },
         [&] {
-            for (uint32_t i = 0; i < steps;) i += model.step(steps - i);
+            for (uint32_t i = 0; i < steps && !stop();) i += model.step(steps - i);
             model.synchronize();
         });
     return result;
@@ -82,9 +84,11 @@ bench_result bench_decode(engine &model, uint32_t vocab, uint32_t depth, uint32_
 }  // namespace
 
 std::vector<bench_result> run_bench(engine &model, const model_config &config, uint64_t bytes_per_step,
-                                    const bandwidth &memory, void (*done)(const bench_result &)) {
+                                    const bandwidth &memory, void (*done)(const bench_result &),
+                                    const stop_request &stop) {
     std::vector<bench_result> results;
     const auto add = [&](bench_result result) {
+        if (stop()) return;
         if (result.test == "decode" && memory.bytes_per_second > 0)
             result.floor_fraction = static_cast<double>(bytes_per_step) * result.tokens_per_second / result.sequences /
                                     memory.bytes_per_second;
@@ -104,8 +108,10 @@ std::vector<bench_result> run_bench(engine &model, const model_config &config, u
     // The deepest that the context allows, when none of the usual depths is near it.
     if (depths.back() < context / 2) depths.push_back(context - steps);
 
-    for (const uint32_t tokens : prefills) add(bench_prefill(model, config.vocab, tokens));
-    for (const uint32_t depth : depths) add(bench_decode(model, config.vocab, depth, steps));
+    for (const uint32_t tokens : prefills)
+        if (!stop()) add(bench_prefill(model, config.vocab, tokens, stop));
+    for (const uint32_t depth : depths)
+        if (!stop()) add(bench_decode(model, config.vocab, depth, steps, stop));
     return results;
 }
 

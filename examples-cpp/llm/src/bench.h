@@ -7,6 +7,7 @@
 
 #include "bandwidth.h"
 #include "engine.h"
+#include "interrupt.h"
 #include "model_file.h"
 
 namespace llm {
@@ -23,8 +24,10 @@ struct bench_result {
 };
 
 // Prefill of 512 and 2048 tokens of one sequence, and decode of all the engine has, behind several lengths of context, as far as the model's context reaches. A step reads
-// `bytes_per_step` of weights. `done` is told each result as it comes.
+// `bytes_per_step` of weights. `done` is told each result as it comes; where `stop` says so, the test that is running is dropped and
+// those behind it are not begun.
 std::vector<bench_result> run_bench(engine &model, const model_config &config, uint64_t bytes_per_step,
-                                    const bandwidth &memory, void (*done)(const bench_result &));
+                                    const bandwidth &memory, void (*done)(const bench_result &),
+                                    const stop_request &stop);
 
 }  // namespace llm

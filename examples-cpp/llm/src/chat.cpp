@@ -17,7 +17,7 @@ conversation::conversation(engine &model, const tokenizer &words, const chat_tem
 }
 
 generation conversation::say(const std::string &said, int32_t most,
-                             const std::function<void(const std::string &)> &print, const std::function<bool()> &stop) {
+                             const std::function<void(const std::string &)> &print, const stop_request &stop) {
     messages_.push_back({"user", words_.shield(well_formed_utf8(said))});
     std::vector<token_id> tokens;
     try {
@@ -52,7 +52,7 @@ generation conversation::say(const std::string &said, int32_t most,
     return result;
 }
 
-bool line_reader::next(std::string &line, const std::function<bool()> &stop) {
+bool line_reader::next(std::string &line, const stop_request &stop) {
     line.clear();
     std::string part;
     bool any = false;
@@ -65,7 +65,7 @@ bool line_reader::next(std::string &line, const std::function<bool()> &stop) {
     return any && !stop();
 }
 
-bool line_reader::read_line(std::string &line, const std::function<bool()> &stop) {
+bool line_reader::read_line(std::string &line, const stop_request &stop) {
     for (;;) {
         const size_t end = read_.find('\n');
         if (end != std::string::npos || (ended_ && !read_.empty())) {

@@ -9,6 +9,7 @@
 #include "chat_template.h"
 #include "engine.h"
 #include "generate.h"
+#include "interrupt.h"
 #include "tokenizer.h"
 
 namespace llm {
@@ -28,7 +29,7 @@ public:
     // user types cannot end a turn or begin one. Templates take UTF-8 alone: what is none, of the user or of an answer that was cut within a
     // character, is U+FFFD in the conversation. Throws conversation_full or chat_template_error, and then nothing was said.
     generation say(const std::string &said, int32_t most, const std::function<void(const std::string &)> &print,
-                   const std::function<bool()> &stop);
+                   const stop_request &stop);
 
 private:
     engine &model_;
@@ -43,10 +44,10 @@ class line_reader {
 public:
     explicit line_reader(int descriptor) : descriptor_(descriptor) {}
     // False at the end of the input, or when a signal came and `stop` then says so. Throws std::system_error.
-    bool next(std::string &line, const std::function<bool()> &stop);
+    bool next(std::string &line, const stop_request &stop);
 
 private:
-    bool read_line(std::string &line, const std::function<bool()> &stop);
+    bool read_line(std::string &line, const stop_request &stop);
 
     int descriptor_;
     std::string read_;

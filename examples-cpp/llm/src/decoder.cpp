@@ -97,9 +97,13 @@ void decoder::use(uint8_t *base, const run_shape &shape, const run_layout &layou
     layout_ = layout;
 }
 
-void decoder::prefill(uint32_t rows) {
+bool decoder::prefill(uint32_t rows, const stop_request &stop) {
     embed(integers(layout_.ids, rows), rows);
-    for (uint32_t i = 0; i < config_.layers; ++i) layer(i, rows, attention_path::prefill);
+    for (uint32_t i = 0; i < config_.layers; ++i) {
+        if (stop && stop()) return false;
+        layer(i, rows, attention_path::prefill);
+    }
+    return true;
 }
 
 void decoder::step(uint64_t from, uint64_t into) {

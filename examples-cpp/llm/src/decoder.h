@@ -7,6 +7,7 @@
 
 #include "device.h"
 #include "memory_plan.h"
+#include "interrupt.h"
 #include "model_file.h"
 #include "modes.h"
 #include "weights.h"
@@ -44,8 +45,9 @@ public:
     void use(uint8_t *base, const run_shape &shape, const run_layout &layout);
 
     // `rows` tokens of the first sequence from ids and positions into `hidden`, their keys and values into its cache. The counters
-    // hold the last position and the length of the cache with these rows.
-    void prefill(uint32_t rows);
+    // hold the last position and the length of the cache with these rows. Gives up, and says false, where `stop`, which is asked before each
+    // layer, says so.
+    bool prefill(uint32_t rows, const stop_request &stop = {});
     // The logits of `count` rows of `hidden` from `first` on.
     void head(uint32_t first, uint32_t count);
     // Picks each sequence's `token`, one of the vocabulary's, by its row of logits and advances the counters.

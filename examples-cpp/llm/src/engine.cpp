@@ -65,14 +65,14 @@ void engine::rewind(uint32_t length) {
     length_ = length;
 }
 
-size_t engine::append(const token_id *tokens, size_t count, const std::function<bool()> &stop) {
+size_t engine::append(const token_id *tokens, size_t count, const stop_request &stop) {
     if (count > context() - length_)
         throw std::length_error(std::to_string(count) + " tokens do not fit behind " + std::to_string(length_) +
                                 " in a context of " + std::to_string(context()));
     size_t done = 0;
-    while (done < count && !(stop && stop())) {
+    while (done < count) {
         const auto rows = static_cast<uint32_t>(std::min<size_t>(count - done, plan_.shape.batch));
-        append_batch(tokens + done, rows);
+        if (!append_batch(tokens + done, rows, stop)) break;
         done += rows;
     }
     return done;
@@ -100,16 +100,17 @@ void engine::stage_counters(uint8_t *slot, uint32_t position) {
     }
 }
 
-void engine::append_batch(const token_id *tokens, uint32_t count) {
+bool engine::append_batch(const token_id *tokens, uint32_t count, const stop_request &stop) {
     uint8_t *slot = stage();
     std::copy_n(tokens, count, reinterpret_cast<token_id *>(slot + plan_.layout.ids));
     auto *positions = reinterpret_cast<int32_t *>(slot + plan_.layout.positions);
     std::iota(positions, positions + count, static_cast<int32_t>(length_));
+    stage_counters(slot, length_ + count - 1);
+    upload(plan_.layout.ids);
+    if (!decoder_.prefill(count, stop)) return false;
     length_ += count;
     last_batch_ = count;
-    stage_counters(slot, length_ - 1);
-    upload(plan_.layout.ids);
-    decoder_.prefill(count);
+    return true;
 }
 
 const float *engine::logits(uint32_t first, uint32_t count) {

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <stdexcept>
 #include <vector>
 
 #include "decoder.h"
 #include "device.h"
+#include "interrupt.h"
 #include "mapped_file.h"
 #include "memory_plan.h"
 #include "model_file.h"
@@ -54,9 +54,9 @@ public:
 
     // Forgets the tokens from `length` on.
     void rewind(uint32_t length);
-    // Appends tokens to the first sequence, as many batches as it takes, and says how many: fewer where `stop`, which is asked before each
-    // batch, ended it. `share` has to follow before the others are decoded.
-    size_t append(const token_id *tokens, size_t count, const std::function<bool()> &stop = {});
+    // Appends tokens to the first sequence, as many batches as it takes, and says how many: fewer where `stop` ended it. It is asked before
+    // each layer of each batch, and a batch that it cuts short leaves nothing. `share` has to follow before the others are decoded.
+    size_t append(const token_id *tokens, size_t count, const stop_request &stop = {});
     // Logits of `count` rows of the last batch from `first` on, in host memory: logit_width of them in a row. Valid until the next call.
     const float *logits(uint32_t first, uint32_t count);
 
@@ -86,7 +86,7 @@ public:
 private:
     void make_plan(const run_shape &shape);
     uint64_t measure_workspace(const run_shape &shape);
-    void append_batch(const token_id *tokens, uint32_t count);
+    bool append_batch(const token_id *tokens, uint32_t count, const stop_request &stop);
     // A slot of page-locked memory laid out like the inputs on the device, once an earlier copy from it has ended.
     uint8_t *stage();
     // Queues the copy of [from, inputs) out of the slot of the last `stage`.

@@ -19,7 +19,7 @@ double seconds_between(clock::time_point from, clock::time_point to) {
 }  // namespace
 
 generation generate(engine &model, const tokenizer &words, const std::vector<token_id> &prompt, int32_t most,
-                    const std::function<void(size_t, const std::string &)> &print, const std::function<bool()> &stop) {
+                    const std::function<void(size_t, const std::string &)> &print, const stop_request &stop) {
     generation result;
     result.sequences = model.sequences();
     // The last new token is never fed back, so a sequence can be one longer than the context.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine.h"
+#include "interrupt.h"
 #include "tokenizer.h"
 
 namespace llm {
@@ -37,6 +38,6 @@ struct generation {
 // `print` receives the number of the sequence and whole UTF-8 characters only. Between two batches of the prompt and between two tokens
 // `stop` is asked whether to end.
 generation generate(engine &model, const tokenizer &words, const std::vector<token_id> &prompt, int32_t most,
-                    const std::function<void(size_t, const std::string &)> &print, const std::function<bool()> &stop);
+                    const std::function<void(size_t, const std::string &)> &print, const stop_request &stop);
 
 }  // namespace llm

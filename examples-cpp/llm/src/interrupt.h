@@ -1,7 +1,12 @@
 // Ctrl-C asks the program to come to an end; a second one ends it at once.
 #pragma once
 
+#include <functional>
+
 namespace llm {
+
+// Asked by what takes long whether to come to an end.
+using stop_request = std::function<bool()>;
 
 // From now on SIGINT is noted. The next one after that has its usual effect again.
 void catch_interrupts();

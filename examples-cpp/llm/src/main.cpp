@@ -101,8 +101,7 @@ public:
             case run_mode::perplexity:
                 return score_text();
             case run_mode::bench:
-                bench();
-                break;
+                return bench();
             case run_mode::help:
             case run_mode::version:
                 break;
@@ -245,7 +244,7 @@ private:
         }
     }
 
-    // Interrupted, it gives the figure of the chunks that there are.
+    // Interrupted, it gives the figure of the chunks that there are, if there are any.
     int score_text() {
         const std::string text = read_text_file(options_.text_file);
         const uint32_t chunk = choose_context(options_, config_);
@@ -255,12 +254,15 @@ private:
         with_engine([&](const run_facts &facts, engine &model) {
             catch_interrupts();
             const perplexity_result result =
-                measure_perplexity(model, words_, text, chunk, [](size_t done, size_t all) {
-                    progress("chunk " + std::to_string(done) + " of " + std::to_string(all));
-                    return !interrupted();
-                });
+                measure_perplexity(
+                    model, words_, text, chunk,
+                    [](size_t done, size_t all) {
+                        progress("chunk " + std::to_string(done) + " of " + std::to_string(all));
+                    },
+                    interrupted);
             progress("");
             report_perplexity(facts, result);
+            if (result.scored == 0) return;
             char line[32];
             std::snprintf(line, sizeof line, "%.4f\n", result.perplexity);
             print(line);
@@ -268,14 +270,17 @@ private:
         return interrupted() ? interrupted_status : 0;
     }
 
-    void bench() {
+    // Interrupted, it gives the tests that were done.
+    int bench() {
         with_engine([&](const run_facts &facts, engine &model) {
             const bandwidth memory = find_bandwidth(facts.owner);
             report_bench_header(facts, memory);
+            catch_interrupts();
             const std::vector<bench_result> results =
-                run_bench(model, config_, tensors_.bytes_per_token(), memory, report_bench_row);
+                run_bench(model, config_, tensors_.bytes_per_token(), memory, report_bench_row, interrupted);
             if (!options_.bench_json.empty()) write_bench_json(options_.bench_json, facts, memory, results);
         });
+        return interrupted() ? interrupted_status : 0;
     }
 
     const options options_;

@@ -27,16 +27,17 @@ struct score {
     }
 };
 
-// Feeds one chunk and scores the rows of each batch that lie in [first, last] of the chunk.
-void score_chunk(engine &model, uint32_t vocab, const std::vector<token_id> &input, const token_id *targets,
-                 uint32_t first, uint32_t last, score &total) {
+// Feeds one chunk and scores the rows of each batch that lie in [first, last] of the chunk. False where `stop` ended it before its end.
+bool score_chunk(engine &model, uint32_t vocab, const std::vector<token_id> &input, const token_id *targets,
+                 uint32_t first, uint32_t last, const stop_request &stop, score &total) {
     const auto chunk = static_cast<uint32_t>(input.size());
     const uint32_t batch = model.plan().shape.batch, width = model.logit_width();
     model.rewind(0);
     for (uint32_t start = 0; start < chunk; start += batch) {
         const uint32_t rows = std::min(batch, chunk - start);
-        model.append(&input[start], rows);
+        if (model.append(&input[start], rows, stop) < rows) return false;
         for (uint32_t row = std::max(start, first); row < start + rows && row <= last;) {
+            if (stop()) return false;
             const uint32_t count = std::min({model.plan().shape.logit_rows, start + rows - row, last + 1 - row});
             const float *logits = model.logits(row - start, count);
             for (uint32_t i = 0; i < count; ++i)
@@ -44,30 +45,34 @@ void score_chunk(engine &model, uint32_t vocab, const std::vector<token_id> &inp
             row += count;
         }
     }
+    return true;
 }
 
 }  // namespace
 
 perplexity_result measure_perplexity(engine &model, const tokenizer &words, const std::string &text, uint32_t chunk,
-                                     const std::function<bool(size_t, size_t)> &progress) {
+                                     const std::function<void(size_t, size_t)> &progress, const stop_request &stop) {
     // With EOS where the file asks for it: unlike a prompt, this text ends here.
     const std::vector<token_id> tokens = words.encode(text, true, false);
     perplexity_result result;
-    result.chunks = tokens.size() / chunk;
-    if (result.chunks == 0)
+    const size_t chunks = tokens.size() / chunk;
+    if (chunks == 0)
         throw std::invalid_argument("the text has " + std::to_string(tokens.size()) +
                                     " tokens, less than one chunk of " + std::to_string(chunk) +
                                     "; --ctx sets the size of a chunk, 3 at least");
 
     const auto began = std::chrono::steady_clock::now();
     score total;
-    for (size_t i = 0; i < result.chunks; ++i) {
-        const token_id *at = &tokens[i * chunk];
+    while (result.chunks < chunks) {
+        const token_id *at = &tokens[result.chunks * chunk];
         std::vector<token_id> input(at, at + chunk);
         if (words.adds_bos()) input[0] = words.bos();
         // The prediction made at position p is of token p + 1.
-        score_chunk(model, static_cast<uint32_t>(words.size()), input, at + 1, chunk / 2, chunk - 2, total);
-        if (!progress(i + 1, result.chunks)) result.chunks = i + 1;
+        score with_this = total;
+        if (!score_chunk(model, static_cast<uint32_t>(words.size()), input, at + 1, chunk / 2, chunk - 2, stop, with_this))
+            break;
+        total = with_this;
+        progress(++result.chunks, chunks);
     }
     const auto count = static_cast<double>(total.count);
     const double mean = total.sum / count;

@@ -157,7 +157,8 @@ void report_generation(const run_facts &facts, const generation &result, const b
 
 void report_perplexity(const run_facts &facts, const perplexity_result &result) {
     report_setup(facts);
-    row("perplexity", text("%.4f +/- %.4f", result.perplexity, result.standard_error));
+    row("perplexity",
+        result.scored > 0 ? text("%.4f +/- %.4f", result.perplexity, result.standard_error) : std::string("-"));
     row("scored", text("%zu predictions in %zu chunks, %.3g s", result.scored, result.chunks, result.seconds));
     row("peak memory", memory_text(facts));
 }

@@ -162,6 +162,19 @@ def interrupts(folder):
         err = err.decode()
         check(process.returncode == 130, f"{extra}: status after an interrupt: {process.returncode} {err}")
         check("stopped by           an interrupt" in err and "peak memory" in err, f"{extra}: the table after an interrupt: {err}")
+    # One batch of a prompt, a chunk, a test: none is waited for, and none is counted.
+    long = folder / "long.txt"
+    long.write_text("word and place " * 170)
+    for arguments, table in ((["-f", str(long)], "prefill              0 tokens"), (["--perplexity", str(long), "--ctx", "500"], "perplexity           -"), (["--bench"], "fastest  runs")):
+        process = subprocess.Popen([PROGRAM, *BASE, "--compute", "exact", "--threads", "1", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while process.poll() is None and cpu_ticks(process.pid) < 20:
+            pass
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+        out, err = out.decode(), err.decode()
+        check(process.returncode == 130 and table in err and "nan" not in out + err, f"{arguments[0]}: an interrupt at work: {process.returncode} {out} {err}")
+        if arguments[0] != "-f":
+            check(out == "" and err.rstrip().endswith(table) == (arguments[0] == "--bench"), f"{arguments[0]}: figures after an interrupt: {out} {err}")
     # The second one is not waited for: a prompt that takes long.
     process = subprocess.Popen([PROGRAM, "-m", MODEL, "--backend", "cpu", "-p", "word " * 250, "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while process.poll() is None and cpu_ticks(process.pid) < 10:
