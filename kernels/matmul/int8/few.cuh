@@ -315,7 +315,9 @@ template <int NB, class Formats> __device__ __forceinline__ void int8_few_produc
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, block = blockIdx.x;
     const int8_part &part = a.part[int8_part_index(a, block)];
     const i32 share = a.gate ? a.panels / 2 : a.panels, in_block = a.panels / R;
-    const i32 split = warp / in_block, slot = (warp - split * in_block) * R;
+    i32 split = warp / in_block, slot = (warp - split * in_block) * R;
+    int8_place place{};
+    if constexpr (INT8_TIGHT) place = int8_place(split, slot);
     const i32 first = (block - part.first_block) * share * tiles::TILE_ROWS;
     const char *panel[R];
     u32 type = 0;
@@ -336,6 +338,10 @@ template <int NB, class Formats> __device__ __forceinline__ void int8_few_produc
     Formats::run(type,
                  int8_few_tiles<R, NB>{work, panel, x, split, part.splits, shared + warp * a.ring_bytes, lane, acc});
     const int8_sums sums{reinterpret_cast<float *>(shared + a.held), a.panels * tiles::TILE_ROWS, NB * 8};
+    if constexpr (INT8_TIGHT) {
+        place.settle();
+        split = place.split(), slot = place.slot();
+    }
 #pragma unroll
     for (int r = 0; r < R; r++)
 #pragma unroll

@@ -20,6 +20,7 @@ template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
     // What an output needs beside its sums is loaded before the warps meet, where there are registers for it.
     static constexpr bool EARLY = WIDE || !STAGED_ROWS;
     static constexpr bool STAGED = STAGED_ROWS, PACKED = !WIDE || !STAGED_ROWS;
+    static constexpr bool TIGHT = INT8_TIGHT && !WIDE;
     template <class F> static constexpr i32 PANELS = !WIDE ? 1 : STAGED || F::TILE_BYTES > 2560 ? 2 : 4;
     template <i32 R> struct sums {
         float panel[R][2];
@@ -72,7 +73,7 @@ template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
 // NB x 8 rows of x.
 template <int NB> struct int8_columns_shape {
     static constexpr i32 COLUMNS = NB * 8, STAGES = 2;
-    static constexpr bool STAGED = false, PACKED = true;
+    static constexpr bool STAGED = false, PACKED = true, TIGHT = INT8_TIGHT && NB == 2;
     template <class F> static constexpr i32 PANELS = 2;
     template <i32 R> using sums = column_sums<R, NB>;
     using panel_sums = float[NB][4];
@@ -133,48 +134,58 @@ struct int8_panel {
     __device__ __forceinline__ bool whole() const { return part->tile_bytes && first + tiles::TILE_ROWS <= part->n; }
 };
 
-// What a block makes: `share` panels of part `index`, and of a gated pair as many of the other, from output `first` on. Computed wherever
-// it is needed, since the loops have no registers to keep it in.
+// What a block makes: `share` panels of a part, and of a gated pair as many of the other, from output `first` on.
 struct int8_block {
     const int8_args &a;
-    i32 index, share, first;
+    const int8_part &part;
+    i32 share, first;
 
-    __device__ __forceinline__ int8_block(const int8_args &args, i32 part) : a(args), index(part) {
-        i32 panels = a.panels;
+    __device__ __forceinline__ int8_block(const int8_args &args, i32 block, i32 panels)
+        : a(args),
+          part(args.part[int8_part_index(args, block)]),
+          share(args.gate ? panels / 2 : panels),
+          first((block - part.first_block) * share * tiles::TILE_ROWS) {}
+    // The same, computed where this is called.
+    __device__ __forceinline__ int8_block anew() const {
+        i32 block = blockIdx.x, panels = a.panels;
         // Else the compiler would take it from before the loops.
-        asm volatile("" : "+r"(panels), "+r"(index));
-        share = a.gate ? panels / 2 : panels;
-        first = ((i32)blockIdx.x - a.part[index].first_block) * share * tiles::TILE_ROWS;
+        asm volatile("" : "+r"(block), "+r"(panels));
+        return int8_block(a, block, panels);
     }
     __device__ __forceinline__ int8_panel panel(i32 slot) const {
         const bool second = a.gate && slot >= share;
-        return {&a.part[second ? 1 : index], first + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
+        return {second ? &a.part[1] : &part, first + (slot - (second ? share : 0)) * tiles::TILE_ROWS};
     }
 };
 
 // One warp's share of the products.
 template <class Shape> struct int8_warp {
     const int8_args &a;
-    const int8_part &part;
-    i32 index;  // of the part
+    const int8_block &block;
     const int8_sums &sums;
+    bool has_waited;
 
     // Until the launches in front have ended.
-    __device__ __forceinline__ void wait() const {
-        if (a.prefetch) pdl_wait();
+    __device__ __forceinline__ void wait() {
+        if (Shape::TIGHT ? a.prefetch : !has_waited) pdl_wait();
+        has_waited = true;
     }
-    __device__ __forceinline__ void waited() const {}
+    __device__ __forceinline__ void waited() {}
 
     template <class F, class W>
-    __device__ __forceinline__ void run(const Shape &shape, char *ring, i32 split, i32 first_slot, i32 lane) const {
+    __device__ __forceinline__ void run(const Shape &shape, char *ring, i32 split, i32 first_slot, i32 lane) {
         constexpr i32 R = Shape::template PANELS<F>;
-        const int8_block block(a, index);
+        int8_place place{};
+        if constexpr (Shape::TIGHT) {
+            place = int8_place(split, first_slot);
+            split = place.split(), first_slot = place.slot();
+        }
         int8_panel panel[R];
         // Whether all panels can be taken together: packed ones, or native ones.
         bool packed = Shape::PACKED, staged = Shape::STAGED;
 #pragma unroll
         for (int r = 0; r < R; r++) {
-            panel[r] = block.panel(first_slot + r);
+            panel[r] = Shape::TIGHT ? block.anew().panel(first_slot + r) : block.panel(first_slot + r);
             packed &= panel[r].part->tile_bytes && panel[r].part->n >= tiles::TILE_ROWS;
             staged &= (!panel[r].part->tile_bytes || (R == 1 && !panel[r].whole())) &&
                       panel[r].part->weight_stride == panel[0].part->weight_stride;
@@ -191,22 +202,33 @@ template <class Shape> struct int8_warp {
                 last[r] = rows <= tiles::TILE_ROWS;
             }
             if constexpr (Shape::STAGED)
-                shape.template staged_tiles<W, R>(native, last, split, part.splits, ring, lane, *this, acc);
+                shape.template staged_tiles<W, R>(native, last, split, block.part.splits, ring, lane, *this, acc);
         } else if (Shape::PACKED && packed) {
             const char *tile[R];
 #pragma unroll
             for (int r = 0; r < R; r++) tile[r] = panel[r].row(panel[r].whole() ? panel[r].first : 0);
             if constexpr (Shape::PACKED)
-                shape.template packed_tiles<F, R>(tile, split, part.splits, ring, lane, *this, acc);
-        } else {
-            wait();
+                shape.template packed_tiles<F, R>(tile, split, block.part.splits, ring, lane, *this, acc);
+        }
+        // A TIGHT warp keeps no note of it, but the loops above have waited.
+        if (!Shape::TIGHT || !(staged || packed)) wait();
+        if constexpr (Shape::TIGHT) {
+            place.settle();
+            split = place.split(), first_slot = place.slot();
         }
         // What is not packed, one panel at a time.
         const i32 end = a.k / tiles::TILE_K * tiles::TILE_K;
         const bool left = a.k != end || !(staged || packed && (R > 1 || panel[0].whole()));
 #pragma unroll 1
         for (i32 one = 0; one < (left || R > 1 && !staged ? R : 0); one++) {
-            const int8_panel p = int8_block(a, index).panel(first_slot + one);
+            int8_panel p = panel[0];
+            if constexpr (Shape::TIGHT) {
+                p = block.anew().panel(first_slot + one);
+            } else {
+#pragma unroll
+                for (int r = 1; r < R; r++)
+                    if (one == r) p = panel[r];
+            }
             native_panel rest;
             if (p.whole()) {
                 // Only blocks of 32 can be left over.
@@ -218,18 +240,17 @@ template <class Shape> struct int8_warp {
                         min(p.part->n - p.first, tiles::TILE_ROWS), start};
             }
             typename Shape::panel_sums more = {};
-            if (p.exists() && rest.start < a.k) shape.template native_tiles<F, W>(rest, split, part.splits, lane, more);
+            if (p.exists() && rest.start < a.k)
+                shape.template native_tiles<F, W>(
+                    rest, split, Shape::TIGHT ? block.anew().part.splits : block.part.splits, lane, more);
 #pragma unroll
             for (int r = 0; r < R; r++)
                 if (one == r) Shape::add(acc, r, more, staged || p.whole());
         }
         // The sums lie where the rings were.
         __syncthreads();
-        i32 slot = first_slot;
-        // As for int8_block: where they go is computed here.
-        asm volatile("" : "+r"(slot));
 #pragma unroll
-        for (int r = 0; r < R; r++) Shape::put(sums, split, slot + r, lane, acc, r);
+        for (int r = 0; r < R; r++) Shape::put(sums, split, first_slot + r, lane, acc, r);
     }
 };
 
@@ -237,39 +258,39 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     extern __shared__ __align__(128) char shared[];
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     __shared__ float scales[Shape::COLUMNS];
-    const i32 index = int8_part_index(a, blockIdx.x);
-    const int8_part &part = a.part[index];
+    const int8_block block(a, blockIdx.x, a.panels);
+    const int8_part &part = block.part;
     const i32 split = warp % part.splits, group = warp / part.splits, groups = warps / part.splits;
     const i32 first_slot = group * (a.panels / groups);
     const int8_sums sums{reinterpret_cast<float *>(shared), a.panels * tiles::TILE_ROWS, Shape::COLUMNS};
 
-    const int8_warp<Shape> work{a, part, index, sums};
+    int8_warp<Shape> work{a, block, sums, false};
     pdl_launch_dependents();
-    if (!a.prefetch) pdl_wait();
+    if (!a.prefetch) work.wait();
     const Shape shape(a);
     char *ring = shared + warp * a.ring_bytes;
-    const int8_part &own = a.part[a.gate && first_slot >= a.panels / 2 ? 1 : index];
+    const int8_part &own = a.gate && first_slot >= (Shape::TIGHT ? a.panels / 2 : block.share) ? a.part[1] : part;
 #define REFLEX_RUN(type, format)                                                                \
     case type:                                                                                  \
         work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, lane); \
         break;
     switch (own.weight_type) { REFLEX_INT8_FORMATS(REFLEX_RUN) }
 #undef REFLEX_RUN
-    const int8_block made(a, index);
+    const int8_block made = Shape::TIGHT ? block.anew() : block;
     const i32 first_row = blockIdx.y * Shape::COLUMNS;
     const i32 rows = min(Shape::COLUMNS, a.rows - first_row);
     if constexpr (Shape::COLUMNS == 1) {
         // A thread makes one output at most: its operands are on their way while the warps meet.
         int8_operands operands;
         if (Shape::EARLY)
-            operands.load(a, part, made.first + threadIdx.x, 0, threadIdx.x < made.share * tiles::TILE_ROWS);
+            operands.load(a, made.part, made.first + threadIdx.x, 0, threadIdx.x < made.share * tiles::TILE_ROWS);
         if (a.x_squares) int8_row_scales(a, first_row, rows, scales);
         __syncthreads();
-        int8_store_one<Shape::EARLY>(a, part, sums, part.splits, made.first, first_row, scales, operands);
+        int8_store_one<Shape::EARLY>(a, made.part, sums, made.part.splits, made.first, first_row, scales, operands);
     } else {
         if (a.x_squares) int8_row_scales(a, first_row, rows, scales);
         __syncthreads();
-        int8_store_rows(a, part, {sums, part.splits, 1}, made.first, first_row, 0, rows, scales);
+        int8_store_rows(a, made.part, {sums, made.part.splits, 1}, made.first, first_row, 0, rows, scales);
     }
 }
 
