@@ -134,14 +134,15 @@ pub extern "C" fn reflex_context_create(
     params: *const reflex_context_params,
     out: *mut *mut reflex_context,
 ) -> reflex_status {
-    guard(|| {
-        out_pointer("reflex_context_create", "out", out)?;
+    const NAME: &str = "reflex_context_create";
+    guard(NAME, || {
+        out_pointer(NAME, "out", out)?;
         let params = if params.is_null() {
             reflex_context_params::default()
         } else {
-            read_params("reflex_context_create", params)?
+            read_params(NAME, params)?
         };
-        let (backend, reason) = create_backend(&params).map_err(|e| e.of("reflex_context_create"))?;
+        let (backend, reason) = create_backend(&params)?;
         let context = handle::create(Context::new(backend, reason));
         // SAFETY: checked above.
         unsafe { out.write(context) };
@@ -199,9 +200,10 @@ fn create_backend(params: &reflex_context_params) -> Result<(Backend, String)> {
 /// inherited.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_destroy(context: *mut reflex_context) {
-    guard(|| match context.is_null() {
+    const NAME: &str = "reflex_context_destroy";
+    guard(NAME, || match context.is_null() {
         true => Ok(()),
-        false => handle::take("reflex_context_destroy", "context", context).map(drop),
+        false => handle::take(NAME, "context", context).map(drop),
     });
 }
 
@@ -209,20 +211,20 @@ pub extern "C" fn reflex_context_destroy(context: *mut reflex_context) {
 /// launches inside a graph capture work without it. Does nothing on the CPU backend.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_preload(context: *const reflex_context) -> reflex_status {
-    guard(
-        || match &reflex_context::get("reflex_context_preload", context)?.backend {
-            Backend::Cpu(_) => Ok(()),
-            Backend::Cuda(cuda) => cuda.preload(),
-        },
-    )
+    const NAME: &str = "reflex_context_preload";
+    guard(NAME, || match &reflex_context::get(NAME, context)?.backend {
+        Backend::Cpu(_) => Ok(()),
+        Backend::Cuda(cuda) => cuda.preload(),
+    })
 }
 
 /// The backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_backend(context: *const reflex_context, out: *mut reflex_backend) -> reflex_status {
-    guard(|| {
-        out_pointer("reflex_context_backend", "out", out)?;
-        let backend = match reflex_context::get("reflex_context_backend", context)?.backend {
+    const NAME: &str = "reflex_context_backend";
+    guard(NAME, || {
+        out_pointer(NAME, "out", out)?;
+        let backend = match reflex_context::get(NAME, context)?.backend {
             Backend::Cpu(_) => REFLEX_BACKEND_CPU,
             Backend::Cuda(_) => REFLEX_BACKEND_CUDA,
         };
@@ -243,7 +245,7 @@ pub extern "C" fn reflex_context_backend_reason(
     out: *mut *const c_char,
 ) -> reflex_status {
     const NAME: &str = "reflex_context_backend_reason";
-    guard(|| {
+    guard(NAME, || {
         out_pointer(NAME, "out", out)?;
         let context = reflex_context::get(NAME, context)?;
         // SAFETY: checked above.

@@ -54,7 +54,11 @@ impl Error {
 
     /// Of a part of the library that does not know which function called it.
     pub fn of(self, function: &str) -> Error {
-        match self.message.starts_with(function) {
+        let named = self
+            .message
+            .strip_prefix(function)
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'));
+        match named {
             true => self,
             false => Error::new(self.status, format!("{function}: {}", self.message)),
         }

@@ -69,7 +69,7 @@ fn captured(function: &str, field: &str) -> Error {
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_create(context: *const reflex_context, out: *mut *mut reflex_event) -> reflex_status {
     const NAME: &str = "reflex_event_create";
-    guard(|| {
+    guard(NAME, || {
         out_pointer(NAME, "out", out)?;
         let context = reflex_context::get(NAME, context)?;
         let event = handle::create(Event {
@@ -89,9 +89,10 @@ pub extern "C" fn reflex_event_create(context: *const reflex_context, out: *mut 
 /// Destroys an event. NULL is ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_destroy(event: *mut reflex_event) {
-    guard(|| match event.is_null() {
+    const NAME: &str = "reflex_event_destroy";
+    guard(NAME, || match event.is_null() {
         true => Ok(()),
-        false => handle::take("reflex_event_destroy", "event", event).map(drop),
+        false => handle::take(NAME, "event", event).map(drop),
     });
 }
 
@@ -108,7 +109,7 @@ pub extern "C" fn reflex_event_record(
     stream: reflex_stream,
 ) -> reflex_status {
     const NAME: &str = "reflex_event_record";
-    guard(|| {
+    guard(NAME, || {
         let context = reflex_context::get(NAME, context)?;
         let event = Event::get(NAME, "event", event)?;
         context.must_own(NAME, "event", event.owner)?;
@@ -130,7 +131,7 @@ pub extern "C" fn reflex_event_record(
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_synchronize(event: *mut reflex_event) -> reflex_status {
     const NAME: &str = "reflex_event_synchronize";
-    guard(|| {
+    guard(NAME, || {
         let event = Event::get(NAME, "event", event)?;
         match (event.last(), &event.cuda) {
             (Record::Captured, _) => Err(captured(NAME, "event")),
@@ -151,7 +152,7 @@ pub extern "C" fn reflex_event_elapsed(
     milliseconds: *mut f32,
 ) -> reflex_status {
     const NAME: &str = "reflex_event_elapsed";
-    guard(|| {
+    guard(NAME, || {
         out_pointer(NAME, "milliseconds", milliseconds)?;
         let start = Event::get(NAME, "start", start)?;
         let end = Event::get(NAME, "end", end)?;

@@ -48,7 +48,7 @@ impl Graph {
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_capture_begin(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
     const NAME: &str = "reflex_graph_capture_begin";
-    guard(|| {
+    guard(NAME, || {
         let context = reflex_context::get(NAME, context)?;
         if is_legacy(stream) {
             return Err(Error::invalid(format!(
@@ -75,7 +75,7 @@ pub extern "C" fn reflex_graph_capture_end(
     out: *mut *mut reflex_graph,
 ) -> reflex_status {
     const NAME: &str = "reflex_graph_capture_end";
-    guard(|| {
+    guard(NAME, || {
         out_pointer(NAME, "out", out)?;
         let context = reflex_context::get(NAME, context)?;
         if !context.is_capturing(NAME, stream)? {
@@ -105,7 +105,7 @@ pub extern "C" fn reflex_graph_launch(
     stream: reflex_stream,
 ) -> reflex_status {
     const NAME: &str = "reflex_graph_launch";
-    guard(|| {
+    guard(NAME, || {
         let context = reflex_context::get(NAME, context)?;
         let graph = Graph::get(NAME, graph)?;
         context.must_own(NAME, "graph", graph.owner)?;
@@ -123,7 +123,7 @@ pub extern "C" fn reflex_graph_launch(
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_node_count(graph: *const reflex_graph, out: *mut usize) -> reflex_status {
     const NAME: &str = "reflex_graph_node_count";
-    guard(|| {
+    guard(NAME, || {
         out_pointer(NAME, "out", out)?;
         let count = match &Graph::get(NAME, graph)?.recorded {
             Recorded::Cpu(graph) => graph.node_count(),
@@ -138,8 +138,9 @@ pub extern "C" fn reflex_graph_node_count(graph: *const reflex_graph, out: *mut 
 /// Destroys a graph. NULL is ignored; a launch under way runs to its end.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_destroy(graph: *mut reflex_graph) {
-    guard(|| match graph.is_null() {
+    const NAME: &str = "reflex_graph_destroy";
+    guard(NAME, || match graph.is_null() {
         true => Ok(()),
-        false => handle::take("reflex_graph_destroy", "graph", graph).map(drop),
+        false => handle::take(NAME, "graph", graph).map(drop),
     });
 }

@@ -1,4 +1,4 @@
-//! Every export runs inside `guard`: errors become a status, panics become `REFLEX_INTERNAL`.
+//! Every export runs inside `guard`: errors become a status and a message that names the function, panics become `REFLEX_INTERNAL`.
 
 use super::error::{Result, set_last_error};
 use super::process;
@@ -11,7 +11,7 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-pub(crate) fn guard(body: impl FnOnce() -> Result<()>) -> reflex_status {
+pub(crate) fn guard(function: &str, body: impl FnOnce() -> Result<()>) -> reflex_status {
     silence_panics();
     let outer = INSIDE.replace(true);
     let outcome = panic::catch_unwind(AssertUnwindSafe(body));
@@ -19,6 +19,7 @@ pub(crate) fn guard(body: impl FnOnce() -> Result<()>) -> reflex_status {
     match outcome {
         Ok(Ok(())) => REFLEX_SUCCESS,
         Ok(Err(error)) => {
+            let error = error.of(function);
             set_last_error(&error.message);
             error.status
         }
@@ -28,7 +29,7 @@ pub(crate) fn guard(body: impl FnOnce() -> Result<()>) -> reflex_status {
                 .copied()
                 .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
                 .unwrap_or("unknown cause");
-            set_last_error(&format!("internal error: {text}"));
+            set_last_error(&format!("{function}: internal error: {text}"));
             REFLEX_INTERNAL
         }
     }
@@ -50,10 +51,35 @@ fn silence_panics() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::error::{Error, reflex_last_error_message};
+    use std::ffi::CStr;
 
     #[test]
     fn a_panic_becomes_internal() {
-        let status = guard(|| panic!("index {} out of range", 7));
+        let status = guard("reflex_norm", || panic!("index {} out of range", 7));
         assert_eq!(status, REFLEX_INTERNAL);
+        assert_eq!(last_error(), "reflex_norm: internal error: index 7 out of range");
+    }
+
+    #[test]
+    fn a_message_names_the_function_once() {
+        let message = |text: &str| {
+            guard("norm", || Err(Error::new(REFLEX_CUDA_ERROR, text)));
+            last_error()
+        };
+        assert_eq!(message("norm: y.data is NULL"), "norm: y.data is NULL");
+        assert_eq!(
+            message("cuMemGetInfo failed with CUDA_ERROR_INVALID_CONTEXT"),
+            "norm: cuMemGetInfo failed with CUDA_ERROR_INVALID_CONTEXT"
+        );
+        assert_eq!(message("norms are odd"), "norm: norms are odd");
+    }
+
+    fn last_error() -> String {
+        // SAFETY: the library's own text, valid until the next error of this thread.
+        unsafe { CStr::from_ptr(reflex_last_error_message()) }
+            .to_str()
+            .unwrap()
+            .to_owned()
     }
 }

@@ -76,13 +76,13 @@ pub extern "C" fn reflex_device_malloc(
     out: *mut *mut c_void,
 ) -> reflex_status {
     const NAME: &str = "reflex_device_malloc";
-    guard(|| {
+    guard(NAME, || {
         out_pointer(NAME, "out", out)?;
         check_size(NAME, bytes)?;
         let context = reflex_context::get(NAME, context)?;
         let pointer = match &context.backend {
-            Backend::Cpu(cpu) => cpu.allocate(bytes).map_err(|e| e.of(NAME))?,
-            Backend::Cuda(cuda) => cuda.allocate(bytes).map_err(|e| e.of(NAME))?,
+            Backend::Cpu(cpu) => cpu.allocate(bytes)?,
+            Backend::Cuda(cuda) => cuda.allocate(bytes)?,
         };
         context.ranges().insert(Allocator::Device, pointer as usize, bytes);
         // SAFETY: checked above.
@@ -96,7 +96,7 @@ pub extern "C" fn reflex_device_malloc(
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_device_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
     const NAME: &str = "reflex_device_free";
-    guard(|| {
+    guard(NAME, || {
         let context = reflex_context::get(NAME, context)?;
         if pointer.is_null() {
             return Ok(());
@@ -117,13 +117,13 @@ pub extern "C" fn reflex_host_malloc(
     out: *mut *mut c_void,
 ) -> reflex_status {
     const NAME: &str = "reflex_host_malloc";
-    guard(|| {
+    guard(NAME, || {
         out_pointer(NAME, "out", out)?;
         check_size(NAME, bytes)?;
         let context = reflex_context::get(NAME, context)?;
         let pointer = match &context.backend {
-            Backend::Cpu(cpu) => cpu.allocate(bytes).map_err(|e| e.of(NAME))?,
-            Backend::Cuda(cuda) => cuda.allocate_host(bytes).map_err(|e| e.of(NAME))?,
+            Backend::Cpu(cpu) => cpu.allocate(bytes)?,
+            Backend::Cuda(cuda) => cuda.allocate_host(bytes)?,
         };
         context.ranges().insert(Allocator::Host, pointer as usize, bytes);
         // SAFETY: checked above.
@@ -137,7 +137,7 @@ pub extern "C" fn reflex_host_malloc(
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_host_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
     const NAME: &str = "reflex_host_free";
-    guard(|| {
+    guard(NAME, || {
         let context = reflex_context::get(NAME, context)?;
         if pointer.is_null() {
             return Ok(());
@@ -167,7 +167,7 @@ pub extern "C" fn reflex_host_register(
     device_pointer: *mut *mut c_void,
 ) -> reflex_status {
     const NAME: &str = "reflex_host_register";
-    guard(|| {
+    guard(NAME, || {
         out_pointer(NAME, "device_pointer", device_pointer)?;
         check_pointer(NAME, "host", host)?;
         check_size(NAME, bytes)?;
@@ -207,7 +207,7 @@ fn check_mapped(function: &str, start: usize, end: usize) -> Result<()> {
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_host_unregister(context: *const reflex_context, host: *mut c_void) -> reflex_status {
     const NAME: &str = "reflex_host_unregister";
-    guard(|| {
+    guard(NAME, || {
         check_pointer(NAME, "host", host)?;
         let context = reflex_context::get(NAME, context)?;
         let range = context.ranges().unregister(NAME, host as usize)?;
@@ -232,7 +232,7 @@ pub extern "C" fn reflex_memcpy(
     stream: reflex_stream,
 ) -> reflex_status {
     const NAME: &str = "reflex_memcpy";
-    guard(|| {
+    guard(NAME, || {
         check_pointer(NAME, "destination", destination)?;
         check_pointer(NAME, "source", source)?;
         check_size(NAME, bytes)?;
@@ -262,7 +262,7 @@ pub extern "C" fn reflex_memset(
     stream: reflex_stream,
 ) -> reflex_status {
     const NAME: &str = "reflex_memset";
-    guard(|| {
+    guard(NAME, || {
         check_pointer(NAME, "destination", destination)?;
         check_size(NAME, bytes)?;
         end_of(NAME, "destination", destination, bytes)?;
@@ -284,7 +284,7 @@ pub extern "C" fn reflex_memory_info(
     total_bytes: *mut u64,
 ) -> reflex_status {
     const NAME: &str = "reflex_memory_info";
-    guard(|| {
+    guard(NAME, || {
         let (free, total) = match &reflex_context::get(NAME, context)?.backend {
             Backend::Cpu(_) => crate::system::host_memory()?,
             Backend::Cuda(cuda) => cuda.memory_info()?,

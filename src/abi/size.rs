@@ -19,12 +19,12 @@ use super::view::View;
 /// success. Thread-safe. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_dtype_row_bytes(dtype: reflex_dtype, elements: i64, bytes: *mut u64) -> reflex_status {
-    guard(|| {
-        let function = "reflex_dtype_row_bytes";
-        out_pointer(function, "bytes", bytes)?;
-        let (known, packed) = Dtype::parse(dtype)
-            .ok_or_else(|| Error::invalid(format!("{function}: dtype is {}", Dtype::unknown(dtype))))?;
-        let size = known.row_bytes(packed, function, "elements", elements)?;
+    const NAME: &str = "reflex_dtype_row_bytes";
+    guard(NAME, || {
+        out_pointer(NAME, "bytes", bytes)?;
+        let (known, packed) =
+            Dtype::parse(dtype).ok_or_else(|| Error::invalid(format!("{NAME}: dtype is {}", Dtype::unknown(dtype))))?;
+        let size = known.row_bytes(packed, NAME, "elements", elements)?;
         // SAFETY: checked above.
         unsafe { bytes.write(size) };
         Ok(())
@@ -41,15 +41,15 @@ pub extern "C" fn reflex_dtype_row_bytes(dtype: reflex_dtype, elements: i64, byt
 /// refuses, `REFLEX_MISALIGNED` for a stride that is. `*bytes` is set only on success. Thread-safe. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_tensor_bytes(tensor: *const reflex_tensor, bytes: *mut u64) -> reflex_status {
-    guard(|| {
-        let function = "reflex_tensor_bytes";
-        out_pointer(function, "tensor", tensor.cast_mut())?;
-        out_pointer(function, "bytes", bytes)?;
+    const NAME: &str = "reflex_tensor_bytes";
+    guard(NAME, || {
+        out_pointer(NAME, "tensor", tensor.cast_mut())?;
+        out_pointer(NAME, "bytes", bytes)?;
         // SAFETY: the caller's tensor, checked above.
         let mut tensor = unsafe { tensor.read() };
         // Any address that is aligned for every type: only numbers are judged here.
         tensor.data = std::ptr::without_provenance_mut(256);
-        let (start, end) = View::weight(function, "tensor", &tensor)?.extent();
+        let (start, end) = View::weight(NAME, "tensor", &tensor)?.extent();
         let size = (end - start) as u64;
         // SAFETY: checked above.
         unsafe { bytes.write(size) };

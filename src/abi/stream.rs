@@ -94,7 +94,7 @@ pub(super) fn forget_context(id: u64) {
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_stream_create(context: *const reflex_context, out: *mut reflex_stream) -> reflex_status {
     const NAME: &str = "reflex_stream_create";
-    guard(|| {
+    guard(NAME, || {
         out_pointer(NAME, "out", out)?;
         let context = reflex_context::get(NAME, context)?;
         let stream = match &context.backend {
@@ -114,7 +114,7 @@ pub extern "C" fn reflex_stream_create(context: *const reflex_context, out: *mut
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_stream_destroy(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
     const NAME: &str = "reflex_stream_destroy";
-    guard(|| {
+    guard(NAME, || {
         let context = reflex_context::get(NAME, context)?;
         if stream.is_null() {
             return Ok(());
@@ -143,7 +143,7 @@ pub extern "C" fn reflex_stream_destroy(context: *const reflex_context, stream: 
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_stream_synchronize(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
     const NAME: &str = "reflex_stream_synchronize";
-    guard(|| {
+    guard(NAME, || {
         let context = reflex_context::get(NAME, context)?;
         context.must_not_capture(NAME, stream)?;
         match &context.backend {

@@ -161,21 +161,13 @@ fn operands<O: Op>(plan: &O::Plan) -> Operands<'_> {
     operands
 }
 
-/// A launch that is too large does not know whose it is.
-fn named<O: Op>(error: Error) -> Error {
-    match error.message.starts_with("the launch") {
-        true => Error::new(error.status, format!("{}: {}", O::NAME, error.message)),
-        false => error,
-    }
-}
-
 /// Body of `reflex_<op>`.
 pub(crate) fn launch<O: Op>(
     context: *const reflex_context,
     params: *const O::Params,
     stream: reflex_stream,
 ) -> reflex_status {
-    guard(|| {
+    guard(O::NAME, || {
         let context = reflex_context::get(O::NAME, context)?;
         let params = read_params(O::NAME, params)?;
         let plan = O::plan(&params)?;
@@ -196,7 +188,7 @@ pub(crate) fn launch<O: Op>(
                     stream,
                     rehearses: false,
                 };
-                (variant.launch)(&plan, &cuda, &workspace).map_err(named::<O>)
+                (variant.launch)(&plan, &cuda, &workspace)
             }
         }
     })
@@ -222,14 +214,14 @@ fn rehearsed<O: Op>(plan: &O::Plan, backend: &CudaBackend) -> Result<&'static Va
         stream: std::ptr::null_mut(),
         rehearses: true,
     };
-    (variant.launch)(plan, &cuda, &Workspace::ANY).map_err(named::<O>)?;
+    (variant.launch)(plan, &cuda, &Workspace::ANY)?;
     Ok(variant)
 }
 
 /// Body of `reflex_<op>_supported`: the launch's own validation and selection, without the launch. The workspace is
 /// not looked at, so that it can be asked before one is allocated.
 pub(crate) fn supported<O: Op>(context: *const reflex_context, params: *const O::Params) -> reflex_status {
-    guard(|| {
+    guard(O::NAME, || {
         let context = reflex_context::get(O::NAME, context)?;
         let plan = planned::<O>(&read_params(O::NAME, params)?)?;
         match &context.backend {
@@ -245,7 +237,7 @@ pub(crate) fn selected_kernel<O: Op>(
     params: *const O::Params,
     out: *mut *const c_char,
 ) -> reflex_status {
-    guard(|| {
+    guard(O::NAME, || {
         out_pointer(O::NAME, "name", out)?;
         let context = reflex_context::get(O::NAME, context)?;
         let plan = planned::<O>(&read_params(O::NAME, params)?)?;
@@ -266,7 +258,7 @@ pub(crate) fn workspace_size<O: Op>(
     params: *const O::Params,
     out: *mut usize,
 ) -> reflex_status {
-    guard(|| {
+    guard(O::NAME, || {
         out_pointer(O::NAME, "bytes", out)?;
         let context = reflex_context::get(O::NAME, context)?;
         let plan = planned::<O>(&read_params(O::NAME, params)?)?;

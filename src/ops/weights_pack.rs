@@ -454,10 +454,10 @@ fn launch(
 /// multiple of the block, and more bytes than 64 bits count; `REFLEX_MISALIGNED`. Thread-safe. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64, bytes: *mut u64) -> reflex_status {
-    guard(|| {
-        let function = "reflex_weights_packed_size";
-        out_pointer(function, "bytes", bytes)?;
-        let invalid = |what: String| Error::invalid(format!("{function}: {what}"));
+    const NAME: &str = "reflex_weights_packed_size";
+    guard(NAME, || {
+        out_pointer(NAME, "bytes", bytes)?;
+        let invalid = |what: String| Error::invalid(format!("{NAME}: {what}"));
         let (block, packed) =
             Dtype::parse(dtype).ok_or_else(|| invalid(format!("dtype is {}", Dtype::unknown(dtype))))?;
         if !Dtype::BLOCKS.contains(&block) {
@@ -470,7 +470,7 @@ pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64
             return Err(invalid(format!("n is {n}, expected 0 or more")));
         }
         let size = block
-            .row_bytes(packed, function, "k", k)?
+            .row_bytes(packed, NAME, "k", k)?
             .checked_mul(n as u64)
             .ok_or_else(|| invalid(format!("[{n}, {k}] overflows 64 bits")))?;
         // SAFETY: checked above.

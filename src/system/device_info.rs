@@ -62,7 +62,7 @@ pub extern "C" fn reflex_get_device_info(
     out: *mut reflex_device_info,
 ) -> reflex_status {
     const NAME: &str = "reflex_get_device_info";
-    guard(|| {
+    guard(NAME, || {
         let out = out_struct(NAME, "out", out)?;
         let context = reflex_context::get(NAME, context)?;
         let info = match &context.backend {
@@ -106,7 +106,7 @@ fn describe(backend: reflex_backend, name: &str, limits: &DeviceLimits, total_me
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_device_count() -> i32 {
     let mut count = 0;
-    guard(|| {
+    guard("reflex_device_count", || {
         count = crate::cuda::device_count();
         Ok(())
     });

@@ -332,7 +332,7 @@ pub extern "C" fn reflex_get_hardware_profile(
     out: *mut reflex_hardware_profile,
 ) -> reflex_status {
     const NAME: &str = "reflex_get_hardware_profile";
-    guard(|| {
+    guard(NAME, || {
         let out = out_struct(NAME, "out", out)?;
         let profile = match &reflex_context::get(NAME, context)?.backend {
             Backend::Cpu(cpu) => reflex_hardware_profile {
@@ -360,7 +360,7 @@ pub extern "C" fn reflex_get_hardware_profile_of_class(
     out: *mut reflex_hardware_profile,
 ) -> reflex_status {
     const NAME: &str = "reflex_get_hardware_profile_of_class";
-    guard(|| {
+    guard(NAME, || {
         let out = out_struct(NAME, "out", out)?;
         match (device_class, Board::of(device_class)) {
             (_, Some(board)) => {

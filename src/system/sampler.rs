@@ -230,7 +230,7 @@ impl Reader {
         let theirs = shared.clone();
         let thread = Thread::spawn(c"reflex-sampler", move || {
             // The guard keeps a panic silent, as the library never prints.
-            guard(|| {
+            guard("reflex_telemetry_sampler_start", || {
                 theirs.run();
                 Ok(())
             });
@@ -324,7 +324,7 @@ pub extern "C" fn reflex_telemetry_sampler_create(
     out: *mut *mut reflex_telemetry_sampler,
 ) -> reflex_status {
     const NAME: &str = "reflex_telemetry_sampler_create";
-    guard(|| {
+    guard(NAME, || {
         out_pointer(NAME, "out", out)?;
         let context = reflex_context::get(NAME, context)?;
         if !(1..=60_000).contains(&period_ms) {
@@ -345,7 +345,8 @@ pub extern "C" fn reflex_telemetry_sampler_create(
 /// Statuses: `REFLEX_INVALID_ARGUMENT` when it runs already. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_telemetry_sampler_start(sampler: *mut reflex_telemetry_sampler) -> reflex_status {
-    guard(|| Sampler::get("reflex_telemetry_sampler_start", sampler)?.start())
+    const NAME: &str = "reflex_telemetry_sampler_start";
+    guard(NAME, || Sampler::get(NAME, sampler)?.start())
 }
 
 /// Ends the interval with a last reading and fills `*out`. Wait for the work that is to count first.
@@ -362,7 +363,7 @@ pub extern "C" fn reflex_telemetry_sampler_stop(
     out: *mut reflex_energy,
 ) -> reflex_status {
     const NAME: &str = "reflex_telemetry_sampler_stop";
-    guard(|| {
+    guard(NAME, || {
         let out = out_struct(NAME, "out", out)?;
         out.write(Sampler::get(NAME, sampler)?.stop()?);
         Ok(())
@@ -372,9 +373,10 @@ pub extern "C" fn reflex_telemetry_sampler_stop(
 /// Ends a sampler, also one that runs, and its thread; waits for a reading under way. NULL is ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_telemetry_sampler_destroy(sampler: *mut reflex_telemetry_sampler) {
-    guard(|| match sampler.is_null() {
+    const NAME: &str = "reflex_telemetry_sampler_destroy";
+    guard(NAME, || match sampler.is_null() {
         true => Ok(()),
-        false => handle::take("reflex_telemetry_sampler_destroy", "sampler", sampler).map(drop),
+        false => handle::take(NAME, "sampler", sampler).map(drop),
     });
 }
 

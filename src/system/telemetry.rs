@@ -340,7 +340,7 @@ fn mhz(clock: jetson::Clock) -> (f32, f32) {
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_telemetry_read(context: *const reflex_context, out: *mut reflex_telemetry) -> reflex_status {
     const NAME: &str = "reflex_telemetry_read";
-    guard(|| {
+    guard(NAME, || {
         let out = out_struct(NAME, "out", out)?;
         let context = reflex_context::get(NAME, context)?;
         let mut telemetry = Probe::new(context).read();
