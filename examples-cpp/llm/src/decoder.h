@@ -6,8 +6,8 @@
 #include <string>
 
 #include "device.h"
-#include "memory_plan.h"
 #include "interrupt.h"
+#include "memory_plan.h"
 #include "model_file.h"
 #include "modes.h"
 #include "weights.h"

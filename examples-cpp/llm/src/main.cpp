@@ -253,13 +253,12 @@ private:
                                         " is too small a chunk to score, at least 3 are needed");
         with_engine([&](const run_facts &facts, engine &model) {
             catch_interrupts();
-            const perplexity_result result =
-                measure_perplexity(
-                    model, words_, text, chunk,
-                    [](size_t done, size_t all) {
-                        progress("chunk " + std::to_string(done) + " of " + std::to_string(all));
-                    },
-                    interrupted);
+            const perplexity_result result = measure_perplexity(
+                model, words_, text, chunk,
+                [](size_t done, size_t all) {
+                    progress("chunk " + std::to_string(done) + " of " + std::to_string(all));
+                },
+                interrupted);
             progress("");
             report_perplexity(facts, result);
             if (result.scored == 0) return;

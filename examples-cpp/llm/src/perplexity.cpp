@@ -69,7 +69,8 @@ perplexity_result measure_perplexity(engine &model, const tokenizer &words, cons
         if (words.adds_bos()) input[0] = words.bos();
         // The prediction made at position p is of token p + 1.
         score with_this = total;
-        if (!score_chunk(model, static_cast<uint32_t>(words.size()), input, at + 1, chunk / 2, chunk - 2, stop, with_this))
+        if (!score_chunk(model, static_cast<uint32_t>(words.size()), input, at + 1, chunk / 2, chunk - 2, stop,
+                         with_this))
             break;
         total = with_this;
         progress(++result.chunks, chunks);
