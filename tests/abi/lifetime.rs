@@ -5,6 +5,10 @@ use std::panic::catch_unwind;
 
 #[test]
 fn the_cpu_backend_treats_objects_as_cuda_does() {
+    alone("lifetime::the_cpu_backend_treats_objects_as_cuda_does", all_of_them);
+}
+
+fn all_of_them() {
     let mut failed = Vec::new();
     for (name, case) in LIFETIME {
         if let Err(payload) = catch_unwind(|| case(&Env::cpu())) {

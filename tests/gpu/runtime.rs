@@ -89,7 +89,10 @@ pub fn tests(suite: &mut Suite) {
 
     // The same table that tests/abi runs on the CPU backend, each case with a context of its own.
     for &(name, case) in LIFETIME {
-        suite.test(format!("runtime::{name}"), move |_| case(&Env::cuda().expect("a GPU")));
+        let name = format!("runtime::{name}");
+        suite.test(name.clone(), move |_| {
+            alone(&name, || case(&Env::cuda().expect("a GPU")))
+        });
     }
 
     suite.test("runtime::a_child_process_is_told_that_cuda_stays_behind", |_| {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod act_i8;
+mod alone;
 mod blocks;
 mod buffer;
 mod calls;
@@ -17,6 +18,7 @@ mod sample_rows;
 mod suite;
 
 pub use act_i8::*;
+pub use alone::*;
 pub use blocks::*;
 pub use buffer::*;
 pub use calls::*;
