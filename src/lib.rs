@@ -11,8 +11,10 @@ mod abi;
 mod cpu;
 mod cuda;
 mod ops;
+mod runtime;
 mod system;
 
 pub use abi::*;
 pub use ops::*;
+pub use runtime::*;
 pub use system::*;

@@ -97,40 +97,15 @@ typedef struct reflex_build_info {
     const char *no_kernels;
 } reflex_build_info;
 
-// What a call returned. Numbers are fixed for ever; new ones are appended.
-// `reflex_last_error_message` tells more about anything but `REFLEX_SUCCESS`.
-typedef int32_t reflex_status;
-
-// Where a context runs its calls.
-typedef uint32_t reflex_backend;
-
-// How to make a context. All zero: AUTO, device 0, all of its SMs, one CPU thread per core.
-typedef struct reflex_context_params {
-    uint32_t struct_size;
-    // `REFLEX_BACKEND_*`.
-    reflex_backend backend;
-    // CUDA device ordinal.
-    int32_t device;
-    // Threads of the CPU backend, 0 for one per core, at most 1024.
-    uint32_t cpu_threads;
-    // SMs that the caller's streams can use, as of a green context or an MPS partition: kernels are planned for so many.
-    // 0 for all of the device, else at most these. It limits nothing by itself; `reflex_get_device_info` goes on telling
-    // the device's. The CPU backend does not look at it.
-    uint32_t sm_count;
-    uint32_t reserved;
-} reflex_context_params;
-
 // Element type of a tensor. The library's own types are 1..255; GGUF block formats are 0x100 + their ggml type number.
 // A block format counts elements in `shape`; its blocks are contiguous along the last dimension. A GGUF block format with
 // `REFLEX_DTYPE_PACKED` or-ed to it is packed; `REFLEX_DTYPE_ACT_I8` has a row layout of its own. Every other number is no
 // type: ops refuse it with a message that prints it, and its sizes are 0.
 typedef uint32_t reflex_dtype;
 
-// A CUDA stream: `cudaStream_t` and `CUstream` convert without a cast. NULL is the device's default stream.
-// Streams of foreign contexts (green contexts, MPS, torch) work; one of `reflex_stream_create` belongs to its context.
-//
-// On the CPU backend every call runs at once and the value only tells captures apart.
-typedef struct CUstream_st *reflex_stream;
+// What a call returned. Numbers are fixed for ever; new ones are appended.
+// `reflex_last_error_message` tells more about anything but `REFLEX_SUCCESS`.
+typedef int32_t reflex_status;
 
 // A view of an operand: the caller's memory, never owned by the library.
 //
@@ -165,6 +140,12 @@ typedef struct reflex_activation_params {
     // The shape of `gate`; also ACT_I8. May be `gate` or `up` itself.
     struct reflex_tensor y;
 } reflex_activation_params;
+
+// A CUDA stream: `cudaStream_t` and `CUstream` convert without a cast. NULL is the device's default stream.
+// Streams of foreign contexts (green contexts, MPS, torch) work; one of `reflex_stream_create` belongs to its context.
+//
+// On the CPU backend every call runs at once and the value only tells captures apart.
+typedef struct CUstream_st *reflex_stream;
 
 // Operands of `reflex_add`.
 typedef struct reflex_add_params {
@@ -507,6 +488,25 @@ typedef struct reflex_weights_unpack_params {
     size_t workspace_size;
 } reflex_weights_unpack_params;
 
+// Where a context runs its calls.
+typedef uint32_t reflex_backend;
+
+// How to make a context. All zero: AUTO, device 0, all of its SMs, one CPU thread per core.
+typedef struct reflex_context_params {
+    uint32_t struct_size;
+    // `REFLEX_BACKEND_*`.
+    reflex_backend backend;
+    // CUDA device ordinal.
+    int32_t device;
+    // Threads of the CPU backend, 0 for one per core, at most 1024.
+    uint32_t cpu_threads;
+    // SMs that the caller's streams can use, as of a green context or an MPS partition: kernels are planned for so many.
+    // 0 for all of the device, else at most these. It limits nothing by itself; `reflex_get_device_info` goes on telling
+    // the device's. The CPU backend does not look at it.
+    uint32_t sm_count;
+    uint32_t reserved;
+} reflex_context_params;
+
 // The device of a context. Set `struct_size` to `sizeof(reflex_device_info)` before the call; fields that do not
 // apply, as the SM of a CPU, are 0.
 typedef struct reflex_device_info {
@@ -653,15 +653,6 @@ typedef struct reflex_telemetry {
     char driver_version[64];
 } reflex_telemetry;
 
-// CUDA where a device and a matching kernel image exist, else CPU.
-#define REFLEX_BACKEND_AUTO 0
-
-// An NVIDIA GPU; an error where there is none.
-#define REFLEX_BACKEND_CUDA 1
-
-// The host's cores: pointers are host pointers.
-#define REFLEX_BACKEND_CPU 2
-
 // No type: the value of a zeroed tensor.
 #define REFLEX_DTYPE_NONE 0
 
@@ -788,6 +779,15 @@ typedef struct reflex_telemetry {
 // Pairs (2i, 2i + 1): the original Llama, GGUF files of architecture `llama`.
 #define REFLEX_ROPE_INTERLEAVED 1
 
+// CUDA where a device and a matching kernel image exist, else CPU.
+#define REFLEX_BACKEND_AUTO 0
+
+// An NVIDIA GPU; an error where there is none.
+#define REFLEX_BACKEND_CUDA 1
+
+// The host's cores: pointers are host pointers.
+#define REFLEX_BACKEND_CPU 2
+
 // A device this library cannot place.
 #define REFLEX_DEVICE_CLASS_UNKNOWN 0
 
@@ -838,7 +838,6 @@ typedef struct reflex_telemetry {
 
 #ifndef __cplusplus
 /* Initialisers for C: `reflex_norm_params p = REFLEX_NORM_PARAMS_INIT;`. C++ has reflex/infer.hpp. */
-#define REFLEX_CONTEXT_PARAMS_INIT { .struct_size = sizeof(reflex_context_params) }
 #define REFLEX_ACTIVATION_PARAMS_INIT { .struct_size = sizeof(reflex_activation_params) }
 #define REFLEX_ADD_PARAMS_INIT { .struct_size = sizeof(reflex_add_params) }
 #define REFLEX_ARGMAX_PARAMS_INIT { .struct_size = sizeof(reflex_argmax_params) }
@@ -852,6 +851,7 @@ typedef struct reflex_telemetry {
 #define REFLEX_SAMPLE_PARAMS_INIT { .struct_size = sizeof(reflex_sample_params) }
 #define REFLEX_WEIGHTS_PACK_PARAMS_INIT { .struct_size = sizeof(reflex_weights_pack_params) }
 #define REFLEX_WEIGHTS_UNPACK_PARAMS_INIT { .struct_size = sizeof(reflex_weights_unpack_params) }
+#define REFLEX_CONTEXT_PARAMS_INIT { .struct_size = sizeof(reflex_context_params) }
 #define REFLEX_DEVICE_INFO_INIT { .struct_size = sizeof(reflex_device_info) }
 #define REFLEX_HARDWARE_PROFILE_INIT { .struct_size = sizeof(reflex_hardware_profile) }
 #define REFLEX_ENERGY_INIT { .struct_size = sizeof(reflex_energy) }
@@ -864,40 +864,6 @@ extern "C" {
 
 // How this library was built.
 struct reflex_build_info reflex_get_build_info(void);
-
-// Creates a context for one device.
-//
-// `params` may be NULL for the defaults. `*out` is set only on success and belongs to the caller, who gives it to
-// `reflex_context_destroy`. The caller's current CUDA context is not changed.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_ABI_MISMATCH`; with backend CUDA also `REFLEX_NO_DRIVER`,
-// `REFLEX_NOT_BUILT`, `REFLEX_UNSUPPORTED_DEVICE`, `REFLEX_CUDA_ERROR`. Since 0.1.
-//
-// After `fork` the child goes on using a context of the CPU backend, which starts its threads anew there; with a context of
-// the CUDA backend every call returns `REFLEX_CUDA_ERROR`, but for `reflex_context_destroy`. Where the parent has used CUDA
-// a child cannot: CUDA is refused there with `REFLEX_NO_DRIVER`, and AUTO is the CPU.
-reflex_status reflex_context_create(const struct reflex_context_params *params,
-                                    struct reflex_context **out);
-
-// Destroys a context. NULL is ignored. Work on its streams must have finished, and its graphs must be destroyed first;
-// memory, streams and events made through it are the caller's to free before. A child process may destroy one that it
-// inherited.
-void reflex_context_destroy(struct reflex_context *context);
-
-// Loads every kernel image now instead of on first use (about 0.1 s each). Useful before latencies matter;
-// launches inside a graph capture work without it. Does nothing on the CPU backend.
-reflex_status reflex_context_preload(const struct reflex_context *context);
-
-// The backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
-reflex_status reflex_context_backend(const struct reflex_context *context, reflex_backend *out);
-
-// Why the context has the backend that it has: `"CUDA: "` and the device, or `"CPU: "` and what kept AUTO from CUDA, for
-// example `"CPU: libcuda.so.1 could not be opened: no NVIDIA driver on this machine"`. Print it where an engine starts.
-// `*out` is zero-terminated UTF-8 of one line, never null, and lives as long as the context.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`. Since 0.1.
-reflex_status reflex_context_backend_reason(const struct reflex_context *context,
-                                            const char **out);
 
 // The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.
 reflex_dtype reflex_dtype_from_ggml(uint32_t ggml_type);
@@ -914,120 +880,6 @@ uint32_t reflex_dtype_block_bytes(reflex_dtype dtype);
 // The message of the last call on this thread that did not return `REFLEX_SUCCESS`; empty when there was none.
 // It names op, field, value and requirement. Never null; valid until the next failing call on this thread.
 const char *reflex_last_error_message(void);
-
-// Makes an event. Destroy it with `reflex_event_destroy`, before its context.
-reflex_status reflex_event_create(const struct reflex_context *context, struct reflex_event **out);
-
-// Destroys an event. NULL is ignored.
-void reflex_event_destroy(struct reflex_event *event);
-
-// Records the event after what is on the stream so far.
-//
-// On a stream that is being captured it is no part of the graph and gets no time: until it is recorded outside of a
-// capture, `reflex_event_synchronize` and `reflex_event_elapsed` refuse it.
-//
-// Statuses: `REFLEX_INVALID_ARGUMENT` also for an event of another context, `REFLEX_CUDA_ERROR`.
-reflex_status reflex_event_record(const struct reflex_context *context,
-                                  struct reflex_event *event,
-                                  reflex_stream stream);
-
-// Waits until the event's point has been reached. An event never recorded is reached.
-// `REFLEX_INVALID_ARGUMENT` for one last recorded in a capture.
-reflex_status reflex_event_synchronize(struct reflex_event *event);
-
-// Milliseconds from `start` to `end`, both recorded and reached; negative where `end` came before `start`.
-//
-// `REFLEX_INVALID_ARGUMENT` when one was never recorded, or last in a capture, or when they are of two contexts;
-// `REFLEX_CUDA_ERROR` (CUDA_ERROR_NOT_READY) when one is not reached yet.
-reflex_status reflex_event_elapsed(struct reflex_event *start, struct reflex_event *end, float *milliseconds);
-
-// Starts recording what is launched on `stream` instead of running it, until `reflex_graph_capture_end`.
-//
-// Works on any stream but NULL; captures begun with `cudaStreamBeginCapture` work as well. On the CPU backend calls on
-// this stream are recorded in the same way; they use the same pointers at every replay.
-//
-// While it goes on, calls on other streams and memory helpers work as ever; what waits for this stream is refused, and so
-// is a second capture or a launch of a graph on it, with `REFLEX_INVALID_ARGUMENT` and without harm to the capture.
-reflex_status reflex_graph_capture_begin(const struct reflex_context *context,
-                                         reflex_stream stream);
-
-// Ends the capture and makes a graph of it, ready to launch. Destroy it with `reflex_graph_destroy`, before its context.
-//
-// `REFLEX_INVALID_ARGUMENT` when the stream is not being captured, or by another thread, which alone can end its capture: it
-// goes on, but for one begun with `cudaStreamBeginCapture`, which the driver then ends.
-// On any other error the capture is over too. `*out` is set only on success.
-reflex_status reflex_graph_capture_end(const struct reflex_context *context,
-                                       reflex_stream stream,
-                                       struct reflex_graph **out);
-
-// Puts a replay of the graph on the stream. A graph may be launched again before an earlier launch has finished;
-// launches of one graph run one after another.
-//
-// `REFLEX_INVALID_ARGUMENT` for a graph of another context, and on a stream that is being captured: graphs do not nest.
-reflex_status reflex_graph_launch(const struct reflex_context *context,
-                                  struct reflex_graph *graph,
-                                  reflex_stream stream);
-
-// Number of nodes (launches, copies) in the graph.
-reflex_status reflex_graph_node_count(const struct reflex_graph *graph, size_t *out);
-
-// Destroys a graph. NULL is ignored; a launch under way runs to its end.
-void reflex_graph_destroy(struct reflex_graph *graph);
-
-// Allocates device memory, aligned to 256 bytes, uninitialised. Free it with `reflex_device_free`.
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_OUT_OF_MEMORY`, `REFLEX_CUDA_ERROR`.
-reflex_status reflex_device_malloc(const struct reflex_context *context, size_t bytes, void **out);
-
-// Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
-// `REFLEX_INVALID_ARGUMENT` for any other pointer, also one that was freed before.
-reflex_status reflex_device_free(const struct reflex_context *context, void *pointer);
-
-// Allocates page-locked host memory that the device can read and write at the same address.
-// Free it with `reflex_host_free`.
-reflex_status reflex_host_malloc(const struct reflex_context *context, size_t bytes, void **out);
-
-// Frees memory of `reflex_host_malloc`. NULL is allowed.
-// `REFLEX_INVALID_ARGUMENT` for any other pointer, also one that was freed before.
-reflex_status reflex_host_free(const struct reflex_context *context, void *pointer);
-
-// Page-locks host memory the caller owns (a file mapped with mmap, for example) and gives the address under which
-// kernels read it. Reading it so is the right thing on integrated GPUs, where host and device share the memory;
-// on a discrete GPU every read crosses the bus.
-//
-// The range is rounded out to pages by the driver, which may refuse read-only mappings on some systems
-// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`, and what is registered
-// must be unregistered before its memory goes.
-//
-// `REFLEX_INVALID_ARGUMENT` for a range with unmapped pages, or that shares a byte with one that is registered already or
-// with memory that this library allocated. Ranges may share a page.
-reflex_status reflex_host_register(const struct reflex_context *context,
-                                   void *host,
-                                   size_t bytes,
-                                   void **device_pointer);
-
-// Undoes `reflex_host_register`; `host` is the address given there.
-// `REFLEX_INVALID_ARGUMENT` for any other address, also one that was unregistered before.
-reflex_status reflex_host_unregister(const struct reflex_context *context, void *host);
-
-// Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make
-// the call wait; memory of `reflex_host_malloc` does not. `REFLEX_INVALID_ARGUMENT` where the ranges overlap. Can be
-// captured.
-reflex_status reflex_memcpy(const struct reflex_context *context,
-                            void *destination,
-                            const void *source,
-                            size_t bytes,
-                            reflex_stream stream);
-
-// Sets `bytes` bytes to `value` in the order of `stream`. Can be captured.
-reflex_status reflex_memset(const struct reflex_context *context,
-                            void *destination,
-                            uint8_t value,
-                            size_t bytes,
-                            reflex_stream stream);
-
-// Free and total memory of the device in bytes: of the GPU, or of the system on the CPU backend and on integrated
-// GPUs, where host and device share it. Either pointer may be NULL.
-reflex_status reflex_memory_info(const struct reflex_context *context, uint64_t *free_bytes, uint64_t *total_bytes);
 
 // Bytes of one row of `elements` elements whose blocks follow one another: `elements / block_elements * block_bytes`.
 //
@@ -1056,18 +908,6 @@ reflex_status reflex_tensor_bytes(const struct reflex_tensor *tensor,
 // The constant's name for a status, `"REFLEX_UNKNOWN_STATUS"` for any other number. Never null;
 // the string lives as long as the program.
 const char *reflex_status_string(reflex_status status);
-
-// Makes a stream that does not wait for the default stream. Destroy it with `reflex_stream_destroy`.
-reflex_status reflex_stream_create(const struct reflex_context *context, reflex_stream *out);
-
-// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored. A capture on it ends and is lost.
-//
-// `REFLEX_INVALID_ARGUMENT` for any other stream: one destroyed before, of another context, or made by CUDA itself.
-reflex_status reflex_stream_destroy(const struct reflex_context *context, reflex_stream stream);
-
-// Waits until everything put on the stream has finished. Errors of earlier work appear here.
-// `REFLEX_INVALID_ARGUMENT` while the stream is being captured; the capture goes on.
-reflex_status reflex_stream_synchronize(const struct reflex_context *context, reflex_stream stream);
 
 // Activation function of a gate, times an optional second operand.
 //
@@ -1607,6 +1447,166 @@ reflex_status reflex_weights_unpack_supported(const struct reflex_context *conte
 reflex_status reflex_weights_unpack_selected_kernel(const struct reflex_context *context,
                                                     const struct reflex_weights_unpack_params *params,
                                                     const char **name);
+
+// Creates a context for one device.
+//
+// `params` may be NULL for the defaults. `*out` is set only on success and belongs to the caller, who gives it to
+// `reflex_context_destroy`. The caller's current CUDA context is not changed.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_ABI_MISMATCH`; with backend CUDA also `REFLEX_NO_DRIVER`,
+// `REFLEX_NOT_BUILT`, `REFLEX_UNSUPPORTED_DEVICE`, `REFLEX_CUDA_ERROR`. Since 0.1.
+//
+// After `fork` the child goes on using a context of the CPU backend, which starts its threads anew there; with a context of
+// the CUDA backend every call returns `REFLEX_CUDA_ERROR`, but for `reflex_context_destroy`. Where the parent has used CUDA
+// a child cannot: CUDA is refused there with `REFLEX_NO_DRIVER`, and AUTO is the CPU.
+reflex_status reflex_context_create(const struct reflex_context_params *params,
+                                    struct reflex_context **out);
+
+// Destroys a context. NULL is ignored. Work on its streams must have finished, and its graphs must be destroyed first;
+// memory, streams and events made through it are the caller's to free before. A child process may destroy one that it
+// inherited.
+void reflex_context_destroy(struct reflex_context *context);
+
+// Loads every kernel image now instead of on first use (about 0.1 s each). Useful before latencies matter;
+// launches inside a graph capture work without it. Does nothing on the CPU backend.
+reflex_status reflex_context_preload(const struct reflex_context *context);
+
+// The backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
+reflex_status reflex_context_backend(const struct reflex_context *context, reflex_backend *out);
+
+// Why the context has the backend that it has: `"CUDA: "` and the device, or `"CPU: "` and what kept AUTO from CUDA, for
+// example `"CPU: libcuda.so.1 could not be opened: no NVIDIA driver on this machine"`. Print it where an engine starts.
+// `*out` is zero-terminated UTF-8 of one line, never null, and lives as long as the context.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`. Since 0.1.
+reflex_status reflex_context_backend_reason(const struct reflex_context *context,
+                                            const char **out);
+
+// Makes an event. Destroy it with `reflex_event_destroy`, before its context.
+reflex_status reflex_event_create(const struct reflex_context *context, struct reflex_event **out);
+
+// Destroys an event. NULL is ignored.
+void reflex_event_destroy(struct reflex_event *event);
+
+// Records the event after what is on the stream so far.
+//
+// On a stream that is being captured it is no part of the graph and gets no time: until it is recorded outside of a
+// capture, `reflex_event_synchronize` and `reflex_event_elapsed` refuse it.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT` also for an event of another context, `REFLEX_CUDA_ERROR`.
+reflex_status reflex_event_record(const struct reflex_context *context,
+                                  struct reflex_event *event,
+                                  reflex_stream stream);
+
+// Waits until the event's point has been reached. An event never recorded is reached.
+// `REFLEX_INVALID_ARGUMENT` for one last recorded in a capture.
+reflex_status reflex_event_synchronize(struct reflex_event *event);
+
+// Milliseconds from `start` to `end`, both recorded and reached; negative where `end` came before `start`.
+//
+// `REFLEX_INVALID_ARGUMENT` when one was never recorded, or last in a capture, or when they are of two contexts;
+// `REFLEX_CUDA_ERROR` (CUDA_ERROR_NOT_READY) when one is not reached yet.
+reflex_status reflex_event_elapsed(struct reflex_event *start, struct reflex_event *end, float *milliseconds);
+
+// Starts recording what is launched on `stream` instead of running it, until `reflex_graph_capture_end`.
+//
+// Works on any stream but NULL; captures begun with `cudaStreamBeginCapture` work as well. On the CPU backend calls on
+// this stream are recorded in the same way; they use the same pointers at every replay.
+//
+// While it goes on, calls on other streams and memory helpers work as ever; what waits for this stream is refused, and so
+// is a second capture or a launch of a graph on it, with `REFLEX_INVALID_ARGUMENT` and without harm to the capture.
+reflex_status reflex_graph_capture_begin(const struct reflex_context *context,
+                                         reflex_stream stream);
+
+// Ends the capture and makes a graph of it, ready to launch. Destroy it with `reflex_graph_destroy`, before its context.
+//
+// `REFLEX_INVALID_ARGUMENT` when the stream is not being captured, or by another thread, which alone can end its capture: it
+// goes on, but for one begun with `cudaStreamBeginCapture`, which the driver then ends.
+// On any other error the capture is over too. `*out` is set only on success.
+reflex_status reflex_graph_capture_end(const struct reflex_context *context,
+                                       reflex_stream stream,
+                                       struct reflex_graph **out);
+
+// Puts a replay of the graph on the stream. A graph may be launched again before an earlier launch has finished;
+// launches of one graph run one after another.
+//
+// `REFLEX_INVALID_ARGUMENT` for a graph of another context, and on a stream that is being captured: graphs do not nest.
+reflex_status reflex_graph_launch(const struct reflex_context *context,
+                                  struct reflex_graph *graph,
+                                  reflex_stream stream);
+
+// Number of nodes (launches, copies) in the graph.
+reflex_status reflex_graph_node_count(const struct reflex_graph *graph, size_t *out);
+
+// Destroys a graph. NULL is ignored; a launch under way runs to its end.
+void reflex_graph_destroy(struct reflex_graph *graph);
+
+// Allocates device memory, aligned to 256 bytes, uninitialised. Free it with `reflex_device_free`.
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_OUT_OF_MEMORY`, `REFLEX_CUDA_ERROR`.
+reflex_status reflex_device_malloc(const struct reflex_context *context, size_t bytes, void **out);
+
+// Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
+// `REFLEX_INVALID_ARGUMENT` for any other pointer, also one that was freed before.
+reflex_status reflex_device_free(const struct reflex_context *context, void *pointer);
+
+// Allocates page-locked host memory that the device can read and write at the same address.
+// Free it with `reflex_host_free`.
+reflex_status reflex_host_malloc(const struct reflex_context *context, size_t bytes, void **out);
+
+// Frees memory of `reflex_host_malloc`. NULL is allowed.
+// `REFLEX_INVALID_ARGUMENT` for any other pointer, also one that was freed before.
+reflex_status reflex_host_free(const struct reflex_context *context, void *pointer);
+
+// Page-locks host memory the caller owns (a file mapped with mmap, for example) and gives the address under which
+// kernels read it. Reading it so is the right thing on integrated GPUs, where host and device share the memory;
+// on a discrete GPU every read crosses the bus.
+//
+// The range is rounded out to pages by the driver, which may refuse read-only mappings on some systems
+// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`, and what is registered
+// must be unregistered before its memory goes.
+//
+// `REFLEX_INVALID_ARGUMENT` for a range with unmapped pages, or that shares a byte with one that is registered already or
+// with memory that this library allocated. Ranges may share a page.
+reflex_status reflex_host_register(const struct reflex_context *context,
+                                   void *host,
+                                   size_t bytes,
+                                   void **device_pointer);
+
+// Undoes `reflex_host_register`; `host` is the address given there.
+// `REFLEX_INVALID_ARGUMENT` for any other address, also one that was unregistered before.
+reflex_status reflex_host_unregister(const struct reflex_context *context, void *host);
+
+// Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make
+// the call wait; memory of `reflex_host_malloc` does not. `REFLEX_INVALID_ARGUMENT` where the ranges overlap. Can be
+// captured.
+reflex_status reflex_memcpy(const struct reflex_context *context,
+                            void *destination,
+                            const void *source,
+                            size_t bytes,
+                            reflex_stream stream);
+
+// Sets `bytes` bytes to `value` in the order of `stream`. Can be captured.
+reflex_status reflex_memset(const struct reflex_context *context,
+                            void *destination,
+                            uint8_t value,
+                            size_t bytes,
+                            reflex_stream stream);
+
+// Free and total memory of the device in bytes: of the GPU, or of the system on the CPU backend and on integrated
+// GPUs, where host and device share it. Either pointer may be NULL.
+reflex_status reflex_memory_info(const struct reflex_context *context, uint64_t *free_bytes, uint64_t *total_bytes);
+
+// Makes a stream that does not wait for the default stream. Destroy it with `reflex_stream_destroy`.
+reflex_status reflex_stream_create(const struct reflex_context *context, reflex_stream *out);
+
+// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored. A capture on it ends and is lost.
+//
+// `REFLEX_INVALID_ARGUMENT` for any other stream: one destroyed before, of another context, or made by CUDA itself.
+reflex_status reflex_stream_destroy(const struct reflex_context *context, reflex_stream stream);
+
+// Waits until everything put on the stream has finished. Errors of earlier work appear here.
+// `REFLEX_INVALID_ARGUMENT` while the stream is being captured; the capture goes on.
+reflex_status reflex_stream_synchronize(const struct reflex_context *context, reflex_stream stream);
 
 // Fills `*out` with what the context's device is. The caller sets `out->struct_size`; no more than that is written.
 reflex_status reflex_get_device_info(const struct reflex_context *context, struct reflex_device_info *out);

@@ -1,18 +1,13 @@
-//! The C vocabulary: statuses, element types, tensors, contexts and the run-time helpers.
+//! The C vocabulary: statuses, element types, tensors, views of them, errors and handles. It imports nothing of the crate.
 
 mod build_info;
-mod context;
 mod dtype;
 mod error;
-mod event;
-mod graph;
 mod guard;
 pub(crate) mod handle;
-mod memory;
 mod overlap;
 mod params;
 pub(crate) mod process;
-mod ranges;
 mod size;
 mod status;
 mod stream;
@@ -21,18 +16,13 @@ pub(crate) mod thread;
 mod view;
 
 pub use build_info::*;
-pub use context::*;
 pub use dtype::*;
 pub use error::reflex_last_error_message;
-pub use event::*;
-pub use graph::*;
-pub use memory::*;
 pub use size::*;
 pub use status::*;
 pub use stream::*;
 pub use tensor::*;
 
-pub(crate) use context::{Backend, Context};
 pub(crate) use dtype::Dtype;
 pub(crate) use error::{Error, Result};
 pub(crate) use guard::guard;

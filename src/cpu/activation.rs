@@ -1,31 +1,34 @@
 //! SiLU and GELU of a gate, times an optional second operand.
 
-use super::backend::CpuBackend;
 use super::element::{load, load_row, store_row};
+use crate::ops::Reference;
 use crate::ops::activation::{
     ActivationPlan, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU, reflex_activation_kind,
 };
+use crate::runtime::CpuBackend;
 
 unsafe extern "C" {
     /// The C library's complementary error function; std has none.
     safe fn erfc(x: f64) -> f64;
 }
 
-pub(crate) fn activation(p: &ActivationPlan, cpu: &CpuBackend) {
-    // An exponential costs as much as a few dozen products.
-    cpu.for_each(p.rows.count as usize, 32 * p.n as usize, |row| {
-        let gate = p.rows.address(&p.gate, row as i64);
-        let up = p.up.map(|up| (p.rows.address(&up, row as i64), up.dtype));
-        let mut y = vec![0.0f32; p.n as usize];
-        // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
-        unsafe {
-            load_row(gate, p.gate.dtype, &mut y);
-            for (i, value) in y.iter_mut().enumerate() {
-                *value = activated(p.kind, *value) * up.map_or(1.0, |(up, dtype)| load(up, dtype, i));
+impl Reference for ActivationPlan {
+    fn run(&self, cpu: &CpuBackend) {
+        // An exponential costs as much as a few dozen products.
+        cpu.for_each(self.rows.count as usize, 32 * self.n as usize, |row| {
+            let gate = self.rows.address(&self.gate, row as i64);
+            let up = self.up.map(|up| (self.rows.address(&up, row as i64), up.dtype));
+            let mut y = vec![0.0f32; self.n as usize];
+            // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+            unsafe {
+                load_row(gate, self.gate.dtype, &mut y);
+                for (i, value) in y.iter_mut().enumerate() {
+                    *value = activated(self.kind, *value) * up.map_or(1.0, |(up, dtype)| load(up, dtype, i));
+                }
+                store_row(self.rows.address(&self.y, row as i64), self.y.dtype, &y);
             }
-            store_row(p.rows.address(&p.y, row as i64), p.y.dtype, &y);
-        }
-    });
+        });
+    }
 }
 
 pub(crate) fn activated(kind: reflex_activation_kind, value: f32) -> f32 {

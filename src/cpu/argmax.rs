@@ -1,19 +1,22 @@
 //! Index of the greatest element of each row.
 
-use super::backend::CpuBackend;
 use super::element::load;
 use crate::abi::View;
+use crate::ops::Reference;
 use crate::ops::argmax::ArgmaxPlan;
+use crate::runtime::CpuBackend;
 
-pub(crate) fn argmax(p: &ArgmaxPlan, cpu: &CpuBackend) {
-    let (rows, n) = (p.x.dim(0) as usize, p.x.dim(1) as usize);
-    cpu.for_each(rows, n, |row| {
-        let x = p.x.row(&[row as i64]);
-        // SAFETY: the plan checked shapes, types and density; the memory is the caller's contract.
-        let id = greatest((0..n).map(|i| unsafe { load(x, p.x.dtype, i) }));
-        unsafe { p.ids.data.cast::<i32>().add(row).write(id as i32) };
-    });
-    advance(&p.counters);
+impl Reference for ArgmaxPlan {
+    fn run(&self, cpu: &CpuBackend) {
+        let (rows, n) = (self.x.dim(0) as usize, self.x.dim(1) as usize);
+        cpu.for_each(rows, n, |row| {
+            let x = self.x.row(&[row as i64]);
+            // SAFETY: the plan checked shapes, types and density; the memory is the caller's contract.
+            let id = greatest((0..n).map(|i| unsafe { load(x, self.x.dtype, i) }));
+            unsafe { self.ids.data.cast::<i32>().add(row).write(id as i32) };
+        });
+        advance(&self.counters);
+    }
 }
 
 /// Index of the greatest value, the lowest on a tie; NaN is less than everything; 0 when there is nothing else.

@@ -1,29 +1,32 @@
 //! Attention over a contiguous cache: the reference of both attention ops.
 
-use super::backend::CpuBackend;
 use super::element::{load_row, store_row};
 use crate::abi::View;
+use crate::ops::Reference;
 use crate::ops::attention::{AttentionPlan, KvCache};
+use crate::runtime::CpuBackend;
 
-pub(crate) fn attention(p: &AttentionPlan, cpu: &CpuBackend) {
-    let c = &p.cache;
-    let [batch, tokens, kv_heads] = [c.batch, p.tokens, c.kv_heads].map(|n| n as usize);
-    let work = (c.group * c.capacity).saturating_mul(c.dim + c.v_dim) as usize;
-    cpu.for_each(batch * tokens * kv_heads, work, |i| {
-        let (b, token, kv_head) = (i / kv_heads / tokens, i / kv_heads % tokens, i % kv_heads);
-        let length = kv_length(c, b);
-        let visible = match p.causal {
-            // Aligned to the end: the last query sees every key.
-            true => (length + token + 1).saturating_sub(tokens).min(length),
-            false => length,
-        };
-        let row = |view: &View, head: i64| view.row(&[b as i64, token as i64, head]);
-        // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
-        let query = |head, to: &mut [f32]| unsafe { load_row(row(&p.q, head), p.q.dtype, to) };
-        // SAFETY: as above.
-        let output = |head, from: &[f32]| unsafe { store_row(row(&p.y, head), p.y.dtype, from) };
-        attend(c, b, kv_head, visible, query, output);
-    });
+impl Reference for AttentionPlan {
+    fn run(&self, cpu: &CpuBackend) {
+        let c = &self.cache;
+        let [batch, tokens, kv_heads] = [c.batch, self.tokens, c.kv_heads].map(|n| n as usize);
+        let work = (c.group * c.capacity).saturating_mul(c.dim + c.v_dim) as usize;
+        cpu.for_each(batch * tokens * kv_heads, work, |i| {
+            let (b, token, kv_head) = (i / kv_heads / tokens, i / kv_heads % tokens, i % kv_heads);
+            let length = kv_length(c, b);
+            let visible = match self.causal {
+                // Aligned to the end: the last query sees every key.
+                true => (length + token + 1).saturating_sub(tokens).min(length),
+                false => length,
+            };
+            let row = |view: &View, head: i64| view.row(&[b as i64, token as i64, head]);
+            // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+            let query = |head, to: &mut [f32]| unsafe { load_row(row(&self.q, head), self.q.dtype, to) };
+            // SAFETY: as above.
+            let output = |head, from: &[f32]| unsafe { store_row(row(&self.y, head), self.y.dtype, from) };
+            attend(c, b, kv_head, visible, query, output);
+        });
+    }
 }
 
 /// Keys of sequence `b`. What lies in memory was checked by nobody.

@@ -2,19 +2,21 @@
 
 use super::act_i8;
 use super::attention::{attend, kv_length};
-use super::backend::CpuBackend;
 use super::element::{load_row, store_row};
-use super::rope::rope;
 use crate::abi::Dtype;
+use crate::ops::Reference;
 use crate::ops::attention_decode::AttentionDecodePlan;
+use crate::runtime::CpuBackend;
 
-pub(crate) fn attention_decode(p: &AttentionDecodePlan, cpu: &CpuBackend) {
-    let mut q = vec![0.0f32; p.q_bytes() / 4];
-    let (step, attention) = p.composed(q.as_mut_ptr().cast());
-    if let Some(step) = step {
-        rope(&step, cpu);
+impl Reference for AttentionDecodePlan {
+    fn run(&self, cpu: &CpuBackend) {
+        let mut q = vec![0.0f32; self.q_bytes() / 4];
+        let (step, attention) = self.composed(q.as_mut_ptr().cast());
+        if let Some(step) = step {
+            step.run(cpu);
+        }
+        attend_all(&attention, cpu);
     }
-    attend_all(&attention, cpu);
 }
 
 fn attend_all(p: &AttentionDecodePlan, cpu: &CpuBackend) {

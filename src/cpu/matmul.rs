@@ -2,13 +2,14 @@
 
 use super::act_i8;
 use super::activation::activated;
-use super::backend::CpuBackend;
 use super::blocks::dequantize;
 use super::element::{load, load_row, store, store_row};
 use super::norm;
 use super::packed::native_row;
 use crate::abi::{Dtype, View};
+use crate::ops::Reference;
 use crate::ops::matmul::{MatmulPart, MatmulPlan, SQUARES};
+use crate::runtime::CpuBackend;
 
 /// Outputs that share one reading of a row of x.
 const OUTPUTS: usize = 4;
@@ -50,35 +51,37 @@ impl Product {
     }
 }
 
-pub(crate) fn matmul(p: &MatmulPlan, cpu: &CpuBackend) {
-    let (rows, k) = (p.rows as usize, p.k as usize);
-    let x = activations(p, rows, k);
-    if let Some(kind) = p.gate {
-        let mut pair = p.parts().map(|part| Product::of(&x, rows, k, part, cpu));
-        let (Some(gate), Some(up)) = (pair.next(), pair.next()) else {
+impl Reference for MatmulPlan {
+    fn run(&self, cpu: &CpuBackend) {
+        let (rows, k) = (self.rows as usize, self.k as usize);
+        let x = activations(self, rows, k);
+        if let Some(kind) = self.gate {
+            let mut pair = self.parts().map(|part| Product::of(&x, rows, k, part, cpu));
+            let (Some(gate), Some(up)) = (pair.next(), pair.next()) else {
+                return;
+            };
+            for row in 0..rows {
+                let values = gate.row(row).iter().zip(up.row(row));
+                finish_row(
+                    self,
+                    self.first(),
+                    row,
+                    values.map(|(&g, &u)| activated(kind, g) * u).collect(),
+                );
+            }
             return;
-        };
-        for row in 0..rows {
-            let values = gate.row(row).iter().zip(up.row(row));
-            finish_row(
-                p,
-                p.first(),
-                row,
-                values.map(|(&g, &u)| activated(kind, g) * u).collect(),
-            );
         }
-        return;
-    }
-    for part in p.parts() {
-        if part.y.dtype == Dtype::ACT_I8 || p.normed.is_some() {
-            let product = Product::of(&x, rows, k, part, cpu);
-            (0..rows).for_each(|row| finish_row(p, part, row, product.row(row).to_vec()));
-        } else {
-            // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
-            products(&x, rows, k, &part.weight, cpu, &|row, o, sum| unsafe {
-                let sum = sum + bias(part, o) + residual(part, row, o);
-                store(part.y.row(&[row as i64]), part.y.dtype, o, sum as f32);
-            });
+        for part in self.parts() {
+            if part.y.dtype == Dtype::ACT_I8 || self.normed.is_some() {
+                let product = Product::of(&x, rows, k, part, cpu);
+                (0..rows).for_each(|row| finish_row(self, part, row, product.row(row).to_vec()));
+            } else {
+                // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+                products(&x, rows, k, &part.weight, cpu, &|row, o, sum| unsafe {
+                    let sum = sum + bias(part, o) + residual(part, row, o);
+                    store(part.y.row(&[row as i64]), part.y.dtype, o, sum as f32);
+                });
+            }
         }
     }
 }

@@ -16,7 +16,3 @@ pub(crate) mod quantize;
 pub(crate) mod rope;
 pub(crate) mod sample;
 pub(crate) mod weights_pack;
-
-mod backend;
-
-pub(crate) use backend::{CpuBackend, CpuGraph};

@@ -1,31 +1,34 @@
 //! RMS norm of rows, with an optional residual sum before it.
 
-use super::backend::CpuBackend;
 use super::element::{load, load_row, store_row};
 use crate::abi::View;
+use crate::ops::Reference;
 use crate::ops::norm::NormPlan;
+use crate::runtime::CpuBackend;
 
-pub(crate) fn norm(p: &NormPlan, cpu: &CpuBackend) {
-    let dim = p.dim as usize;
-    cpu.for_each(p.rows.count as usize, dim, |row| {
-        let address = |view| p.rows.address(view, row as i64);
-        let mut h = vec![0.0f32; dim];
-        // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
-        unsafe {
-            load_row(address(&p.x), p.x.dtype, &mut h);
-            if let Some(residual) = &p.residual {
-                let from = address(residual);
-                for (i, value) in h.iter_mut().enumerate() {
-                    *value += load(from, residual.dtype, i);
+impl Reference for NormPlan {
+    fn run(&self, cpu: &CpuBackend) {
+        let dim = self.dim as usize;
+        cpu.for_each(self.rows.count as usize, dim, |row| {
+            let address = |view| self.rows.address(view, row as i64);
+            let mut h = vec![0.0f32; dim];
+            // SAFETY: the plan checked shapes and strides; the memory is the caller's contract.
+            unsafe {
+                load_row(address(&self.x), self.x.dtype, &mut h);
+                if let Some(residual) = &self.residual {
+                    let from = address(residual);
+                    for (i, value) in h.iter_mut().enumerate() {
+                        *value += load(from, residual.dtype, i);
+                    }
                 }
+                if let Some(out) = &self.residual_out {
+                    store_row(address(out), out.dtype, &h);
+                }
+                normalise(&mut h, self.weight.as_ref(), self.epsilon);
+                store_row(address(&self.y), self.y.dtype, &h);
             }
-            if let Some(out) = &p.residual_out {
-                store_row(address(out), out.dtype, &h);
-            }
-            normalise(&mut h, p.weight.as_ref(), p.epsilon);
-            store_row(address(&p.y), p.y.dtype, &h);
-        }
-    });
+        });
+    }
 }
 
 /// # Safety

@@ -1,52 +1,60 @@
 //! Rotary position embedding of q and k, each head with an optional RMS norm before it, and the append of K and V to a
 //! cache.
 
-use super::backend::CpuBackend;
 use super::element::{load, store};
 use super::norm;
 use crate::abi::View;
+use crate::ops::Reference;
 use crate::ops::rope::{RopePart, RopePlan};
+use crate::runtime::CpuBackend;
 
-pub(crate) fn rope(p: &RopePlan, cpu: &CpuBackend) {
-    let frequencies: Vec<f64> = (0..p.rotation.rotary_dim as usize / 2)
-        .map(|i| p.rotation.frequency(i) / p.rotation.freq_factors.map_or(1.0, |f| divisor(&f, i)))
-        .collect();
-    let elements: i64 = p
-        .parts()
-        .into_iter()
-        .flatten()
-        .map(|part| part.x.dim(1) * part.x.dim(2))
-        .sum();
-    // A sine costs as much as a few dozen products.
-    let work = elements as usize + 32 * frequencies.len();
-    cpu.for_each(p.tokens as usize, work, |token| {
-        let position = p.rotation.positions.map_or(0, |positions| index(&positions, token));
-        let slot = match p.append {
-            true => {
-                p.lengths
-                    .map_or(p.cache_slots(), |v| i64::from(index(&v, token)).min(p.cache_slots()))
-                    - 1
-            }
-            false => i64::from(p.slots.map_or(position, |slots| index(&slots, token))),
-        };
-        let slot = (0..p.cache_slots()).contains(&slot).then_some(slot);
-        // An f64 is good to 2^-50 of the angle with the frequency's roundings, which is the bound that infer.h states.
-        let rotation: Vec<(f32, f32)> = frequencies
-            .iter()
-            .map(|f| (f64::from(position) * f).sin_cos())
-            .map(|(sin, cos)| (cos as f32 * p.rotation.magnitude, sin as f32 * p.rotation.magnitude))
+impl Reference for RopePlan {
+    fn run(&self, cpu: &CpuBackend) {
+        let frequencies: Vec<f64> = (0..self.rotation.rotary_dim as usize / 2)
+            .map(|i| self.rotation.frequency(i) / self.rotation.freq_factors.map_or(1.0, |f| divisor(&f, i)))
             .collect();
-        for part in [p.q, p.k].into_iter().flatten() {
-            for head in 0..part.x.dim(1) {
-                rotate_head(p, &rotation, &Head::new(p, &part, token as i64, head, slot));
+        let elements: i64 = self
+            .parts()
+            .into_iter()
+            .flatten()
+            .map(|part| part.x.dim(1) * part.x.dim(2))
+            .sum();
+        // A sine costs as much as a few dozen products.
+        let work = elements as usize + 32 * frequencies.len();
+        cpu.for_each(self.tokens as usize, work, |token| {
+            let position = self.rotation.positions.map_or(0, |positions| index(&positions, token));
+            let slot = match self.append {
+                true => {
+                    self.lengths.map_or(self.cache_slots(), |v| {
+                        i64::from(index(&v, token)).min(self.cache_slots())
+                    }) - 1
+                }
+                false => i64::from(self.slots.map_or(position, |slots| index(&slots, token))),
+            };
+            let slot = (0..self.cache_slots()).contains(&slot).then_some(slot);
+            // An f64 is good to 2^-50 of the angle with the frequency's roundings, which is the bound that infer.h states.
+            let rotation: Vec<(f32, f32)> = frequencies
+                .iter()
+                .map(|f| (f64::from(position) * f).sin_cos())
+                .map(|(sin, cos)| {
+                    (
+                        cos as f32 * self.rotation.magnitude,
+                        sin as f32 * self.rotation.magnitude,
+                    )
+                })
+                .collect();
+            for part in [self.q, self.k].into_iter().flatten() {
+                for head in 0..part.x.dim(1) {
+                    rotate_head(self, &rotation, &Head::new(self, &part, token as i64, head, slot));
+                }
             }
-        }
-        for part in p.v.into_iter() {
-            for head in 0..part.x.dim(1) {
-                Head::new(p, &part, token as i64, head, slot).copy(0..part.x.dim(2) as usize);
+            for part in self.v.into_iter() {
+                for head in 0..part.x.dim(1) {
+                    Head::new(self, &part, token as i64, head, slot).copy(0..part.x.dim(2) as usize);
+                }
             }
-        }
-    });
+        });
+    }
 }
 
 fn divisor(factors: &View, i: usize) -> f64 {

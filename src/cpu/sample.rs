@@ -2,26 +2,29 @@
 //! (kernels/sample_weight.cuh has the same), so that both backends draw the same tokens.
 
 use super::argmax::{advance, greatest};
-use super::backend::CpuBackend;
 use super::element::load_row;
 use crate::abi::View;
+use crate::ops::Reference;
 use crate::ops::sample::{Choice, SamplePlan};
+use crate::runtime::CpuBackend;
 use std::collections::BinaryHeap;
 use std::f32::consts::LOG2_E;
 
-pub(crate) fn sample(p: &SamplePlan, cpu: &CpuBackend) {
-    let (rows, n) = (p.logits.dim(0) as usize, p.logits.dim(1) as usize);
-    cpu.for_each(rows, 16 * n, |row| {
-        let mut logits = vec![0.0; n];
-        // SAFETY: the plan checked shapes, types and density; the memory is the caller's contract.
-        unsafe { load_row(p.logits.row(&[row as i64]), p.logits.dtype, &mut logits) };
-        let key = word(&p.of_rows.row_keys, row).map_or(row as u64, u64::from);
-        let step = word(&p.steps, row).unwrap_or(0);
-        let choice = choose(p, row);
-        let id = draw(&choice, &mut logits, random(choice.seed, key, step));
-        unsafe { p.ids.data.cast::<i32>().add(row).write(id as i32) };
-    });
-    advance(&p.counters);
+impl Reference for SamplePlan {
+    fn run(&self, cpu: &CpuBackend) {
+        let (rows, n) = (self.logits.dim(0) as usize, self.logits.dim(1) as usize);
+        cpu.for_each(rows, 16 * n, |row| {
+            let mut logits = vec![0.0; n];
+            // SAFETY: the plan checked shapes, types and density; the memory is the caller's contract.
+            unsafe { load_row(self.logits.row(&[row as i64]), self.logits.dtype, &mut logits) };
+            let key = word(&self.of_rows.row_keys, row).map_or(row as u64, u64::from);
+            let step = word(&self.steps, row).unwrap_or(0);
+            let choice = choose(self, row);
+            let id = draw(&choice, &mut logits, random(choice.seed, key, step));
+            unsafe { self.ids.data.cast::<i32>().add(row).write(id as i32) };
+        });
+        advance(&self.counters);
+    }
 }
 
 /// Element `i` of an operand of 32-bit numbers.

@@ -1,14 +1,24 @@
 //! Weights between the native arrangement and the packed one.
 
-use super::backend::CpuBackend;
 use super::packed::{pack_panel, unpack_row};
+use crate::ops::Reference;
 use crate::ops::panels::Panels;
-use crate::ops::weights_pack::WeightsPackPlan;
+use crate::ops::weights_pack::{Direction, WeightsPackPlan};
+use crate::runtime::CpuBackend;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 const ROWS: usize = Panels::ROWS as usize;
 
-pub(crate) fn pack(p: &WeightsPackPlan, cpu: &CpuBackend) {
+impl Reference for WeightsPackPlan {
+    fn run(&self, cpu: &CpuBackend) {
+        match self.direction {
+            Direction::Pack => pack(self, cpu),
+            Direction::Unpack => unpack(self, cpu),
+        }
+    }
+}
+
+fn pack(p: &WeightsPackPlan, cpu: &CpuBackend) {
     let bytes = p.panels.bytes() as usize;
     cpu.for_each(p.panels.count() as usize, bytes, |panel| {
         // SAFETY: the plan checked shapes and strides; the memory is the caller's contract. Panels are apart.
@@ -25,7 +35,7 @@ pub(crate) fn pack(p: &WeightsPackPlan, cpu: &CpuBackend) {
     });
 }
 
-pub(crate) fn unpack(p: &WeightsPackPlan, cpu: &CpuBackend) {
+fn unpack(p: &WeightsPackPlan, cpu: &CpuBackend) {
     let bytes = p.panels.bytes() as usize;
     let length = p.panels.row_bytes() as usize;
     cpu.for_each(p.panels.count() as usize, bytes, |panel| {

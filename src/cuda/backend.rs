@@ -2,12 +2,12 @@
 
 use super::driver::{Current, Relaxed, check, driver_version, open};
 use super::images::{self, KernelImage};
-use super::launch::{Kernel, cluster_attribute};
+use super::kernel::{Kernel, cluster_attribute};
+use super::limits::DeviceLimits;
 use crate::abi::{
     Error, REFLEX_INTERNAL, REFLEX_INVALID_ARGUMENT, REFLEX_NO_DRIVER, REFLEX_NOT_BUILT, REFLEX_UNSUPPORTED_DEVICE,
     Result,
 };
-use crate::system::DeviceLimits;
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUfunction, CUlibrary};
 use std::collections::HashMap;
 use std::ffi::CStr;

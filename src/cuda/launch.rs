@@ -1,63 +1,12 @@
-//! Kernels and their launch.
+//! Launches of kernels.
 
 use super::backend::CudaBackend;
 use super::driver::{Current, check};
+use super::kernel::{Kernel, cluster_attribute};
+use super::limits::DeviceLimits;
 use crate::abi::{Error, Result, reflex_stream};
-use crate::system::DeviceLimits;
 use cudarc::driver::sys;
-use std::ffi::{CStr, c_void};
-
-/// A kernel by name: `extern "C" __global__` function `symbol` of `kernels/<file>.cu`. Make these `static`:
-/// the address is the key under which its handle is cached.
-#[derive(Debug)]
-pub(crate) struct Kernel {
-    pub file: &'static str,
-    pub symbol: &'static CStr,
-    /// See `dependent`.
-    pub dependent: bool,
-    /// See `large_shared`.
-    pub large_shared: bool,
-    /// See `clusters`.
-    pub clusters: bool,
-}
-
-impl Kernel {
-    pub const fn new(file: &'static str, symbol: &'static CStr) -> Kernel {
-        Kernel {
-            file,
-            symbol,
-            dependent: false,
-            large_shared: false,
-            clusters: false,
-        }
-    }
-
-    /// The kernel waits for earlier launches by itself (`pdl_wait` of `common/launch.cuh`), so that it may become
-    /// resident before they end.
-    pub const fn dependent(self) -> Kernel {
-        Kernel {
-            dependent: true,
-            ..self
-        }
-    }
-
-    /// Launches may ask for all the shared memory that the device gives a block.
-    pub const fn large_shared(self) -> Kernel {
-        Kernel {
-            large_shared: true,
-            ..self
-        }
-    }
-
-    /// Launches may ask for clusters, also for more blocks in one than every device has room for.
-    pub const fn clusters(self) -> Kernel {
-        Kernel { clusters: true, ..self }
-    }
-
-    pub fn name(&self) -> &'static str {
-        self.symbol.to_str().unwrap_or("?")
-    }
-}
+use std::ffi::c_void;
 
 /// The one parameter of a kernel: a `#[repr(C)]` struct that the kernel takes as `__grid_constant__`.
 ///
@@ -206,16 +155,6 @@ impl Cuda<'_> {
             sys::cuLaunchKernelEx(&config, loaded.function, parameters.as_mut_ptr(), std::ptr::null_mut())
         })
     }
-}
-
-pub(super) fn cluster_attribute(blocks: u32) -> sys::CUlaunchAttribute {
-    // SAFETY: plain data, valid when zero.
-    let mut attribute: sys::CUlaunchAttribute = unsafe { std::mem::zeroed() };
-    attribute.id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
-    attribute.value.clusterDim.x = blocks;
-    attribute.value.clusterDim.y = 1;
-    attribute.value.clusterDim.z = 1;
-    attribute
 }
 
 /// Blocks of `size` that cover `count`.

@@ -5,12 +5,16 @@ mod backend;
 mod driver;
 mod graph;
 mod images;
+mod kernel;
 mod launch;
+mod limits;
 mod memory;
 mod stream;
 
 pub(crate) use backend::{CudaBackend, device_count};
 pub(crate) use driver::{driver_version, has_dynamic_loader};
 pub(crate) use graph::CudaGraph;
-pub(crate) use launch::{Cuda, Grid, Kernel, KernelArgs, ceil_div, kernel_args};
+pub(crate) use kernel::Kernel;
+pub(crate) use launch::{Cuda, Grid, KernelArgs, ceil_div, kernel_args};
+pub(crate) use limits::DeviceLimits;
 pub(crate) use stream::CudaEvent;

@@ -1,9 +1,9 @@
 use super::op::{self, Op, Variant};
 use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data, dtype, strides, vec8};
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
-use crate::cpu::{self, CpuBackend};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
 use crate::cuda::{Cuda, Kernel, kernel_args};
+use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
 /// The function `reflex_activation` applies.
@@ -104,10 +104,6 @@ impl Op for Activation {
 
     fn variants() -> &'static [Variant<ActivationPlan>] {
         &VARIANTS
-    }
-
-    fn cpu(plan: &ActivationPlan, cpu: &CpuBackend) {
-        cpu::activation::activation(plan, cpu);
     }
 }
 

@@ -1,9 +1,9 @@
 use super::op::{self, Op, Variant};
 use super::operands::{InPlace, Operands};
 use super::rows::{Rows, vec8};
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
-use crate::cpu::{self, CpuBackend};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
 use crate::cuda::{Cuda, Kernel, kernel_args};
+use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
 /// Operands of `reflex_add`.
@@ -95,10 +95,6 @@ impl Op for Add {
 
     fn variants() -> &'static [Variant<AddPlan>] {
         &VARIANTS
-    }
-
-    fn cpu(plan: &AddPlan, cpu: &CpuBackend) {
-        cpu::add::add(plan, cpu);
     }
 }
 

@@ -1,10 +1,10 @@
 use super::op::{self, Op, Variant, Workspace};
 use super::operands::{InPlace, Operands};
 use super::rows::{data, vec8};
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
-use crate::cpu::{self, CpuBackend};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::cuda::DeviceLimits;
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
-use crate::system::DeviceLimits;
+use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 
 /// Operands of `reflex_argmax`.
@@ -148,10 +148,6 @@ impl Op for Argmax {
 
     fn variants() -> &'static [Variant<ArgmaxPlan>] {
         &VARIANTS
-    }
-
-    fn cpu(plan: &ArgmaxPlan, cpu: &CpuBackend) {
-        cpu::argmax::argmax(plan, cpu);
     }
 
     const WORKSPACE_OPTIONAL: bool = true;

@@ -1,9 +1,9 @@
 use super::op::{self, Op, Variant, Workspace};
 use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data};
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
-use crate::cpu::{self, CpuBackend};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
 /// Which keys a query sees.
@@ -251,10 +251,6 @@ impl Op for Attention {
 
     fn variants() -> &'static [Variant<AttentionPlan>] {
         &VARIANTS
-    }
-
-    fn cpu(plan: &AttentionPlan, cpu: &CpuBackend) {
-        cpu::attention::attention(plan, cpu);
     }
 }
 

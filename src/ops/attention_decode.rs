@@ -9,9 +9,9 @@ use super::op::{self, Op, Variant, Workspace};
 use super::operands::{InPlace, Operands};
 use super::rope::reflex_rope_mode;
 use crate::abi::{Dtype, Params, REFLEX_DTYPE_ACT_I8, Result, View};
-use crate::abi::{reflex_context, reflex_status, reflex_stream, reflex_tensor};
-use crate::cpu::{self, CpuBackend};
-use crate::system::DeviceLimits;
+use crate::abi::{reflex_status, reflex_stream, reflex_tensor};
+use crate::cuda::DeviceLimits;
+use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 
 /// Operands of `reflex_attention_decode`.
@@ -143,10 +143,6 @@ impl Op for AttentionDecode {
 
     fn variants() -> &'static [Variant<AttentionDecodePlan>] {
         &kernels::VARIANTS
-    }
-
-    fn cpu(plan: &AttentionDecodePlan, cpu: &CpuBackend) {
-        cpu::attention_decode::attention_decode(plan, cpu);
     }
 
     fn workspace_bytes(plan: &AttentionDecodePlan, limits: &DeviceLimits) -> usize {

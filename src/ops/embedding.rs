@@ -1,9 +1,9 @@
 use super::op::{self, Op, Variant};
 use super::operands::{InPlace, Operands};
 use super::rows::vec8;
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
-use crate::cpu::{self, CpuBackend};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
 /// Operands of `reflex_embedding`.
@@ -87,10 +87,6 @@ impl Op for Embedding {
 
     fn variants() -> &'static [Variant<EmbeddingPlan>] {
         &VARIANTS
-    }
-
-    fn cpu(plan: &EmbeddingPlan, cpu: &CpuBackend) {
-        cpu::embedding::embedding(plan, cpu);
     }
 }
 

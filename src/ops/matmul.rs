@@ -7,10 +7,10 @@ use super::activation::{
 use super::op::{self, Op, Variant, Workspace};
 use super::operands::{InPlace, Operands};
 use crate::abi::reflex_tensor;
-use crate::abi::{Dtype, Error, Params, Result, View, process, reflex_context, reflex_status, reflex_stream};
-use crate::cpu::{self, CpuBackend};
+use crate::abi::{Dtype, Error, Params, Result, View, process, reflex_status, reflex_stream};
+use crate::cuda::DeviceLimits;
 use crate::cuda::ceil_div;
-use crate::system::DeviceLimits;
+use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 use std::sync::OnceLock;
 
@@ -293,10 +293,6 @@ impl Op for Matmul {
             int8.chain(&exact::VARIANTS).copied().collect()
         });
         all
-    }
-
-    fn cpu(plan: &MatmulPlan, cpu: &CpuBackend) {
-        cpu::matmul::matmul(plan, cpu);
     }
 
     fn workspace_bytes(plan: &MatmulPlan, limits: &DeviceLimits) -> usize {

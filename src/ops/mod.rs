@@ -16,6 +16,9 @@ pub(crate) mod rope;
 mod rows;
 pub(crate) mod sample;
 pub(crate) mod weights_pack;
+mod workspace;
+
+pub(crate) use op::Reference;
 
 pub use activation::*;
 pub use add::*;

@@ -1,12 +1,15 @@
 //! What every op is made of, and the one path a call takes.
 
 use super::operands::Operands;
-use crate::abi::{Backend, Error, Params, REFLEX_UNSUPPORTED_DEVICE, REFLEX_WORKSPACE_TOO_SMALL, Result, out_pointer};
-use crate::abi::{guard, read_params, reflex_context, reflex_status, reflex_stream};
-use crate::cpu::CpuBackend;
+pub(crate) use super::workspace::Workspace;
+use crate::abi::{Error, Params, REFLEX_UNSUPPORTED_DEVICE, REFLEX_WORKSPACE_TOO_SMALL, Result, out_pointer};
+use crate::abi::{guard, read_params, reflex_status, reflex_stream};
+use crate::cuda::DeviceLimits;
 use crate::cuda::{Cuda, CudaBackend, Kernel};
-use crate::system::DeviceLimits;
-use std::ffi::{c_char, c_void};
+use crate::runtime::Backend;
+use crate::runtime::CpuBackend;
+use crate::runtime::reflex_context;
+use std::ffi::c_char;
 
 /// One op: pure validation and planning, then a kernel or the CPU reference.
 pub(crate) trait Op {
@@ -14,7 +17,7 @@ pub(crate) trait Op {
     const NAME: &'static str;
     type Params: Params;
     /// Everything a launch needs, checked. Owned data only: a captured CPU call keeps it.
-    type Plan: Copy + Send + Sync + 'static;
+    type Plan: Reference + Copy + Send + Sync + 'static;
 
     /// Validates the params. Runs without a GPU and reads no operand.
     fn plan(params: &Self::Params) -> Result<Self::Plan>;
@@ -27,8 +30,6 @@ pub(crate) trait Op {
 
     /// In order of preference; the first that matches is launched.
     fn variants() -> &'static [Variant<Self::Plan>];
-
-    fn cpu(plan: &Self::Plan, cpu: &CpuBackend);
 
     /// A call that gives no scratch gets a variant that needs none.
     const WORKSPACE_OPTIONAL: bool = false;
@@ -44,25 +45,9 @@ pub(crate) trait Op {
     }
 }
 
-/// The caller's scratch memory.
-#[derive(Clone, Copy)]
-pub(crate) struct Workspace {
-    pub data: *mut c_void,
-    pub bytes: usize,
-}
-
-impl Workspace {
-    pub(crate) const NONE: Workspace = Workspace {
-        data: std::ptr::null_mut(),
-        bytes: 0,
-    };
-    /// In the place of one that is not there yet.
-    const ANY: Workspace = Workspace {
-        data: std::ptr::without_provenance_mut(Workspace::ALIGNMENT),
-        bytes: usize::MAX,
-    };
-    /// What its address must be a multiple of.
-    pub(crate) const ALIGNMENT: usize = 256;
+/// What the CPU backend computes for a plan, in `src/cpu/`: the reference of the op's kernels.
+pub(crate) trait Reference {
+    fn run(&self, cpu: &CpuBackend);
 }
 
 /// A kernel (or a short sequence of them) and when it applies.
@@ -179,7 +164,7 @@ pub(crate) fn launch<O: Op>(
         }
         operands.check_workspace(O::NAME, &O::workspace(&params))?;
         match &context.backend {
-            Backend::Cpu(cpu) => cpu.submit(stream, move |cpu| O::cpu(&plan, cpu)),
+            Backend::Cpu(cpu) => cpu.submit(stream, move |cpu| plan.run(cpu)),
             Backend::Cuda(backend) => {
                 let workspace = check_workspace::<O>(&params, &plan, &backend.limits)?;
                 let variant = select::<O>(&plan, &backend.limits)?;

@@ -4,7 +4,7 @@
 //! another operand, nor of another element of itself, and none of the workspace is one of any operand. Views that interleave
 //! and share no byte may do so.
 
-use super::op::Workspace;
+use super::workspace::Workspace;
 use crate::abi::{Error, Result, View};
 
 /// More than any op has.

@@ -1,9 +1,9 @@
 use super::op::{self, Op, Variant};
 use super::operands::{InPlace, Operands};
 use super::rows::Rows;
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
-use crate::cpu::{self, CpuBackend};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
 use crate::cuda::{Cuda, Kernel, kernel_args};
+use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
 /// Operands of `reflex_quantize`.
@@ -72,10 +72,6 @@ impl Op for Quantize {
 
     fn variants() -> &'static [Variant<QuantizePlan>] {
         &VARIANTS
-    }
-
-    fn cpu(plan: &QuantizePlan, cpu: &CpuBackend) {
-        cpu::quantize::quantize(plan, cpu);
     }
 }
 

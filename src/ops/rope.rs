@@ -9,8 +9,8 @@ use super::argmax::expect_reserved;
 use super::op::{self, Op, Variant};
 use super::operands::{InPlace, Operands};
 use super::rows::vec8;
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
-use crate::cpu::{self, CpuBackend};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
 /// How `reflex_rope` pairs the elements of a head.
@@ -287,10 +287,6 @@ impl Op for Rope {
 
     fn variants() -> &'static [Variant<RopePlan>] {
         &kernels::VARIANTS
-    }
-
-    fn cpu(plan: &RopePlan, cpu: &CpuBackend) {
-        cpu::rope::rope(plan, cpu);
     }
 }
 

@@ -2,9 +2,9 @@ use super::argmax::{counters, expect_reserved, integers, scores};
 use super::op::{self, Op, Variant, Workspace};
 use super::operands::{InPlace, Operands};
 use super::rows::{data, vec8};
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_context, reflex_status, reflex_stream, reflex_tensor};
-use crate::cpu::{self, CpuBackend};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
 use crate::cuda::{Cuda, Grid, Kernel, kernel_args};
+use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 
 /// Operands of `reflex_sample`. The numbers of all rows are fields; an operand with numbers for each row takes their place.
@@ -276,10 +276,6 @@ impl Op for Sample {
 
     fn variants() -> &'static [Variant<SamplePlan>] {
         &VARIANTS
-    }
-
-    fn cpu(plan: &SamplePlan, cpu: &CpuBackend) {
-        cpu::sample::sample(plan, cpu);
     }
 
     fn workspace(params: &reflex_sample_params) -> Workspace {

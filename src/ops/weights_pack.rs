@@ -2,11 +2,10 @@ use super::op::{self, Op, Variant, Workspace};
 use super::operands::{InPlace, Operands};
 use super::panels::Panels;
 use crate::abi::{
-    Dtype, Error, Params, Result, View, guard, out_pointer, reflex_context, reflex_dtype, reflex_status, reflex_stream,
-    reflex_tensor,
+    Dtype, Error, Params, Result, View, guard, out_pointer, reflex_dtype, reflex_status, reflex_stream, reflex_tensor,
 };
-use crate::cpu::{self, CpuBackend};
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 
 /// Operands of `reflex_weights_pack`.
@@ -78,16 +77,23 @@ pub(crate) struct WeightsPackPlan {
     pub packed: View,
     pub panels: Panels,
     pub in_place: bool,
+    pub direction: Direction,
+}
+
+/// Which of the two arrangements is the source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Pack,
+    Unpack,
 }
 
 impl WeightsPackPlan {
-    /// `views` makes (native, packed) of (source, destination).
     fn new(
         op: &'static str,
         reserved: u32,
         source: View,
         destination: View,
-        views: fn(View, View) -> Result<(View, View)>,
+        direction: Direction,
     ) -> Result<WeightsPackPlan> {
         if reserved != 0 {
             return Err(Error::invalid(format!("{op}: reserved is {reserved}, expected 0")));
@@ -99,7 +105,10 @@ impl WeightsPackPlan {
             .expect_dim(0, 0..=LARGEST)?
             .expect_dim(1, 0..=LARGEST)?;
         // First whether the right one is packed: the message about the format then names the type to give.
-        let (native, packed) = views(source, destination)?;
+        let (native, packed) = match direction {
+            Direction::Pack => (source, destination.expect_packed()?),
+            Direction::Unpack => (destination, source.expect_packed()?),
+        };
         destination
             .expect_dtype(&[source.dtype])?
             .expect_shape(source.dims(), "the shape of source")?;
@@ -109,6 +118,7 @@ impl WeightsPackPlan {
             packed,
             panels: Panels::of(&packed),
             in_place,
+            direction,
         })
     }
 
@@ -156,9 +166,7 @@ impl Op for WeightsPack {
         let op = Self::NAME;
         let source = View::required(op, "source", &p.source)?;
         let destination = View::weight(op, "destination", &p.destination)?;
-        WeightsPackPlan::new(op, p.reserved, source, destination, |source, destination| {
-            Ok((source, destination.expect_packed()?))
-        })
+        WeightsPackPlan::new(op, p.reserved, source, destination, Direction::Pack)
     }
 
     fn operands<'a>(plan: &'a WeightsPackPlan, to: &mut Operands<'a>) {
@@ -173,11 +181,7 @@ impl Op for WeightsPack {
         &PACK
     }
 
-    fn cpu(plan: &WeightsPackPlan, cpu: &CpuBackend) {
-        cpu::weights_pack::pack(plan, cpu);
-    }
-
-    fn workspace_bytes(plan: &WeightsPackPlan, _limits: &crate::system::DeviceLimits) -> usize {
+    fn workspace_bytes(plan: &WeightsPackPlan, _limits: &crate::cuda::DeviceLimits) -> usize {
         plan.workspace_bytes()
     }
 
@@ -200,9 +204,7 @@ impl Op for WeightsUnpack {
         let op = Self::NAME;
         let source = View::weight(op, "source", &p.source)?;
         let destination = View::required(op, "destination", &p.destination)?;
-        WeightsPackPlan::new(op, p.reserved, source, destination, |source, destination| {
-            Ok((destination, source.expect_packed()?))
-        })
+        WeightsPackPlan::new(op, p.reserved, source, destination, Direction::Unpack)
     }
 
     fn operands<'a>(plan: &'a WeightsPackPlan, to: &mut Operands<'a>) {
@@ -217,11 +219,7 @@ impl Op for WeightsUnpack {
         &UNPACK
     }
 
-    fn cpu(plan: &WeightsPackPlan, cpu: &CpuBackend) {
-        cpu::weights_pack::unpack(plan, cpu);
-    }
-
-    fn workspace_bytes(plan: &WeightsPackPlan, _limits: &crate::system::DeviceLimits) -> usize {
+    fn workspace_bytes(plan: &WeightsPackPlan, _limits: &crate::cuda::DeviceLimits) -> usize {
         plan.workspace_bytes()
     }
 
@@ -233,26 +231,20 @@ impl Op for WeightsUnpack {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Direction {
-    Pack,
-    Unpack,
-}
-
 macro_rules! variants {
-    ($direction:ident: $($dtype:ident $symbol:literal),* $(,)?) => {
+    ($($dtype:ident $symbol:literal),* $(,)?) => {
         [$({
             static KERNEL: Kernel = Kernel::new("weights_pack", $symbol);
             Variant::new(
                 &KERNEL,
                 |p, _| p.packed.dtype == Dtype::$dtype,
-                |p, cuda, workspace| launch(p, cuda, workspace, &KERNEL, Direction::$direction),
+                |p, cuda, workspace| launch(p, cuda, workspace, &KERNEL),
             )
         }),*]
     };
 }
 
-static PACK: [Variant<WeightsPackPlan>; 13] = variants!(Pack:
+static PACK: [Variant<WeightsPackPlan>; 13] = variants!(
     Q4_0 c"reflex_weights_pack_q4_0",
     Q4_1 c"reflex_weights_pack_q4_1",
     Q5_0 c"reflex_weights_pack_q5_0",
@@ -268,7 +260,7 @@ static PACK: [Variant<WeightsPackPlan>; 13] = variants!(Pack:
     MXFP4 c"reflex_weights_pack_mxfp4",
 );
 
-static UNPACK: [Variant<WeightsPackPlan>; 13] = variants!(Unpack:
+static UNPACK: [Variant<WeightsPackPlan>; 13] = variants!(
     Q4_0 c"reflex_weights_unpack_q4_0",
     Q4_1 c"reflex_weights_unpack_q4_1",
     Q5_0 c"reflex_weights_unpack_q5_0",
@@ -362,7 +354,6 @@ fn move_panels(
     p: &WeightsPackPlan,
     cuda: &Cuda,
     kernel: &'static Kernel,
-    direction: Direction,
     native: Lines,
     packed: *mut u8,
     panels: i64,
@@ -370,7 +361,7 @@ fn move_panels(
     /// Threads that share a tile.
     const SHARES: i64 = 8;
     let sizes = p.panels;
-    let (source, destination) = match direction {
+    let (source, destination) = match p.direction {
         Direction::Pack => (native.data, packed),
         Direction::Unpack => (packed, native.data),
     };
@@ -394,20 +385,14 @@ fn move_panels(
         row: sizes.tail_bytes(),
     };
     let packed_tail = packed_tail.skip(Panels::ROWS * tiles_bytes);
-    let (from, to) = match direction {
+    let (from, to) = match p.direction {
         Direction::Pack => (native_tail, packed_tail),
         Direction::Unpack => (packed_tail, native_tail),
     };
     copy(cuda, from, to, panels, Panels::ROWS, sizes.tail_bytes())
 }
 
-fn launch(
-    p: &WeightsPackPlan,
-    cuda: &Cuda,
-    workspace: &Workspace,
-    kernel: &'static Kernel,
-    direction: Direction,
-) -> Result<()> {
+fn launch(p: &WeightsPackPlan, cuda: &Cuda, workspace: &Workspace, kernel: &'static Kernel) -> Result<()> {
     let sizes = p.panels;
     let rows_of = |data: *mut u8, row: i64| Lines {
         data,
@@ -416,12 +401,12 @@ fn launch(
     };
     let native = rows_of(p.native.data, p.native.stride(0));
     if !p.in_place {
-        move_panels(p, cuda, kernel, direction, native, p.packed.data, sizes.count())?;
+        move_panels(p, cuda, kernel, native, p.packed.data, sizes.count())?;
         // The rows that are left are native on both sides.
         let row = sizes.row_bytes();
         let native = native.skip(sizes.count() * native.panel);
         let packed = rows_of(p.packed.data, row).skip(sizes.count() * sizes.bytes());
-        let (from, to) = match direction {
+        let (from, to) = match p.direction {
             Direction::Pack => (native, packed),
             Direction::Unpack => (packed, native),
         };
@@ -434,11 +419,11 @@ fn launch(
         let panels = chunk.min(sizes.count() - first);
         let here = native.skip(first * sizes.bytes());
         copy(cuda, here, scratch, 1, 1, panels * sizes.bytes())?;
-        let (native, packed) = match direction {
+        let (native, packed) = match p.direction {
             Direction::Pack => (scratch, here.data),
             Direction::Unpack => (here, scratch.data),
         };
-        move_panels(p, cuda, kernel, direction, native, packed, panels)?;
+        move_panels(p, cuda, kernel, native, packed, panels)?;
         if cuda.rehearses {
             // The first panels are the most.
             break;

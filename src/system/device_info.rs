@@ -1,24 +1,8 @@
-use super::telemetry::set_text;
-use crate::abi::{
-    Backend, Params, REFLEX_BACKEND_CPU, REFLEX_BACKEND_CUDA, guard, out_struct, reflex_backend, reflex_context,
-    reflex_status,
-};
+use super::reading::set_text;
+use crate::abi::{Params, guard, out_struct, reflex_status};
+use crate::cuda::DeviceLimits;
+use crate::runtime::{Backend, REFLEX_BACKEND_CPU, REFLEX_BACKEND_CUDA, reflex_backend, reflex_context};
 use std::ffi::c_char;
-
-/// What a kernel's launch depends on.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DeviceLimits {
-    /// Compute capability: major * 10 + minor.
-    pub sm: u32,
-    pub sm_count: u32,
-    /// Most shared memory a block may ask for.
-    pub shared_per_block: u32,
-    pub l2_bytes: u32,
-    pub integrated: bool,
-    pub core_clock_khz: u32,
-    pub memory_clock_khz: u32,
-    pub memory_bus_bits: u32,
-}
 
 /// The device of a context. Set `struct_size` to `sizeof(reflex_device_info)` before the call; fields that do not
 /// apply, as the SM of a CPU, are 0.
@@ -72,8 +56,8 @@ pub extern "C" fn reflex_get_device_info(
                     integrated: true,
                     ..DeviceLimits::default()
                 };
-                let total = crate::system::host_memory()?.1;
-                describe(REFLEX_BACKEND_CPU, &crate::system::cpu_name(), &limits, total)
+                let total = crate::runtime::host_memory()?.1;
+                describe(REFLEX_BACKEND_CPU, &crate::runtime::cpu_name(), &limits, total)
             }
             Backend::Cuda(cuda) => describe(REFLEX_BACKEND_CUDA, &cuda.name, &cuda.device_limits, cuda.total_memory),
         };

@@ -3,7 +3,7 @@
 //! Paths are those of the Jetson Linux Developer Guide, "Platform Power and Performance" (r35, r36, r38), of the kernel's
 //! hwmon, thermal and devfreq documentation, and of /etc/nvpmodel.conf. JetPack 5, 6 and 7 differ in names alone.
 
-use super::root::{Root, entries, number, text};
+use crate::runtime::root::{Root, entries, number, text};
 use std::path::{Path, PathBuf};
 
 /// One channel of a power monitor.

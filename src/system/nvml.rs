@@ -1,7 +1,7 @@
 //! NVIDIA's management library: telemetry of discrete GPUs, and of integrated ones where it knows more than sysfs.
 //! libnvidia-ml is opened on first use; without it everything is unknown.
 
-use super::telemetry::*;
+use super::reading::*;
 use crate::cuda::has_dynamic_loader;
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};

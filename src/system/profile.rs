@@ -1,8 +1,9 @@
-use super::device_info::DeviceLimits;
 use super::jetson;
-use super::root::Root;
-use super::telemetry::set_text;
-use crate::abi::{Backend, Error, Params, guard, out_struct, reflex_context, reflex_status};
+use super::reading::set_text;
+use crate::abi::{Error, Params, guard, out_struct, reflex_status};
+use crate::cuda::DeviceLimits;
+use crate::runtime::root::Root;
+use crate::runtime::{Backend, reflex_context};
 use std::ffi::c_char;
 
 /// What kind of device: a board where boards differ only by their memory and clocks, a family otherwise.
@@ -338,8 +339,8 @@ pub extern "C" fn reflex_get_hardware_profile(
             Backend::Cpu(cpu) => reflex_hardware_profile {
                 sm_count: cpu.threads() as u32,
                 integrated: 1,
-                memory_bytes: crate::system::host_memory()?.1,
-                ..reflex_hardware_profile::new(REFLEX_DEVICE_CLASS_CPU, &crate::system::cpu_name())
+                memory_bytes: crate::runtime::host_memory()?.1,
+                ..reflex_hardware_profile::new(REFLEX_DEVICE_CLASS_CPU, &crate::runtime::cpu_name())
             },
             Backend::Cuda(cuda) => profile_of(&Root::system(), &cuda.name, &cuda.device_limits, cuda.total_memory),
         };

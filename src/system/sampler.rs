@@ -1,10 +1,10 @@
-use super::telemetry::{Probe, REFLEX_THROTTLE_OVER_CURRENT, REFLEX_THROTTLE_UNKNOWN, Sample};
+use super::reading::{REFLEX_THROTTLE_OVER_CURRENT, REFLEX_THROTTLE_UNKNOWN};
+use super::telemetry::{Probe, Sample};
 use crate::abi::handle::{self, Handle};
 use crate::abi::process::{self, PerProcess};
 use crate::abi::thread::Thread;
-use crate::abi::{
-    Error, Params, REFLEX_INTERNAL, Result, guard, out_pointer, out_struct, reflex_context, reflex_status,
-};
+use crate::abi::{Error, Params, REFLEX_INTERNAL, Result, guard, out_pointer, out_struct, reflex_status};
+use crate::runtime::reflex_context;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -382,9 +382,9 @@ pub extern "C" fn reflex_telemetry_sampler_destroy(sampler: *mut reflex_telemetr
 
 #[cfg(test)]
 mod tests {
-    use super::super::root::Root;
-    use super::super::telemetry::REFLEX_THROTTLE_THERMAL;
+    use super::super::reading::REFLEX_THROTTLE_THERMAL;
     use super::*;
+    use crate::runtime::root::Root;
 
     const NOTHING: Sample = Sample {
         power: None,

@@ -1,154 +1,11 @@
+//! Reads the sensors of a device, wherever this machine has them.
+
 use super::jetson;
 use super::nvml::{DeviceNames, NvmlDevice};
-use super::root::Root;
-use crate::abi::{Backend, Context, Params, guard, out_struct, reflex_context, reflex_status};
-use std::ffi::c_char;
-
-/// Nothing runs on the GPU, so its clocks are low.
-pub const REFLEX_THROTTLE_IDLE: u32 = 0x1;
-/// The clocks are held by a setting.
-pub const REFLEX_THROTTLE_CLOCK_SETTING: u32 = 0x2;
-/// Software holds the power limit.
-pub const REFLEX_THROTTLE_POWER_CAP: u32 = 0x4;
-/// Hardware slowed the clocks down: temperature, power brake or a fast power trigger. On Jetson: there was an
-/// over-current event, and the measured clock of the CPU, which root reads, is far below what was asked for.
-pub const REFLEX_THROTTLE_HARDWARE: u32 = 0x8;
-/// Another GPU of the same boost group is slow.
-pub const REFLEX_THROTTLE_SYNC_BOOST: u32 = 0x10;
-/// Software slows down for a temperature; on Jetson one of the `*-throttle-alert` cooling devices is active.
-pub const REFLEX_THROTTLE_THERMAL: u32 = 0x20;
-/// Hardware slows down for a temperature.
-pub const REFLEX_THROTTLE_HARDWARE_THERMAL: u32 = 0x40;
-/// The power supply asks for less.
-pub const REFLEX_THROTTLE_POWER_BRAKE: u32 = 0x80;
-/// Jetson's over-current or under-voltage events grew while a sampler ran. Never set by `reflex_telemetry_read`, which
-/// has `over_current_events`.
-pub const REFLEX_THROTTLE_OVER_CURRENT: u32 = 0x100;
-/// The reasons are not known. Alone: no other bit is set.
-pub const REFLEX_THROTTLE_UNKNOWN: u32 = 0x8000_0000;
-
-/// One reading of `reflex_telemetry_read`. Unknown is NaN in a float, -1 in a signed integer, "" in a text and
-/// `REFLEX_THROTTLE_UNKNOWN` in `throttle`. Texts are zero-terminated UTF-8.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct reflex_telemetry {
-    pub struct_size: u32,
-    /// `REFLEX_THROTTLE_*` bits, 0 for none. On Jetson 0 means that no thermal alert is active and that no over-current
-    /// event was counted since boot. After an event the hardware may hold the clocks down, and no file says whether it
-    /// does: `REFLEX_THROTTLE_HARDWARE` where the CPU's measured clock shows it, else `REFLEX_THROTTLE_UNKNOWN`.
-    pub throttle: u32,
-    /// nvpmodel's mode of a Jetson: what nvpmodel set last. Where its service failed, or a reboot is due, the clocks are
-    /// other ones; the `*_clock_limit_mhz` of GPU and CPU tell the truth.
-    pub power_mode: i32,
-    /// CUDA version of the driver as 1000 * major + 10 * minor; -1 on the CPU backend.
-    pub cuda_driver: i32,
-    /// Watts: the module on Jetson Orin, the whole board on Jetson Thor and discrete GPUs, the GPU alone on DGX Spark;
-    /// `power_rail` says which.
-    pub power_w: f32,
-    /// Watts of the narrowest measured rail that feeds the GPU. `gpu_rail` says what else it feeds.
-    pub gpu_power_w: f32,
-    /// Power limit in force in watts; unknown on Jetson.
-    pub power_limit_w: f32,
-    /// Clock of the SMs in MHz; 0 when gated.
-    pub gpu_clock_mhz: f32,
-    /// Highest clock that the present mode allows.
-    pub gpu_clock_limit_mhz: f32,
-    /// Clock of the fastest core in MHz: as measured where the driver measures it and root asks, else what was asked for,
-    /// which hardware may be far below.
-    pub cpu_clock_mhz: f32,
-    pub cpu_clock_limit_mhz: f32,
-    /// Clock of the memory in MHz; on Orin readable by root only. Two transfers a clock.
-    pub memory_clock_mhz: f32,
-    /// On Orin without root it is nvpmodel's cap: what the power mode asks for, not what the firmware gives.
-    pub memory_clock_limit_mhz: f32,
-    /// Degrees Celsius.
-    pub gpu_temperature_c: f32,
-    pub cpu_temperature_c: f32,
-    pub memory_temperature_c: f32,
-    /// The hottest sensor of the machine or of the GPU.
-    pub hottest_c: f32,
-    /// Percent of the time the GPU was busy.
-    pub gpu_utilization: f32,
-    /// Percent of the time the GPU's memory was busy; unknown on integrated GPUs.
-    pub memory_utilization: f32,
-    pub reserved: u32,
-    /// Bytes: of the whole system on integrated GPUs and on the CPU backend, of the GPU otherwise.
-    pub memory_total: i64,
-    pub memory_used: i64,
-    /// What a program could still get.
-    pub memory_free: i64,
-    /// Jetson's over-current and under-voltage events since boot.
-    pub over_current_events: i64,
-    /// Joules since the driver was loaded, where the GPU counts them.
-    pub energy_counter_j: f64,
-    /// What `power_w` measures: `"VDD_IN"`, `"VIN"` (with all that the carrier board feeds from it), `"NVML"` or the rails
-    /// that it sums, with `+` between them.
-    pub power_rail: [c_char; 64],
-    /// What `gpu_power_w` measures: `"VDD_GPU"`, `"VDD_GPU_SOC"` (GPU and SoC), `"VDD_CPU_GPU_CV"` (CPU, GPU and vision).
-    pub gpu_rail: [c_char; 32],
-    /// Name of `power_mode`, `"MAXN"` for example.
-    pub power_mode_name: [c_char; 64],
-    /// Jetson Linux release, `"36.4.3"` for example.
-    pub l4t_version: [c_char; 32],
-    /// JetPack release, `"6.2"` for example; unknown for an L4T release newer than this library.
-    pub jetpack_version: [c_char; 32],
-    /// GPU driver, `"580.95.05"` for example.
-    pub driver_version: [c_char; 64],
-}
-
-// SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
-unsafe impl Params for reflex_telemetry {
-    const MIN_SIZE: usize = 408;
-}
-const _: () = assert!(size_of::<reflex_telemetry>() == 408);
-
-impl reflex_telemetry {
-    fn unknown() -> reflex_telemetry {
-        reflex_telemetry {
-            struct_size: 0,
-            throttle: REFLEX_THROTTLE_UNKNOWN,
-            power_mode: -1,
-            cuda_driver: -1,
-            power_w: f32::NAN,
-            gpu_power_w: f32::NAN,
-            power_limit_w: f32::NAN,
-            gpu_clock_mhz: f32::NAN,
-            gpu_clock_limit_mhz: f32::NAN,
-            cpu_clock_mhz: f32::NAN,
-            cpu_clock_limit_mhz: f32::NAN,
-            memory_clock_mhz: f32::NAN,
-            memory_clock_limit_mhz: f32::NAN,
-            gpu_temperature_c: f32::NAN,
-            cpu_temperature_c: f32::NAN,
-            memory_temperature_c: f32::NAN,
-            hottest_c: f32::NAN,
-            gpu_utilization: f32::NAN,
-            memory_utilization: f32::NAN,
-            reserved: 0,
-            memory_total: -1,
-            memory_used: -1,
-            memory_free: -1,
-            over_current_events: -1,
-            energy_counter_j: f64::NAN,
-            power_rail: [0; 64],
-            gpu_rail: [0; 32],
-            power_mode_name: [0; 64],
-            l4t_version: [0; 32],
-            jetpack_version: [0; 32],
-            driver_version: [0; 64],
-        }
-    }
-}
-
-/// Writes a text and its terminating zero, cut at a character's boundary where it does not fit.
-pub(crate) fn set_text(field: &mut [c_char], text: &str) {
-    let most = text.len().min(field.len() - 1);
-    let end = (0..=most).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-    field.fill(0);
-    for (to, &from) in field.iter_mut().zip(&text.as_bytes()[..end]) {
-        *to = from as c_char;
-    }
-}
+use super::reading::*;
+use crate::abi::{guard, out_struct, reflex_status};
+use crate::runtime::root::Root;
+use crate::runtime::{Backend, Context, reflex_context};
 
 /// Reads one device. Keeps no reference to the context, so that a sampler's thread may hold it.
 pub(crate) struct Probe {
@@ -296,11 +153,6 @@ impl Probe {
             over_current_events: events,
         }
     }
-}
-
-/// Whether hardware may hold clocks down without a word in any file.
-pub(crate) fn after_over_current(events: Option<i64>) -> bool {
-    events.is_some_and(|events| events > 0)
 }
 
 /// The `REFLEX_THROTTLE_*` bits of a Jetson's files.

@@ -11,6 +11,7 @@ mod archs;
 #[allow(dead_code)]
 mod resources;
 
+mod arrows;
 mod bad_input;
 mod build;
 mod exports;

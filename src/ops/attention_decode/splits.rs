@@ -1,8 +1,8 @@
 //! Into how many blocks the keys of a sequence are split, and who puts the results together.
 
 use super::AttentionDecodePlan;
+use crate::cuda::DeviceLimits;
 use crate::cuda::ceil_div;
-use crate::system::DeviceLimits;
 
 /// Most splits of a sequence: what the combining kernel has room for.
 const MOST_SPLITS: i64 = 256;

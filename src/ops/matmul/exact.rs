@@ -3,6 +3,7 @@
 
 use super::{Matmul, MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View, reflex_tensor};
+use crate::cuda::DeviceLimits;
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
 use crate::ops::activation::{Activation, reflex_activation_params};
 use crate::ops::add::{Add, reflex_add_params};
@@ -10,7 +11,6 @@ use crate::ops::norm::{Norm, reflex_norm_params};
 use crate::ops::op::{self, Variant, Workspace};
 use crate::ops::panels::Panels;
 use crate::ops::weights_pack::{WeightsUnpack, reflex_weights_unpack_params};
-use crate::system::DeviceLimits;
 use std::ffi::{CStr, c_void};
 
 /// Up to this many rows the weights are what there is to read: a matrix-vector product.

@@ -2,13 +2,14 @@
 
 use super::{MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View, reflex_tensor};
+use crate::cuda::DeviceLimits;
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
 use crate::ops::norm::{Norm, reflex_norm_params};
 use crate::ops::op::{self, Variant, Workspace};
 use crate::ops::quantize::{Quantize, reflex_quantize_params};
-use crate::system::DeviceLimits;
 use layout::Layout;
-use shape::{Q4_K_ALONE, Shape, tile_bytes};
+use select::Q4_K_ALONE;
+use shape::{Shape, tile_bytes};
 
 const PANEL: i64 = 16;
 const TILE: i64 = 256;
@@ -344,6 +345,7 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
 }
 
 mod layout;
+mod select;
 mod shape;
 mod shared;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which board it is, and what its data sheet says.
 
 use super::*;
-use crate::system::device_info::DeviceLimits;
+use crate::cuda::DeviceLimits;
 use crate::system::profile::*;
 
 fn integrated(sm: u32, sm_count: u32) -> DeviceLimits {

@@ -4,8 +4,9 @@ mod boards;
 mod damage;
 mod readings;
 
-use super::root::Root;
+use super::reading::*;
 use super::telemetry::*;
+use crate::runtime::root::Root;
 use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,8 @@
 //! What each board's files say.
 
 use super::*;
-use crate::system::{jetson, root};
+use crate::runtime::root;
+use crate::system::jetson;
 
 /// Name of the power mode, L4T, JetPack, driver.
 #[track_caller]

@@ -2,11 +2,11 @@
 //! and the launch that converts x for them.
 
 use super::layout::{Layout, exclusive_bytes};
-use super::shape::{Shape, alike};
+use super::shape::{Shape, alike, shared_stages, x_layout};
 use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE};
-use crate::abi::{Dtype, Result, View};
+use crate::abi::{Result, View};
+use crate::cuda::DeviceLimits;
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
-use crate::system::DeviceLimits;
 
 /// Clusters are for devices of at least so many SMs: on others there are blocks enough, and a part of a device may not have
 /// room for a cluster.
@@ -57,22 +57,12 @@ fn costs(columns: i64) -> Costs {
     }
 }
 
-/// As `COLUMN_STAGES`.
-pub(super) fn stages(columns: i64) -> i64 {
-    if columns < 32 { 3 } else { 2 }
-}
-
 /// Of eight columns of a tile of x, as `x_layout` has it for formats that scale 32 elements and for those that scale 16.
 const X_BYTES: [i64; 2] = [8 * 512 + 32 + 256, 8 * 512 + 32 + 512];
 
 /// Shared memory of x.
 fn x_bytes(columns: i64) -> i64 {
-    columns / 8 * stages(columns) * X_BYTES[1]
-}
-
-/// Which of the two layouts a format reads.
-pub(super) fn x_layout(dtype: Dtype) -> usize {
-    usize::from(matches!(dtype, Dtype::Q2_K | Dtype::Q3_K | Dtype::Q6_K))
+    columns / 8 * shared_stages(columns) * X_BYTES[1]
 }
 
 /// Scratch of either layout, 0 where no weight wants it.

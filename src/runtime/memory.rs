@@ -1,12 +1,9 @@
 //! Memory helpers, so that an engine needs no CUDA toolkit. On the CPU backend they work on host memory.
 
 use super::context::{Backend, Context, reflex_context};
-use super::error::{Error, Result};
-use super::guard::guard;
-use super::params::out_pointer;
-use super::ranges::{Allocator, Ranges};
-use super::status::*;
-use super::stream::reflex_stream;
+use super::host::host_memory;
+use super::ranges::{self, Allocator, Ranges};
+use crate::abi::{Error, Result, guard, out_pointer, reflex_status, reflex_stream};
 use std::ffi::c_void;
 
 fn check_size(function: &str, bytes: usize) -> Result<()> {
@@ -35,21 +32,12 @@ fn end_of(function: &str, field: &str, pointer: *const c_void, bytes: usize) -> 
     })
 }
 
-static CPU: Ranges = Ranges::new();
-static CUDA: Ranges = Ranges::new();
-
-/// The context is gone, and with it what it registered.
-pub(super) fn forget_context(id: u64) {
-    CPU.forget_context(id);
-    CUDA.forget_context(id);
-}
-
 impl Context {
     /// What the library knows of the backend's memory. Devices of CUDA share one range of addresses.
     fn ranges(&self) -> &'static Ranges {
         match &self.backend {
-            Backend::Cpu(_) => &CPU,
-            Backend::Cuda(_) => &CUDA,
+            Backend::Cpu(_) => &ranges::CPU,
+            Backend::Cuda(_) => &ranges::CUDA,
         }
     }
 
@@ -286,7 +274,7 @@ pub extern "C" fn reflex_memory_info(
     const NAME: &str = "reflex_memory_info";
     guard(NAME, || {
         let (free, total) = match &reflex_context::get(NAME, context)?.backend {
-            Backend::Cpu(_) => crate::system::host_memory()?,
+            Backend::Cpu(_) => host_memory()?,
             Backend::Cuda(cuda) => cuda.memory_info()?,
         };
         for (field, pointer, value) in [("free_bytes", free_bytes, free), ("total_bytes", total_bytes, total)] {

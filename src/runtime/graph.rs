@@ -1,12 +1,10 @@
+//! Graphs: calls that were captured from a stream, to be launched again.
+
 use super::context::{Backend, reflex_context};
-use super::error::{Error, Result};
-use super::guard::guard;
-use super::handle::{self, Handle};
-use super::params::out_pointer;
-use super::process::OnlyHere;
-use super::status::*;
-use super::stream::{is_legacy, reflex_stream};
-use crate::cpu::CpuGraph;
+use super::cpu::CpuGraph;
+use crate::abi::handle::{self, Handle};
+use crate::abi::process::OnlyHere;
+use crate::abi::{Error, REFLEX_INTERNAL, Result, guard, is_legacy, out_pointer, reflex_status, reflex_stream};
 use crate::cuda::CudaGraph;
 
 /// A captured sequence of launches that can be replayed. Opaque.

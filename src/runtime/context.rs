@@ -1,11 +1,10 @@
-use super::error::{Error, Result};
-use super::guard::guard;
-use super::handle::{self, Handle};
-use super::params::{Params, out_pointer, read_params};
-use super::process::OnlyHere;
-use super::status::*;
-use super::{memory, stream};
-use crate::cpu::CpuBackend;
+//! What C's contexts are: a backend, and what was made through it.
+
+use super::cpu::CpuBackend;
+use super::{owners, ranges};
+use crate::abi::handle::{self, Handle};
+use crate::abi::process::OnlyHere;
+use crate::abi::{Error, Params, Result, guard, out_pointer, read_params, reflex_status};
 use crate::cuda::CudaBackend;
 use std::ffi::{CString, c_char};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -97,8 +96,8 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         ALIVE.fetch_sub(1, Ordering::AcqRel);
-        stream::forget_context(self.id);
-        memory::forget_context(self.id);
+        owners::forget_context(self.id);
+        ranges::forget_context(self.id);
     }
 }
 

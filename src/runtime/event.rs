@@ -1,11 +1,9 @@
+//! Events: points of a stream, and the time between them.
+
 use super::context::{Backend, reflex_context};
-use super::error::{Error, Result};
-use super::guard::guard;
-use super::handle::{self, Handle};
-use super::params::out_pointer;
-use super::process::{Guarded, OnlyHere};
-use super::status::*;
-use super::stream::reflex_stream;
+use crate::abi::handle::{self, Handle};
+use crate::abi::process::{Guarded, OnlyHere};
+use crate::abi::{Error, Result, guard, out_pointer, reflex_status, reflex_stream};
 use crate::cuda::CudaEvent;
 use std::time::Instant;
 

@@ -1,8 +1,8 @@
 //! What the library has allocated and registered: so that freeing twice and registering twice are refused alike on both
 //! backends, before anything is done.
 
-use super::error::{Error, Result};
-use super::process::Guarded;
+use crate::abi::process::Guarded;
+use crate::abi::{Error, Result};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +26,15 @@ pub(super) struct Registered {
     bytes: usize,
     /// Number of the context.
     context: u64,
+}
+
+pub(super) static CPU: Ranges = Ranges::new();
+pub(super) static CUDA: Ranges = Ranges::new();
+
+/// The context is gone, and with it what it registered.
+pub(super) fn forget_context(id: u64) {
+    CPU.forget_context(id);
+    CUDA.forget_context(id);
 }
 
 /// Memory of one backend.

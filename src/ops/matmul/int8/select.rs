@@ -1,0 +1,215 @@
+//! Which kernel a launch gets, and how the launch is tiled for it.
+
+use super::layout::{Layout, exclusive_bytes};
+use super::shape::{Shape, alike};
+use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE, WARPS, shared};
+use crate::abi::Dtype;
+use crate::cuda::{DeviceLimits, ceil_div};
+
+impl Shape {
+    pub(super) fn of(plan: &MatmulPlan, limits: &DeviceLimits) -> Shape {
+        match plan.rows {
+            1 if !plan.batch_invariant => {
+                let packed = plan.parts().all(|part| part.weight.packed);
+                let native = plan.parts().all(|part| !part.weight.packed);
+                match wide_fits(plan, limits) {
+                    true if packed => Shape::Wide,
+                    true if native => Shape::WideNative,
+                    _ if packed => whole(plan),
+                    _ => Shape::Native,
+                }
+            }
+            rows => {
+                let columns = shared::columns_of(rows);
+                if let Some(group) = few(plan, limits, columns) {
+                    return Shape::Few(group, columns);
+                }
+                match shared::pays(plan, limits, columns) {
+                    true => Shape::Shared(columns),
+                    false => Shape::Columns(columns),
+                }
+            }
+        }
+    }
+}
+
+/// The kernels of `Shape::Whole`: formats that files mix in one launch. Of those that have a launch's formats it takes the first.
+const GROUPS: [&[Dtype]; 12] = [
+    &[Dtype::Q4_K, Dtype::Q6_K],
+    &[Dtype::Q5_K, Dtype::Q6_K],
+    &[Dtype::Q3_K, Dtype::Q5_K],
+    &[Dtype::Q2_K, Dtype::Q3_K],
+    &[Dtype::IQ4_XS, Dtype::Q5_K],
+    &[Dtype::IQ4_NL],
+    &[Dtype::MXFP4],
+    &[Dtype::Q4_0],
+    &[Dtype::Q4_1],
+    &[Dtype::Q5_0],
+    &[Dtype::Q5_1],
+    &[Dtype::Q8_0],
+];
+/// Instead of the first, of one row, Q4_K alone and a long k: where k is short, code that other launches of a token have fetched is
+/// worth more than the registers it takes.
+pub(super) const Q4_K_ALONE: usize = GROUPS.len();
+
+/// Which of `GROUPS` multiplies these packed weights, if blocks of so many panels have nothing but whole ones.
+fn group(plan: &MatmulPlan, panels: i64) -> Option<usize> {
+    let outputs = PANEL * panels / if plan.gate.is_some() { 2 } else { 1 };
+    if plan.k % TILE != 0 || plan.parts().any(|part| part.n() % outputs != 0) {
+        return None;
+    }
+    GROUPS
+        .iter()
+        .position(|formats| plan.parts().all(|part| formats.contains(&part.weight.dtype)))
+}
+
+/// More tiles than the rings of a block's eight warps hold.
+pub(super) fn long(plan: &MatmulPlan) -> bool {
+    ceil_div(plan.k, TILE) > 24
+}
+
+/// Which kernel multiplies one row with these packed weights.
+fn whole(plan: &MatmulPlan) -> Shape {
+    let q4_k = plan.parts().all(|part| part.weight.dtype == Dtype::Q4_K);
+    match group(plan, least_panels(plan)) {
+        Some(_) if q4_k && long(plan) => Shape::Whole(Q4_K_ALONE),
+        Some(group) => Shape::Whole(group),
+        None => Shape::Narrow,
+    }
+}
+
+/// Panels of a block whose warps take two, both of one weight unless the pair is alike.
+pub(super) fn paired_panels(plan: &MatmulPlan) -> i64 {
+    match plan.gate {
+        Some(_) if !alike(plan) => 4,
+        _ => least_panels(plan).max(2),
+    }
+}
+
+/// Thread blocks of so many panels.
+pub(super) fn blocks(plan: &MatmulPlan, panels: i64) -> i64 {
+    plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum()
+}
+
+/// Which of `GROUPS` multiplies a few rows of x with these packed weights, where it is faster than warps that share x, as measured
+/// on an H200 and on 8 of its SMs.
+fn few(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> Option<usize> {
+    let (panels, sms) = (paired_panels(plan), i64::from(limits.sm_count));
+    let worth = match columns {
+        8 => true,
+        // Many panels are more instructions than one conversion of x saves.
+        16 => limits.sm_count < shared::CLUSTER_SMS || blocks(plan, panels) <= 2 * sms,
+        _ => false,
+    };
+    let packed = plan.parts().all(|part| part.weight.packed);
+    if limits.sm < 80 || !worth || !packed || plan.batch_invariant {
+        return None;
+    }
+    group(plan, panels)
+}
+
+/// Panels that a block makes at least: a block of ACT_I8 is 32 outputs, and a gated pair takes twice the panels for the same outputs.
+pub(super) fn least_panels(plan: &MatmulPlan) -> i64 {
+    let quantised = plan.normed.is_some() || plan.parts().any(|part| part.y.dtype == Dtype::ACT_I8);
+    let least = if quantised { 2 } else { 1 };
+    if plan.gate.is_some() { 2 * least } else { least }
+}
+
+/// Enough blocks for every SM, and a pair that one warp can take together.
+fn wide_fits(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
+    let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();
+    // On many SMs time is lost while a launch begins and ends: many small warps shorten that.
+    let blocks = if limits.sm_count > 32 { 4 } else { 2 };
+    (plan.gate.is_none() || alike(plan)) && panels >= blocks * 4 * i64::from(limits.sm_count)
+}
+
+impl Layout {
+    pub(super) fn new(plan: &MatmulPlan, limits: &DeviceLimits, most_cluster: i64) -> Layout {
+        let shape = Shape::of(plan, limits);
+        if let Shape::Shared(columns) = shape {
+            return shared::layout(plan, limits, columns, most_cluster);
+        }
+        let panels = match shape {
+            Shape::Narrow | Shape::Whole(_) | Shape::Native => least_panels(plan),
+            Shape::Wide | Shape::WideNative => 4,
+            Shape::Few(..) | Shape::Columns(_) | Shape::Shared(_) => paired_panels(plan),
+        };
+        let ring_bytes = shape.ring_bytes(plan);
+        let sums = |splits: i64, shape: Shape| splits * panels * PANEL * shape.columns() * 4;
+        let fits = |bytes: i64| bytes + STATIC_SHARED <= i64::from(limits.shared_per_block);
+        let warps = match shape {
+            Shape::Wide | Shape::WideNative => {
+                // Of a short k more blocks on an SM hide one another's beginnings and ends, where there are enough of them.
+                let short = !long(plan) && blocks(plan, panels) >= 4 * i64::from(limits.sm_count);
+                if !short && fits(4 * ring_bytes) { 4 } else { 2 }
+            }
+            _ => {
+                // The splits decide the order of the sums: where that must be the same for any number of rows, what the
+                // most rows have room for.
+                let sized = if plan.batch_invariant {
+                    Shape::Columns(64)
+                } else {
+                    shape
+                };
+                let in_a_warp = shape.panels(&plan.first().weight);
+                let bytes = |splits: i64| {
+                    let warps = splits * panels / in_a_warp;
+                    let beside = match sized {
+                        Shape::Whole(_) | Shape::Few(..) => sums(splits, sized),
+                        _ => warps * sized.held_bytes(),
+                    };
+                    (warps * ring_bytes).max(sums(splits, sized)) + beside
+                };
+                // Eight warps, or, where every SM has two blocks, four of several rows. Twelve where an SM has one block at most.
+                let (blocks, sms) = (blocks(plan, panels), i64::from(limits.sm_count));
+                let few = matches!(shape, Shape::Narrow | Shape::Whole(_)) && blocks <= sms;
+                // Sixteen of whole panels and a long k.
+                let limit = match shape {
+                    // The more blocks there are, the smaller they are.
+                    Shape::Few(..) if blocks > 4 * sms => WARPS / 4,
+                    Shape::Few(..) if blocks > sms => WARPS / 2,
+                    Shape::Whole(_) if few && long(plan) => 2 * WARPS,
+                    _ if few => WARPS + WARPS / 2,
+                    // Twelve where an SM has two blocks, and room for two.
+                    Shape::Whole(Q4_K_ALONE) if limits.sm >= 90 && blocks <= 2 * sms => WARPS + WARPS / 2,
+                    _ => WARPS,
+                };
+                let many = matches!(shape, Shape::Columns(_)) && blocks >= 2 * sms;
+                let most = limit * in_a_warp / panels / if many { 2 } else { 1 };
+                let mut splits = balanced(ceil_div(plan.k, TILE).max(1), most.max(1));
+                while splits > 1 && !fits(bytes(splits)) {
+                    splits -= 1;
+                }
+                splits * panels / in_a_warp
+            }
+        };
+        let mut layout = Layout {
+            shape,
+            panels,
+            warps,
+            cluster: 1,
+            ring_bytes,
+            held: 0,
+            shared: 0,
+        };
+        let splits = plan.parts().map(|part| layout.splits(part)).max().unwrap_or(1);
+        if let Shape::Whole(_) | Shape::Few(..) = shape {
+            // Sums beside the rings: a barrier less.
+            layout.held = warps * ring_bytes;
+            layout.shared = layout.held + sums(splits, shape);
+            // Of a short k the rings hold all that a block reads, and blocks that begin early gain more than an even share.
+            if matches!(shape, Shape::Whole(_)) && long(plan) {
+                layout.shared = layout.shared.max(exclusive_bytes(blocks(plan, panels), limits));
+            }
+            return layout;
+        }
+        layout.held = (warps * ring_bytes).max(sums(splits, shape));
+        layout.shared = layout.held + warps * shape.held_bytes();
+        layout
+    }
+}
+
+/// As many splits of the tiles as shorten the longest share, at most `most`.
+fn balanced(tiles: i64, most: i64) -> i64 {
+    ceil_div(tiles, ceil_div(tiles, most))
+}

@@ -1,0 +1,24 @@
+//! Scratch memory of a call.
+
+use std::ffi::c_void;
+
+/// The caller's scratch memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Workspace {
+    pub data: *mut c_void,
+    pub bytes: usize,
+}
+
+impl Workspace {
+    pub(crate) const NONE: Workspace = Workspace {
+        data: std::ptr::null_mut(),
+        bytes: 0,
+    };
+    /// In the place of one that is not there yet.
+    pub(crate) const ANY: Workspace = Workspace {
+        data: std::ptr::without_provenance_mut(Workspace::ALIGNMENT),
+        bytes: usize::MAX,
+    };
+    /// What its address must be a multiple of.
+    pub(crate) const ALIGNMENT: usize = 256;
+}

@@ -1,0 +1,114 @@
+//! Streams of a context, and what may be done with a stream that a call is given.
+
+use super::context::{Backend, Context, reflex_context};
+use super::cpu::CpuBackend;
+use super::owners;
+use crate::abi::{Error, Result, guard, handle, is_default, out_pointer, reflex_status, reflex_stream};
+
+impl Context {
+    /// Refuses a stream that is known to be none of this context. A foreign one is not known.
+    pub fn check_stream(&self, function: &str, stream: reflex_stream) -> Result<()> {
+        let of_cpu = CpuBackend::is_stream(stream);
+        // Launches on a GPU are short, and look for no lock where one context has made all streams.
+        if is_default(stream) || (!of_cpu && matches!(self.backend, Backend::Cuda(_)) && Context::is_alone()) {
+            return Ok(());
+        }
+        match owners::of(stream) {
+            Some(owner) => self.must_own(function, "stream", owner),
+            None if of_cpu => Err(Error::invalid(format!("{function}: stream was destroyed"))),
+            None => must_be_no_handle(function, stream),
+        }
+    }
+
+    /// Whether calls on the stream are being recorded. Checks the stream.
+    pub fn is_capturing(&self, function: &str, stream: reflex_stream) -> Result<bool> {
+        must_be_no_handle(function, stream)?;
+        self.check_stream(function, stream)?;
+        match &self.backend {
+            Backend::Cpu(_) => Ok(CpuBackend::is_capturing(stream)),
+            Backend::Cuda(cuda) => cuda.is_capturing(stream),
+        }
+    }
+
+    /// For what waits, or would nest captures.
+    pub fn must_not_capture(&self, function: &str, stream: reflex_stream) -> Result<()> {
+        match self.is_capturing(function, stream)? {
+            true => Err(Error::invalid(format!(
+                "{function}: the stream is being captured, expected reflex_graph_capture_end first"
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A handle of another kind cannot be looked at as a stream: CUDA would take it for one of its own.
+fn must_be_no_handle(function: &str, stream: reflex_stream) -> Result<()> {
+    match handle::at(stream as usize) {
+        Some(name) => Err(Error::invalid(format!(
+            "{function}: stream is a {name}, expected a reflex_stream"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Makes a stream that does not wait for the default stream. Destroy it with `reflex_stream_destroy`.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_stream_create(context: *const reflex_context, out: *mut reflex_stream) -> reflex_status {
+    const NAME: &str = "reflex_stream_create";
+    guard(NAME, || {
+        out_pointer(NAME, "out", out)?;
+        let context = reflex_context::get(NAME, context)?;
+        let stream = match &context.backend {
+            Backend::Cpu(_) => CpuBackend::create_stream(),
+            Backend::Cuda(cuda) => cuda.create_stream()?,
+        };
+        owners::insert(stream, context.id);
+        // SAFETY: checked above.
+        unsafe { out.write(stream) };
+        Ok(())
+    })
+}
+
+/// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored. A capture on it ends and is lost.
+///
+/// `REFLEX_INVALID_ARGUMENT` for any other stream: one destroyed before, of another context, or made by CUDA itself.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_stream_destroy(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
+    const NAME: &str = "reflex_stream_destroy";
+    guard(NAME, || {
+        let context = reflex_context::get(NAME, context)?;
+        if stream.is_null() {
+            return Ok(());
+        }
+        must_be_no_handle(NAME, stream)?;
+        context.check_stream(NAME, stream)?;
+        // It goes before the address can come back.
+        if owners::remove(stream).is_none() {
+            return Err(Error::invalid(format!(
+                "{NAME}: stream is none that reflex_stream_create gave, or was destroyed already"
+            )));
+        }
+        match &context.backend {
+            Backend::Cpu(_) => CpuBackend::drop_capture(stream as usize),
+            Backend::Cuda(cuda) => cuda.destroy_stream(stream).inspect_err(|_| {
+                owners::insert(stream, context.id);
+            })?,
+        }
+        Ok(())
+    })
+}
+
+/// Waits until everything put on the stream has finished. Errors of earlier work appear here.
+/// `REFLEX_INVALID_ARGUMENT` while the stream is being captured; the capture goes on.
+#[unsafe(no_mangle)]
+pub extern "C" fn reflex_stream_synchronize(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
+    const NAME: &str = "reflex_stream_synchronize";
+    guard(NAME, || {
+        let context = reflex_context::get(NAME, context)?;
+        context.must_not_capture(NAME, stream)?;
+        match &context.backend {
+            Backend::Cpu(_) => Ok(()),
+            Backend::Cuda(cuda) => cuda.synchronize(stream),
+        }
+    })
+}
