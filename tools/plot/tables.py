@@ -10,6 +10,7 @@ import argparse
 import pathlib
 import re
 import sys
+import textwrap
 
 from rows import day, device, dtype_of, label, newest, read
 
@@ -33,7 +34,8 @@ def caption(path, environment, *more):
     part = environment["sm_count"] < environment["device_sm_count"]
     lines = [f"{device(environment)}; commit {environment['commit'][:8]}, {day(environment)}",
              f"kernels for `{environment.get('archs', '?')}`", *(["a projection for small GPUs"] if part else []), *more]
-    return "; ".join(lines) + f" (`{path.parent.name}/{path.name}`)."
+    text = "; ".join(lines) + f" (`{path.parent.name}/{path.name}`)."
+    return textwrap.fill(text, 160, break_long_words=False, break_on_hyphens=False)
 
 
 def ceiling(report):
@@ -122,7 +124,9 @@ def peers_tables(path, report, rows):
     peers = ", ".join(dict.fromkeys(row["peer"] for row in matmuls))
     dtypes = list(dict.fromkeys(row["dtype"] for row in matmuls))
     notes = dict.fromkeys(row.get("note", "") for row in matmuls)
-    heads = [f"{dtype} ({', '.join(dict.fromkeys(row['note'] for row in matmuls if row['dtype'] == dtype))})" for dtype in dtypes] if len(notes) > 1 else dtypes
+    heads = dtypes
+    if len(notes) > 1:
+        heads = [f"{dtype} ({', '.join(dict.fromkeys(row['note'] for row in matmuls if row['dtype'] == dtype))})" for dtype in dtypes]
     more = [f"{peers}: {note}" for note in notes if note] if len(notes) == 1 else []
     for row in matmuls:
         of = "" if row["name"] == "shape" else f" ({row['name']})"
