@@ -107,23 +107,11 @@ cmd_gpu_bundle() {
   printf '         %s: %s; copy it to the GPU machine and run ./run.sh there\n' "${out#"$root/"}" "$(du -sh "$out" | cut -f 1)" >&2
 }
 
-# Keeps a report as benches/results/<gpu>/parity.json, or as parity-<archs>.json from a bundle for other architectures.
+# Keeps a summary of a report as benches/results/<gpu>/parity.json, or as parity-<archs>.json from a bundle for other architectures.
 cmd_gpu_report() {
   [ $# -eq 1 ] || die "usage: ./dev gpu-report FILE"
   local out
   have python3 || die "needs python3"
-  out=$(python3 - "$1" <<'EOF'
-import json, re, sys
-report = json.load(open(sys.argv[1], encoding="utf-8"))
-for field in ("gpu", "bundle", "tree", "passed", "failed", "skipped", "suites"):
-    if field not in report:
-        sys.exit(f"{sys.argv[1]}: no field \"{field}\"; is it a report of run.sh?")
-gpu = re.sub("[^a-z0-9]+", "-", report["gpu"].lower().removeprefix("nvidia")).strip("-")
-suffix = "" if report["bundle"] == "default" else "-" + re.sub("[^A-Za-z0-9-]", "_", report["bundle"])
-print(f"benches/results/{gpu}/parity{suffix}.json")
-EOF
-  ) || exit 1
-  mkdir -p "$root/${out%/*}"
-  cp "$1" "$root/$out"
-  printf '%s\n' "$out"
+  out=$(python3 "$root/tools/parity/summary.py" "$1" --results "$root/benches/results") || exit 1
+  printf '%s\n' "${out#"$root/"}"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Charts of result files: plot.py [--results FOLDER] [--out FOLDER]. Refuses files that check_results.py refuses.
+"""Charts of result files (tables.py writes their tables): plot.py [--results FOLDER] [--out FOLDER]. Refuses files that check_results.py refuses.
 
 For each GPU and number of SMs: the speed of models by context; ours beside the peers; on a part of a GPU's SMs the bytes per clock
 and SM of matmuls of one row; on a whole GPU a roofline. What was measured several times is drawn once, as measured last. A chart
@@ -9,7 +9,6 @@ whose labels overlap or do not fit is an error.
 import argparse
 import collections
 import itertools
-import json
 import pathlib
 import re
 import sys
@@ -20,8 +19,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
-from check_results import check, result_files
 from labels import label_faults
+from rows import day, days, device, label, model_name, model_title, newest, read
 
 DTYPES = ["Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16", "BF16", "F32",
           "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS", "MXFP4"]
@@ -33,24 +32,6 @@ ORIN_BYTES_PER_CLOCK_SM = 12.5
 
 def slug(text):
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
-def device(environment):
-    return f"{environment['gpu']}, {environment['sm_count']} SMs"
-
-
-def day(environment):
-    return environment["time"][:10]
-
-
-def days(environments):
-    """"2026-11-20", or "2026-11-20 to 2026-11-30"."""
-    return " to ".join(sorted({min(map(day, environments)), max(map(day, environments))}))
-
-
-def model_title(name):
-    """"Qwen3-4B" of "qwen3-4b"."""
-    return re.sub(r"\b\d+(\.\d+)?b\b", lambda size: size[0].upper(), name[:1].upper() + name[1:])
 
 
 def models_of(rows):
@@ -91,53 +72,14 @@ def finish(figure, folder, environments, *parts):
     return path
 
 
-def dtype_of(row):
-    """"Q4_K packed" of Q4_K_PACKED; "Q4_K native" of a product that takes either."""
-    if row["dtype"].endswith("_PACKED"):
-        return row["dtype"].replace("_PACKED", " packed")
-    return row["dtype"] + (" native" if row.get("compute") == "int8" else "")
-
-
 def colour(row):
     return COLOURS.get(row["dtype"].removesuffix("_PACKED"), OURS)
-
-
-def label(row):
-    sizes, name = row["shape"], row["name"]
-    rows = f"{row['batch']} row" + ("s" if row["batch"] > 1 else "")
-    if row["op"] == "matmul":
-        of = "" if name == "shape" else f" ({name})"
-        return f"matmul {sizes['n']}x{sizes['k']}{of}, {rows}, {dtype_of(row)}"
-    if row["op"] == "attention_decode":
-        return f"attention_decode, {sizes['keys']} keys"
-    if row["op"] == "attention":
-        return f"attention, {sizes['tokens']} of {sizes['keys']} keys"
-    if row["op"] == "model":
-        return f"prefill of {sizes['tokens']} tokens" if name == "prefill" else f"{name} behind {sizes['depth']} tokens"
-    return f"{row['op']} ({name}), {rows}, {dtype_of(row)}"
 
 
 def peer_label(row):
     """Ours, and the peer with what it takes, which may be other types."""
     note = row.get("note", "") if row["op"] != "model" else ""
     return f"{label(row)} | {row['peer']}" + (f", {note}" if note else "")
-
-
-def identity(row):
-    """What is measured: two rows of the same are one measurement done twice."""
-    return (row["op"], row["name"], json.dumps(row["shape"], sort_keys=True), row["dtype"], row["batch"],
-            row.get("compute", "exact"), row.get("peer"), row.get("note"))
-
-
-def newest(reports):
-    """(row, report) of each thing measured, as measured last, in the reports' order. All are of one GPU and number of SMs."""
-    found = {}
-    for report in sorted(reports, key=lambda report: report["environment"]["time"]):
-        for row in report["results"]:
-            found.pop(identity(row), None)
-            found[identity(row)] = (row, report)
-    order = {id(report): number for number, report in enumerate(reports)}
-    return sorted(found.values(), key=lambda pair: order[id(pair[1])])
 
 
 def environments_of(pairs):
@@ -319,12 +261,6 @@ def model(name, report, folder):
     finish(figure, folder, [environment], "model", name)
 
 
-def model_name(path, report):
-    """The model's own name, or, where its file has none, that of the result file: `model-qwen3-4b-8sm.json`."""
-    own = next((row["model"] for row in report["results"] if row["model"]), "")
-    return own or re.sub(r"^model-?|-?\d+sm$", "", path.stem)
-
-
 def draw(by_kind, folder):
     """All charts of {kind: [(path, report)]}."""
     def on(report):
@@ -345,19 +281,6 @@ def draw(by_kind, folder):
         peers(path, report, pairs, models, folder)
     for name, report in models:
         model(name, report, folder)
-
-
-def read(folder):
-    """({kind: [(path, report)]}, number of files refused)."""
-    by_kind, refused = collections.defaultdict(list), 0
-    for path in result_files([folder]):
-        report, faults = check(path)
-        for fault in faults:
-            print(f"{path}: refused: {fault}", file=sys.stderr)
-        refused += bool(faults)
-        if not faults:
-            by_kind[report["kind"]].append((path, report))
-    return by_kind, refused
 
 
 def main():
