@@ -5,10 +5,6 @@
 namespace llm {
 namespace {
 
-// The most rows that products with weights that are not packed multiply in 8-bit integers: of more, tensor cores multiply exact values
-// faster.
-constexpr uint32_t native_int8_rows = 64;
-
 int64_t extent(uint64_t count) { return static_cast<int64_t>(count); }
 
 // Puts the dimension of a batch of one in front.
@@ -74,7 +70,7 @@ uint64_t decoder::measure_workspace(const run_shape &shape) {
     measuring_ = true;
     workspace_ = 0;
     // The scratch grows with the rows, but for the step from integers to exact products.
-    for (const uint32_t rows : {1u, std::min(shape.batch, native_int8_rows), shape.batch}) prefill(rows);
+    for (const uint32_t rows : {1u, std::min(shape.batch, native_int8_rows_), shape.batch}) prefill(rows);
     head(0, shape.logit_rows);
     step();
     measuring_ = false;
@@ -139,7 +135,7 @@ void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, 
     const reflex_tensor q = heads(layout_.q, rows, c.heads);
     reflex_tensor attended = activation(layout_.attended, rows, c.q_width());
     if (path == attention_path::decode) {
-        const bool quantise = c.head_dim % 32 == 0 && quantised(rows, {layer.output});
+        const bool quantise = c.head_dim % act_i8_block_elements() == 0 && quantised(rows, {layer.output});
         attended = activation(layout_.attended, rows, c.q_width(), quantise);
         reflex::attention_decode_params attention;
         attention.scale = c.attention_scale;
@@ -216,11 +212,11 @@ void decoder::add_to_hidden(const reflex_tensor &x, const gguf_tensor *weight, c
     const auto rows = static_cast<uint32_t>(x.shape[0]);
     const reflex_tensor hidden = activation(layout_.hidden, rows, config_.hidden);
     reflex::matmul_params p = matmul_of(x, {product(weight, bias, hidden, hidden)});
-    handed_on_ = config_.hidden % squares_elements == 0 && quantised(rows, {weight}) && quantised(rows, next);
+    handed_on_ = config_.hidden % act_i8_block_elements() == 0 && quantised(rows, {weight}) && quantised(rows, next);
     if (handed_on_) {
         p.y_norm = weights_.vector(next_norm);
         p.y_normed = activation(layout_.normed, rows, config_.hidden, true);
-        p.y_squares = activation(layout_.squares, rows, config_.hidden / squares_elements);
+        p.y_squares = activation(layout_.squares, rows, config_.hidden / act_i8_block_elements());
     }
     matmul(p);
 }
@@ -278,7 +274,7 @@ void decoder::norm(const reflex_tensor &x, const gguf_tensor *weight, const refl
 
 void decoder::normed_matmul(uint32_t first, uint32_t rows, const gguf_tensor *weight,
                             std::initializer_list<reflex_matmul_product> products, uint32_t flags) {
-    const uint64_t width = config_.hidden, squares = width / squares_elements;
+    const uint64_t width = config_.hidden, squares = width / act_i8_block_elements();
     if (handed_on_) {
         reflex::matmul_params p =
             matmul_of(activation(layout_.normed + first * act_i8_row_bytes(width), rows, width, true), products, flags);
@@ -329,7 +325,7 @@ reflex_matmul_product decoder::product(const gguf_tensor *weight, const gguf_ten
 
 bool decoder::in_integers(uint32_t rows) const {
     return compute_ == compute_mode::int8 &&
-           (weights_.placement() == weight_placement::packed || rows <= native_int8_rows);
+           (weights_.placement() == weight_placement::packed || rows <= native_int8_rows_);
 }
 
 bool decoder::quantised(uint32_t rows, std::initializer_list<const gguf_tensor *> into) const {

@@ -7,6 +7,7 @@
 
 #include "device.h"
 #include "interrupt.h"
+#include "library_facts.h"
 #include "memory_plan.h"
 #include "model_file.h"
 #include "modes.h"
@@ -32,7 +33,8 @@ public:
           weights_(stored),
           rotation_(turned),
           sampling_(how),
-          compute_(compute) {}
+          compute_(compute),
+          native_int8_rows_(native_int8_rows(owner)) {}
 
     // Whether the library has attention for heads of this model's size: empty, or why it has not.
     std::string why_no_attention() const;
@@ -119,6 +121,7 @@ private:
     const rotation &rotation_;
     const sampling sampling_;
     const compute_mode compute_;
+    const uint32_t native_int8_rows_;
     uint8_t *base_ = nullptr;
     run_shape shape_{};
     run_layout layout_{};

@@ -1,10 +1,11 @@
-// Where everything that a run keeps on the device lies, and how much that is, computed before any of it is allocated.
+// The place and the size of everything that a run keeps on the device, computed before any of it is allocated.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <string>
 
+#include "library_facts.h"
 #include "model_file.h"
 
 namespace llm {
@@ -26,18 +27,11 @@ struct weight_memory {
 // Steps of decoding that are recorded as one graph beside the graph of a single one.
 constexpr uint32_t burst_steps = 8;
 
-// Every buffer starts on a multiple of this.
-constexpr uint64_t buffer_alignment = 256;
+// Every buffer starts on a multiple of this. No operand needs more than scratch does.
+constexpr uint64_t buffer_alignment = workspace_alignment;
 constexpr uint64_t align_up(uint64_t bytes) {
     return (bytes + buffer_alignment - 1) / buffer_alignment * buffer_alignment;
 }
-
-// A row of quantised activations (REFLEX_DTYPE_ACT_I8): 40 bytes for 32 elements, and rows start on multiples of 16. `width` is a multiple
-// of 32.
-constexpr uint64_t act_i8_row_bytes(uint64_t width) { return (width / 32 * 40 + 15) / 16 * 16; }
-
-// Elements of one of the sums of squares that reflex_matmul leaves for the norm of its y.
-constexpr uint32_t squares_elements = 32;
 
 // Offsets into one block of device memory. Activations have room for f32, and hold quantised rows, which are smaller, in int8 runs. The
 // cache is f16.
@@ -52,7 +46,7 @@ struct run_layout {
     uint64_t rope_factors;  // [rope.dims / 2] f32, written once
     // Rows: the batch, or the sequences if these are more.
     uint64_t hidden, normed;  // [rows, hidden]
-    uint64_t squares;         // [rows, hidden / 32]: what the norm of a quantised `normed` has still to divide by
+    uint64_t squares;         // [rows, blocks of hidden as ACT_I8]: the sums of squares of a deferred norm
     uint64_t q, attended;     // [rows, heads * head_dim]
     uint64_t k, v;            // [rows, kv_heads * head_dim]
     uint64_t gated;           // [rows, ffn]
