@@ -5,13 +5,9 @@
 namespace llm {
 namespace {
 
-// The most rows that products with weights that are not packed multiply in 8-bit integers: of more, tensor cores multiply exact values
-// faster.
-constexpr uint32_t native_int8_rows = 64;
-
 int64_t extent(uint64_t count) { return static_cast<int64_t>(count); }
 
-// Puts the dimension of a batch of one in front.
+// The same tensor with a dimension of 1, the batch, in front.
 reflex_tensor as_batch(const reflex_tensor &in) {
     reflex_tensor out = in;
     out.rank = in.rank + 1;
@@ -22,8 +18,11 @@ reflex_tensor as_batch(const reflex_tensor &in) {
 
 }  // namespace
 
-reflex_tensor decoder::activation(uint64_t offset, uint32_t rows, uint64_t width, bool quantised) const {
-    if (!quantised) return reflex::tensor(base_ + offset, REFLEX_DTYPE_F32, {rows, extent(width)});
+reflex_tensor decoder::activation(uint64_t offset, uint32_t rows, uint64_t width) const {
+    return reflex::tensor(base_ + offset, REFLEX_DTYPE_F32, {rows, extent(width)});
+}
+
+reflex_tensor decoder::quantised_activation(uint64_t offset, uint32_t rows, uint64_t width) const {
     return reflex::tensor(base_ + offset, REFLEX_DTYPE_ACT_I8, {rows, extent(width)},
                           {extent(act_i8_row_bytes(width)), reflex_dtype_block_bytes(REFLEX_DTYPE_ACT_I8)});
 }
@@ -50,35 +49,18 @@ reflex_tensor decoder::cache_slots(uint32_t layer, bool values) const {
                           {shape_.context, config_.kv_heads, config_.head_dim});
 }
 
-template <typename Params, typename Run, typename Supported>
-void decoder::launch(const Params &p, Run run, Supported supported) {
-    reflex::check(measuring_ ? supported(owner_.context(), &p) : run(owner_.context(), &p, owner_.stream()));
-}
-
-template <typename Params, typename Run, typename Supported, typename WorkspaceSize>
-void decoder::launch(Params &p, Run run, Supported supported, WorkspaceSize workspace_size) {
-    if (measuring_) {
-        size_t bytes = 0;
-        reflex::check(workspace_size(owner_.context(), &p, &bytes));
-        workspace_ = std::max<uint64_t>(workspace_, bytes);
-    } else {
-        p.workspace = layout_.end > layout_.workspace ? base_ + layout_.workspace : nullptr;
-        p.workspace_size = layout_.end - layout_.workspace;
-    }
-    launch(p, run, supported);
-}
-
-uint64_t decoder::measure_workspace(const run_shape &shape) {
-    // No launch happens, so the addresses only have to look like those of the run.
-    use(reinterpret_cast<uint8_t *>(2 * placeholder_base), shape, lay_out(config_, shape, 0));
-    measuring_ = true;
-    workspace_ = 0;
-    // The scratch grows with the rows, but for the step from integers to exact products.
-    for (const uint32_t rows : {1u, std::min(shape.batch, native_int8_rows), shape.batch}) prefill(rows);
-    head(0, shape.logit_rows);
-    step();
-    measuring_ = false;
-    return workspace_;
+uint64_t decoder::measure_workspace(const run_shape &shape) const {
+    // A copy makes the passes of a run. It launches nothing, so its addresses only have to look like those of the run.
+    decoder asking(*this);
+    asking.use(reinterpret_cast<uint8_t *>(2 * placeholder_base), shape, lay_out(config_, shape, 0),
+               launcher::measuring(owner_));
+    // The scratch grows with the rows, except where products turn from int8 to exact.
+    asking.prefill(1);
+    asking.prefill(std::clamp(native_int8_rows_, 1u, shape.batch));
+    const auto x = asking.prefill(shape.batch);
+    asking.head(x->part(0, shape.logit_rows));
+    asking.step();
+    return asking.launch_.workspace_bytes();
 }
 
 std::string decoder::why_no_attention() const {
@@ -92,25 +74,33 @@ std::string decoder::why_no_attention() const {
 }
 
 void decoder::use(uint8_t *base, const run_shape &shape, const run_layout &layout) {
+    const uint64_t workspace_bytes = layout.end - layout.workspace;
+    use(base, shape, layout,
+        launcher(owner_, workspace_bytes > 0 ? base + layout.workspace : nullptr, workspace_bytes));
+}
+
+void decoder::use(uint8_t *base, const run_shape &shape, const run_layout &layout, const launcher &launch) {
     base_ = base;
     shape_ = shape;
     layout_ = layout;
+    launch_ = launch;
 }
 
-bool decoder::prefill(uint32_t rows, const stop_request &stop) {
-    embed(integers(layout_.ids, rows), rows);
+std::optional<residual_stream> decoder::prefill(uint32_t rows, const stop_request &stop) {
+    residual_stream x = embed(integers(layout_.ids, rows));
     for (uint32_t i = 0; i < config_.layers; ++i) {
-        if (stop && stop()) return false;
-        layer(i, rows, attention_path::prefill);
+        if (stop && stop()) return {};
+        x = layer(i, x, attention_path::prefill);
     }
-    return true;
+    return x;
 }
 
-void decoder::step(uint64_t from, uint64_t into) {
-    embed(integers(from, shape_.sequences), shape_.sequences);
-    for (uint32_t i = 0; i < config_.layers; ++i) step_layer(i);
-    head(0, shape_.sequences);
+residual_stream decoder::step(uint64_t from, uint64_t into) {
+    residual_stream x = embed(integers(from, shape_.sequences));
+    for (uint32_t i = 0; i < config_.layers; ++i) x = step_layer(i, x);
+    head(x);
     draw(into);
+    return x;
 }
 
 void decoder::burst() {
@@ -122,38 +112,41 @@ void decoder::burst() {
     }
 }
 
-void decoder::step_layer(uint32_t index) { layer(index, shape_.sequences, attention_path::decode); }
-
-void decoder::layer(uint32_t index, uint32_t rows, attention_path path) {
-    attend(tensors_.layers[index], index, rows, path);
-    feed_forward(index, rows);
+residual_stream decoder::step_layer(uint32_t index, const residual_stream &x) {
+    return layer(index, x, attention_path::decode);
 }
 
-void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, attention_path path) {
+residual_stream decoder::layer(uint32_t index, const residual_stream &x, attention_path path) {
+    return feed_forward(index, attend(index, x, path));
+}
+
+residual_stream decoder::attend(uint32_t index, const residual_stream &x, attention_path path) {
     const model_config &c = config_;
-    normed_matmul(0, rows, layer.attn_norm,
+    const layer_tensors &layer = tensors_.layers[index];
+    const uint32_t rows = x.rows();
+    normed_matmul(x, layer.attn_norm,
                   {product(layer.q, layer.q_bias, {}, activation(layout_.q, rows, c.q_width())),
                    product(layer.k, layer.k_bias, {}, activation(layout_.k, rows, c.kv_width())),
                    product(layer.v, layer.v_bias, {}, activation(layout_.v, rows, c.kv_width()))});
 
-    const reflex_tensor q = heads(layout_.q, rows, c.heads);
+    const reflex_tensor q = heads(layout_.q, rows, c.heads), attended_heads = heads(layout_.attended, rows, c.heads);
     reflex_tensor attended = activation(layout_.attended, rows, c.q_width());
     if (path == attention_path::decode) {
-        const bool quantise = c.head_dim % 32 == 0 && quantised(rows, {layer.output});
-        attended = activation(layout_.attended, rows, c.q_width(), quantise);
+        const bool quantise = c.head_dim % act_i8_block_elements() == 0 && quantised(rows, {layer.output});
+        if (quantise) attended = quantised_activation(layout_.attended, rows, c.q_width());
         reflex::attention_decode_params attention;
         attention.scale = c.attention_scale;
         attention.q = q;
         attention.k = cache(index, false, rows);
         attention.v = cache(index, true, rows);
         attention.kv_lengths = lengths(rows);
-        attention.y = quantise ? attended : heads(layout_.attended, rows, c.heads);
+        attention.y = quantise ? attended : attended_heads;
         attention.k_new = heads(layout_.k, rows, c.kv_heads);
         attention.v_new = heads(layout_.v, rows, c.kv_heads);
         attention.positions = positions();
         set_rotation(attention, layer);
-        launch(attention, reflex_attention_decode, reflex_attention_decode_supported,
-               reflex_attention_decode_workspace_size);
+        launch_(attention, reflex_attention_decode, reflex_attention_decode_supported,
+                reflex_attention_decode_workspace_size);
     } else {
         rotate_and_store(layer, index, rows);
         reflex::attention_params attention;
@@ -163,10 +156,10 @@ void decoder::attend(const layer_tensors &layer, uint32_t index, uint32_t rows, 
         attention.k = cache(index, false, 1);
         attention.v = cache(index, true, 1);
         attention.kv_lengths = lengths(1);
-        attention.y = as_batch(heads(layout_.attended, rows, c.heads));
-        launch(attention, reflex_attention, reflex_attention_supported);
+        attention.y = as_batch(attended_heads);
+        launch_(attention, reflex_attention, reflex_attention_supported);
     }
-    add_to_hidden(attended, layer.output, layer.output_bias, layer.ffn_norm, {layer.gate, layer.up});
+    return add_to_hidden(x, attended, layer.output, layer.output_bias, layer.ffn_norm, {layer.gate, layer.up});
 }
 
 template <typename Params>
@@ -190,44 +183,49 @@ void decoder::rotate_and_store(const layer_tensors &layer, uint32_t index, uint3
     rope.q = heads(layout_.q, rows, config_.heads);
     rope.k = heads(layout_.k, rows, config_.kv_heads);
     rope.v = heads(layout_.v, rows, config_.kv_heads);
-    rope.positions = integers(layout_.positions, rows);  // and slots: the first sequence's cache comes first
+    // The positions are the slots, too, because the cache of the first sequence comes first.
+    rope.positions = integers(layout_.positions, rows);
     rope.k_cache = cache_slots(index, false);
     rope.v_cache = cache_slots(index, true);
     set_rotation(rope, layer);
-    launch(rope, reflex_rope, reflex_rope_supported);
+    launch_(rope, reflex_rope, reflex_rope_supported);
 }
 
-void decoder::feed_forward(uint32_t index, uint32_t rows) {
+residual_stream decoder::feed_forward(uint32_t index, const residual_stream &x) {
     const layer_tensors &layer = tensors_.layers[index];
-    const bool quantise = quantised(rows, {layer.gate, layer.up});
-    const reflex_tensor gated = activation(layout_.gated, rows, config_.ffn, quantise && quantised(rows, {layer.down}));
-    normed_matmul(0, rows, layer.ffn_norm,
-                  {product(layer.gate, nullptr, {}, gated), product(layer.up, nullptr, {}, {})}, REFLEX_MATMUL_GATED);
-    if (index + 1 < config_.layers) {
-        const layer_tensors &next = tensors_.layers[index + 1];
-        add_to_hidden(gated, layer.down, nullptr, next.attn_norm, {next.q, next.k, next.v});
-    } else {
-        add_to_hidden(gated, layer.down, nullptr, tensors_.output_norm, {tensors_.output});
-    }
+    const uint32_t rows = x.rows();
+    // A product writes ACT_I8 only if it is int8 itself.
+    const reflex_tensor gated = quantised(rows, {layer.gate, layer.up, layer.down})
+                                    ? quantised_activation(layout_.gated, rows, config_.ffn)
+                                    : activation(layout_.gated, rows, config_.ffn);
+    normed_matmul(x, layer.ffn_norm, {product(layer.gate, nullptr, {}, gated), product(layer.up, nullptr, {}, {})},
+                  REFLEX_MATMUL_GATED);
+    if (index + 1 == config_.layers)
+        return add_to_hidden(x, gated, layer.down, nullptr, tensors_.output_norm, {tensors_.output});
+    const layer_tensors &next = tensors_.layers[index + 1];
+    return add_to_hidden(x, gated, layer.down, nullptr, next.attn_norm, {next.q, next.k, next.v});
 }
 
-void decoder::add_to_hidden(const reflex_tensor &x, const gguf_tensor *weight, const gguf_tensor *bias,
-                            const gguf_tensor *next_norm, std::initializer_list<const gguf_tensor *> next) {
-    const auto rows = static_cast<uint32_t>(x.shape[0]);
-    const reflex_tensor hidden = activation(layout_.hidden, rows, config_.hidden);
-    reflex::matmul_params p = matmul_of(x, {product(weight, bias, hidden, hidden)});
-    handed_on_ = config_.hidden % squares_elements == 0 && quantised(rows, {weight}) && quantised(rows, next);
-    if (handed_on_) {
+residual_stream decoder::add_to_hidden(const residual_stream &to, const reflex_tensor &x, const gguf_tensor *weight,
+                                       const gguf_tensor *bias, const gguf_tensor *next_norm,
+                                       std::initializer_list<const gguf_tensor *> next) {
+    const uint32_t rows = to.rows(), block = act_i8_block_elements();
+    residual_stream out{to.hidden, {}, {}};
+    reflex::matmul_params p = matmul_of(x, {product(weight, bias, to.hidden, out.hidden)});
+    if (config_.hidden % block == 0 && quantised(rows, {weight}) && quantised(rows, next)) {
+        out.normed = quantised_activation(layout_.normed, rows, config_.hidden);
+        out.squares = activation(layout_.squares, rows, config_.hidden / block);
         p.y_norm = weights_.vector(next_norm);
-        p.y_normed = activation(layout_.normed, rows, config_.hidden, true);
-        p.y_squares = activation(layout_.squares, rows, config_.hidden / squares_elements);
+        p.y_normed = out.normed;
+        p.y_squares = out.squares;
     }
     matmul(p);
+    return out;
 }
 
-void decoder::head(uint32_t first, uint32_t count) {
-    normed_matmul(first, count, tensors_.output_norm,
-                  {product(tensors_.output, nullptr, {}, activation(layout_.logits, count, config_.logit_width))});
+void decoder::head(const residual_stream &x) {
+    normed_matmul(x, tensors_.output_norm,
+                  {product(tensors_.output, nullptr, {}, activation(layout_.logits, x.rows(), config_.logit_width))});
 }
 
 void decoder::draw(uint64_t into) {
@@ -242,7 +240,7 @@ void decoder::draw(uint64_t into) {
         p.x = logits;
         p.ids = token;
         p.counters = counters;
-        launch(p, reflex_argmax, reflex_argmax_supported, reflex_argmax_workspace_size);
+        launch_(p, reflex_argmax, reflex_argmax_supported, reflex_argmax_workspace_size);
         return;
     }
     reflex::sample_params p;
@@ -255,16 +253,17 @@ void decoder::draw(uint64_t into) {
     p.steps = positions();
     p.ids = token;
     p.counters = counters;
-    launch(p, reflex_sample, reflex_sample_supported, reflex_sample_workspace_size);
+    launch_(p, reflex_sample, reflex_sample_supported, reflex_sample_workspace_size);
 }
 
-void decoder::embed(const reflex_tensor &ids, uint32_t rows) {
+residual_stream decoder::embed(const reflex_tensor &ids) {
+    const residual_stream out{activation(layout_.hidden, static_cast<uint32_t>(ids.shape[0]), config_.hidden), {}, {}};
     reflex::embedding_params p;
     p.table = weights_.matrix(tensors_.embedding);
     p.ids = ids;
-    p.y = activation(layout_.hidden, rows, config_.hidden);
-    handed_on_ = false;
-    launch(p, reflex_embedding, reflex_embedding_supported);
+    p.y = out.hidden;
+    launch_(p, reflex_embedding, reflex_embedding_supported);
+    return out;
 }
 
 void decoder::norm(const reflex_tensor &x, const gguf_tensor *weight, const reflex_tensor &y) {
@@ -273,30 +272,25 @@ void decoder::norm(const reflex_tensor &x, const gguf_tensor *weight, const refl
     p.x = x;
     p.weight = weights_.vector(weight);
     p.y = y;
-    launch(p, reflex_norm, reflex_norm_supported);
+    launch_(p, reflex_norm, reflex_norm_supported);
 }
 
-void decoder::normed_matmul(uint32_t first, uint32_t rows, const gguf_tensor *weight,
+void decoder::normed_matmul(const residual_stream &x, const gguf_tensor *weight,
                             std::initializer_list<reflex_matmul_product> products, uint32_t flags) {
-    const uint64_t width = config_.hidden, squares = width / squares_elements;
-    if (handed_on_) {
-        reflex::matmul_params p =
-            matmul_of(activation(layout_.normed + first * act_i8_row_bytes(width), rows, width, true), products, flags);
-        p.x_squares = activation(layout_.squares + first * squares * sizeof(float), rows, squares);
+    if (x.norm_is_deferred()) {
+        reflex::matmul_params p = matmul_of(x.normed, products, flags);
+        p.x_squares = x.squares;
         p.norm_epsilon = config_.rms_epsilon;
         matmul(p);
-        return;
-    }
-    const reflex_tensor x = activation(layout_.hidden + first * width * sizeof(float), rows, width);
-    if (in_integers(rows)) {
-        reflex::matmul_params p = matmul_of(x, products, flags);
+    } else if (in_integers(x.rows())) {
+        reflex::matmul_params p = matmul_of(x.hidden, products, flags);
         p.norm = weights_.vector(weight);
         p.norm_epsilon = config_.rms_epsilon;
         matmul(p);
     } else {
-        // Once here, where every product would do it again.
-        const reflex_tensor normed = activation(layout_.normed, rows, width);
-        norm(x, weight, normed);
+        // Exact products are a launch each, and each would compute the norm again.
+        const reflex_tensor normed = activation(layout_.normed, x.rows(), config_.hidden);
+        norm(x.hidden, weight, normed);
         matmul(matmul_of(normed, products, flags));
     }
 }
@@ -305,9 +299,9 @@ reflex::matmul_params decoder::matmul_of(const reflex_tensor &x, std::initialize
                                          uint32_t flags) const {
     reflex::matmul_params p;
     p.flags = flags | REFLEX_MATMUL_CONSTANT_WEIGHTS;
-    // Where x could not be quantised by what made it, the library does so.
+    // The library quantises x where the op that wrote it could not.
     if (compute_ == compute_mode::int8) p.flags |= REFLEX_MATMUL_INT8;
-    p.activation = REFLEX_ACTIVATION_SILU;  // which is 0, as a call without a gate wants it
+    if ((flags & REFLEX_MATMUL_GATED) != 0) p.activation = REFLEX_ACTIVATION_SILU;
     p.x = x;
     const reflex_matmul_product &first = *products.begin();
     p.weight = first.weight;
@@ -319,7 +313,7 @@ reflex::matmul_params decoder::matmul_of(const reflex_tensor &x, std::initialize
 }
 
 void decoder::matmul(reflex::matmul_params p) {
-    launch(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
+    launch_(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
 }
 
 reflex_matmul_product decoder::product(const gguf_tensor *weight, const gguf_tensor *bias,
@@ -329,7 +323,7 @@ reflex_matmul_product decoder::product(const gguf_tensor *weight, const gguf_ten
 
 bool decoder::in_integers(uint32_t rows) const {
     return compute_ == compute_mode::int8 &&
-           (weights_.placement() == weight_placement::packed || rows <= native_int8_rows);
+           (weights_.placement() == weight_placement::packed || rows <= native_int8_rows_);
 }
 
 bool decoder::quantised(uint32_t rows, std::initializer_list<const gguf_tensor *> into) const {

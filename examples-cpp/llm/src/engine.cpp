@@ -29,13 +29,16 @@ engine::engine(const device &owner, const std::vector<mapped_file> &files, const
         owner.copy(at(plan_.layout.rope_factors), rotation_.factors.data(), rotation_.factors.size() * sizeof(float));
     decoder_.use(at(0), shape, plan_.layout);
     if (!options.graph) return;
-    graph_ = reflex::capture(owner.owner(), owner.stream(), [this] { decoder_.step(); });
+    residual_stream left{};
+    graph_ = reflex::capture(owner.owner(), owner.stream(), [this, &left] { left = decoder_.step(); });
     if (!owner.is_cpu()) burst_ = reflex::capture(owner.owner(), owner.stream(), [this] { decoder_.burst(); });
-    layer_nodes_ = reflex::capture(owner.owner(), owner.stream(), [this] { decoder_.step_layer(0); }).nodes();
+    // A layer inside the model reads what another one left, and not what the embedding left.
+    layer_nodes_ =
+        reflex::capture(owner.owner(), owner.stream(), [this, &left] { decoder_.step_layer(0, left); }).nodes();
 }
 
 engine::~engine() {
-    // Nothing may be in flight when the buffers go, whatever brought us here.
+    // No launch may be in flight when the buffers are freed, also after an exception.
     reflex_stream_synchronize(owner_.context(), owner_.stream());
 }
 
@@ -107,15 +110,16 @@ bool engine::append_batch(const token_id *tokens, uint32_t count, const stop_req
     std::iota(positions, positions + count, static_cast<int32_t>(length_));
     stage_counters(slot, length_ + count - 1);
     upload(plan_.layout.ids);
-    if (!decoder_.prefill(count, stop)) return false;
+    const std::optional<residual_stream> left = decoder_.prefill(count, stop);
+    if (!left) return false;
     length_ += count;
-    last_batch_ = count;
+    last_batch_ = *left;
     return true;
 }
 
 const float *engine::logits(uint32_t first, uint32_t count) {
     host_logits_.resize(uint64_t{count} * config_.logit_width);
-    decoder_.head(first, count);
+    decoder_.head(last_batch_.part(first, count));
     owner_.copy(host_logits_.data(), at(plan_.layout.logits), host_logits_.size() * sizeof(float));
     owner_.synchronize();
     return host_logits_.data();
@@ -133,7 +137,7 @@ void engine::share() {
 
 void engine::draw_first() {
     last_steps_ = 1;
-    decoder_.head(last_batch_ - 1, 1);
+    decoder_.head(last_batch_.part(last_batch_.rows() - 1, 1));
     const uint64_t row_bytes = uint64_t{config_.logit_width} * sizeof(float);
     for (uint32_t i = 1; i < sequences(); ++i)
         owner_.copy(at(plan_.layout.logits + i * row_bytes), at(plan_.layout.logits), row_bytes);
@@ -168,7 +172,7 @@ void engine::request_tokens() {
     const uint32_t index = requested_++ % slots;
     slot_steps_[index] = last_steps_;
     const uint64_t bytes = uint64_t{last_steps_} * sequences() * sizeof(token_id);
-    // The last of them is the next to decode.
+    // The last token of each sequence is the next to decode, so the copy ends with `token`.
     owner_.copy(token_slot(index), at(plan_.layout.token + sequences() * sizeof(token_id) - bytes), bytes);
     fetched_[index].record(owner_.stream());
 }

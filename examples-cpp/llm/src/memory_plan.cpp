@@ -24,7 +24,7 @@ run_layout lay_out(const model_config &c, const run_shape &shape, uint64_t works
     l.rope_factors = place(c.rope.dims / 2, sizeof(float));
     l.hidden = rows(c.hidden);
     l.normed = rows(c.hidden);
-    l.squares = rows(c.hidden / squares_elements);
+    l.squares = rows(c.hidden / act_i8_block_elements());
     l.q = rows(c.q_width());
     l.attended = rows(c.q_width());
     l.k = rows(c.kv_width());

@@ -8,7 +8,7 @@
 namespace llm {
 namespace {
 
-// What `read_config` reads.
+// The keys that `read_config` reads.
 constexpr std::string_view applied[] = {
     "attention.head_count",
     "attention.head_count_kv",
@@ -35,7 +35,7 @@ constexpr std::string_view prefixes[] = {"rope.", "attention.", "expert", "moe_"
                                          "kda.",  "shortconv.", "altup.", "hc_",  "attn_", "residual_"};
 constexpr std::string_view parts[] = {"scale", "scaling", "softcap", "clamp", "sliding_window", "alibi"};
 
-// Keys that change nothing when every number in them is one of these two. 0 is how writers say that there is no such thing.
+// Keys that change nothing when every number in them is one of these two. Writers give 0 where a model has no such thing.
 struct neutral_rule {
     std::string_view name;
     double first, second;
@@ -92,7 +92,7 @@ constexpr neutral_rule rules[] = {
     {"residual_scale", 0, 1},
     {"rope.dimension_sections", 0, 0},
     {"rope.scaling.alpha", 0, 1},
-    // Writers put there what multiplies YaRN's magnitude, or what replaces it: only 1 may mean both.
+    // Some writers put here what multiplies YaRN's magnitude, others what replaces it: 1 alone means the same in both.
     {"rope.scaling.yarn_attn_factor", 1, 1},
     {"router_logit_softcapping", 0, 0},
     {"swiglu_clamp_exp", 0, 0},
@@ -123,7 +123,7 @@ public:
     bool passes(std::string_view name, const gguf_value &value) const {
         if (any_in(applied, name)) return true;
         if (starts_with(name, "expert") && no_experts()) return true;
-        // Says where the weights come from.
+        // This key says where the weights come from.
         if (name == "rope.scaling.finetuned") return true;
         if (name == "attention.sliding_window") return window_covers_all(value);
         if (name == "attention.sliding_window_pattern") {
@@ -134,7 +134,7 @@ public:
             return all_are(value, 0, config_.head_dim);
         if (name == "rope.dimension_count_swa") return all_are(value, 0, config_.rope.dims);
         if (name == "rope.freq_base_swa") return all_are(value, 0, config_.rope.base);
-        // Of norms of other kinds, of which these architectures have none.
+        // These are of other kinds of norms, which no architecture of the table has.
         if (name == "attention.layer_norm_epsilon" || name == "attention.group_norm_epsilon") return true;
         if (name == "tensor_data_layout")
             return value.type == gguf_type::string &&

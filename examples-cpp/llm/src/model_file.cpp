@@ -37,7 +37,7 @@ public:
         return static_cast<uint32_t>(number);
     }
 
-    // Of a key that says 0 where it means nothing: `fallback` then, too.
+    // For a key in which 0 means that nothing is set: the result is `fallback` then, too.
     uint32_t count_or_unset(const char *name, uint32_t fallback, uint32_t most) const {
         const gguf_value *value = find(name);
         return value == nullptr || value->uniform().as_float() == 0 ? fallback : count_or(name, fallback, most);
@@ -57,7 +57,7 @@ public:
         return number;
     }
 
-    // Of a key that says 0 where it means nothing.
+    // For a key in which 0 means that nothing is set.
     double positive_or_unset(const char *name, double fallback) const {
         const gguf_value *value = find(name);
         return value == nullptr || value->uniform().as_float() == 0 ? fallback : positive_or(name, fallback);
@@ -69,14 +69,12 @@ private:
 };
 
 architecture read_architecture(const std::string &name) {
-    if (name == "llama") return architecture::llama;
-    if (name == "qwen2") return architecture::qwen2;
-    if (name == "qwen3") return architecture::qwen3;
-    fail("general.architecture is \"" + printable(name) + "\", only llama, qwen2 and qwen3 are supported");
+    if (const architecture_traits *found = find_architecture(name)) return found->id;
+    fail("general.architecture is \"" + printable(name) + "\", only " + architecture_names("and") + " are supported");
 }
 
 rope_scaling read_scaling(const std::string &key, const gguf_value *type) {
-    // Files from before there was a type have a factor alone, which is that of linear scaling.
+    // Older files have a factor and no type: the factor is that of linear scaling.
     if (type == nullptr) return rope_scaling::linear;
     const std::string_view name = type->as_string();
     if (name == "none") return rope_scaling::none;
@@ -88,7 +86,7 @@ rope_scaling read_scaling(const std::string &key, const gguf_value *type) {
 
 void read_rope(const key_reader &keys, model_config &config) {
     rope_config &rope = config.rope;
-    rope.neox = config.arch != architecture::llama;
+    rope.neox = traits_of(config.arch).rope == rope_mode::neox;
     rope.base = keys.positive_or("rope.freq_base", 10000.0);
     if (rope.base < 1)
         fail(config.arch_name + ".rope.freq_base is " + std::to_string(rope.base) + ", must be at least 1");
@@ -108,7 +106,7 @@ void read_rope(const key_reader &keys, model_config &config) {
     rope.beta_slow = keys.positive_or("rope.scaling.yarn_beta_slow", 1.0);
     rope.log_multiplier = keys.positive_or_unset("rope.scaling.yarn_log_multiplier", 0.0);
     rope.extrapolation = rope.scaling == rope_scaling::yarn ? 1.0 : 0.0;
-    // Negative numbers are how some writers say that there is none.
+    // Some writers give a negative number where there is no extrapolation.
     if (const gguf_value *value = keys.find("rope.scaling.yarn_ext_factor")) {
         const double given = value->uniform().as_float();
         if (given > 1 || std::isnan(given))
@@ -129,17 +127,20 @@ std::string shape_text(std::initializer_list<uint64_t> shape) {
     return out + "]";
 }
 
-// Looks tensors up by name, checks each, and keeps count so that a tensor nobody asked for is noticed.
+// Looks tensors up by name and checks each. It remembers which were asked for, so that a tensor without a role is noticed. A result is
+// nullptr where a tensor that is not required has no place in the file.
 class tensor_finder {
 public:
     tensor_finder(const gguf &file, model_tensors &out) : file_(file), out_(out) {}
 
     // A matrix that is multiplied with: any type that reflex_matmul reads.
-    const gguf_tensor *matrix(const std::string &name, uint64_t columns, uint64_t rows) {
+    const gguf_tensor *matrix(const std::string &name, uint64_t columns, uint64_t rows,
+                              presence wanted = presence::required) {
         constexpr uint32_t types[] = {ggml_id::f32,  ggml_id::f16,    ggml_id::bf16,   ggml_id::q4_0,
                                       ggml_id::q4_1, ggml_id::q5_0,   ggml_id::q5_1,   ggml_id::q8_0,
                                       ggml_id::q2_k, ggml_id::q3_k,   ggml_id::q4_k,   ggml_id::q5_k,
                                       ggml_id::q6_k, ggml_id::iq4_nl, ggml_id::iq4_xs, ggml_id::mxfp4};
+        if (skips(name, wanted)) return nullptr;
         const gguf_tensor *tensor = require(name, {columns, rows});
         if (std::find(std::begin(types), std::end(types), tensor->type->id) == std::end(types)) {
             fail("tensor " + tensor->describe() +
@@ -148,22 +149,15 @@ public:
         }
         return tensor;
     }
-    const gguf_tensor *matrix_or_null(const std::string &name, uint64_t columns, uint64_t rows) {
-        return file_.find_tensor(name) == nullptr ? nullptr : matrix(name, columns, rows);
-    }
 
     // A norm weight or a bias.
-    const gguf_tensor *vector(const std::string &name, uint64_t length) { return plain(require(name, {length})); }
-    const gguf_tensor *vector_or_null(const std::string &name, uint64_t length) {
-        return file_.find_tensor(name) == nullptr ? nullptr : vector(name, length);
+    const gguf_tensor *vector(const std::string &name, uint64_t length, presence wanted = presence::required) {
+        return skips(name, wanted) ? nullptr : plain(require(name, {length}));
     }
 
     // Frequency factors, which the host reads.
-    const gguf_tensor *host_vector(const std::string &name, uint64_t length) {
-        return plain(require(name, {length}, false));
-    }
-    const gguf_tensor *host_vector_or_null(const std::string &name, uint64_t length) {
-        return file_.find_tensor(name) == nullptr ? nullptr : host_vector(name, length);
+    const gguf_tensor *host_vector(const std::string &name, uint64_t length, presence wanted = presence::required) {
+        return skips(name, wanted) ? nullptr : plain(require(name, {length}, false));
     }
 
     void refuse_unused() const {
@@ -175,6 +169,11 @@ public:
     }
 
 private:
+    // An absent tensor is not asked for, so that `refuse_unused` meets it.
+    bool skips(const std::string &name, presence wanted) const {
+        return wanted == presence::absent || (wanted == presence::optional && file_.find_tensor(name) == nullptr);
+    }
+
     static const gguf_tensor *plain(const gguf_tensor *tensor) {
         const uint32_t id = tensor->type->id;
         if (id != ggml_id::f32 && id != ggml_id::f16 && id != ggml_id::bf16)
@@ -185,7 +184,7 @@ private:
     const gguf_tensor *require(const std::string &name, std::initializer_list<uint64_t> shape, bool on_device = true) {
         const gguf_tensor *tensor = file_.find_tensor(name);
         if (tensor == nullptr) fail("tensor " + name + " is missing");
-        // Trailing ones add nothing: some writers keep vectors as matrices of one row.
+        // Trailing dimensions of 1 add nothing: some writers keep vectors as matrices of one row.
         const bool ranks_agree = std::all_of(tensor->shape + shape.size(), tensor->shape + 4,
                                              [](uint64_t dimension) { return dimension == 1; });
         if (!ranks_agree || !std::equal(shape.begin(), shape.end(), tensor->shape))
@@ -199,7 +198,7 @@ private:
     std::unordered_set<const gguf_tensor *> used_;
 };
 
-// Rows of a matrix that has one for each token.
+// The rows of a matrix that has one for each token.
 uint32_t rows_of(const gguf_tensor &tensor, uint64_t tokens) {
     if (tensor.shape[1] > most_width)
         fail("tensor " + tensor.describe() + " has more than " + std::to_string(most_width) + " rows");
@@ -209,7 +208,7 @@ uint32_t rows_of(const gguf_tensor &tensor, uint64_t tokens) {
     return static_cast<uint32_t>(tensor.shape[1]);
 }
 
-// The tokens are those that have a text: what <arch>.vocab_size says is not needed, and not always true.
+// The tokens are those that have a text. <arch>.vocab_size is not needed, and it is not always true.
 void read_vocabulary(const gguf &file, model_config &config) {
     const gguf_tensor *embedding = file.find_tensor("token_embd.weight");
     if (embedding == nullptr) fail("tensor token_embd.weight is missing");
@@ -223,19 +222,19 @@ void read_vocabulary(const gguf &file, model_config &config) {
 
 layer_tensors find_layer(tensor_finder &find, const model_config &c, uint32_t index) {
     const std::string prefix = "blk." + std::to_string(index) + ".";
-    const bool head_norms = c.arch == architecture::qwen3;
+    const architecture_traits &traits = traits_of(c.arch);
     layer_tensors t{};
     t.attn_norm = find.vector(prefix + "attn_norm.weight", c.hidden);
     t.q = find.matrix(prefix + "attn_q.weight", c.hidden, c.q_width());
     t.k = find.matrix(prefix + "attn_k.weight", c.hidden, c.kv_width());
     t.v = find.matrix(prefix + "attn_v.weight", c.hidden, c.kv_width());
-    t.q_bias = find.vector_or_null(prefix + "attn_q.bias", c.q_width());
-    t.k_bias = find.vector_or_null(prefix + "attn_k.bias", c.kv_width());
-    t.v_bias = find.vector_or_null(prefix + "attn_v.bias", c.kv_width());
-    t.q_norm = head_norms ? find.vector(prefix + "attn_q_norm.weight", c.head_dim) : nullptr;
-    t.k_norm = head_norms ? find.vector(prefix + "attn_k_norm.weight", c.head_dim) : nullptr;
+    t.q_bias = find.vector(prefix + "attn_q.bias", c.q_width(), traits.qkv_biases);
+    t.k_bias = find.vector(prefix + "attn_k.bias", c.kv_width(), traits.qkv_biases);
+    t.v_bias = find.vector(prefix + "attn_v.bias", c.kv_width(), traits.qkv_biases);
+    t.q_norm = find.vector(prefix + "attn_q_norm.weight", c.head_dim, traits.head_norms);
+    t.k_norm = find.vector(prefix + "attn_k_norm.weight", c.head_dim, traits.head_norms);
     t.output = find.matrix(prefix + "attn_output.weight", c.q_width(), c.hidden);
-    t.output_bias = find.vector_or_null(prefix + "attn_output.bias", c.hidden);
+    t.output_bias = find.vector(prefix + "attn_output.bias", c.hidden, traits.output_bias);
     t.ffn_norm = find.vector(prefix + "ffn_norm.weight", c.hidden);
     t.gate = find.matrix(prefix + "ffn_gate.weight", c.hidden, c.ffn);
     t.up = find.matrix(prefix + "ffn_up.weight", c.hidden, c.ffn);
@@ -292,11 +291,11 @@ model_tensors find_tensors(const gguf &file, const model_config &c) {
         out.rope_short = find.host_vector("rope_factors_short.weight", pairs);
         out.rope_long = find.host_vector("rope_factors_long.weight", pairs);
     } else {
-        out.rope_factors = find.host_vector_or_null("rope_freqs.weight", pairs);
+        out.rope_factors = find.host_vector("rope_freqs.weight", pairs, presence::optional);
     }
     for (uint32_t i = 0; i < c.layers; ++i) out.layers.push_back(find_layer(find, c, i));
     out.output_norm = find.vector("output_norm.weight", c.hidden);
-    const gguf_tensor *output = find.matrix_or_null("output.weight", c.hidden, c.logit_width);
+    const gguf_tensor *output = find.matrix("output.weight", c.hidden, c.logit_width, presence::optional);
     out.output = output != nullptr ? output : out.embedding;
     find.refuse_unused();
     return out;

@@ -12,6 +12,8 @@
 #include <system_error>
 #include <utility>
 
+#include "architectures.h"
+
 namespace llm {
 namespace {
 
@@ -206,10 +208,12 @@ private:
 
 options parse_options(int argc, const char *const *argv) { return parser(argc, argv).run(); }
 
-const char *usage_text() {
+std::string usage_text() {
     return "usage: reflex-llm -m FILE (-p TEXT | -f FILE | --chat | --perplexity FILE | --bench) [options]\n"
            "\n"
-           "  -m, --model FILE       GGUF v3 model: llama, qwen2 or qwen3\n"
+           "  -m, --model FILE       GGUF v3 model: " +
+           architecture_names("or") +
+           "\n"
            "  -p, --prompt TEXT      text to continue\n"
            "  -f, --file FILE        the same, from a file or a pipe; -: from standard input\n"
            "      --chat             a conversation by the model's chat template: each line of standard input is a "

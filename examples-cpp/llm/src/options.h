@@ -46,7 +46,7 @@ struct options {
 // Throws usage_error. Reads the file of --file, or standard input, into `prompt`.
 options parse_options(int argc, const char *const *argv);
 
-const char *usage_text();
+std::string usage_text();
 
 // The whole of a file, a pipe or, for "-", standard input; throws std::system_error naming it.
 std::string read_text_file(const std::string &path);

@@ -4,13 +4,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "library_facts.h"
 #include "model_files.h"
 
 namespace llm {
 namespace {
-
-// What reflex_matmul wants of block formats. Files may be aligned to less.
-constexpr uintptr_t weight_alignment = 16;
 
 bool aligned(const gguf_tensor *tensor) { return reinterpret_cast<uintptr_t>(tensor->data) % weight_alignment == 0; }
 
@@ -19,15 +17,15 @@ bool all_aligned(const model_tensors &tensors) { return std::all_of(tensors.all.
 void refuse_unaligned(const std::vector<mapped_file> &files, const model_tensors &tensors) {
     for (const gguf_tensor *tensor : tensors.all) {
         if (aligned(tensor)) continue;
-        // A mapping begins at a page, so the place in the file is what counts.
+        // A mapping begins at a page, so the place in the file decides.
         const auto at = reinterpret_cast<uintptr_t>(tensor->data);
         for (const mapped_file &file : files) {
             const auto begin = reinterpret_cast<uintptr_t>(file.data());
             if (at < begin || at - begin >= file.size()) continue;
-            throw model_error(file.path(),
-                              "--weights mapped: tensor " + tensor->describe() + " lies at byte " +
-                                  std::to_string(at - begin) +
-                                  ", must be a multiple of 16; leave --weights out or give copied or packed");
+            throw model_error(file.path(), "--weights mapped: tensor " + tensor->describe() + " lies at byte " +
+                                               std::to_string(at - begin) + ", must be a multiple of " +
+                                               std::to_string(weight_alignment) +
+                                               "; leave --weights out or give copied or packed");
         }
     }
 }
@@ -136,7 +134,7 @@ reflex::weights_pack_params weights::packing(const gguf_tensor *tensor) const {
 
 uint8_t *weights::mapped_address(const gguf_tensor *tensor) const {
     for (size_t i = 0; i < files_.size(); ++i) {
-        // Addresses of different objects have no order of their own; as numbers they have.
+        // Pointers into different objects have no order in C++; their numbers have one.
         const uintptr_t start = reinterpret_cast<uintptr_t>(files_[i].data()),
                         at = reinterpret_cast<uintptr_t>(tensor->data);
         if (at >= start && at - start < files_[i].size()) return seen_[i] + (at - start);

@@ -1,4 +1,4 @@
-// The model's tensors where the device reads them: in the mapped files themselves, in a copy, or in a copy packed for matmuls.
+// The model's tensors as the device reads them: in the mapped files themselves, in a copy, or in a copy packed for matmuls.
 #pragma once
 
 #include <unordered_map>
@@ -22,28 +22,28 @@ public:
     weights(const weights &) = delete;
     weights &operator=(const weights &) = delete;
 
-    // What `load` will allocate. Weights mapped in memory that the device shares count: they take it as well.
+    // What `load` will allocate. Weights that are mapped in memory which the device shares are counted: they occupy it as well.
     weight_memory memory() const;
 
-    // Makes the mapped files readable for the device. False when the driver will not and another placement was chosen: plan anew then.
-    // Does nothing for copies.
+    // Makes the mapped files readable for the device. The result is false where the driver refuses and another placement was chosen: the
+    // memory has to be planned anew then. It does nothing for copies.
     bool map();
     // Puts the weights where they belong. Views made before are stale.
     void load();
 
-    // [rows, columns]. Before `load` the address is one that nothing may read, but good enough to ask the library with.
+    // [rows, columns]. Before `load` nothing may read its address, which serves to ask the library.
     reflex_tensor matrix(const gguf_tensor *tensor) const;
-    // [length]; an absent operand for nullptr
+    // [length], or an absent operand for nullptr.
     reflex_tensor vector(const gguf_tensor *tensor) const;
 
-    // Never automatic.
+    // It is never `automatic`.
     weight_placement placement() const { return placement_; }
     bool mapped() const { return placement_ == weight_placement::mapped; }
 
 private:
     void place(weight_placement where);
     bool packs(const gguf_tensor *tensor) const;
-    // In place, once its blocks have been copied.
+    // Packs in place, once the blocks have been copied.
     reflex::weights_pack_params packing(const gguf_tensor *tensor) const;
     reflex_tensor view(const gguf_tensor *tensor) const;
     // Where the device sees a tensor that is not copied.
@@ -57,10 +57,10 @@ private:
     const weight_placement copy_;  // which of the copies is the better
     weight_placement placement_;
     std::vector<uint8_t *> seen_;  // the files as the device sees them
-    size_t registered_ = 0;        // of the files, the first so many
-    uint8_t *base_ = nullptr;      // of the copies
+    size_t registered_ = 0;        // number of files, from the first on, that are registered with the driver
+    uint8_t *base_ = nullptr;      // start of the copies
     reflex::device_buffer copies_;
-    std::unordered_map<const gguf_tensor *, uint64_t> offsets_;  // of the copies
+    std::unordered_map<const gguf_tensor *, uint64_t> offsets_;  // from base_ to each copy
 };
 
 }  // namespace llm
