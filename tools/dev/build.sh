@@ -3,7 +3,10 @@
 
 cmake_build=$target/dev/cmake
 examples_build=$target/dev/examples
-prefix=$target/demo
+cargo_target=$target
+prefix=$target/dev/prefix
+examples=(examples-cpp/quickstart examples-cpp/llm benches/reflex-bench)
+llm_options=()
 linker_flags=''
 demo_model=$root/examples-cpp/llm/models/tiny-qwen3-q4_k_m.gguf
 demo_prompt='If we have a string slice, we can pass'
@@ -35,20 +38,21 @@ build_library() {
 
 # build_example FOLDER: against the installed package, as a user of the library would.
 build_example() {
-  local build=$examples_build/${1##*/}
+  local build=$examples_build/${1##*/} options=()
+  [ "$1" != examples-cpp/llm ] || options=(${llm_options[@]+"${llm_options[@]}"})
   # shellcheck disable=SC2016 # $ORIGIN is for the dynamic linker
   configure "$root/$1" "$build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_INSTALL_PREFIX="$prefix" \
-    '-DCMAKE_INSTALL_RPATH=$ORIGIN/../lib' && cmake --build "$build" && cmake --install "$build"
+    '-DCMAKE_INSTALL_RPATH=$ORIGIN/../lib' ${options[@]+"${options[@]}"} && cmake --build "$build" && cmake --install "$build"
 }
 
 build_examples() {
   local name
-  for name in examples-cpp/quickstart examples-cpp/llm benches/reflex-bench; do
+  for name in "${examples[@]}"; do
     step "building $name with find_package" "example-${name##*/}" build_example "$name" || return
   done
 }
 
-build_demo() {
+build_library_and_examples() {
   build_library && build_examples
 }
 
@@ -65,12 +69,38 @@ arguments_after_dashes() {
   arguments=("$@")
 }
 
+# The demo compiles what it runs: kernels for the GPUs here, two of the examples, no tests. Its build tree is its own, so that it and
+# ./dev test, which compiles the default list, do not compile everything anew after one another; the cache of kernels is shared.
+# shellcheck disable=SC2034 # setup.sh reads them
+use_demo_tree() {
+  local tree=$target/dev/demo argument chat=OFF
+  cmake_build=$tree/cmake examples_build=$tree/examples cargo_target=$tree/cargo prefix=$target/demo
+  export REFLEX_KERNEL_CACHE=${REFLEX_KERNEL_CACHE-$target/kernel-cache}
+  examples=(examples-cpp/quickstart examples-cpp/llm)
+  # The template engine is for --chat alone. Once it was built, it stays, lest options that change compile reflex-llm anew.
+  for argument in ${arguments[@]+"${arguments[@]}"}; do
+    [ "$argument" != --chat ] || chat=AUTO
+  done
+  [ ! -d "$examples_build/llm/chat-template" ] || chat=AUTO
+  [ $chat = AUTO ] || crates=(Cargo.toml)
+  llm_options=(-DREFLEX_LLM_TESTS=OFF "-DREFLEX_LLM_CHAT=$chat")
+}
+
+# A kernel may spill on an architecture for which CI compiles nothing. It is right all the same, so that a demo need not fail for it.
+build_for_this_machine() {
+  export REFLEX_KERNEL_SPILLS=${REFLEX_KERNEL_SPILLS-warn}
+  find_gpus
+  use_demo_tree
+  setup
+  choose_archs
+  build_library_and_examples
+}
+
 run_llm() { "$prefix/bin/reflex-llm" --model "$demo_model" "$@"; }
 
 cmd_demo() {
   arguments_after_dashes "$@"
-  setup
-  build_demo
+  build_for_this_machine
   printf '[%4d s] reflex-quickstart\n' "$SECONDS" >&2
   "$prefix/bin/reflex-quickstart"
   [ ${#arguments[@]} -gt 0 ] || arguments=(--prompt "$demo_prompt" --n-predict 96)
@@ -80,8 +110,7 @@ cmd_demo() {
 
 cmd_bench() {
   arguments_after_dashes "$@"
-  setup
-  build_demo
+  build_for_this_machine
   run_llm --bench ${arguments[@]+"${arguments[@]}"}
 }
 

@@ -100,7 +100,7 @@ cmd_gpu_bundle() {
   if [ "$archs" = default ]; then archs=${REFLEX_CUDA_ARCHS-default}; else out=$out-$name; fi
   export REFLEX_CUDA_ARCHS=$archs
   use_bundle_tree "$name"
-  build_demo
+  build_library_and_examples
   build_cpp_tests
   step "building the Rust GPU tests" bundle-rust copy_gpu_tests "$target/dev/gpu-tests"
   step "filling ${out#"$root/"}" bundle-fill fill_bundle "$name" "$out" "$models" "$target/dev/gpu-tests"

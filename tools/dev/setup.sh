@@ -6,6 +6,8 @@ venv=$target/dev/venv
 other_nvrtc=(cuda12 cuda13_2 cuda13_newest)
 smollm2=$target/dev/smollm2
 cxx=${CXX:-c++}
+# The library's crates, and those of reflex-llm's template engine.
+crates=(Cargo.toml examples-cpp/llm/chat-template/Cargo.toml)
 
 require_tools() {
   local missing=()
@@ -77,11 +79,10 @@ setup() {
     # The pinned compiler: with another one a spill is no error.
     export REFLEX_KERNEL_SPILLS=${REFLEX_KERNEL_SPILLS-error}
   fi
-  export PATH="$venv/bin:$PATH" CARGO_TARGET_DIR=$target
+  export PATH="$venv/bin:$PATH" CARGO_TARGET_DIR=$cargo_target
   cd "$root" || die "cannot enter $root"
-  # The library's crates, and those of reflex-llm's template engine.
   local manifest
-  for manifest in Cargo.toml examples-cpp/llm/chat-template/Cargo.toml; do
+  for manifest in "${crates[@]}"; do
     if ! cargo fetch --locked --offline --manifest-path "$manifest" >/dev/null 2>&1; then
       step "fetching crates" setup-crates try_thrice cargo fetch --locked --manifest-path "$manifest"
     fi

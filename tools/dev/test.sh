@@ -91,6 +91,13 @@ test_charts() {
   count plot_test.py $((rc == 0)) $((rc != 0)) 0 0
 }
 
+# What ./dev demo compiles on which machine.
+test_choice_of_archs() {
+  local rc=0
+  step "testing tools/dev/gpu_test.sh" test-gpu-choice bash "$root/tools/dev/gpu_test.sh" || rc=$?
+  count gpu_test.sh $((rc == 0)) $((rc != 0)) 0 0
+}
+
 # Published figures say how they were measured. What checks and makes them is tested too.
 check_result_files() {
   local rc folder=$root/benches/results name
@@ -109,7 +116,7 @@ check_result_files() {
 run_all_tests() {
   local rc name
   export REFLEX_PYTHON=$venv/bin/python REFLEX_SMOLLM2=$smollm2
-  if ! build_demo || ! build_cpp_tests; then
+  if ! build_library_and_examples || ! build_cpp_tests; then
     count build 0 1 0 1
     return
   fi
@@ -122,6 +129,7 @@ run_all_tests() {
   for name in quickstart llm reflex-bench; do
     run_ctest "$name" "$examples_build/$name"
   done
+  test_choice_of_archs
   check_result_files
   for name in "${other_nvrtc[@]}"; do
     rc=0
