@@ -1,3 +1,5 @@
+//! What the library was built as.
+
 use std::ffi::{CStr, c_char};
 
 macro_rules! c_env {

@@ -1,3 +1,5 @@
+//! Element types: their numbers in C, and the facts of their blocks.
+
 use std::ffi::{CStr, c_char};
 
 /// Element type of a tensor. The library's own types are 1..255; GGUF block formats are 0x100 + their ggml type number.

@@ -1,3 +1,5 @@
+//! Statuses: their numbers in C, which never change, and their names.
+
 use std::ffi::{CStr, c_char};
 
 /// What a call returned. Numbers are fixed for ever; new ones are appended.

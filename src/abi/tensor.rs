@@ -1,3 +1,5 @@
+//! The one type of operands in C.
+
 use super::dtype::reflex_dtype;
 use std::ffi::c_void;
 

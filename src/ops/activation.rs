@@ -1,3 +1,5 @@
+//! The op `activation`: an activation function of one tensor, times another where there is one.
+
 use super::op::{self, Op, Variant};
 use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data, dtype, strides, vec8};

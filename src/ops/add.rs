@@ -1,3 +1,5 @@
+//! The op `add`: the sum of two tensors.
+
 use super::op::{self, Op, Variant};
 use super::operands::{InPlace, Operands};
 use super::rows::{Rows, vec8};

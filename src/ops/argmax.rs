@@ -1,3 +1,5 @@
+//! The op `argmax`: the index of the largest element of each row.
+
 use super::op::{self, Op, Variant, Workspace};
 use super::operands::{InPlace, Operands};
 use super::rows::{data, vec8};

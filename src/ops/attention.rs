@@ -1,3 +1,5 @@
+//! The op `attention`: attention of many queries over contiguous keys and values.
+
 use super::op::{self, Op, Variant, Workspace};
 use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data};

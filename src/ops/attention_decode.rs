@@ -1,3 +1,5 @@
+//! The op `attention_decode`: attention of a decode step over contiguous caches, with its rotation and append where asked for.
+
 mod kernels;
 mod splits;
 mod step;

@@ -1,3 +1,5 @@
+//! The op `embedding`: rows of a table by ids.
+
 use super::op::{self, Op, Variant};
 use super::operands::{InPlace, Operands};
 use super::rows::vec8;

@@ -1,3 +1,5 @@
+//! The op `matmul`: products of up to three weights and one x, with what an engine fuses to them.
+
 mod exact;
 mod int8;
 

@@ -1,3 +1,5 @@
+//! The op `norm`: RMS norm of rows, with the sum of a residual before it.
+
 use super::op::{self, Op, Variant};
 use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data, dtype, strides, vec8};

@@ -1,3 +1,5 @@
+//! The op `quantize`: activations in 8 bits.
+
 use super::op::{self, Op, Variant};
 use super::operands::{InPlace, Operands};
 use super::rows::Rows;

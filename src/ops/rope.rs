@@ -1,3 +1,5 @@
+//! The op `rope`: rotary position embedding of queries and keys, with the append to a cache.
+
 mod kernels;
 mod rotation;
 

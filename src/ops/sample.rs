@@ -1,3 +1,5 @@
+//! The op `sample`: a token drawn from each row of logits.
+
 use super::argmax::{counters, expect_reserved, integers, scores};
 use super::op::{self, Op, Variant, Workspace};
 use super::operands::{InPlace, Operands};

@@ -1,3 +1,5 @@
+//! The ops `weights_pack` and `weights_unpack`: weights between the arrangement of a GGUF file and the packed one.
+
 use super::op::{self, Op, Variant, Workspace};
 use super::operands::{InPlace, Operands};
 use super::panels::Panels;

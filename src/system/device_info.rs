@@ -1,3 +1,5 @@
+//! What the device of a context is.
+
 use super::reading::set_text;
 use crate::abi::{Params, guard, out_struct, reflex_status};
 use crate::cuda::DeviceLimits;

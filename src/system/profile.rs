@@ -1,3 +1,5 @@
+//! Hardware profiles: what is known of a class of devices, and which class a device is of.
+
 use super::jetson;
 use super::reading::set_text;
 use crate::abi::{Error, Params, guard, out_struct, reflex_status};

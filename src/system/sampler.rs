@@ -1,3 +1,5 @@
+//! A thread that reads telemetry each period, and what it makes of the readings: energy, means and extremes.
+
 use super::reading::{REFLEX_THROTTLE_OVER_CURRENT, REFLEX_THROTTLE_UNKNOWN};
 use super::telemetry::{Probe, Sample};
 use crate::abi::handle::{self, Handle};
