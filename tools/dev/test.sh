@@ -101,7 +101,7 @@ test_choice_of_archs() {
 # Published figures say how they were measured. What checks and makes them is tested too.
 check_result_files() {
   local rc folder=$root/benches/results name
-  for name in tools/plot/check_results_test.py tools/plot/tables_test.py tools/parity/summary_test.py tools/docs/links_test.py benches/peers/peers_test.py; do
+  for name in tools/plot/check_results_test.py tools/plot/tables_test.py tools/parity/summary_test.py tools/docs/links_test.py tools/sass/check_test.py benches/peers/peers_test.py; do
     rc=0
     step "testing $name" "test-${name##*/}" python3 "$root/$name" || rc=$?
     count "${name##*/}" $((rc == 0)) $((rc != 0)) 0 0
@@ -111,6 +111,22 @@ check_result_files() {
   rc=0
   step "checking the result files" check-results python3 "$root/tools/plot/check_results.py" "$folder" || rc=$?
   count 'result files' $((rc == 0)) $((rc != 0)) 0 0
+}
+
+# The machine code of the default build holds nothing that nobody listed: emulated instructions, local memory, double precision and the like.
+check_machine_code() {
+  local rc=0 table
+  # The newest: cargo keeps the folders of earlier builds.
+  table=$(find "$target/release/build" -path '*/reflex-infer-*/out/kernel_images.rs' -printf '%T@ %p\n' 2>/dev/null | sort -rn | head -n 1 | cut -d ' ' -f 2-)
+  if [ -z "$table" ] || ! grep -q 'ptx: false' "$table"; then
+    echo "         skipped: machine code (this build has no kernels)" >&2
+    count 'machine code' 0 0 1 0
+    return
+  fi
+  need_wheels sass "fetching nvdisasm" \
+    && step "checking the machine code" check-sass python3 "$root/tools/sass/check.py" "${table%/*}" --nvdisasm \
+      "$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia/cu13/bin/nvdisasm" || rc=$?
+  count 'machine code' $((rc == 0)) $((rc != 0)) 0 0
 }
 
 run_all_tests() {
@@ -131,6 +147,7 @@ run_all_tests() {
   done
   test_choice_of_archs
   check_result_files
+  check_machine_code
   for name in "${other_nvrtc[@]}"; do
     rc=0
     step "compiling the kernels with NVRTC $(nvrtc_release "$name")" "nvrtc-$name" compile_with "$name" || rc=$?
