@@ -1,6 +1,6 @@
 //! A checked operand: what `reflex_tensor` becomes once everything about it was validated.
 
-use super::dtype::{Dtype, REFLEX_DTYPE_PACKED, reflex_dtype};
+use super::dtype::Dtype;
 use super::error::{Error, Result};
 use super::status::*;
 use super::tensor::reflex_tensor;
@@ -271,18 +271,6 @@ impl View {
         self.data.wrapping_offset(offset as isize)
     }
 
-    /// As C would hand it in.
-    pub fn tensor(&self) -> reflex_tensor {
-        let dtype = self.dtype.abi().0 | if self.packed { REFLEX_DTYPE_PACKED.0 } else { 0 };
-        reflex_tensor {
-            data: self.data.cast(),
-            dtype: reflex_dtype(dtype),
-            rank: self.rank as u32,
-            shape: self.shape,
-            stride: self.stride,
-        }
-    }
-
     /// A contiguous view of the same shape elsewhere, of a type that is no block format.
     pub fn contiguous_at(&self, data: *mut u8, dtype: Dtype) -> View {
         let mut view = View { data, dtype, ..*self };
@@ -291,6 +279,18 @@ impl View {
             view.stride[i] = step;
             step *= self.shape[i];
         }
+        view
+    }
+
+    /// A matrix of the same shape elsewhere, of a type that is not packed, with rows `stride` bytes apart.
+    pub fn matrix_at(&self, data: *mut u8, dtype: Dtype, stride: i64) -> View {
+        let mut view = View {
+            data,
+            dtype,
+            packed: false,
+            ..*self
+        };
+        view.stride[..2].copy_from_slice(&[stride, dtype.block_bytes() as i64]);
         view
     }
 

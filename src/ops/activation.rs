@@ -51,6 +51,20 @@ pub(crate) struct ActivationPlan {
 }
 
 impl ActivationPlan {
+    /// For views whose types and shapes go together.
+    pub fn of(kind: reflex_activation_kind, gate: View, up: Option<View>, y: View) -> Result<ActivationPlan> {
+        let last = gate.rank() - 1;
+        gate.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
+        Ok(ActivationPlan {
+            kind,
+            rows: Rows::of(Activation::NAME, &gate)?,
+            n: gate.dim(last),
+            gate,
+            up,
+            y,
+        })
+    }
+
     fn vec8(&self) -> bool {
         vec8([Some(self.gate), self.up, Some(self.y)].into_iter().flatten())
     }
@@ -83,16 +97,7 @@ impl Op for Activation {
             .map(|view| like_gate(view, Dtype::FLOATS))
             .transpose()?;
         let y = like_gate(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?;
-        let last = gate.rank() - 1;
-        gate.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
-        Ok(ActivationPlan {
-            kind: p.kind,
-            rows: Rows::of(op, &gate)?,
-            n: gate.dim(last),
-            gate,
-            up,
-            y,
-        })
+        ActivationPlan::of(p.kind, gate, up, y)
     }
 
     fn operands<'a>(plan: &'a ActivationPlan, to: &mut Operands<'a>) {

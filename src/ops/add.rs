@@ -40,6 +40,23 @@ pub(crate) struct AddPlan {
 }
 
 impl AddPlan {
+    /// Of the last dimension.
+    const LARGEST: i64 = (i32::MAX / 2) as i64;
+
+    /// For views whose types and shapes go together.
+    pub fn of(a: View, b: View, scale: f32, y: View) -> Result<AddPlan> {
+        let last = a.rank() - 1;
+        a.expect_dim(last, 0..=AddPlan::LARGEST)?;
+        Ok(AddPlan {
+            rows: Rows::of(Add::NAME, &a)?,
+            n: a.dim(last),
+            scale,
+            a,
+            b,
+            y,
+        })
+    }
+
     fn vec8(&self) -> bool {
         vec8([self.a, self.b, self.y])
     }
@@ -64,7 +81,7 @@ impl Op for Add {
             .expect_dtype(Dtype::FLOATS)?
             .expect_dense_rows()?;
         let last = a.rank() - 1;
-        a.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
+        a.expect_dim(last, 0..=AddPlan::LARGEST)?;
         let b = View::required(op, "b", &p.b)?
             .expect_dtype(Dtype::FLOATS)?
             .expect_dense_rows()?;
@@ -75,14 +92,7 @@ impl Op for Add {
             .expect_dtype(Dtype::FLOATS)?
             .expect_shape(a.dims(), "the shape of a")?
             .expect_dense_rows()?;
-        Ok(AddPlan {
-            rows: Rows::of(op, &a)?,
-            n: a.dim(last),
-            scale: if p.scale == 0.0 { 1.0 } else { p.scale },
-            a,
-            b,
-            y,
-        })
+        AddPlan::of(a, b, if p.scale == 0.0 { 1.0 } else { p.scale }, y)
     }
 
     fn operands<'a>(plan: &'a AddPlan, to: &mut Operands<'a>) {

@@ -45,6 +45,21 @@ pub(crate) struct NormPlan {
 }
 
 impl NormPlan {
+    /// For views whose types and shapes go together.
+    pub fn of(x: View, weight: Option<View>, epsilon: f32, y: View) -> Result<NormPlan> {
+        x.expect_dim(x.rank() - 1, 0..=i64::from(i32::MAX / 2))?;
+        Ok(NormPlan {
+            rows: Rows::of(Norm::NAME, &x)?,
+            dim: x.dim(x.rank() - 1),
+            epsilon,
+            x,
+            residual: None,
+            residual_out: None,
+            weight,
+            y,
+        })
+    }
+
     fn views(&self) -> impl Iterator<Item = View> {
         [
             Some(self.x),
@@ -105,16 +120,11 @@ impl Op for Norm {
             .map(|view| like_x(view, Dtype::FLOATS))
             .transpose()?;
         let y = like_x(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?;
-        x.expect_dim(x.rank() - 1, 0..=i64::from(i32::MAX / 2))?;
+        let epsilon = if p.epsilon == 0.0 { 1e-6 } else { p.epsilon };
         Ok(NormPlan {
-            rows: Rows::of(op, &x)?,
-            dim,
-            epsilon: if p.epsilon == 0.0 { 1e-6 } else { p.epsilon },
-            x,
             residual,
             residual_out,
-            weight,
-            y,
+            ..NormPlan::of(x, weight, epsilon, y)?
         })
     }
 

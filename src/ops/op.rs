@@ -180,11 +180,7 @@ pub(crate) fn launch<O: Op>(
 }
 
 /// A launch that is part of another op's, which has looked at what its operands share.
-pub(crate) fn run<O: Op>(params: &O::Params, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
-    run_plan::<O>(&O::plan(params)?, cuda, workspace)
-}
-
-pub(crate) fn run_plan<O: Op>(plan: &O::Plan, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
+pub(crate) fn run<O: Op>(plan: &O::Plan, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
     match O::is_empty(plan) {
         true => Ok(()),
         false => (select::<O>(plan, cuda.limits())?.launch)(plan, cuda, workspace),

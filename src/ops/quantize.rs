@@ -34,6 +34,23 @@ pub(crate) struct QuantizePlan {
     pub y: View,
 }
 
+impl QuantizePlan {
+    /// Of the last dimension.
+    const LARGEST: i64 = (i32::MAX / 2) as i64;
+
+    /// For views whose types and shapes go together.
+    pub fn of(x: View, y: View) -> Result<QuantizePlan> {
+        let last = x.rank() - 1;
+        x.expect_dim(last, 0..=QuantizePlan::LARGEST)?;
+        Ok(QuantizePlan {
+            rows: Rows::of(Quantize::NAME, &x)?,
+            k: x.dim(last),
+            x,
+            y,
+        })
+    }
+}
+
 pub(crate) struct Quantize;
 
 impl Op for Quantize {
@@ -49,18 +66,12 @@ impl Op for Quantize {
         let x = View::required(op, "x", &p.x)?
             .expect_dtype(Dtype::FLOATS)?
             .expect_dense_rows()?;
-        let last = x.rank() - 1;
-        x.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
+        x.expect_dim(x.rank() - 1, 0..=QuantizePlan::LARGEST)?;
         let y = View::required(op, "y", &p.y)?
             .expect_dtype(&[Dtype::ACT_I8])?
             .expect_shape(x.dims(), "the shape of x")?
             .expect_dense_rows()?;
-        Ok(QuantizePlan {
-            rows: Rows::of(op, &x)?,
-            k: x.dim(last),
-            x,
-            y,
-        })
+        QuantizePlan::of(x, y)
     }
 
     fn operands<'a>(plan: &'a QuantizePlan, to: &mut Operands<'a>) {

@@ -90,6 +90,17 @@ pub(crate) enum Direction {
 }
 
 impl WeightsPackPlan {
+    /// For views of the same type and shape in memory of their own.
+    pub fn of(native: View, packed: View, direction: Direction) -> WeightsPackPlan {
+        WeightsPackPlan {
+            native,
+            packed,
+            panels: Panels::of(&packed),
+            in_place: false,
+            direction,
+        }
+    }
+
     fn new(
         op: &'static str,
         reserved: u32,
@@ -116,11 +127,8 @@ impl WeightsPackPlan {
             .expect_shape(source.dims(), "the shape of source")?;
         let in_place = native.data == packed.data && native.is_contiguous();
         Ok(WeightsPackPlan {
-            native,
-            packed,
-            panels: Panels::of(&packed),
             in_place,
-            direction,
+            ..WeightsPackPlan::of(native, packed, direction)
         })
     }
 

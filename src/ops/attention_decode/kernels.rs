@@ -112,7 +112,7 @@ fn launch(
         None => true,
     };
     if let Some(rope) = rope.filter(|_| !fused) {
-        op::run_plan::<Rope>(&rope, cuda, &Workspace::NONE)?;
+        op::run::<Rope>(&rope, cuda, &Workspace::NONE)?;
         // Rows for the cache alone.
         if composed.y.is_empty() {
             return Ok(());

@@ -2,16 +2,16 @@
 //! each weight; packed ones are unpacked into the workspace first, a stretch at a time, and a gated pair meets there.
 
 use super::{Matmul, MatmulPart, MatmulPlan};
-use crate::abi::{Dtype, Result, View, reflex_tensor};
+use crate::abi::{Dtype, Result, View};
 use crate::cuda::DeviceLimits;
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
-use crate::ops::activation::{Activation, reflex_activation_params};
-use crate::ops::add::{Add, reflex_add_params};
-use crate::ops::norm::{Norm, reflex_norm_params};
+use crate::ops::activation::{Activation, ActivationPlan};
+use crate::ops::add::{Add, AddPlan};
+use crate::ops::norm::{Norm, NormPlan};
 use crate::ops::op::{self, Variant, Workspace};
 use crate::ops::panels::Panels;
-use crate::ops::weights_pack::{WeightsUnpack, reflex_weights_unpack_params};
-use std::ffi::{CStr, c_void};
+use crate::ops::weights_pack::{Direction, WeightsPackPlan, WeightsUnpack};
+use std::ffi::CStr;
 
 /// Up to this many rows the weights are what there is to read: a matrix-vector product.
 const FEW_ROWS: i64 = 8;
@@ -199,78 +199,44 @@ pub(super) fn workspace_bytes(p: &MatmulPlan, _limits: &DeviceLimits) -> usize {
 
 fn launch_parts(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
     let scratch = Scratch::of(p);
-    let at = |offset: i64| {
-        workspace
-            .data
-            .cast::<u8>()
-            .wrapping_offset(offset as isize)
-            .cast::<c_void>()
-    };
+    let at = |offset: i64| workspace.data.cast::<u8>().wrapping_offset(offset as isize);
     if p.norm.is_some() && p.k == 0 {
         // Nothing to normalise, and no scratch to do it in.
         return launch_any(&MatmulPlan { norm: None, ..*p }, cuda, workspace);
     }
     if let Some(norm) = &p.norm {
-        let y = reflex_tensor {
-            data: at(scratch.weight + 2 * scratch.product),
-            dtype: Dtype::F32.abi(),
-            rank: 2,
-            shape: [p.rows, p.k, 0, 0],
-            stride: [0; 4],
-        };
-        let params = reflex_norm_params {
-            epsilon: p.norm_epsilon,
-            x: p.x.tensor(),
-            weight: norm.tensor(),
-            y,
-            ..Default::default()
-        };
-        op::run::<Norm>(&params, cuda, &Workspace::NONE)?;
-        let normalised = MatmulPlan {
-            x: View::required("matmul", "workspace", &y)?,
-            norm: None,
-            ..*p
-        };
+        let x = p.x.contiguous_at(at(scratch.weight + 2 * scratch.product), Dtype::F32);
+        let plan = NormPlan::of(p.x, Some(*norm), p.norm_epsilon, x)?;
+        op::run::<Norm>(&plan, cuda, &Workspace::NONE)?;
+        let normalised = MatmulPlan { x, norm: None, ..*p };
         return launch_any(&normalised, cuda, workspace);
     }
     let Some(kind) = p.gate else {
         return p.parts().try_for_each(|part| launch_part(p, part, cuda, workspace));
     };
-    let n = p.first().n();
-    let product = |i: i64| reflex_tensor {
-        data: at(scratch.weight + i * scratch.product),
-        dtype: Dtype::F32.abi(),
-        rank: 2,
-        shape: [p.rows, n, 0, 0],
-        stride: [0; 4],
+    let first = p.first();
+    let product = |i: i64| {
+        first
+            .y
+            .contiguous_at(at(scratch.weight + i * scratch.product), Dtype::F32)
     };
     for (i, part) in p.parts().enumerate() {
         let part = MatmulPart {
-            y: View::required("matmul", "workspace", &product(i as i64))?,
+            y: product(i as i64),
             residual: None,
             ..*part
         };
         launch_part(p, &part, cuda, workspace)?;
     }
-    let first = p.first();
-    let gated = reflex_activation_params {
-        kind,
-        gate: product(0),
-        up: product(1),
-        y: first.y.tensor(),
-        ..Default::default()
+    let gated = |y: View| {
+        let plan = ActivationPlan::of(kind, product(0), Some(product(1)), y)?;
+        op::run::<Activation>(&plan, cuda, &Workspace::NONE)
     };
-    match &first.residual {
-        None => op::run::<Activation>(&gated, cuda, &Workspace::NONE),
+    match first.residual {
+        None => gated(first.y),
         Some(residual) => {
-            let gated = reflex_activation_params { y: product(0), ..gated };
-            op::run::<Activation>(&gated, cuda, &Workspace::NONE)?;
-            let sum = reflex_add_params {
-                a: product(0),
-                b: residual.tensor(),
-                y: first.y.tensor(),
-                ..Default::default()
-            };
+            gated(product(0))?;
+            let sum = AddPlan::of(product(0), residual, 1.0, first.y)?;
             op::run::<Add>(&sum, cuda, &Workspace::NONE)
         }
     }
@@ -278,7 +244,7 @@ fn launch_parts(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()
 
 fn launch_any(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
     match p.plain() {
-        true => op::run_plan::<Matmul>(p, cuda, workspace),
+        true => op::run::<Matmul>(p, cuda, workspace),
         false => launch_parts(p, cuda, workspace),
     }
 }
@@ -289,32 +255,24 @@ fn launch_part(p: &MatmulPlan, part: &MatmulPart, cuda: &Cuda, workspace: &Works
         // Of no elements one order is like the other.
         let mut weight = part.weight;
         weight.packed = false;
-        return op::run_plan::<Matmul>(&p.only(MatmulPart { weight, ..*part }), cuda, workspace);
+        return op::run::<Matmul>(&p.only(MatmulPart { weight, ..*part }), cuda, workspace);
     }
     let rows = stretch_rows(part);
     let mut first = 0;
     while first < part.n() {
         let count = rows.min(part.n() - first);
         let source = part.weight.narrow(0, first, count);
-        let native = reflex_tensor {
-            data: workspace.data,
-            dtype: part.weight.dtype.abi(),
-            stride: [0; 4],
-            ..source.tensor()
-        };
-        let unpack = reflex_weights_unpack_params {
-            source: source.tensor(),
-            destination: native,
-            ..Default::default()
-        };
+        let row_bytes = Panels::of(&source).row_bytes();
+        let native = source.matrix_at(workspace.data.cast(), source.dtype, row_bytes);
+        let unpack = WeightsPackPlan::of(native, source, Direction::Unpack);
         op::run::<WeightsUnpack>(&unpack, cuda, &Workspace::NONE)?;
         let stretch = MatmulPart {
-            weight: View::required("matmul", "workspace", &native)?,
+            weight: native,
             bias: part.bias.map(|bias| bias.narrow(0, first, count)),
             residual: part.residual.map(|residual| residual.narrow(1, first, count)),
             y: part.y.narrow(1, first, count),
         };
-        op::run_plan::<Matmul>(&p.only(stretch), cuda, workspace)?;
+        op::run::<Matmul>(&p.only(stretch), cuda, workspace)?;
         if cuda.rehearses {
             // The first stretch is the largest.
             break;

@@ -1,12 +1,12 @@
 //! Products in integers on the tensor cores: all weights of a call in one launch, whatever their formats.
 
 use super::{MatmulPart, MatmulPlan};
-use crate::abi::{Dtype, Result, View, reflex_tensor};
+use crate::abi::{Dtype, Result, View};
 use crate::cuda::DeviceLimits;
 use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
-use crate::ops::norm::{Norm, reflex_norm_params};
+use crate::ops::norm::{Norm, NormPlan};
 use crate::ops::op::{self, Variant, Workspace};
-use crate::ops::quantize::{Quantize, reflex_quantize_params};
+use crate::ops::quantize::{Quantize, QuantizePlan};
 use layout::Layout;
 use select::Q4_K_ALONE;
 use shape::{Shape, tile_bytes};
@@ -241,34 +241,15 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
         // Nothing of it is read, and no scratch is there to take it.
         _ if p.k == 0 => p.x,
         _ => {
-            let y = reflex_tensor {
-                data: workspace.data,
-                dtype: Dtype::ACT_I8.abi(),
-                rank: 2,
-                shape: [p.rows, p.k, 0, 0],
-                stride: [quantised_stride(p), Dtype::ACT_I8.block_bytes() as i64, 0, 0],
-            };
-            match &p.norm {
+            let y = p.x.matrix_at(workspace.data.cast(), Dtype::ACT_I8, quantised_stride(p));
+            match p.norm {
                 Some(norm) => {
-                    let params = reflex_norm_params {
-                        epsilon: p.norm_epsilon,
-                        x: p.x.tensor(),
-                        weight: norm.tensor(),
-                        y,
-                        ..Default::default()
-                    };
-                    op::run::<Norm>(&params, cuda, &Workspace::NONE)?;
+                    let plan = NormPlan::of(p.x, Some(norm), p.norm_epsilon, y)?;
+                    op::run::<Norm>(&plan, cuda, &Workspace::NONE)?;
                 }
-                None => {
-                    let params = reflex_quantize_params {
-                        x: p.x.tensor(),
-                        y,
-                        ..Default::default()
-                    };
-                    op::run::<Quantize>(&params, cuda, &Workspace::NONE)?;
-                }
+                None => op::run::<Quantize>(&QuantizePlan::of(p.x, y)?, cuda, &Workspace::NONE)?,
             }
-            View::required("matmul", "workspace", &y)?
+            y
         }
     };
     // SAFETY: plain data, valid when zero.

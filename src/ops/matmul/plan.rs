@@ -1,0 +1,396 @@
+//! What a product is made of: the params, checked.
+
+use super::{
+    Matmul, REFLEX_MATMUL_BATCH_INVARIANT, REFLEX_MATMUL_CONSTANT_WEIGHTS, REFLEX_MATMUL_GATED, REFLEX_MATMUL_INT8,
+    reflex_matmul_params, reflex_matmul_product,
+};
+use crate::abi::{Dtype, Error, Result, View};
+use crate::cuda::ceil_div;
+use crate::ops::activation::{
+    REFLEX_ACTIVATION_GELU_ERF, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU, reflex_activation_kind,
+};
+use crate::ops::op::Op;
+
+/// One weight and what is made of its product. Of a gated pair the second has the y of the first.
+#[derive(Clone, Copy)]
+pub(crate) struct MatmulPart {
+    pub weight: View,
+    pub bias: Option<View>,
+    pub residual: Option<View>,
+    pub y: View,
+}
+
+impl MatmulPart {
+    pub fn n(&self) -> i64 {
+        self.weight.dim(0)
+    }
+}
+
+/// What a later product reads in place of y with a norm: y times the norm's weight, and the sums of squares that the norm
+/// divides by.
+#[derive(Clone, Copy)]
+pub(crate) struct NormedOutput {
+    pub weight: View,
+    pub y: View,
+    pub squares: View,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct MatmulPlan {
+    pub rows: i64,
+    pub k: i64,
+    pub batch_invariant: bool,
+    pub constant_weights: bool,
+    /// In integers, of a quantised x.
+    pub int8: bool,
+    pub gate: Option<reflex_activation_kind>,
+    pub x: View,
+    pub norm: Option<View>,
+    pub norm_epsilon: f32,
+    pub x_squares: Option<View>,
+    /// Of the first part.
+    pub normed: Option<NormedOutput>,
+    pub(super) parts: [Option<MatmulPart>; 3],
+}
+
+impl MatmulPlan {
+    /// Validates the params.
+    pub(super) fn new(p: &reflex_matmul_params) -> Result<MatmulPlan> {
+        let op = Matmul::NAME;
+        const FLAGS: u32 =
+            REFLEX_MATMUL_BATCH_INVARIANT | REFLEX_MATMUL_INT8 | REFLEX_MATMUL_CONSTANT_WEIGHTS | REFLEX_MATMUL_GATED;
+        if p.flags & !FLAGS != 0 {
+            return Err(Error::invalid(format!(
+                "{op}: flags is {:#x}, expected REFLEX_MATMUL_* bits ({FLAGS:#x})",
+                p.flags
+            )));
+        }
+        for (field, reserved) in [("reserved", p.reserved), ("reserved2", p.reserved2)] {
+            if reserved != 0 {
+                return Err(Error::invalid(format!("{op}: {field} is {reserved}, expected 0")));
+            }
+        }
+        let gate = gate(p)?;
+        let x = View::required(op, "x", &p.x)?
+            .expect_dtype(Dtype::ACTIVATIONS)?
+            .expect_rank(2..=2)?
+            .expect_dense_rows()?
+            .expect_dim(0, 0..=LARGEST)?
+            .expect_dim(1, 0..=LARGEST)?;
+        let (rows, k) = (x.dim(0), x.dim(1));
+        let norm = norm(p, &x)?;
+        let first = reflex_matmul_product {
+            weight: p.weight,
+            bias: p.bias,
+            residual: p.residual,
+            y: p.y,
+        };
+        let mut parts = [None; 3];
+        parts[0] = Some(part(&first, FIELDS[0], &x, None)?);
+        for (i, product) in p.others.iter().enumerate() {
+            let fields = FIELDS[i + 1];
+            let absent = product.weight.data.is_null();
+            let pair = parts[0].filter(|_| gate.is_some() && i == 0);
+            if absent && pair.is_some() {
+                return Err(Error::invalid(format!(
+                    "{op}: {}.data is NULL, expected a pointer with REFLEX_MATMUL_GATED",
+                    fields[0]
+                )));
+            }
+            if !absent && gate.is_some() && i > 0 {
+                return Err(Error::invalid(format!(
+                    "{op}: {}.data is set, expected NULL with REFLEX_MATMUL_GATED",
+                    fields[0]
+                )));
+            }
+            if !absent {
+                parts[i + 1] = Some(part(product, fields, &x, pair.as_ref())?);
+            }
+        }
+        let mut plan = MatmulPlan {
+            rows,
+            k,
+            batch_invariant: p.flags & REFLEX_MATMUL_BATCH_INVARIANT != 0,
+            constant_weights: p.flags & REFLEX_MATMUL_CONSTANT_WEIGHTS != 0,
+            int8: false,
+            gate,
+            x,
+            norm,
+            norm_epsilon: if p.norm_epsilon == 0.0 { 1e-6 } else { p.norm_epsilon },
+            x_squares: x_squares(p, &x)?,
+            normed: None,
+            parts,
+        };
+        plan.int8 = chooses_int8(&plan, p.flags & REFLEX_MATMUL_INT8 != 0)?;
+        expect_launchable(&plan)?;
+        plan.normed = normed_output(p, &plan)?;
+        Ok(plan)
+    }
+
+    pub fn parts(&self) -> impl Iterator<Item = &MatmulPart> {
+        self.parts.iter().flatten()
+    }
+
+    pub fn first(&self) -> &MatmulPart {
+        self.parts[0].as_ref().expect("a matmul has a weight")
+    }
+}
+
+const LARGEST: i64 = 1 << 30;
+/// Elements of a sum of squares: those of a block of ACT_I8.
+pub(crate) const SQUARES: i64 = 32;
+/// The most rows of an int8 product: blocks of eight are counted in a grid dimension of 65535.
+const MOST_INT8_ROWS: i64 = 1 << 18;
+/// The most rows that REFLEX_MATMUL_INT8 turns to integers where a weight is not packed: more would unpack it again and again, and
+/// are faster on the tensor cores as TF32, which a batch-invariant product does not use.
+const INT8_ROWS: i64 = 64;
+
+/// Names of the operands of each product, for messages.
+static FIELDS: [[&str; 4]; 3] = [
+    ["weight", "bias", "residual", "y"],
+    [
+        "others[0].weight",
+        "others[0].bias",
+        "others[0].residual",
+        "others[0].y",
+    ],
+    [
+        "others[1].weight",
+        "others[1].bias",
+        "others[1].residual",
+        "others[1].y",
+    ],
+];
+
+fn gate(p: &reflex_matmul_params) -> Result<Option<reflex_activation_kind>> {
+    let kinds = [
+        REFLEX_ACTIVATION_SILU,
+        REFLEX_ACTIVATION_GELU_TANH,
+        REFLEX_ACTIVATION_GELU_ERF,
+    ];
+    let gated = p.flags & REFLEX_MATMUL_GATED != 0;
+    if gated && !kinds.contains(&p.activation) {
+        return Err(Error::invalid(format!(
+            "matmul: activation is {}, expected a REFLEX_ACTIVATION_*",
+            p.activation.0
+        )));
+    }
+    if !gated && p.activation.0 != 0 {
+        return Err(Error::invalid(format!(
+            "matmul: activation is {}, expected 0 without REFLEX_MATMUL_GATED",
+            p.activation.0
+        )));
+    }
+    Ok(gated.then_some(p.activation))
+}
+
+fn norm(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
+    let op = Matmul::NAME;
+    let norm = View::optional(op, "norm", &p.norm)?;
+    let unused = norm.is_none() && p.x_squares.data.is_null();
+    if !p.norm_epsilon.is_finite() || p.norm_epsilon < 0.0 || unused && p.norm_epsilon != 0.0 {
+        return Err(Error::invalid(format!(
+            "{op}: norm_epsilon is {}, expected a finite number from 0 on, and 0 without norm and x_squares",
+            p.norm_epsilon
+        )));
+    }
+    let Some(norm) = norm else { return Ok(None) };
+    if x.dtype == Dtype::ACT_I8 {
+        return Err(Error::invalid(format!(
+            "{op}: norm.data is set, expected NULL with an x of ACT_I8"
+        )));
+    }
+    norm.expect_dtype(Dtype::FLOATS)?
+        .expect_shape(&[x.dim(1)], "[k] of x")?
+        .expect_dense_rows()
+        .map(Some)
+}
+
+fn x_squares(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
+    let op = Matmul::NAME;
+    let Some(squares) = View::optional(op, "x_squares", &p.x_squares)? else {
+        return Ok(None);
+    };
+    if x.dtype != Dtype::ACT_I8 {
+        return Err(Error::invalid(format!(
+            "{op}: x_squares.data is set, expected NULL unless x is ACT_I8"
+        )));
+    }
+    squares
+        .expect_dtype(&[Dtype::F32])?
+        .expect_shape(&[x.dim(0), x.dim(1) / SQUARES], "[rows], [k / 32] of x")?
+        .expect_dense_rows()
+        .map(Some)
+}
+
+fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<NormedOutput>> {
+    let op = Matmul::NAME;
+    let fields = [
+        ("y_norm", &p.y_norm),
+        ("y_normed", &p.y_normed),
+        ("y_squares", &p.y_squares),
+    ];
+    if fields.iter().all(|(_, tensor)| tensor.data.is_null()) {
+        return Ok(None);
+    }
+    if let Some((field, _)) = fields.iter().find(|(_, tensor)| tensor.data.is_null()) {
+        return Err(Error::invalid(format!(
+            "{op}: {field}.data is NULL, expected a pointer: y_norm, y_normed and y_squares go together"
+        )));
+    }
+    let y = &plan.first().y;
+    let (rows, n) = (y.dim(0), y.dim(1));
+    if n % SQUARES != 0 {
+        return Err(Error::invalid(format!(
+            "{op}: y_norm.data is set and n is {n}, expected a multiple of {SQUARES}"
+        )));
+    }
+    if plan.gate.is_none() && plan.parts().count() > 1 {
+        return Err(Error::invalid(format!(
+            "{op}: y_norm.data is set, expected NULL with others[0].weight or others[1].weight"
+        )));
+    }
+    if !plan.int8 {
+        return Err(Error::unsupported(format!(
+            "{op}: y_norm.data is set, expected NULL unless {}",
+            integers_wanted()
+        )));
+    }
+    let [weight, y_normed, squares] = fields.map(|(field, tensor)| View::required(op, field, tensor));
+    let weight = weight?
+        .expect_dtype(Dtype::FLOATS)?
+        .expect_shape(&[n], "[n] of weight")?
+        .expect_dense_rows()?;
+    let output = |view: View, dtype, n, what| {
+        view.expect_dtype(&[dtype])?
+            .expect_shape(&[rows, n], what)?
+            .expect_dense_rows()
+    };
+    Ok(Some(NormedOutput {
+        weight,
+        y: output(y_normed?, Dtype::ACT_I8, n, "the shape of y")?,
+        squares: output(squares?, Dtype::F32, n / SQUARES, "[rows], [n / 32] of y")?,
+    }))
+}
+
+/// `gate` is the first of a gated pair whose second this is: it has the shape of that, and its y.
+fn part(
+    product: &reflex_matmul_product,
+    fields: [&'static str; 4],
+    x: &View,
+    gate: Option<&MatmulPart>,
+) -> Result<MatmulPart> {
+    let op = Matmul::NAME;
+    let (rows, k) = (x.dim(0), x.dim(1));
+    let weight = View::weight(op, fields[0], &product.weight)?
+        .expect_dtype(Dtype::WEIGHTS)?
+        .expect_rank(2..=2)?;
+    let n = gate.map_or(weight.dim(0), MatmulPart::n);
+    let weight = weight
+        .expect_shape(&[n, k], "[n], [k] of x")?
+        .expect_dense_rows()?
+        .expect_aligned_blocks()?
+        .expect_dim(0, 0..=LARGEST)?;
+    let bias = View::optional(op, fields[1], &product.bias)?
+        .map(|bias| {
+            bias.expect_dtype(Dtype::FLOATS)?
+                .expect_shape(&[n], "[n] of weight")?
+                .expect_dense_rows()
+        })
+        .transpose()?;
+    if let Some(gate) = gate {
+        for (field, tensor) in [(fields[2], &product.residual), (fields[3], &product.y)] {
+            if !tensor.data.is_null() {
+                return Err(Error::invalid(format!(
+                    "{op}: {field}.data is set, expected NULL with REFLEX_MATMUL_GATED"
+                )));
+            }
+        }
+        return Ok(MatmulPart {
+            weight,
+            bias,
+            residual: None,
+            y: gate.y,
+        });
+    }
+    let like_y = |view: View, types: &[Dtype]| {
+        view.expect_dtype(types)?
+            .expect_shape(&[rows, n], "[rows] of x, [n] of weight")?
+            .expect_dense_rows()
+    };
+    let residual = View::optional(op, fields[2], &product.residual)?
+        .map(|residual| like_y(residual, Dtype::FLOATS))
+        .transpose()?;
+    let y = like_y(View::required(op, fields[3], &product.y)?, Dtype::ACTIVATIONS)?;
+    Ok(MatmulPart {
+        weight,
+        bias,
+        residual,
+        y,
+    })
+}
+
+/// An exact product of any number of rows has a block for eight outputs of one row, and a grid's first dimension 31 bits.
+fn expect_launchable(plan: &MatmulPlan) -> Result<()> {
+    let too_many = |part: &&MatmulPart| plan.rows * ceil_div(part.n(), 8) > i64::from(i32::MAX);
+    match plan.parts().find(too_many) {
+        Some(part) if !plan.int8 => Err(Error::unsupported(format!(
+            "matmul: {}.shape is {:?}, expected rows * ((n + 7) / 8) of at most {}",
+            part.y.field(),
+            part.y.dims(),
+            i32::MAX
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What makes a product one of integers, for messages.
+fn integers_wanted() -> String {
+    format!(
+        "x is ACT_I8, or REFLEX_MATMUL_INT8 is set, weights are block formats, and they are packed, have at most {INT8_ROWS} rows \
+         of x or REFLEX_MATMUL_BATCH_INVARIANT"
+    )
+}
+
+fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
+    let op = Matmul::NAME;
+    let quantised = plan.x.dtype == Dtype::ACT_I8;
+    let plain = plan.parts().find(|part| !part.weight.dtype.is_block());
+    if let (true, Some(part)) = (quantised, plain) {
+        return Err(Error::unsupported(format!(
+            "{op}: {}.dtype is {}, expected a block format with an x of ACT_I8",
+            part.weight.field(),
+            part.weight.dtype_name()
+        )));
+    }
+    if quantised && plan.rows > MOST_INT8_ROWS {
+        return Err(Error::unsupported(format!(
+            "{op}: x.shape[0] is {}, expected at most {MOST_INT8_ROWS} with an x of ACT_I8",
+            plan.rows
+        )));
+    }
+    let allowed = allowed && plain.is_none();
+    let int8 = match plan.batch_invariant {
+        // The same for every number of rows, so that too many are refused rather than computed in another way.
+        true if allowed && plan.rows > MOST_INT8_ROWS => {
+            return Err(Error::unsupported(format!(
+                "{op}: x.shape[0] is {}, expected at most {MOST_INT8_ROWS} with REFLEX_MATMUL_INT8 and \
+                 REFLEX_MATMUL_BATCH_INVARIANT",
+                plan.rows
+            )));
+        }
+        true => quantised || allowed,
+        false => {
+            let packed = plan.parts().all(|part| part.weight.packed);
+            quantised || allowed && plan.rows <= if packed { MOST_INT8_ROWS } else { INT8_ROWS }
+        }
+    };
+    if let (false, Some(part)) = (int8, plan.parts().find(|part| part.y.dtype == Dtype::ACT_I8)) {
+        return Err(Error::unsupported(format!(
+            "{op}: {}.dtype is ACT_I8, expected a float type unless {}",
+            part.y.field(),
+            integers_wanted()
+        )));
+    }
+    Ok(int8)
+}
