@@ -36,23 +36,17 @@ struct Sum {
 impl View {
     /// Blocks (elements, of plain types) along dimension `i`.
     pub(super) fn count(&self, i: usize) -> i64 {
-        let last = i + 1 == self.rank();
-        self.dim(i) / if last { self.dtype.block_elements() as i64 } else { 1 }
+        match i + 1 == self.rank() {
+            // Blocks have a power of two of elements.
+            true => self.dim(i) >> self.dtype.block_elements().trailing_zeros(),
+            false => self.dim(i),
+        }
     }
 
     /// First byte and the one behind the last; equal where there is none.
     pub fn extent(&self) -> (u128, u128) {
         let start = self.data as u128;
-        if self.is_empty() {
-            return (start, start);
-        }
-        let reach: i128 = (0..self.rank()).map(|i| self.last_offset(i)).sum();
-        (start, start + reach as u128 + self.dtype.block_bytes() as u128)
-    }
-
-    /// Of the last block of dimension `i` from the first.
-    fn last_offset(&self, i: usize) -> i128 {
-        i128::from(self.count(i) - 1) * i128::from(self.stride(i))
+        (start, start + self.reach() as u128)
     }
 
     /// Bytes that follow one another in a row, and the dimensions that such runs are strided over.
@@ -94,7 +88,7 @@ impl View {
 
     /// Whether any byte is one of two different blocks.
     pub fn overlaps_itself(&self) -> bool {
-        if self.is_empty() {
+        if self.is_contiguous() {
             return false;
         }
         let block = self.dtype.block_bytes() as i128;

@@ -1,6 +1,6 @@
 //! A checked operand: what `reflex_tensor` becomes once everything about it was validated.
 
-use super::dtype::Dtype;
+use super::dtype::{Dtype, reflex_dtype};
 use super::error::{Error, Result};
 use super::status::*;
 use super::tensor::reflex_tensor;
@@ -17,6 +17,8 @@ pub(crate) struct View {
     rank: usize,
     shape: [i64; 4],
     stride: [i64; 4],
+    /// Bytes from `data` to the end of the last block; 0 where there is none.
+    reach: i64,
 }
 
 /// What a packed tensor's data is a multiple of.
@@ -28,20 +30,24 @@ unsafe impl Sync for View {}
 
 impl View {
     /// An operand that must be there.
+    #[inline(always)]
     pub fn required(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
         View::optional(op, field, tensor)?.ok_or_else(|| View::absent(op, field))
     }
 
     /// A weight matrix that must be there and may be packed.
+    #[inline(always)]
     pub fn weight(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
         View::parse(op, field, tensor, true)?.ok_or_else(|| View::absent(op, field))
     }
 
+    #[cold]
     fn absent(op: &'static str, field: &'static str) -> Error {
         Error::invalid(format!("{op}: {field}.data is NULL, expected a pointer"))
     }
 
     /// An operand that may be absent (`data == NULL`). A tensor of zero elements keeps its non-null pointer.
+    #[inline(always)]
     pub fn optional(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<Option<View>> {
         View::parse(op, field, tensor, false)
     }
@@ -56,11 +62,12 @@ impl View {
         if tensor.data.is_null() {
             return Ok(None);
         }
-        let (dtype, packed) = Dtype::parse(tensor.dtype)
-            .ok_or_else(|| Error::invalid(format!("{op}: {field}.dtype is {}", Dtype::unknown(tensor.dtype))))?;
+        let Some((dtype, packed)) = Dtype::parse(tensor.dtype) else {
+            return Err(View::unknown_dtype(op, field, tensor.dtype));
+        };
         let rank = tensor.rank as usize;
         if !(1..=4).contains(&rank) {
-            return Err(Error::invalid(format!("{op}: {field}.rank is {rank}, expected 1 to 4")));
+            return Err(View::no_rank(op, field, rank));
         }
         let mut view = View {
             op,
@@ -69,8 +76,9 @@ impl View {
             dtype,
             packed,
             rank,
-            shape: [1; 4],
-            stride: [0; 4],
+            shape: std::array::from_fn(|i| if i < rank { tensor.shape[i] } else { 1 }),
+            stride: std::array::from_fn(|i| if i < rank { tensor.stride[i] } else { 0 }),
+            reach: 0,
         };
         if packed && !may_be_packed {
             return Err(view.invalid(format!(
@@ -78,47 +86,57 @@ impl View {
                 view.dtype_name()
             )));
         }
-        view.shape[..rank].copy_from_slice(&tensor.shape[..rank]);
-        view.stride[..rank].copy_from_slice(&tensor.stride[..rank]);
-        view.check_shape()?;
-        if view.is_empty() {
+        let bytes = view.check_shape()?;
+        if bytes == 0 {
             // Of no elements no stride is wrong.
             view.stride = [0; 4];
             view.stride[rank - 1] = dtype.block_bytes() as i64;
-        } else if view.stride[..rank].iter().all(|&s| s == 0) {
-            view.fill_contiguous()?;
+        } else if view.stride == [0; 4] {
+            view.stride = view.dense_strides();
+            view.reach = bytes;
         } else {
-            view.settle_strides()?;
+            view.settle_strides();
             view.check_strides()?;
         }
         view.check_stride_alignment()?;
-        let align = dtype.alignment();
-        if !(view.data as usize).is_multiple_of(align) {
-            return Err(Error::new(
-                REFLEX_MISALIGNED,
-                format!("{op}: {field}.data is {:p}, expected a multiple of {align}", view.data),
-            ));
+        if !(view.data as usize).is_multiple_of(dtype.alignment()) {
+            return Err(view.misaligned_data(dtype.alignment()));
         }
         if packed {
-            view = view.expect_packable()?.expect_aligned(PACKED_ALIGNMENT)?;
+            view.expect_packable()?;
         }
         Ok(Some(view))
     }
 
-    /// The shape and strides of a packed matrix: two dimensions, dense.
-    fn expect_packable(self) -> Result<View> {
-        let view = self.expect_rank(2..=2)?;
-        if view.is_contiguous() {
-            return Ok(view);
-        }
-        Err(view.invalid(format!(
-            "stride[0] is {}, expected {} (a packed tensor is dense)",
-            view.stride[0],
-            view.shape[1] / view.dtype.block_elements() as i64 * view.dtype.block_bytes() as i64
-        )))
+    #[cold]
+    fn unknown_dtype(op: &str, field: &str, dtype: reflex_dtype) -> Error {
+        Error::invalid(format!("{op}: {field}.dtype is {}", Dtype::unknown(dtype)))
     }
 
-    pub fn expect_packed(self) -> Result<View> {
+    #[cold]
+    fn no_rank(op: &str, field: &str, rank: usize) -> Error {
+        Error::invalid(format!("{op}: {field}.rank is {rank}, expected 1 to 4"))
+    }
+
+    /// The shape, strides and address of a packed matrix: two dimensions, dense.
+    fn expect_packable(&self) -> Result<()> {
+        if self.rank != 2 {
+            return Err(self.other_rank(2..=2));
+        }
+        if !self.is_contiguous() {
+            return Err(self.invalid(format!(
+                "stride[0] is {}, expected {} (a packed tensor is dense)",
+                self.stride[0],
+                self.shape[1] / self.dtype.block_elements() as i64 * self.dtype.block_bytes() as i64
+            )));
+        }
+        match (self.data as usize).is_multiple_of(PACKED_ALIGNMENT) {
+            true => Ok(()),
+            false => Err(self.misaligned_data(PACKED_ALIGNMENT)),
+        }
+    }
+
+    pub fn expect_packed(&self) -> Result<&View> {
         if self.packed {
             return Ok(self);
         }
@@ -134,84 +152,110 @@ impl View {
     }
 
     /// An error that names op and field; `what` begins with the rest of the field's name.
+    #[cold]
     pub fn invalid(&self, what: String) -> Error {
         Error::invalid(format!("{}: {}.{what}", self.op, self.field))
     }
 
-    fn check_shape(&self) -> Result<()> {
+    /// Bytes of the contiguous tensor of this shape. Dimensions beyond the rank are 1, so that the loops are of four.
+    #[inline(always)]
+    fn check_shape(&self) -> Result<i64> {
         let mut elements: i64 = 1;
-        for (i, &n) in self.dims().iter().enumerate() {
-            if n < 0 {
-                return Err(self.invalid(format!("shape[{i}] is {n}, expected 0 or more")));
-            }
-            elements = elements
-                .checked_mul(n.max(1))
-                .ok_or_else(|| self.invalid(format!("shape {:?} overflows 64 bits", self.dims())))?;
+        let (mut overflows, mut signs) = (false, 0);
+        for n in self.shape {
+            let (product, overflowed) = elements.overflowing_mul(n.max(1));
+            elements = product;
+            overflows |= overflowed;
+            signs |= n;
         }
-        // Of the contiguous tensor, in 128 bits, which hold any number of elements of 63.
-        let blocks: i128 = (0..self.rank).map(|i| i128::from(self.count(i).max(1))).product();
-        if !self.is_empty() && blocks * self.dtype.block_bytes() as i128 > i64::MAX.into() {
-            return Err(self.invalid(format!("shape {:?} overflows 64 bits", self.dims())));
+        let (last, block) = (self.shape[self.rank - 1], self.dtype.block_elements() as i64);
+        // Blocks have a power of two of elements.
+        let (blocks, bytes) = (elements >> block.trailing_zeros(), self.dtype.block_bytes() as i64);
+        let bytes = if self.is_empty() {
+            Some(0)
+        } else {
+            blocks.checked_mul(bytes)
+        };
+        match bytes {
+            Some(bytes) if signs >= 0 && !overflows && last & (block - 1) == 0 => Ok(bytes),
+            _ => Err(self.bad_shape(overflows)),
         }
-        let block = self.dtype.block_elements() as i64;
-        let last = self.dims()[self.rank - 1];
-        if last % block != 0 {
-            return Err(self.invalid(format!(
-                "shape[{}] is {last}, expected a multiple of {block} ({})",
-                self.rank - 1,
-                self.dtype_name()
-            )));
-        }
-        Ok(())
     }
 
-    fn fill_contiguous(&mut self) -> Result<()> {
-        let mut step = self.dtype.block_bytes() as i64;
-        for i in (0..self.rank).rev() {
-            self.stride[i] = step;
-            step = step
-                .checked_mul(self.count(i).max(1))
-                .ok_or_else(|| self.invalid(format!("shape {:?} overflows 64 bits", self.dims())))?;
+    #[cold]
+    fn bad_shape(&self, overflows: bool) -> Error {
+        if let Some(i) = self.dims().iter().position(|&n| n < 0) {
+            return self.invalid(format!("shape[{i}] is {}, expected 0 or more", self.shape[i]));
         }
-        Ok(())
+        let (last, block) = (self.rank - 1, self.dtype.block_elements() as i64);
+        if !overflows && self.shape[last] % block != 0 {
+            return self.invalid(format!(
+                "shape[{last}] is {}, expected a multiple of {block} ({})",
+                self.shape[last],
+                self.dtype_name()
+            ));
+        }
+        self.invalid(format!("shape {:?} overflows 64 bits", self.dims()))
+    }
+
+    /// Byte strides of the contiguous tensor of this shape, which was checked.
+    #[inline(always)]
+    fn dense_strides(&self) -> [i64; 4] {
+        let mut strides = [0; 4];
+        let mut step = self.dtype.block_bytes() as i64;
+        for i in (0..4).rev().filter(|&i| i < self.rank) {
+            strides[i] = step;
+            step = step.wrapping_mul(self.count(i).max(1));
+        }
+        strides
     }
 
     /// A stride that nothing is strided over, as there is one row, element or block, may be any number: it becomes what it is in a
     /// contiguous tensor, so that a kernel that looks ahead of the only row finds an aligned address there, and views of the same
     /// bytes are equal.
-    fn settle_strides(&mut self) -> Result<()> {
-        let mut dense = *self;
-        dense.fill_contiguous()?;
-        for i in (0..self.rank).filter(|&i| dense.count(i) == 1) {
-            self.stride[i] = dense.stride[i];
+    fn settle_strides(&mut self) {
+        let dense = self.dense_strides();
+        for (i, dense) in dense.into_iter().enumerate().take(self.rank) {
+            if self.count(i) == 1 {
+                self.stride[i] = dense;
+            }
         }
-        Ok(())
     }
 
+    #[inline(always)]
     fn check_stride_alignment(&self) -> Result<()> {
         let align = self.dtype.alignment() as i64;
         // Blocks of a row follow one another.
         let strided = self.rank - usize::from(self.dtype.is_block());
-        let misaligned = |&i: &usize| self.shape[i] > 1 && self.stride[i] % align != 0;
-        match (0..strided).find(misaligned) {
-            Some(i) => {
-                let why = match self.dtype {
-                    Dtype::ACT_I8 => " (ACT_I8; contiguous rows have a multiple of 64 elements)",
-                    _ => "",
-                };
-                Err(Error::new(
-                    REFLEX_MISALIGNED,
-                    format!(
-                        "{}: {}.stride[{i}] is {}, expected a multiple of {align}{why}",
-                        self.op, self.field, self.stride[i]
-                    ),
-                ))
-            }
-            None => Ok(()),
+        let all = (0..4)
+            .filter(|&i| i < strided && self.shape[i] > 1)
+            .fold(0, |all, i| all | self.stride[i]);
+        // An alignment is a power of two.
+        match all & (align - 1) {
+            0 => Ok(()),
+            _ => Err(self.misaligned_stride(strided)),
         }
     }
 
-    fn check_strides(&self) -> Result<()> {
+    #[cold]
+    fn misaligned_stride(&self, strided: usize) -> Error {
+        let align = self.dtype.alignment() as i64;
+        let misaligned = |&i: &usize| self.shape[i] > 1 && self.stride[i] % align != 0;
+        let i = (0..strided).find(misaligned).unwrap_or(0);
+        let why = match self.dtype {
+            Dtype::ACT_I8 => " (ACT_I8; contiguous rows have a multiple of 64 elements)",
+            _ => "",
+        };
+        Error::new(
+            REFLEX_MISALIGNED,
+            format!(
+                "{}: {}.stride[{i}] is {}, expected a multiple of {align}{why}",
+                self.op, self.field, self.stride[i]
+            ),
+        )
+    }
+
+    fn check_strides(&mut self) -> Result<()> {
         let mut end: i64 = self.dtype.block_bytes() as i64;
         for i in 0..self.rank {
             let stride = self.stride[i];
@@ -232,7 +276,24 @@ impl View {
                 self.dtype_name()
             )));
         }
+        self.reach = end;
         Ok(())
+    }
+
+    /// After a change that keeps every stride in bounds.
+    fn measured(mut self) -> View {
+        let last: i64 = (0..self.rank).map(|i| (self.count(i) - 1) * self.stride[i]).sum();
+        self.reach = if self.is_empty() {
+            0
+        } else {
+            last + self.dtype.block_bytes() as i64
+        };
+        self
+    }
+
+    /// Bytes from `data` to the end of the last block.
+    pub fn reach(&self) -> i64 {
+        self.reach
     }
 
     pub fn field(&self) -> &'static str {
@@ -261,8 +322,10 @@ impl View {
         &self.stride[..self.rank]
     }
 
+    #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.dims().contains(&0)
+        // Dimensions beyond the rank are 1.
+        self.shape.contains(&0)
     }
 
     /// Address of the row at `index` (all dimensions but the last; missing ones are 0).
@@ -274,12 +337,8 @@ impl View {
     /// A contiguous view of the same shape elsewhere, of a type that is no block format.
     pub fn contiguous_at(&self, data: *mut u8, dtype: Dtype) -> View {
         let mut view = View { data, dtype, ..*self };
-        let mut step = dtype.block_bytes() as i64;
-        for i in (0..self.rank).rev() {
-            view.stride[i] = step;
-            step *= self.shape[i];
-        }
-        view
+        view.stride = view.dense_strides();
+        view.measured()
     }
 
     /// A matrix of the same shape elsewhere, of a type that is not packed, with rows `stride` bytes apart.
@@ -291,7 +350,7 @@ impl View {
             ..*self
         };
         view.stride[..2].copy_from_slice(&[stride, dtype.block_bytes() as i64]);
-        view
+        view.measured()
     }
 
     /// `count` indices of dimension `i` from `first` on; of a packed matrix whole panels, or all from one on.
@@ -299,14 +358,12 @@ impl View {
         let mut part = *self;
         part.data = self.data.wrapping_offset((first * self.stride[i]) as isize);
         part.shape[i] = count;
-        part
+        part.measured()
     }
 
     pub fn is_contiguous(&self) -> bool {
-        let mut dense = *self;
-        self.is_empty()
-            || dense.fill_contiguous().is_ok()
-                && (0..self.rank).all(|i| self.shape[i] <= 1 || dense.stride[i] == self.stride[i])
+        let dense = self.dense_strides();
+        self.is_empty() || (0..self.rank).all(|i| self.shape[i] <= 1 || dense[i] == self.stride[i])
     }
 
     /// The pointer and every stride but the last are multiples of `bytes`, and the last dimension is dense.
@@ -315,84 +372,130 @@ impl View {
             && (0..self.rank - 1).all(|i| self.shape[i] <= 1 || self.stride[i] % bytes as i64 == 0)
     }
 
-    pub fn expect_dtype(self, allowed: &[Dtype]) -> Result<View> {
-        if allowed.contains(&self.dtype) {
-            return Ok(self);
+    #[inline(always)]
+    pub fn expect_dtype(&self, allowed: &[Dtype]) -> Result<&View> {
+        match allowed.contains(&self.dtype) {
+            true => Ok(self),
+            false => Err(self.other_dtype(allowed)),
         }
-        let names = allowed.iter().map(|d| d.c_name(self.packed).to_str().unwrap_or("?"));
-        let names: Vec<&str> = names.collect();
-        Err(self.invalid(format!("dtype is {}, expected {}", self.dtype_name(), names.join(", "))))
     }
 
-    pub fn expect_rank(self, allowed: std::ops::RangeInclusive<usize>) -> Result<View> {
-        if allowed.contains(&self.rank) {
-            return Ok(self);
+    #[cold]
+    fn other_dtype(&self, allowed: &[Dtype]) -> Error {
+        let names = allowed.iter().map(|d| d.c_name(self.packed).to_str().unwrap_or("?"));
+        let names: Vec<&str> = names.collect();
+        self.invalid(format!("dtype is {}, expected {}", self.dtype_name(), names.join(", ")))
+    }
+
+    #[inline(always)]
+    pub fn expect_rank(&self, allowed: std::ops::RangeInclusive<usize>) -> Result<&View> {
+        match allowed.contains(&self.rank) {
+            true => Ok(self),
+            false => Err(self.other_rank(allowed)),
         }
+    }
+
+    #[cold]
+    fn other_rank(&self, allowed: std::ops::RangeInclusive<usize>) -> Error {
         let (low, high) = (allowed.start(), allowed.end());
         let range = if low == high {
             low.to_string()
         } else {
             format!("{low} to {high}")
         };
-        Err(self.invalid(format!("rank is {}, expected {range}", self.rank)))
+        self.invalid(format!("rank is {}, expected {range}", self.rank))
     }
 
     /// Exactly this shape; `what` says where it comes from, e.g. "[rows, dim] of x".
-    pub fn expect_shape(self, shape: &[i64], what: &str) -> Result<View> {
-        if self.dims() == shape {
-            return Ok(self);
+    #[inline(always)]
+    pub fn expect_shape(&self, shape: &[i64], what: &str) -> Result<&View> {
+        match self.dims() == shape {
+            true => Ok(self),
+            false => Err(self.other_shape(shape, what)),
         }
-        Err(self.invalid(format!("shape is {:?}, expected {shape:?} ({what})", self.dims())))
+    }
+
+    /// The same; `of` says whose sizes these are.
+    #[inline(always)]
+    pub fn expect_shape_of(&self, shape: &[i64], what: &str, of: &View) -> Result<&View> {
+        match self.dims() == shape {
+            true => Ok(self),
+            false => Err(self.other_shape(shape, &format!("{what} of {}", of.field))),
+        }
+    }
+
+    #[cold]
+    fn other_shape(&self, shape: &[i64], what: &str) -> Error {
+        self.invalid(format!("shape is {:?}, expected {shape:?} ({what})", self.dims()))
     }
 
     /// The last dimension is dense: what every kernel's inner loop wants.
-    pub fn expect_dense_rows(self) -> Result<View> {
+    #[inline(always)]
+    pub fn expect_dense_rows(&self) -> Result<&View> {
         let last = self.rank - 1;
-        let want = self.dtype.block_bytes() as i64;
-        if self.shape[last] <= 1 || self.stride[last] == want {
-            return Ok(self);
+        match self.shape[last] <= 1 || self.stride[last] == self.dtype.block_bytes() as i64 {
+            true => Ok(self),
+            false => Err(self.scattered_rows()),
         }
-        Err(self.invalid(format!(
-            "stride[{last}] is {}, expected {want} (elements of a row are contiguous)",
-            self.stride[last]
-        )))
+    }
+
+    #[cold]
+    fn scattered_rows(&self) -> Error {
+        let last = self.rank - 1;
+        self.invalid(format!(
+            "stride[{last}] is {}, expected {} (elements of a row are contiguous)",
+            self.stride[last],
+            self.dtype.block_bytes()
+        ))
     }
 
     /// Dimension `i` lies in a range.
-    pub fn expect_dim(self, i: usize, allowed: std::ops::RangeInclusive<i64>) -> Result<View> {
-        if allowed.contains(&self.dim(i)) {
-            return Ok(self);
+    #[inline(always)]
+    pub fn expect_dim(&self, i: usize, allowed: std::ops::RangeInclusive<i64>) -> Result<&View> {
+        match allowed.contains(&self.dim(i)) {
+            true => Ok(self),
+            false => Err(self.other_dim(i, allowed)),
         }
-        Err(self.invalid(format!(
+    }
+
+    #[cold]
+    fn other_dim(&self, i: usize, allowed: std::ops::RangeInclusive<i64>) -> Error {
+        self.invalid(format!(
             "shape[{i}] is {}, expected {} to {}",
             self.dim(i),
             allowed.start(),
             allowed.end()
-        )))
+        ))
     }
 
-    pub fn expect_aligned(self, bytes: usize) -> Result<View> {
-        if (self.data as usize).is_multiple_of(bytes) {
-            return Ok(self);
+    #[inline(always)]
+    pub fn expect_aligned(&self, bytes: usize) -> Result<&View> {
+        match (self.data as usize).is_multiple_of(bytes) {
+            true => Ok(self),
+            false => Err(self.misaligned_data(bytes)),
         }
-        Err(Error::new(
+    }
+
+    #[cold]
+    fn misaligned_data(&self, bytes: usize) -> Error {
+        Error::new(
             REFLEX_MISALIGNED,
             format!(
                 "{}: {}.data is {:p}, expected a multiple of {bytes}",
                 self.op, self.field, self.data
             ),
-        ))
+        )
     }
 
     /// What kernels' wide loads of block formats need: 16-byte aligned data, and outer strides that keep the blocks of
     /// every row as aligned as those of the first: multiples of the power of two, up to 16, that divides a block's
     /// bytes. Contiguous rows always are. Plain types pass.
-    pub fn expect_aligned_blocks(self) -> Result<View> {
+    pub fn expect_aligned_blocks(&self) -> Result<&View> {
         const WIDE: usize = 16;
         if !self.dtype.is_block() {
             return Ok(self);
         }
-        let view = self.expect_aligned(WIDE)?;
+        self.expect_aligned(WIDE)?;
         let bytes = self.dtype.block_bytes();
         let align = WIDE.min(1 << bytes.trailing_zeros()) as i64;
         for i in 0..self.rank - 1 {
@@ -409,7 +512,7 @@ impl View {
                 ));
             }
         }
-        Ok(view)
+        Ok(self)
     }
 
     /// Exactly the same view: address, type, shape, and strides where a dimension is larger than 1.

@@ -11,7 +11,7 @@ use crate::abi::{
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUfunction, CUlibrary};
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::sync::{Mutex, RwLock};
+use std::sync::{Mutex, OnceLock};
 
 /// Turing: the oldest generation the kernels are written for.
 const OLDEST_SM: u32 = 75;
@@ -27,8 +27,7 @@ pub(crate) struct CudaBackend {
     pub total_memory: u64,
     /// Loaded images by kernel file.
     libraries: Mutex<HashMap<&'static str, CUlibrary>>,
-    /// Kernels by the address of their descriptor.
-    kernels: RwLock<HashMap<usize, LoadedKernel>>,
+    kernels: LoadedKernels,
     /// The driver captures the dependence between such launches.
     dependent_launches: bool,
 }
@@ -42,6 +41,27 @@ pub(super) struct LoadedKernel {
     pub sm: u32,
     /// Most blocks of a cluster; 1: none.
     pub most_cluster: u32,
+}
+
+/// Loaded kernels by number, looked up without a lock.
+#[derive(Default)]
+struct LoadedKernels([OnceLock<Box<[OnceLock<LoadedKernel>]>>; LoadedKernels::CHUNKS]);
+
+impl LoadedKernels {
+    const CHUNKS: usize = 32;
+    const CHUNK: usize = 512;
+
+    fn slot(&self, number: usize) -> Result<&OnceLock<LoadedKernel>> {
+        let chunk = self.0.get(number / Self::CHUNK).ok_or_else(|| {
+            let most = Self::CHUNKS * Self::CHUNK;
+            Error::new(
+                REFLEX_INTERNAL,
+                format!("kernel number {number}, expected fewer than {most}"),
+            )
+        })?;
+        let chunk = chunk.get_or_init(|| (0..Self::CHUNK).map(|_| OnceLock::new()).collect());
+        Ok(&chunk[number % Self::CHUNK])
+    }
 }
 
 /// CUDA 12.3: the first driver whose graphs have programmatic edges.
@@ -122,7 +142,7 @@ impl CudaBackend {
             name,
             total_memory: total as u64,
             libraries: Mutex::default(),
-            kernels: RwLock::default(),
+            kernels: LoadedKernels::default(),
             dependent_launches: driver_version().is_some_and(|version| version >= DEPENDENT_LAUNCHES_DRIVER),
         })
     }
@@ -181,10 +201,15 @@ impl CudaBackend {
 
     /// The loaded kernel. The first use of a kernel file loads it, also inside a capture.
     pub(super) fn kernel(&self, kernel: &'static Kernel) -> Result<LoadedKernel> {
-        let key = std::ptr::from_ref(kernel) as usize;
-        if let Some(&loaded) = self.kernels.read().unwrap().get(&key) {
-            return Ok(loaded);
+        let slot = self.kernels.slot(kernel.number())?;
+        match slot.get() {
+            Some(&loaded) => Ok(loaded),
+            // Of two threads that come at the same time both get the same.
+            None => self.load(kernel).map(|loaded| *slot.get_or_init(|| loaded)),
         }
+    }
+
+    fn load(&self, kernel: &'static Kernel) -> Result<LoadedKernel> {
         let library = self.library(kernel.file)?;
         let mut handle = std::ptr::null_mut();
         check(&format!("cuLibraryGetKernel({})", kernel.name()), unsafe {
@@ -194,7 +219,7 @@ impl CudaBackend {
             self.allow_all_shared_memory(kernel, handle)?;
         }
         let image = self.image(kernel.file)?;
-        let loaded = LoadedKernel {
+        Ok(LoadedKernel {
             // A CUkernel may be launched as a CUfunction: it runs in the context of the stream.
             function: handle.cast(),
             dependent: kernel.dependent && self.dependent_launches && image.waits_for_earlier_launches(),
@@ -203,9 +228,7 @@ impl CudaBackend {
                 true => self.most_cluster(kernel, handle)?,
                 false => 1,
             },
-        };
-        self.kernels.write().unwrap().insert(key, loaded);
-        Ok(loaded)
+        })
     }
 
     /// What a launch gives a kernel comes on top of what the kernel declares.

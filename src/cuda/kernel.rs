@@ -2,9 +2,10 @@
 
 use cudarc::driver::sys;
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A kernel by name: `extern "C" __global__` function `symbol` of `kernels/<file>.cu`. Make these `static`:
-/// the address is the key under which its handle is cached.
+/// the number is the key under which its handle is cached.
 #[derive(Debug)]
 pub(crate) struct Kernel {
     pub file: &'static str,
@@ -15,6 +16,8 @@ pub(crate) struct Kernel {
     pub large_shared: bool,
     /// See `clusters`.
     pub clusters: bool,
+    /// See `number`.
+    number: AtomicU32,
 }
 
 impl Kernel {
@@ -25,6 +28,7 @@ impl Kernel {
             dependent: false,
             large_shared: false,
             clusters: false,
+            number: AtomicU32::new(0),
         }
     }
 
@@ -50,8 +54,31 @@ impl Kernel {
         Kernel { clusters: true, ..self }
     }
 
+    /// From 0 on, in the order in which kernels are asked for: a process has each kernel under one number.
+    pub(super) fn number(&'static self) -> usize {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let known = self.number.load(Ordering::Relaxed);
+        if known != 0 {
+            return known as usize - 1;
+        }
+        // Of two threads that come at the same time one leaves a number unused.
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let result = self
+            .number
+            .compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed);
+        result.map_or_else(|other| other, |_| next) as usize - 1
+    }
+
     pub fn name(&self) -> &'static str {
         self.symbol.to_str().unwrap_or("?")
+    }
+}
+
+/// A kernel's name, put together by `concat!` with a zero byte at its end.
+pub(crate) const fn symbol(bytes: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(bytes.as_bytes()) {
+        Ok(name) => name,
+        Err(_) => panic!("a kernel's name ends in its only zero byte"),
     }
 }
 

@@ -3,10 +3,11 @@
 use super::backend::CudaBackend;
 use super::driver::{Current, check};
 use super::kernel::{Kernel, cluster_attribute};
-use super::limits::DeviceLimits;
 use crate::abi::{Error, Result, reflex_stream};
 use cudarc::driver::sys;
+use smallvec::SmallVec;
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 
 /// The one parameter of a kernel: a `#[repr(C)]` struct that the kernel takes as `__grid_constant__`.
 ///
@@ -72,44 +73,60 @@ impl Grid {
     }
 }
 
-/// A device and the stream of one call.
-pub(crate) struct Cuda<'a> {
-    pub backend: &'a CudaBackend,
-    pub stream: reflex_stream,
-    /// Everything is done but the launches and the loading of kernels: whether a call would be taken.
-    pub rehearses: bool,
+/// A launch and where its arguments lie.
+struct Launch {
+    kernel: &'static Kernel,
+    grid: Grid,
+    first_word: usize,
 }
 
-impl Cuda<'_> {
-    pub fn limits(&self) -> &DeviceLimits {
-        &self.backend.limits
+/// Launches in the order in which they go on a stream, each with a copy of its arguments.
+#[derive(Default)]
+pub(crate) struct Launches {
+    all: SmallVec<[Launch; 4]>,
+    /// Arguments of all of them. Their padding stays what it was.
+    words: SmallVec<[MaybeUninit<u64>; 128]>,
+}
+
+impl Launches {
+    pub fn push<A: KernelArgs>(&mut self, kernel: &'static Kernel, grid: Grid, args: &A) {
+        const { assert!(size_of::<A>() % size_of::<u64>() == 0 && align_of::<A>() <= align_of::<u64>()) };
+        let (first_word, words) = (self.words.len(), size_of::<A>() / size_of::<u64>());
+        self.words.reserve(words);
+        // SAFETY: there is room for `words` more, whose values need not be initialised.
+        unsafe {
+            let to = self.words.as_mut_ptr().add(first_word);
+            std::ptr::copy_nonoverlapping(std::ptr::from_ref(args).cast::<MaybeUninit<u64>>(), to, words);
+            self.words.set_len(first_word + words);
+        }
+        self.all.push(Launch {
+            kernel,
+            grid,
+            first_word,
+        });
     }
 
-    /// The SM that the kernel's code was compiled for: that of an older one where the device runs PTX.
-    pub fn code_sm(&self, kernel: &'static Kernel) -> Result<u32> {
-        if self.rehearses {
-            return Ok(self.limits().sm);
-        }
-        Ok(self.backend.kernel(kernel)?.sm)
+    #[cfg(test)]
+    pub fn kernels(&self) -> impl Iterator<Item = (&'static str, Grid)> {
+        self.all.iter().map(|launch| (launch.kernel.name(), launch.grid))
+    }
+}
+
+impl CudaBackend {
+    /// Puts the launches on the stream.
+    pub fn run(&self, launches: &Launches, stream: reflex_stream) -> Result<()> {
+        let _current = Current::if_default(stream, self.primary)?;
+        launches.all.iter().try_for_each(|launch| {
+            let args = launches.words[launch.first_word..].as_ptr();
+            self.launch(launch.kernel, launch.grid, args.cast_mut().cast(), stream)
+        })
     }
 
-    /// Most blocks of a cluster, 1 where there are none.
-    pub fn most_cluster(&self, kernel: &'static Kernel) -> Result<i64> {
-        if self.rehearses {
-            return Ok(1);
-        }
-        Ok(self.backend.kernel(kernel)?.most_cluster.into())
-    }
-
-    pub fn launch<A: KernelArgs>(&self, kernel: &'static Kernel, grid: Grid, args: &A) -> Result<()> {
-        if self.rehearses {
-            return Ok(());
-        }
-        let loaded = self.backend.kernel(kernel)?;
-        let _current = Current::if_default(self.stream, self.backend.primary)?;
-        let mut parameters = [std::ptr::from_ref(args).cast_mut().cast::<c_void>()];
+    fn launch(&self, kernel: &'static Kernel, grid: Grid, args: *mut c_void, stream: reflex_stream) -> Result<()> {
+        let loaded = self.kernel(kernel)?;
+        let mut parameters = [args];
         let [x, y, z] = grid.blocks;
-        let stream = self.stream.cast();
+        let stream = stream.cast();
         if !loaded.dependent && grid.cluster == 1 {
             return check(kernel.name(), unsafe {
                 sys::cuLaunchKernel(

@@ -2,6 +2,7 @@
 //! Every unsafe CUDA call of the crate is in this folder.
 
 mod backend;
+mod device;
 mod driver;
 mod graph;
 mod images;
@@ -12,9 +13,10 @@ mod memory;
 mod stream;
 
 pub(crate) use backend::{CudaBackend, device_count};
+pub(crate) use device::Device;
 pub(crate) use driver::{driver_version, has_dynamic_loader};
 pub(crate) use graph::CudaGraph;
-pub(crate) use kernel::Kernel;
-pub(crate) use launch::{Cuda, Grid, KernelArgs, ceil_div, kernel_args};
+pub(crate) use kernel::{Kernel, symbol};
+pub(crate) use launch::{Grid, KernelArgs, Launches, ceil_div, kernel_args};
 pub(crate) use limits::DeviceLimits;
 pub(crate) use stream::CudaEvent;

@@ -1,10 +1,12 @@
 //! The op `activation`: an activation function of one tensor, times another where there is one.
 
-use super::op::{self, Op, Variant};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
-use super::rows::{Rows, data, dtype, strides, vec8};
+use super::rows::{FOR_VEC8, Rows, data, dtype, strides, vec8};
+use super::schedule::{Candidate, Schedule, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::cuda::{Cuda, Kernel, kernel_args};
+use crate::cuda::{Kernel, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
@@ -54,7 +56,6 @@ impl ActivationPlan {
     /// For views whose types and shapes go together.
     pub fn of(kind: reflex_activation_kind, gate: View, up: Option<View>, y: View) -> Result<ActivationPlan> {
         let last = gate.rank() - 1;
-        gate.expect_dim(last, 0..=i64::from(i32::MAX / 2))?;
         Ok(ActivationPlan {
             kind,
             rows: Rows::of(Activation::NAME, &gate)?,
@@ -85,18 +86,18 @@ impl Op for Activation {
                 p.kind.0
             )));
         }
-        let gate = View::required(op, "gate", &p.gate)?
-            .expect_dtype(Dtype::FLOATS)?
-            .expect_dense_rows()?;
-        let like_gate = |view: View, allowed| {
+        let gate = View::required(op, "gate", &p.gate)?;
+        gate.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
+        let like_gate = |view: &View, allowed| {
             view.expect_dtype(allowed)?
                 .expect_shape(gate.dims(), "the shape of gate")?
                 .expect_dense_rows()
+                .map(drop)
         };
-        let up = View::optional(op, "up", &p.up)?
-            .map(|view| like_gate(view, Dtype::FLOATS))
-            .transpose()?;
-        let y = like_gate(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?;
+        let up = View::optional(op, "up", &p.up)?;
+        up.iter().try_for_each(|view| like_gate(view, Dtype::FLOATS))?;
+        let y = View::required(op, "y", &p.y)?;
+        like_gate(&y, Dtype::ACTIVATIONS)?;
         ActivationPlan::of(p.kind, gate, up, y)
     }
 
@@ -109,17 +110,21 @@ impl Op for Activation {
         plan.gate.is_empty()
     }
 
-    fn variants() -> &'static [Variant<ActivationPlan>] {
-        &VARIANTS
+    fn candidates() -> &'static [Candidate<ActivationPlan>] {
+        &CANDIDATES
     }
 }
 
 static VEC8: Kernel = Kernel::new("activation", c"reflex_activation_vec8").dependent();
 static SCALAR: Kernel = Kernel::new("activation", c"reflex_activation_scalar").dependent();
 
-static VARIANTS: [Variant<ActivationPlan>; 2] = [
-    Variant::new(&VEC8, |p, _| p.vec8(), |p, cuda, _| launch(p, cuda, &VEC8, 8)),
-    Variant::new(&SCALAR, |_, _| true, |p, cuda, _| launch(p, cuda, &SCALAR, 1)),
+static CANDIDATES: [Candidate<ActivationPlan>; 2] = [
+    Candidate::new(
+        "vec8",
+        |p, _| only(p.vec8(), FOR_VEC8),
+        |p, to| schedule(p, to, &VEC8, 8),
+    ),
+    Candidate::new("scalar", |_, _| Ok(()), |p, to| schedule(p, to, &SCALAR, 1)),
 ];
 
 kernel_args! {
@@ -141,7 +146,7 @@ kernel_args! {
     } size 128, kind at 124
 }
 
-fn launch(p: &ActivationPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
+fn schedule(p: &ActivationPlan, to: &mut Schedule, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
     let (grid, chunks) = p.rows.elementwise(p.n, per_thread)?;
     let args = ActivationArgs {
         gate: p.gate.data,
@@ -159,7 +164,8 @@ fn launch(p: &ActivationPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: 
         y_type: p.y.dtype.abi().0,
         kind: p.kind.0,
     };
-    cuda.launch(kernel, grid, &args)
+    to.main(kernel, grid, &args);
+    Ok(())
 }
 
 /// Activation function of a gate, times an optional second operand.
@@ -187,7 +193,7 @@ pub extern "C" fn reflex_activation(
     params: *const reflex_activation_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<Activation>(context, params, stream)
+    call::launch::<Activation>(context, params, stream)
 }
 
 /// Whether `reflex_activation` would take these params on this context: its own validation and selection, without a launch.
@@ -196,7 +202,7 @@ pub extern "C" fn reflex_activation_supported(
     context: *const reflex_context,
     params: *const reflex_activation_params,
 ) -> reflex_status {
-    op::supported::<Activation>(context, params)
+    call::supported::<Activation>(context, params)
 }
 
 /// Name of the kernel that `reflex_activation` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
@@ -206,5 +212,5 @@ pub extern "C" fn reflex_activation_selected_kernel(
     params: *const reflex_activation_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<Activation>(context, params, name)
+    call::selected_kernel::<Activation>(context, params, name)
 }

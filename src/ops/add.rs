@@ -1,10 +1,12 @@
 //! The op `add`: the sum of two tensors.
 
-use super::op::{self, Op, Variant};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
-use super::rows::{Rows, vec8};
+use super::rows::{FOR_VEC8, Rows, vec8};
+use super::schedule::{Candidate, Schedule, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::cuda::{Cuda, Kernel, kernel_args};
+use crate::cuda::{Kernel, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
@@ -40,13 +42,9 @@ pub(crate) struct AddPlan {
 }
 
 impl AddPlan {
-    /// Of the last dimension.
-    const LARGEST: i64 = (i32::MAX / 2) as i64;
-
     /// For views whose types and shapes go together.
     pub fn of(a: View, b: View, scale: f32, y: View) -> Result<AddPlan> {
         let last = a.rank() - 1;
-        a.expect_dim(last, 0..=AddPlan::LARGEST)?;
         Ok(AddPlan {
             rows: Rows::of(Add::NAME, &a)?,
             n: a.dim(last),
@@ -77,19 +75,16 @@ impl Op for Add {
                 p.scale
             )));
         }
-        let a = View::required(op, "a", &p.a)?
-            .expect_dtype(Dtype::FLOATS)?
-            .expect_dense_rows()?;
+        let a = View::required(op, "a", &p.a)?;
+        a.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
         let last = a.rank() - 1;
-        a.expect_dim(last, 0..=AddPlan::LARGEST)?;
-        let b = View::required(op, "b", &p.b)?
-            .expect_dtype(Dtype::FLOATS)?
-            .expect_dense_rows()?;
+        let b = View::required(op, "b", &p.b)?;
+        b.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
         if b.dims() != [a.dim(last)] {
             b.expect_shape(a.dims(), "the shape of a, or [n]")?;
         }
-        let y = View::required(op, "y", &p.y)?
-            .expect_dtype(Dtype::FLOATS)?
+        let y = View::required(op, "y", &p.y)?;
+        y.expect_dtype(Dtype::FLOATS)?
             .expect_shape(a.dims(), "the shape of a")?
             .expect_dense_rows()?;
         AddPlan::of(a, b, if p.scale == 0.0 { 1.0 } else { p.scale }, y)
@@ -105,17 +100,21 @@ impl Op for Add {
         plan.a.is_empty()
     }
 
-    fn variants() -> &'static [Variant<AddPlan>] {
-        &VARIANTS
+    fn candidates() -> &'static [Candidate<AddPlan>] {
+        &CANDIDATES
     }
 }
 
 static VEC8: Kernel = Kernel::new("add", c"reflex_add_vec8").dependent();
 static SCALAR: Kernel = Kernel::new("add", c"reflex_add_scalar").dependent();
 
-static VARIANTS: [Variant<AddPlan>; 2] = [
-    Variant::new(&VEC8, |p, _| p.vec8(), |p, cuda, _| launch(p, cuda, &VEC8, 8)),
-    Variant::new(&SCALAR, |_, _| true, |p, cuda, _| launch(p, cuda, &SCALAR, 1)),
+static CANDIDATES: [Candidate<AddPlan>; 2] = [
+    Candidate::new(
+        "vec8",
+        |p, _| only(p.vec8(), FOR_VEC8),
+        |p, to| schedule(p, to, &VEC8, 8),
+    ),
+    Candidate::new("scalar", |_, _| Ok(()), |p, to| schedule(p, to, &SCALAR, 1)),
 ];
 
 kernel_args! {
@@ -137,7 +136,7 @@ kernel_args! {
     } size 128, scale at 124
 }
 
-fn launch(p: &AddPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
+fn schedule(p: &AddPlan, to: &mut Schedule, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
     let (grid, chunks) = p.rows.elementwise(p.n, per_thread)?;
     let args = AddArgs {
         a: p.a.data,
@@ -156,7 +155,8 @@ fn launch(p: &AddPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) ->
         y_type: p.y.dtype.abi().0,
         scale: p.scale,
     };
-    cuda.launch(kernel, grid, &args)
+    to.main(kernel, grid, &args);
+    Ok(())
 }
 
 /// Scaled sum: a residual, or a bias on every row.
@@ -178,7 +178,7 @@ pub extern "C" fn reflex_add(
     params: *const reflex_add_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<Add>(context, params, stream)
+    call::launch::<Add>(context, params, stream)
 }
 
 /// Whether `reflex_add` would take these params on this context: its own validation and selection, without a launch.
@@ -187,7 +187,7 @@ pub extern "C" fn reflex_add_supported(
     context: *const reflex_context,
     params: *const reflex_add_params,
 ) -> reflex_status {
-    op::supported::<Add>(context, params)
+    call::supported::<Add>(context, params)
 }
 
 /// Name of the kernel that `reflex_add` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
@@ -197,5 +197,5 @@ pub extern "C" fn reflex_add_selected_kernel(
     params: *const reflex_add_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<Add>(context, params, name)
+    call::selected_kernel::<Add>(context, params, name)
 }

@@ -1,11 +1,13 @@
 //! The op `argmax`: the index of the largest element of each row.
 
-use super::op::{self, Op, Variant, Workspace};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
-use super::rows::{data, vec8};
+use super::rows::{FOR_VEC8, data, vec8};
+use super::schedule::{Candidate, Schedule, Takes, only};
+use super::workspace::workspace_fields;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::cuda::DeviceLimits;
-use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 
@@ -76,8 +78,10 @@ impl ArgmaxPlan {
         [ceil_div(n, chunk), chunk]
     }
 
-    fn split(&self, limits: &DeviceLimits) -> bool {
-        self.workspace && self.splits(limits)[0] > 1
+    /// Several blocks share a row.
+    fn split(&self, limits: &DeviceLimits) -> Takes {
+        only(self.workspace, "calls with a workspace")?;
+        only(self.splits(limits)[0] > 1, "few long rows")
     }
 
     fn vec8(&self) -> bool {
@@ -100,23 +104,25 @@ pub(super) fn scores(view: View) -> Result<View> {
         .expect_rank(2..=2)?
         .expect_dim(0, 0..=max)?
         .expect_dim(1, 1..=max / 2)?
-        .expect_dense_rows()
+        .expect_dense_rows()?;
+    Ok(view)
 }
 
 /// `[count]` integers.
 pub(super) fn integers(view: View, count: i64, what: &str) -> Result<View> {
     view.expect_dtype(&[Dtype::I32])?
         .expect_shape(&[count], what)?
-        .expect_dense_rows()
+        .expect_dense_rows()?;
+    Ok(view)
 }
 
 /// `[m]` integers that the launch increases.
 pub(super) fn counters(view: View) -> Result<View> {
-    let m = view.dim(0);
-    integers(view.expect_rank(1..=1)?, m, "[m]")
+    view.expect_rank(1..=1)?;
+    integers(view, view.dim(0), "[m]")
 }
 
-struct Argmax;
+pub(crate) struct Argmax;
 
 impl Op for Argmax {
     const NAME: &'static str = "argmax";
@@ -133,7 +139,7 @@ impl Op for Argmax {
             x,
             ids,
             counters,
-            workspace: !p.workspace.is_null(),
+            workspace: !p.workspace.is_null() || p.workspace_size > 0,
         })
     }
 
@@ -148,25 +154,11 @@ impl Op for Argmax {
         plan.x.is_empty() && plan.counters.is_none_or(|c| c.is_empty())
     }
 
-    fn variants() -> &'static [Variant<ArgmaxPlan>] {
-        &VARIANTS
+    fn candidates() -> &'static [Candidate<ArgmaxPlan>] {
+        &CANDIDATES
     }
 
-    const WORKSPACE_OPTIONAL: bool = true;
-
-    fn workspace_bytes(plan: &ArgmaxPlan, limits: &DeviceLimits) -> usize {
-        match plan.splits(limits)[0] {
-            1 => 0,
-            splits => (plan.x.dim(0) * splits) as usize * size_of::<u64>(),
-        }
-    }
-
-    fn workspace(params: &reflex_argmax_params) -> Workspace {
-        Workspace {
-            data: params.workspace,
-            bytes: params.workspace_size,
-        }
-    }
+    workspace_fields!(reflex_argmax_params);
 }
 
 static SPLIT_VEC8: Kernel = Kernel::new("argmax", c"reflex_argmax_split_vec8").dependent();
@@ -176,19 +168,23 @@ static COMBINE: Kernel = Kernel::new("argmax", c"reflex_argmax_combine").depende
 static VEC8: Kernel = Kernel::new("argmax", c"reflex_argmax_vec8").dependent();
 static SCALAR: Kernel = Kernel::new("argmax", c"reflex_argmax_scalar").dependent();
 
-static VARIANTS: [Variant<ArgmaxPlan>; 4] = [
-    Variant::new(
-        &SPLIT_VEC8,
-        |p, limits| p.split(limits) && p.vec8(),
-        |p, cuda, workspace| launch_split(p, cuda, workspace, &SPLIT_VEC8),
+static CANDIDATES: [Candidate<ArgmaxPlan>; 4] = [
+    Candidate::new(
+        "split_vec8",
+        |p, limits| p.split(limits).and(only(p.vec8(), FOR_VEC8)),
+        |p, to| schedule_split(p, to, &SPLIT_VEC8),
     ),
-    Variant::new(
-        &SPLIT,
+    Candidate::new(
+        "split",
         |p, limits| p.split(limits),
-        |p, cuda, workspace| launch_split(p, cuda, workspace, &SPLIT),
+        |p, to| schedule_split(p, to, &SPLIT),
     ),
-    Variant::new(&VEC8, |p, _| p.vec8(), |p, cuda, _| launch(p, cuda, &VEC8, 8)),
-    Variant::new(&SCALAR, |_, _| true, |p, cuda, _| launch(p, cuda, &SCALAR, 1)),
+    Candidate::new(
+        "vec8",
+        |p, _| only(p.vec8(), FOR_VEC8),
+        |p, to| schedule(p, to, &VEC8, 8),
+    ),
+    Candidate::new("scalar", |_, _| Ok(()), |p, to| schedule(p, to, &SCALAR, 1)),
 ];
 
 kernel_args! {
@@ -225,20 +221,26 @@ impl ArgmaxArgs {
     }
 }
 
-fn launch(p: &ArgmaxPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
+fn schedule(p: &ArgmaxPlan, to: &mut Schedule, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
     let (rows, n) = (p.x.dim(0), p.x.dim(1));
     let threads = ((n / per_thread + 31) / 32 * 32).clamp(64, 1024);
     let args = ArgmaxArgs::new(p, std::ptr::null_mut(), [1, n]);
-    cuda.launch(kernel, Grid::new([rows.max(1), 1, 1], threads as u32)?, &args)
+    to.main(kernel, Grid::new([rows.max(1), 1, 1], threads as u32)?, &args);
+    Ok(())
 }
 
-fn launch_split(p: &ArgmaxPlan, cuda: &Cuda, workspace: &Workspace, kernel: &'static Kernel) -> Result<()> {
-    let splits = p.splits(cuda.limits());
-    let args = ArgmaxArgs::new(p, workspace.data, splits);
+fn schedule_split(p: &ArgmaxPlan, to: &mut Schedule, kernel: &'static Kernel) -> Result<()> {
+    let splits = p.splits(to.limits());
     let (rows, threads) = (p.x.dim(0), SPLIT_THREADS as u32);
-    cuda.launch(kernel, Grid::new([rows * splits[0], 1, 1], threads)?, &args)?;
+    let partial = to.book(
+        "the greatest of each split",
+        (rows * splits[0]) as usize * size_of::<u64>(),
+    );
+    let args = ArgmaxArgs::new(p, partial.cast(), splits);
+    to.main(kernel, Grid::new([rows * splits[0], 1, 1], threads)?, &args);
     let threads = ceil_div(splits[0], 32) * 32;
-    cuda.launch(&COMBINE, Grid::new([rows, 1, 1], threads as u32)?, &args)
+    to.launch(&COMBINE, Grid::new([rows, 1, 1], threads as u32)?, &args);
+    Ok(())
 }
 
 /// Index of the greatest element of each row.
@@ -264,7 +266,7 @@ pub extern "C" fn reflex_argmax(
     params: *const reflex_argmax_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<Argmax>(context, params, stream)
+    call::launch::<Argmax>(context, params, stream)
 }
 
 /// Bytes of scratch with which `reflex_argmax` is fastest for these params on this context; their `workspace` is not
@@ -275,7 +277,7 @@ pub extern "C" fn reflex_argmax_workspace_size(
     params: *const reflex_argmax_params,
     bytes: *mut usize,
 ) -> reflex_status {
-    op::workspace_size::<Argmax>(context, params, bytes)
+    call::workspace_size::<Argmax>(context, params, bytes)
 }
 
 /// Whether `reflex_argmax` would take these params on this context: its own validation and selection, without a launch.
@@ -284,7 +286,7 @@ pub extern "C" fn reflex_argmax_supported(
     context: *const reflex_context,
     params: *const reflex_argmax_params,
 ) -> reflex_status {
-    op::supported::<Argmax>(context, params)
+    call::supported::<Argmax>(context, params)
 }
 
 /// Name of the kernel that `reflex_argmax` would launch first: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
@@ -294,7 +296,7 @@ pub extern "C" fn reflex_argmax_selected_kernel(
     params: *const reflex_argmax_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<Argmax>(context, params, name)
+    call::selected_kernel::<Argmax>(context, params, name)
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The op `attention`: attention of many queries over contiguous keys and values.
 
-use super::op::{self, Op, Variant, Workspace};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data};
+use super::schedule::{Candidate, Schedule, Takes, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
@@ -85,23 +87,24 @@ impl KvCache {
             )));
         }
         let (batch, q_heads, dim) = (q.dim(0), q.dim(q.rank() - 2), q.dim(q.rank() - 1));
-        let cache = |view: View| {
-            (0..3).try_fold(
-                view.expect_dtype(Dtype::FLOATS)?
-                    .expect_rank(4..=4)?
-                    .expect_dense_rows()?,
-                |view, i| view.expect_dim(i, 0..=LARGEST),
-            )
+        let cache = |view: &View| {
+            view.expect_dtype(Dtype::FLOATS)?
+                .expect_rank(4..=4)?
+                .expect_dense_rows()?;
+            (0..3).try_for_each(|i| view.expect_dim(i, 0..=LARGEST).map(drop))
         };
-        let k = cache(View::required(op, "k", k)?)?;
+        let k = View::required(op, "k", k)?;
+        cache(&k)?;
         let (capacity, kv_heads) = (k.dim(1), k.dim(2));
-        let k = k.expect_shape(
+        k.expect_shape(
             &[batch, capacity, kv_heads, dim],
             "[batch] of q, [capacity, kv_heads], [head_dim] of q",
         )?;
-        let v = cache(View::required(op, "v", v)?)?.expect_dtype(&[k.dtype])?;
+        let v = View::required(op, "v", v)?;
+        cache(&v)?;
+        v.expect_dtype(&[k.dtype])?;
         let v_dim = v.dim(3);
-        let v = v.expect_shape(
+        v.expect_shape(
             &[batch, capacity, kv_heads, v_dim],
             "[batch, capacity, kv_heads] of k, [v_head_dim]",
         )?;
@@ -118,14 +121,13 @@ impl KvCache {
                 )));
             }
         }
-        let lengths = View::optional(op, "kv_lengths", kv_lengths)?
-            .map(|lengths| {
-                lengths
-                    .expect_dtype(&[Dtype::I32])?
-                    .expect_shape(&[batch], "[batch] of q")?
-                    .expect_dense_rows()
-            })
-            .transpose()?;
+        let lengths = View::optional(op, "kv_lengths", kv_lengths)?;
+        if let Some(lengths) = &lengths {
+            lengths
+                .expect_dtype(&[Dtype::I32])?
+                .expect_shape(&[batch], "[batch] of q")?
+                .expect_dense_rows()?;
+        }
         Ok(KvCache {
             k,
             v,
@@ -142,12 +144,14 @@ impl KvCache {
 
     /// The output: `[.. of q, v_head_dim]`.
     pub fn output(&self, op: &'static str, q: &View, y: &reflex_tensor) -> Result<View> {
-        let mut shape = q.dims().to_vec();
+        let mut shape = [0; 4];
+        shape[..q.rank()].copy_from_slice(q.dims());
         shape[q.rank() - 1] = self.v_dim;
-        View::required(op, "y", y)?
-            .expect_dtype(Dtype::FLOATS)?
-            .expect_shape(&shape, "q's, but for v_head_dim")?
-            .expect_dense_rows()
+        let y = View::required(op, "y", y)?;
+        y.expect_dtype(Dtype::FLOATS)?
+            .expect_shape(&shape[..q.rank()], "q's, but for v_head_dim")?
+            .expect_dense_rows()?;
+        Ok(y)
     }
 
     /// The output of a decode step as the matmul behind it reads it: `[batch, q_heads * v_head_dim]`, ACT_I8.
@@ -164,25 +168,34 @@ impl KvCache {
                 "{op}: y.shape[1] is {width}, expected at most {LARGEST} for a y of ACT_I8"
             )));
         }
-        View::required(op, "y", y)?
-            .expect_dtype(&[Dtype::ACT_I8])?
+        let y = View::required(op, "y", y)?;
+        y.expect_dtype(&[Dtype::ACT_I8])?
             .expect_rank(2..=2)?
             .expect_shape(&[self.batch, width], "[batch, q_heads * v_head_dim] for ACT_I8")?
-            .expect_dense_rows()
+            .expect_dense_rows()?;
+        Ok(y)
     }
 
     /// Heads of at most `dim` elements whose rows of K and V are 16-byte aligned.
-    pub fn aligned(&self, dim: i64) -> bool {
-        self.fits(dim) && self.k.rows_aligned(16) && self.v.rows_aligned(16)
+    pub fn aligned(&self, dim: i64) -> Takes {
+        self.fits(dim)?;
+        let aligned = self.k.rows_aligned(16) && self.v.rows_aligned(16);
+        only(aligned, "rows of K and V that are 16-byte aligned")
     }
 
-    pub fn fits(&self, dim: i64) -> bool {
-        self.dim.max(self.v_dim) <= dim
+    pub fn fits(&self, dim: i64) -> Takes {
+        only(self.dim.max(self.v_dim) <= dim, "smaller heads")
     }
 
-    /// The same, of a type that tensor cores multiply.
-    pub fn mma(&self, dtype: Dtype, dim: i64) -> bool {
-        self.k.dtype == dtype && self.aligned(dim)
+    /// The same, of a type that tensor cores multiply: F16 from SM 7.5 on, BF16 from SM 8.0 on.
+    pub fn mma(&self, dtype: Dtype, dim: i64, limits: &DeviceLimits) -> Takes {
+        only(self.k.dtype == dtype, "another type of K and V")?;
+        only(dtype != Dtype::BF16 || limits.sm >= 80, "SM 8.0 or later")?;
+        self.aligned(dim)
+    }
+
+    pub fn on_tensor_cores(&self) -> bool {
+        [Dtype::F16, Dtype::BF16].contains(&self.k.dtype) && self.aligned(256).is_ok()
     }
 
     /// Takes the place of e^x by 2^x.
@@ -200,7 +213,7 @@ pub(crate) struct AttentionPlan {
     pub y: View,
 }
 
-struct Attention;
+pub(crate) struct Attention;
 
 impl Op for Attention {
     const NAME: &'static str = "attention";
@@ -218,8 +231,8 @@ impl Op for Attention {
         if p.reserved != 0 {
             return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
         }
-        let q = View::required(op, "q", &p.q)?
-            .expect_dtype(Dtype::FLOATS)?
+        let q = View::required(op, "q", &p.q)?;
+        q.expect_dtype(Dtype::FLOATS)?
             .expect_rank(4..=4)?
             .expect_dense_rows()?
             .expect_dim(1, 0..=LARGEST)?;
@@ -251,46 +264,47 @@ impl Op for Attention {
         plan.y.is_empty()
     }
 
-    fn variants() -> &'static [Variant<AttentionPlan>] {
-        &VARIANTS
+    fn candidates() -> &'static [Candidate<AttentionPlan>] {
+        &CANDIDATES
     }
 }
 
-/// A kernel of either attention op, which the cache alone decides on. `$rows` is what a block takes: a row is a query head
-/// of a token.
-macro_rules! kv_variant {
-    ($launch:ident, $kernel:expr, $min_sm:literal, $rows:literal, $matches:expr) => {{
+/// One kernel that meets the keys and values of a cache: `$rows` query rows in a block.
+macro_rules! kv_candidate {
+    ($name:literal, $kernel:expr, $rows:literal, $takes:expr) => {{
         static KERNEL: Kernel = $kernel;
-        const MATCHES: fn(&KvCache) -> bool = $matches;
-        Variant {
-            min_sm: $min_sm,
-            ..Variant::new(
-                &KERNEL,
-                |p, _| MATCHES(&p.cache),
-                |p, cuda, workspace| $launch(p, cuda, workspace, &KERNEL, $rows),
-            )
-        }
+        const TAKES: fn(&KvCache, &DeviceLimits) -> Takes = $takes;
+        Candidate::new(
+            $name,
+            |p, limits| TAKES(&p.cache, limits),
+            |p, to| schedule(p, to, &KERNEL, $rows),
+        )
     }};
 }
-pub(super) use kv_variant;
+pub(super) use kv_candidate;
 
-macro_rules! variant {
-    ($symbol:literal, $($rest:tt)*) => {
-        kv_variant!(launch, Kernel::new("attention", $symbol), $($rest)*)
+macro_rules! candidate {
+    ($name:literal, $rows:literal, $takes:expr) => {
+        kv_candidate!(
+            $name,
+            Kernel::new("attention", symbol(concat!("reflex_attention_", $name, "\0"))),
+            $rows,
+            $takes
+        )
     };
 }
 
-static VARIANTS: [Variant<AttentionPlan>; 10] = [
-    variant!(c"reflex_attention_f16_mma_64", 75, 64, |c| c.mma(Dtype::F16, 64)),
-    variant!(c"reflex_attention_f16_mma_128", 75, 64, |c| c.mma(Dtype::F16, 128)),
-    variant!(c"reflex_attention_f16_mma_256", 75, 64, |c| c.mma(Dtype::F16, 256)),
-    variant!(c"reflex_attention_bf16_mma_64", 80, 64, |c| c.mma(Dtype::BF16, 64)),
-    variant!(c"reflex_attention_bf16_mma_128", 80, 64, |c| c.mma(Dtype::BF16, 128)),
-    variant!(c"reflex_attention_bf16_mma_256", 80, 64, |c| c.mma(Dtype::BF16, 256)),
-    variant!(c"reflex_attention_fma_aligned_128", 75, 32, |c| c.aligned(128)),
-    variant!(c"reflex_attention_fma_aligned_256", 75, 16, |c| c.aligned(256)),
-    variant!(c"reflex_attention_fma_128", 75, 32, |c| c.fits(128)),
-    variant!(c"reflex_attention_fma_256", 75, 16, |c| c.fits(256)),
+static CANDIDATES: [Candidate<AttentionPlan>; 10] = [
+    candidate!("f16_mma_64", 64, |c, limits| c.mma(Dtype::F16, 64, limits)),
+    candidate!("f16_mma_128", 64, |c, limits| c.mma(Dtype::F16, 128, limits)),
+    candidate!("f16_mma_256", 64, |c, limits| c.mma(Dtype::F16, 256, limits)),
+    candidate!("bf16_mma_64", 64, |c, limits| c.mma(Dtype::BF16, 64, limits)),
+    candidate!("bf16_mma_128", 64, |c, limits| c.mma(Dtype::BF16, 128, limits)),
+    candidate!("bf16_mma_256", 64, |c, limits| c.mma(Dtype::BF16, 256, limits)),
+    candidate!("fma_aligned_128", 32, |c, _| c.aligned(128)),
+    candidate!("fma_aligned_256", 16, |c, _| c.aligned(256)),
+    candidate!("fma_128", 32, |c, _| c.fits(128)),
+    candidate!("fma_256", 16, |c, _| c.fits(256)),
 ];
 
 kernel_args! {
@@ -319,7 +333,7 @@ kernel_args! {
     } size 184, scale_log2 at 180
 }
 
-fn launch(p: &AttentionPlan, cuda: &Cuda, _: &Workspace, kernel: &'static Kernel, rows: i64) -> Result<()> {
+fn schedule(p: &AttentionPlan, to: &mut Schedule, kernel: &'static Kernel, rows: i64) -> Result<()> {
     let c = &p.cache;
     let args = AttentionArgs {
         q: p.q.data,
@@ -345,7 +359,8 @@ fn launch(p: &AttentionPlan, cuda: &Cuda, _: &Workspace, kernel: &'static Kernel
         scale_log2: c.scale_log2(),
     };
     let blocks = ceil_div(p.tokens * c.group, rows) * c.batch * c.kv_heads;
-    cuda.launch(kernel, Grid::new([blocks, 1, 1], 128)?, &args)
+    to.main(kernel, Grid::new([blocks, 1, 1], 128)?, &args);
+    Ok(())
 }
 
 /// Attention of many queries over a contiguous cache: prefill, and appending to what is there.
@@ -380,7 +395,7 @@ pub extern "C" fn reflex_attention(
     params: *const reflex_attention_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<Attention>(context, params, stream)
+    call::launch::<Attention>(context, params, stream)
 }
 
 /// Whether `reflex_attention` would take these params on this context: its own validation and selection, without a launch.
@@ -389,7 +404,7 @@ pub extern "C" fn reflex_attention_supported(
     context: *const reflex_context,
     params: *const reflex_attention_params,
 ) -> reflex_status {
-    op::supported::<Attention>(context, params)
+    call::supported::<Attention>(context, params)
 }
 
 /// Name of the kernel that `reflex_attention` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
@@ -400,5 +415,5 @@ pub extern "C" fn reflex_attention_selected_kernel(
     params: *const reflex_attention_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<Attention>(context, params, name)
+    call::selected_kernel::<Attention>(context, params, name)
 }

@@ -7,12 +7,14 @@ mod step;
 pub(crate) use step::Step;
 
 use super::attention::KvCache;
-use super::op::{self, Op, Variant, Workspace};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rope::reflex_rope_mode;
+use super::schedule::Candidate;
+use super::workspace::workspace_fields;
 use crate::abi::{Dtype, Params, REFLEX_DTYPE_ACT_I8, Result, View};
 use crate::abi::{reflex_status, reflex_stream, reflex_tensor};
-use crate::cuda::DeviceLimits;
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 
@@ -91,17 +93,7 @@ pub(crate) struct AttentionDecodePlan {
     pub step: Option<Step>,
 }
 
-impl AttentionDecodePlan {
-    /// Where in the workspace a q lies that was normed and rotated, behind the partial sums.
-    fn scratch_offset(&self, limits: &DeviceLimits) -> usize {
-        let partials = self.partial_bytes(self.splits(limits))[1];
-        partials
-            .checked_next_multiple_of(Workspace::ALIGNMENT)
-            .unwrap_or(partials)
-    }
-}
-
-struct AttentionDecode;
+pub(crate) struct AttentionDecode;
 
 impl Op for AttentionDecode {
     const NAME: &'static str = "attention_decode";
@@ -110,10 +102,8 @@ impl Op for AttentionDecode {
 
     fn plan(p: &reflex_attention_decode_params) -> Result<AttentionDecodePlan> {
         let op = Self::NAME;
-        let q = View::required(op, "q", &p.q)?
-            .expect_dtype(Dtype::FLOATS)?
-            .expect_rank(3..=3)?
-            .expect_dense_rows()?;
+        let q = View::required(op, "q", &p.q)?;
+        q.expect_dtype(Dtype::FLOATS)?.expect_rank(3..=3)?.expect_dense_rows()?;
         let cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
         let step = Step::new(op, p, &q, &cache)?;
         let y = match p.y.dtype {
@@ -143,23 +133,11 @@ impl Op for AttentionDecode {
         plan.y.is_empty() && appended.is_none_or(|k_new| k_new.is_empty())
     }
 
-    fn variants() -> &'static [Variant<AttentionDecodePlan>] {
-        &kernels::VARIANTS
+    fn candidates() -> &'static [Candidate<AttentionDecodePlan>] {
+        &kernels::CANDIDATES
     }
 
-    fn workspace_bytes(plan: &AttentionDecodePlan, limits: &DeviceLimits) -> usize {
-        match plan.q_bytes() {
-            0 => plan.partial_bytes(plan.splits(limits))[1],
-            bytes => plan.scratch_offset(limits).saturating_add(bytes),
-        }
-    }
-
-    fn workspace(params: &reflex_attention_decode_params) -> Workspace {
-        Workspace {
-            data: params.workspace,
-            bytes: params.workspace_size,
-        }
-    }
+    workspace_fields!(reflex_attention_decode_params);
 }
 
 /// Attention of one query per sequence over a contiguous cache: a decode step.
@@ -214,7 +192,7 @@ pub extern "C" fn reflex_attention_decode(
     params: *const reflex_attention_decode_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<AttentionDecode>(context, params, stream)
+    call::launch::<AttentionDecode>(context, params, stream)
 }
 
 /// Bytes of scratch that `reflex_attention_decode` needs for these params on this context, from their shapes alone; the
@@ -225,7 +203,7 @@ pub extern "C" fn reflex_attention_decode_workspace_size(
     params: *const reflex_attention_decode_params,
     bytes: *mut usize,
 ) -> reflex_status {
-    op::workspace_size::<AttentionDecode>(context, params, bytes)
+    call::workspace_size::<AttentionDecode>(context, params, bytes)
 }
 
 /// Whether `reflex_attention_decode` would take these params on this context: its own validation and selection, without
@@ -235,7 +213,7 @@ pub extern "C" fn reflex_attention_decode_supported(
     context: *const reflex_context,
     params: *const reflex_attention_decode_params,
 ) -> reflex_status {
-    op::supported::<AttentionDecode>(context, params)
+    call::supported::<AttentionDecode>(context, params)
 }
 
 /// Name of the kernel in which `reflex_attention_decode` would meet the keys: a static string, `"cpu"` on the CPU backend,
@@ -246,5 +224,5 @@ pub extern "C" fn reflex_attention_decode_selected_kernel(
     params: *const reflex_attention_decode_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<AttentionDecode>(context, params, name)
+    call::selected_kernel::<AttentionDecode>(context, params, name)
 }

@@ -1,10 +1,12 @@
 //! The op `embedding`: rows of a table by ids.
 
-use super::op::{self, Op, Variant};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
-use super::rows::vec8;
+use super::rows::{FOR_VEC8, vec8};
+use super::schedule::{Candidate, Schedule, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
@@ -42,7 +44,7 @@ impl EmbeddingPlan {
     }
 }
 
-struct Embedding;
+pub(crate) struct Embedding;
 
 impl Op for Embedding {
     const NAME: &'static str = "embedding";
@@ -57,17 +59,17 @@ impl Op for Embedding {
                 p.scale
             )));
         }
-        let table = View::weight(op, "table", &p.table)?
+        let table = View::weight(op, "table", &p.table)?;
+        table
             .expect_dtype(Dtype::WEIGHTS)?
             .expect_rank(2..=2)?
             .expect_dense_rows()?
             .expect_aligned_blocks()?
             .expect_dim(1, 0..=1 << 30)?;
-        let ids = View::required(op, "ids", &p.ids)?
-            .expect_dtype(&[Dtype::I32])?
-            .expect_rank(1..=1)?;
-        let y = View::required(op, "y", &p.y)?
-            .expect_dtype(Dtype::FLOATS)?
+        let ids = View::required(op, "ids", &p.ids)?;
+        ids.expect_dtype(&[Dtype::I32])?.expect_rank(1..=1)?;
+        let y = View::required(op, "y", &p.y)?;
+        y.expect_dtype(Dtype::FLOATS)?
             .expect_shape(&[ids.dim(0), table.dim(1)], "[tokens] of ids, [dim] of table")?
             .expect_dense_rows()?;
         Ok(EmbeddingPlan {
@@ -87,29 +89,40 @@ impl Op for Embedding {
         plan.y.is_empty()
     }
 
-    fn variants() -> &'static [Variant<EmbeddingPlan>] {
-        &VARIANTS
+    fn candidates() -> &'static [Candidate<EmbeddingPlan>] {
+        &CANDIDATES
     }
 }
 
 static VEC8: Kernel = Kernel::new("embedding", c"reflex_embedding_vec8").dependent();
-static ANY: Kernel = Kernel::new("embedding", c"reflex_embedding").dependent();
+static SCALAR: Kernel = Kernel::new("embedding", c"reflex_embedding").dependent();
 static PACKED_VEC8: Kernel = Kernel::new("embedding", c"reflex_embedding_packed_vec8").dependent();
 static PACKED: Kernel = Kernel::new("embedding", c"reflex_embedding_packed").dependent();
 
-static VARIANTS: [Variant<EmbeddingPlan>; 4] = [
-    Variant::new(
-        &VEC8,
-        |p, _| !p.table.packed && p.vec8(),
-        |p, cuda, _| launch(p, cuda, &VEC8),
+const NATIVE: &str = "tables that are not packed";
+const PACKED_TABLES: &str = "packed tables";
+
+static CANDIDATES: [Candidate<EmbeddingPlan>; 4] = [
+    Candidate::new(
+        "vec8",
+        |p, _| only(!p.table.packed, NATIVE).and(only(p.vec8(), FOR_VEC8)),
+        |p, to| schedule(p, to, &VEC8),
     ),
-    Variant::new(&ANY, |p, _| !p.table.packed, |p, cuda, _| launch(p, cuda, &ANY)),
-    Variant::new(
-        &PACKED_VEC8,
-        |p, _| p.vec8(),
-        |p, cuda, _| launch(p, cuda, &PACKED_VEC8),
+    Candidate::new(
+        "scalar",
+        |p, _| only(!p.table.packed, NATIVE),
+        |p, to| schedule(p, to, &SCALAR),
     ),
-    Variant::new(&PACKED, |_, _| true, |p, cuda, _| launch(p, cuda, &PACKED)),
+    Candidate::new(
+        "packed_vec8",
+        |p, _| only(p.table.packed, PACKED_TABLES).and(only(p.vec8(), FOR_VEC8)),
+        |p, to| schedule(p, to, &PACKED_VEC8),
+    ),
+    Candidate::new(
+        "packed_scalar",
+        |p, _| only(p.table.packed, PACKED_TABLES),
+        |p, to| schedule(p, to, &PACKED),
+    ),
 ];
 
 kernel_args! {
@@ -131,7 +144,7 @@ kernel_args! {
     } size 88, table_vec at 84
 }
 
-fn launch(p: &EmbeddingPlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
+fn schedule(p: &EmbeddingPlan, to: &mut Schedule, kernel: &'static Kernel) -> Result<()> {
     const THREADS: i64 = 128;
     let (tokens, dim) = (p.y.dim(0), p.y.dim(1));
     let pieces = ceil_div(dim, 8);
@@ -153,7 +166,8 @@ fn launch(p: &EmbeddingPlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()>
     };
     // The product cannot overflow: y, which has as many elements, was checked.
     let grid = Grid::new([ceil_div(tokens * pieces, THREADS), 1, 1], THREADS as u32)?;
-    cuda.launch(kernel, grid, &args)
+    to.main(kernel, grid, &args);
+    Ok(())
 }
 
 /// Rows of a table, chosen by ids.
@@ -178,7 +192,7 @@ pub extern "C" fn reflex_embedding(
     params: *const reflex_embedding_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<Embedding>(context, params, stream)
+    call::launch::<Embedding>(context, params, stream)
 }
 
 /// Whether `reflex_embedding` would take these params on this context: its own validation and selection, without a
@@ -188,7 +202,7 @@ pub extern "C" fn reflex_embedding_supported(
     context: *const reflex_context,
     params: *const reflex_embedding_params,
 ) -> reflex_status {
-    op::supported::<Embedding>(context, params)
+    call::supported::<Embedding>(context, params)
 }
 
 /// Name of the kernel that `reflex_embedding` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
@@ -199,5 +213,5 @@ pub extern "C" fn reflex_embedding_selected_kernel(
     params: *const reflex_embedding_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<Embedding>(context, params, name)
+    call::selected_kernel::<Embedding>(context, params, name)
 }

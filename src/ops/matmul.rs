@@ -7,14 +7,15 @@ mod plan;
 pub(crate) use plan::{MatmulPart, MatmulPlan, SQUARES};
 
 use super::activation::reflex_activation_kind;
-use super::op::{self, Op, Variant, Workspace};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
+use super::schedule::Candidate;
+use super::workspace::workspace_fields;
 use crate::abi::reflex_tensor;
-use crate::abi::{Params, Result, process, reflex_status, reflex_stream};
-use crate::cuda::DeviceLimits;
+use crate::abi::{Params, Result, reflex_status, reflex_stream};
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
-use std::sync::OnceLock;
 
 /// A row's result does not depend, bit for bit, on how many other rows there are.
 pub const REFLEX_MATMUL_BATCH_INVARIANT: u32 = 1;
@@ -104,7 +105,7 @@ unsafe impl Params for reflex_matmul_params {
     const MIN_SIZE: usize = 424;
 }
 
-struct Matmul;
+pub(crate) struct Matmul;
 
 impl Op for Matmul {
     const NAME: &'static str = "matmul";
@@ -142,29 +143,28 @@ impl Op for Matmul {
         plan.parts().all(|part| part.y.is_empty())
     }
 
-    fn variants() -> &'static [Variant<MatmulPlan>] {
-        static ALL: OnceLock<Vec<Variant<MatmulPlan>>> = OnceLock::new();
-        let all: &Vec<_> = process::once(&ALL, || {
-            let int8 = int8::OF_GROUPS.as_flattened().iter().chain(&int8::VARIANTS);
-            int8.chain(&exact::VARIANTS).copied().collect()
-        });
-        all
+    fn candidates() -> &'static [Candidate<MatmulPlan>] {
+        &CANDIDATES
     }
 
-    fn workspace_bytes(plan: &MatmulPlan, limits: &DeviceLimits) -> usize {
-        match plan.int8 {
-            true => int8::workspace_bytes(plan, limits),
-            false => exact::workspace_bytes(plan, limits),
-        }
-    }
-
-    fn workspace(params: &reflex_matmul_params) -> Workspace {
-        Workspace {
-            data: params.workspace,
-            bytes: params.workspace_size,
-        }
-    }
+    workspace_fields!(reflex_matmul_params);
 }
+
+/// Those in integers, then the others.
+static CANDIDATES: [Candidate<MatmulPlan>; int8::CANDIDATES.len() + exact::CANDIDATES.len()] = {
+    let (first, then) = (int8::CANDIDATES, exact::CANDIDATES);
+    let mut all = [first[0]; int8::CANDIDATES.len() + exact::CANDIDATES.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = if i < first.len() {
+            first[i]
+        } else {
+            then[i - first.len()]
+        };
+        i += 1;
+    }
+    all
+};
 
 /// Rows of x times the transpose of weight matrices: a linear layer, or up to three of the same x.
 ///
@@ -223,7 +223,7 @@ pub extern "C" fn reflex_matmul(
     params: *const reflex_matmul_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<Matmul>(context, params, stream)
+    call::launch::<Matmul>(context, params, stream)
 }
 
 /// Bytes of scratch that `reflex_matmul` needs for these params on this context; the workspace fields are not looked at.
@@ -233,7 +233,7 @@ pub extern "C" fn reflex_matmul_workspace_size(
     params: *const reflex_matmul_params,
     bytes: *mut usize,
 ) -> reflex_status {
-    op::workspace_size::<Matmul>(context, params, bytes)
+    call::workspace_size::<Matmul>(context, params, bytes)
 }
 
 /// Whether `reflex_matmul` would take these params on this context: its own validation and selection, without a launch.
@@ -242,7 +242,7 @@ pub extern "C" fn reflex_matmul_supported(
     context: *const reflex_context,
     params: *const reflex_matmul_params,
 ) -> reflex_status {
-    op::supported::<Matmul>(context, params)
+    call::supported::<Matmul>(context, params)
 }
 
 /// Name of the kernel that `reflex_matmul` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
@@ -252,5 +252,5 @@ pub extern "C" fn reflex_matmul_selected_kernel(
     params: *const reflex_matmul_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<Matmul>(context, params, name)
+    call::selected_kernel::<Matmul>(context, params, name)
 }

@@ -1,10 +1,12 @@
 //! The op `norm`: RMS norm of rows, with the sum of a residual before it.
 
-use super::op::{self, Op, Variant};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
-use super::rows::{Rows, data, dtype, strides, vec8};
+use super::rows::{FOR_VEC8, Rows, data, dtype, strides, vec8};
+use super::schedule::{Candidate, Schedule, Takes, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
@@ -47,7 +49,6 @@ pub(crate) struct NormPlan {
 impl NormPlan {
     /// For views whose types and shapes go together.
     pub fn of(x: View, weight: Option<View>, epsilon: f32, y: View) -> Result<NormPlan> {
-        x.expect_dim(x.rank() - 1, 0..=i64::from(i32::MAX / 2))?;
         Ok(NormPlan {
             rows: Rows::of(Norm::NAME, &x)?,
             dim: x.dim(x.rank() - 1),
@@ -76,6 +77,10 @@ impl NormPlan {
         vec8(self.views())
     }
 
+    fn short(&self) -> Takes {
+        only(self.dim <= NormPlan::WARP_DIM, "rows of at most 512 elements")
+    }
+
     /// Rows of at most this many elements go to a warp each.
     const WARP_DIM: i64 = 512;
     /// Rows of at most this many elements are kept in shared memory.
@@ -97,29 +102,27 @@ impl Op for Norm {
                 p.epsilon
             )));
         }
-        let x = View::required(op, "x", &p.x)?
-            .expect_dtype(Dtype::FLOATS)?
-            .expect_dense_rows()?;
-        let like_x = |view: View, allowed| {
+        let x = View::required(op, "x", &p.x)?;
+        x.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
+        let like_x = |view: &View, allowed| {
             view.expect_dtype(allowed)?
                 .expect_shape(x.dims(), "the shape of x")?
                 .expect_dense_rows()
+                .map(drop)
         };
-        let dim = x.dim(x.rank() - 1);
-        let residual = View::optional(op, "residual", &p.residual)?
-            .map(|view| like_x(view, Dtype::FLOATS))
-            .transpose()?;
-        let weight = View::optional(op, "weight", &p.weight)?
-            .map(|w| {
-                w.expect_dtype(Dtype::FLOATS)?
-                    .expect_shape(&[dim], "[dim] of x")?
-                    .expect_dense_rows()
-            })
-            .transpose()?;
-        let residual_out = View::optional(op, "residual_out", &p.residual_out)?
-            .map(|view| like_x(view, Dtype::FLOATS))
-            .transpose()?;
-        let y = like_x(View::required(op, "y", &p.y)?, Dtype::ACTIVATIONS)?;
+        let residual = View::optional(op, "residual", &p.residual)?;
+        residual.iter().try_for_each(|view| like_x(view, Dtype::FLOATS))?;
+        let weight = View::optional(op, "weight", &p.weight)?;
+        if let Some(weight) = &weight {
+            weight
+                .expect_dtype(Dtype::FLOATS)?
+                .expect_shape(&[x.dim(x.rank() - 1)], "[dim] of x")?
+                .expect_dense_rows()?;
+        }
+        let residual_out = View::optional(op, "residual_out", &p.residual_out)?;
+        residual_out.iter().try_for_each(|view| like_x(view, Dtype::FLOATS))?;
+        let y = View::required(op, "y", &p.y)?;
+        like_x(&y, Dtype::ACTIVATIONS)?;
         let epsilon = if p.epsilon == 0.0 { 1e-6 } else { p.epsilon };
         Ok(NormPlan {
             residual,
@@ -138,8 +141,8 @@ impl Op for Norm {
         plan.x.is_empty()
     }
 
-    fn variants() -> &'static [Variant<NormPlan>] {
-        &VARIANTS
+    fn candidates() -> &'static [Candidate<NormPlan>] {
+        &CANDIDATES
     }
 }
 
@@ -148,23 +151,19 @@ static WARP: Kernel = Kernel::new("norm", c"reflex_norm_warp").dependent();
 static BLOCK_VEC8: Kernel = Kernel::new("norm", c"reflex_norm_block_vec8").dependent();
 static BLOCK: Kernel = Kernel::new("norm", c"reflex_norm_block").dependent();
 
-static VARIANTS: [Variant<NormPlan>; 4] = [
-    Variant::new(
-        &WARP_VEC8,
-        |p, _| p.dim <= NormPlan::WARP_DIM && p.vec8(),
-        |p, cuda, _| launch_warp(p, cuda, &WARP_VEC8),
+static CANDIDATES: [Candidate<NormPlan>; 4] = [
+    Candidate::new(
+        "warp_vec8",
+        |p, _| p.short().and(only(p.vec8(), FOR_VEC8)),
+        |p, to| schedule_warp(p, to, &WARP_VEC8),
     ),
-    Variant::new(
-        &WARP,
-        |p, _| p.dim <= NormPlan::WARP_DIM,
-        |p, cuda, _| launch_warp(p, cuda, &WARP),
+    Candidate::new("warp", |p, _| p.short(), |p, to| schedule_warp(p, to, &WARP)),
+    Candidate::new(
+        "block_vec8",
+        |p, _| only(p.vec8(), FOR_VEC8),
+        |p, to| schedule_block(p, to, &BLOCK_VEC8, 8),
     ),
-    Variant::new(
-        &BLOCK_VEC8,
-        |p, _| p.vec8(),
-        |p, cuda, _| launch_block(p, cuda, &BLOCK_VEC8, 8),
-    ),
-    Variant::new(&BLOCK, |_, _| true, |p, cuda, _| launch_block(p, cuda, &BLOCK, 1)),
+    Candidate::new("block", |_, _| Ok(()), |p, to| schedule_block(p, to, &BLOCK, 1)),
 ];
 
 kernel_args! {
@@ -219,19 +218,21 @@ impl NormArgs {
     }
 }
 
-fn launch_warp(p: &NormPlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
+fn schedule_warp(p: &NormPlan, to: &mut Schedule, kernel: &'static Kernel) -> Result<()> {
     const WARPS: i64 = 4;
     let grid = Grid::new([ceil_div(p.rows.count, WARPS), 1, 1], WARPS as u32 * 32)?;
     let shared = (WARPS * p.dim * 4) as u32;
-    cuda.launch(kernel, grid.shared(shared), &NormArgs::new(p, true))
+    to.main(kernel, grid.shared(shared), &NormArgs::new(p, true));
+    Ok(())
 }
 
-fn launch_block(p: &NormPlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
+fn schedule_block(p: &NormPlan, to: &mut Schedule, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
     let cached = p.dim <= NormPlan::CACHED_DIM - 64;
     let threads = ((p.dim / per_thread + 31) / 32 * 32).clamp(64, 512);
     let grid = Grid::new([p.rows.count, 1, 1], threads as u32)?;
     let shared = if cached { p.dim as u32 * 4 } else { 0 };
-    cuda.launch(kernel, grid.shared(shared), &NormArgs::new(p, cached))
+    to.main(kernel, grid.shared(shared), &NormArgs::new(p, cached));
+    Ok(())
 }
 
 /// RMS norm of rows, with an optional residual sum before it.
@@ -259,7 +260,7 @@ pub extern "C" fn reflex_norm(
     params: *const reflex_norm_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<Norm>(context, params, stream)
+    call::launch::<Norm>(context, params, stream)
 }
 
 /// Whether `reflex_norm` would take these params on this context: its own validation and selection, without a launch.
@@ -268,7 +269,7 @@ pub extern "C" fn reflex_norm_supported(
     context: *const reflex_context,
     params: *const reflex_norm_params,
 ) -> reflex_status {
-    op::supported::<Norm>(context, params)
+    call::supported::<Norm>(context, params)
 }
 
 /// Name of the kernel that `reflex_norm` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
@@ -278,5 +279,5 @@ pub extern "C" fn reflex_norm_selected_kernel(
     params: *const reflex_norm_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<Norm>(context, params, name)
+    call::selected_kernel::<Norm>(context, params, name)
 }

@@ -1,10 +1,12 @@
 //! The op `quantize`: activations in 8 bits.
 
-use super::op::{self, Op, Variant};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::Rows;
+use super::schedule::{Candidate, Schedule, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::cuda::{Cuda, Kernel, kernel_args};
+use crate::cuda::{Kernel, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
@@ -35,13 +37,9 @@ pub(crate) struct QuantizePlan {
 }
 
 impl QuantizePlan {
-    /// Of the last dimension.
-    const LARGEST: i64 = (i32::MAX / 2) as i64;
-
     /// For views whose types and shapes go together.
     pub fn of(x: View, y: View) -> Result<QuantizePlan> {
         let last = x.rank() - 1;
-        x.expect_dim(last, 0..=QuantizePlan::LARGEST)?;
         Ok(QuantizePlan {
             rows: Rows::of(Quantize::NAME, &x)?,
             k: x.dim(last),
@@ -63,12 +61,10 @@ impl Op for Quantize {
         if p.reserved != 0 {
             return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
         }
-        let x = View::required(op, "x", &p.x)?
-            .expect_dtype(Dtype::FLOATS)?
-            .expect_dense_rows()?;
-        x.expect_dim(x.rank() - 1, 0..=QuantizePlan::LARGEST)?;
-        let y = View::required(op, "y", &p.y)?
-            .expect_dtype(&[Dtype::ACT_I8])?
+        let x = View::required(op, "x", &p.x)?;
+        x.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
+        let y = View::required(op, "y", &p.y)?;
+        y.expect_dtype(&[Dtype::ACT_I8])?
             .expect_shape(x.dims(), "the shape of x")?
             .expect_dense_rows()?;
         QuantizePlan::of(x, y)
@@ -83,21 +79,21 @@ impl Op for Quantize {
         plan.x.is_empty()
     }
 
-    fn variants() -> &'static [Variant<QuantizePlan>] {
-        &VARIANTS
+    fn candidates() -> &'static [Candidate<QuantizePlan>] {
+        &CANDIDATES
     }
 }
 
 static VEC8: Kernel = Kernel::new("quantize", c"reflex_quantize_vec8");
 static SCALAR: Kernel = Kernel::new("quantize", c"reflex_quantize_scalar");
 
-static VARIANTS: [Variant<QuantizePlan>; 2] = [
-    Variant::new(
-        &VEC8,
-        |p, _| p.x.rows_aligned(16),
-        |p, cuda, _| launch(p, cuda, &VEC8, 8),
+static CANDIDATES: [Candidate<QuantizePlan>; 2] = [
+    Candidate::new(
+        "vec8",
+        |p, _| only(p.x.rows_aligned(16), "rows of x that are 16-byte aligned"),
+        |p, to| schedule(p, to, &VEC8, 8),
     ),
-    Variant::new(&SCALAR, |_, _| true, |p, cuda, _| launch(p, cuda, &SCALAR, 1)),
+    Candidate::new("scalar", |_, _| Ok(()), |p, to| schedule(p, to, &SCALAR, 1)),
 ];
 
 kernel_args! {
@@ -114,7 +110,7 @@ kernel_args! {
     } size 88, x_type at 80
 }
 
-fn launch(p: &QuantizePlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
+fn schedule(p: &QuantizePlan, to: &mut Schedule, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
     let (grid, chunks) = p.rows.elementwise(p.k, per_thread)?;
     let args = QuantizeArgs {
         x: p.x.data,
@@ -127,7 +123,8 @@ fn launch(p: &QuantizePlan, cuda: &Cuda, kernel: &'static Kernel, per_thread: i6
         chunks,
         x_type: p.x.dtype.abi().0,
     };
-    cuda.launch(kernel, grid, &args)
+    to.main(kernel, grid, &args);
+    Ok(())
 }
 
 /// Quantises activations to 8 bits, once for all the matmuls that read them.
@@ -151,7 +148,7 @@ pub extern "C" fn reflex_quantize(
     params: *const reflex_quantize_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<Quantize>(context, params, stream)
+    call::launch::<Quantize>(context, params, stream)
 }
 
 /// Whether `reflex_quantize` would take these params on this context: its own validation and selection, without a launch.
@@ -160,7 +157,7 @@ pub extern "C" fn reflex_quantize_supported(
     context: *const reflex_context,
     params: *const reflex_quantize_params,
 ) -> reflex_status {
-    op::supported::<Quantize>(context, params)
+    call::supported::<Quantize>(context, params)
 }
 
 /// Name of the kernel that `reflex_quantize` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
@@ -170,5 +167,5 @@ pub extern "C" fn reflex_quantize_selected_kernel(
     params: *const reflex_quantize_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<Quantize>(context, params, name)
+    call::selected_kernel::<Quantize>(context, params, name)
 }

@@ -4,13 +4,15 @@ mod kernels;
 mod rotation;
 
 pub(crate) use rotation::{
-    RopeAngles, Rotation, RotationParams, expect_pairs, head_norm, heads, norm_epsilon, rotation_params,
+    RopeAngles, Rotation, RotationParams, expect_head_norm, expect_heads, expect_pairs, norm_epsilon, rotation_params,
 };
 
 use super::argmax::expect_reserved;
-use super::op::{self, Op, Variant};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::vec8;
+use super::schedule::Candidate;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
@@ -146,13 +148,11 @@ impl RopePlan {
 pub(crate) struct Rope;
 
 /// `[slots, heads, dim]` of a cache.
-fn cache(view: View, x: &View) -> Result<View> {
-    let shape = [view.dim(0), x.dim(1), x.dim(2)];
-    let what = format!("[slots, heads, head_dim] of {}", x.field());
-    view.expect_dtype(Dtype::FLOATS)?
-        .expect_rank(3..=3)?
-        .expect_shape(&shape, &what)?
+fn expect_cache(view: &View, x: &View) -> Result<()> {
+    view.expect_dtype(Dtype::FLOATS)?.expect_rank(3..=3)?;
+    view.expect_shape_of(&[view.dim(0), x.dim(1), x.dim(2)], "[slots, heads, head_dim]", x)?
         .expect_dense_rows()
+        .map(drop)
 }
 
 impl Op for Rope {
@@ -162,7 +162,11 @@ impl Op for Rope {
 
     fn plan(p: &reflex_rope_params) -> Result<RopePlan> {
         let op = Self::NAME;
-        let operand = |field, tensor| View::optional(op, field, tensor)?.map(heads).transpose();
+        let operand = |field, tensor| {
+            let view = View::optional(op, field, tensor)?;
+            view.iter().try_for_each(expect_heads)?;
+            Ok::<_, Error>(view)
+        };
         let (q, k, v) = (operand("q", &p.q)?, operand("k", &p.k)?, operand("v", &p.v)?);
         let Some(first) = q.or(k).or(v) else {
             return Err(Error::invalid(format!(
@@ -185,9 +189,10 @@ impl Op for Rope {
         let head_dim = rotated_dim.unwrap_or(0);
         let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
         expect_reserved(op, p.reserved)?;
-        let slots = View::optional(op, "slots", &p.slots)?
-            .map(|view| rotation::indices(view, tokens))
-            .transpose()?;
+        let slots = View::optional(op, "slots", &p.slots)?;
+        slots
+            .iter()
+            .try_for_each(|view| rotation::expect_indices(view, tokens))?;
 
         let q_norm = View::optional(op, "q_norm", &p.q_norm)?;
         let k_norm = View::optional(op, "k_norm", &p.k_norm)?;
@@ -198,61 +203,39 @@ impl Op for Rope {
         expect_pairs(
             op,
             &[
-                (("q_out", q_out), ("q", q)),
-                (("k_out", k_out), ("k", k)),
-                (("q_norm", q_norm), ("q", q)),
-                (("k_norm", k_norm), ("k", k)),
-                (("k_cache", k_cache), ("k", k)),
-                (("v_cache", v_cache), ("v", v)),
-                (("v", v), ("v_cache", v_cache)),
-                (("slots", slots), ("k_cache or v_cache", k_cache.or(v_cache))),
+                (("q_out", q_out.is_some()), ("q", q.is_some())),
+                (("k_out", k_out.is_some()), ("k", k.is_some())),
+                (("q_norm", q_norm.is_some()), ("q", q.is_some())),
+                (("k_norm", k_norm.is_some()), ("k", k.is_some())),
+                (("k_cache", k_cache.is_some()), ("k", k.is_some())),
+                (("v_cache", v_cache.is_some()), ("v", v.is_some())),
+                (("v", v.is_some()), ("v_cache", v_cache.is_some())),
+                (
+                    ("slots", slots.is_some()),
+                    ("k_cache or v_cache", k_cache.or(v_cache).is_some()),
+                ),
             ],
         )?;
-        let (q_norm, k_norm) = (head_norm(q_norm, head_dim)?, head_norm(k_norm, head_dim)?);
-        let rotated = |x: View, out: Option<View>| match out {
-            Some(out) => out
-                .expect_dtype(Dtype::FLOATS)?
-                .expect_shape(x.dims(), &format!("the shape of {}", x.field()))?
-                .expect_dense_rows(),
-            None => Ok(x),
-        };
-        let cached = |x: &View, view: Option<View>| view.map(|view| cache(view, x)).transpose();
-        let q = q
-            .map(|x| -> Result<RopePart> {
-                Ok(RopePart {
-                    x,
-                    out: Some(rotated(x, q_out)?),
-                    cache: None,
-                    norm: q_norm,
-                })
-            })
-            .transpose()?;
-        let k = k
-            .map(|x| -> Result<RopePart> {
-                let cache = cached(&x, k_cache)?;
-                let out = match (&cache, k_out) {
-                    (Some(_), None) => None,
-                    (_, out) => Some(rotated(x, out)?),
-                };
-                Ok(RopePart {
-                    x,
-                    out,
-                    cache,
-                    norm: k_norm,
-                })
-            })
-            .transpose()?;
-        let v = v
-            .map(|x| -> Result<RopePart> {
-                let cache = cached(&x, v_cache)?;
-                Ok(RopePart {
-                    x,
-                    out: None,
-                    cache,
-                    norm: None,
-                })
-            })
-            .transpose()?;
+        for norm in [&q_norm, &k_norm].into_iter().flatten() {
+            expect_head_norm(norm, head_dim)?;
+        }
+        for (x, out) in [(&q, &q_out), (&k, &k_out)] {
+            if let (Some(x), Some(out)) = (x, out) {
+                out.expect_dtype(Dtype::FLOATS)?
+                    .expect_shape_of(x.dims(), "the shape", x)?
+                    .expect_dense_rows()?;
+            }
+        }
+        for (x, cache) in [(&k, &k_cache), (&v, &v_cache)] {
+            if let (Some(x), Some(cache)) = (x, cache) {
+                expect_cache(cache, x)?;
+            }
+        }
+        let part = |x, out, cache, norm| RopePart { x, out, cache, norm };
+        let q = q.map(|x| part(x, Some(q_out.unwrap_or(x)), None, q_norm));
+        // A k that goes to a cache need not go anywhere else.
+        let k = k.map(|x| part(x, k_out.or(k_cache.is_none().then_some(x)), k_cache, k_norm));
+        let v = v.map(|x| part(x, None, v_cache, None));
         if let (Some(k), Some(v)) = (&k_cache, v_cache) {
             v.expect_shape(&[k.dim(0), v.dim(1), v.dim(2)], "as many slots as k_cache")?;
         }
@@ -287,8 +270,8 @@ impl Op for Rope {
         plan.parts().into_iter().flatten().all(|part| part.x.is_empty())
     }
 
-    fn variants() -> &'static [Variant<RopePlan>] {
-        &kernels::VARIANTS
+    fn candidates() -> &'static [Candidate<RopePlan>] {
+        &kernels::CANDIDATES
     }
 }
 
@@ -336,7 +319,7 @@ pub extern "C" fn reflex_rope(
     params: *const reflex_rope_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<Rope>(context, params, stream)
+    call::launch::<Rope>(context, params, stream)
 }
 
 /// Whether `reflex_rope` would take these params on this context: its own validation and selection, without a launch.
@@ -345,7 +328,7 @@ pub extern "C" fn reflex_rope_supported(
     context: *const reflex_context,
     params: *const reflex_rope_params,
 ) -> reflex_status {
-    op::supported::<Rope>(context, params)
+    call::supported::<Rope>(context, params)
 }
 
 /// Name of the kernel that `reflex_rope` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
@@ -355,5 +338,5 @@ pub extern "C" fn reflex_rope_selected_kernel(
     params: *const reflex_rope_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<Rope>(context, params, name)
+    call::selected_kernel::<Rope>(context, params, name)
 }

@@ -10,6 +10,9 @@ pub(crate) struct Rows {
     pub count: i64,
 }
 
+/// What `vec8` wants, for candidates that decline.
+pub(crate) const FOR_VEC8: &str = "rows of a multiple of 8 elements, 16-byte aligned in every operand";
+
 /// Whether the rows of all of these can be read and written eight elements at a time, by 16-byte accesses.
 pub(crate) fn vec8(views: impl IntoIterator<Item = View>) -> bool {
     views
@@ -32,7 +35,11 @@ pub(crate) fn strides(view: Option<View>) -> [i64; 3] {
 }
 
 impl Rows {
+    /// Of a row: kernels count elements in 31 bits, and their loops step beyond the end.
+    const MOST_ELEMENTS: i64 = (i32::MAX / 2) as i64;
+
     pub fn of(op: &str, view: &View) -> Result<Rows> {
+        view.expect_dim(view.rank() - 1, 0..=Rows::MOST_ELEMENTS)?;
         let outer = &view.dims()[..view.rank() - 1];
         let mut dims = [1i64; 3];
         dims[3 - outer.len()..].copy_from_slice(outer);

@@ -1,11 +1,14 @@
 //! The op `sample`: a token drawn from each row of logits.
 
 use super::argmax::{counters, expect_reserved, integers, scores};
-use super::op::{self, Op, Variant, Workspace};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
-use super::rows::{data, vec8};
+use super::rows::{FOR_VEC8, data, vec8};
+use super::schedule::{Candidate, Schedule, only};
+use super::workspace::workspace_fields;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::cuda::{Cuda, Grid, Kernel, kernel_args};
+use crate::cuda::{Grid, Kernel, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 
@@ -139,17 +142,16 @@ pub(crate) struct RowChoices {
 impl RowChoices {
     fn new(op: &'static str, p: &reflex_sample_params, rows: i64) -> Result<RowChoices> {
         let operand = |field, tensor, dtype: Dtype| {
-            View::optional(op, field, tensor)?
-                .map(|view| {
-                    view.expect_dtype(&[dtype])?
-                        .expect_shape(&[rows], "[rows] of logits")?
-                        .expect_dense_rows()
-                })
-                .transpose()
+            let view = View::optional(op, field, tensor)?;
+            if let Some(view) = &view {
+                view.expect_dtype(&[dtype])?
+                    .expect_shape(&[rows], "[rows] of logits")?
+                    .expect_dense_rows()?;
+            }
+            Ok(view)
         };
         let seeds = |view: View| {
-            let view = view
-                .expect_dtype(&[Dtype::I32])?
+            view.expect_dtype(&[Dtype::I32])?
                 .expect_shape(&[rows, 2], "[rows] of logits, 2")?
                 .expect_dense_rows()?;
             match view.is_contiguous() {
@@ -199,7 +201,7 @@ impl SamplePlan {
     }
 }
 
-struct Sample;
+pub(crate) struct Sample;
 
 fn expect_fraction(field: &str, value: f32) -> Result<()> {
     match (0.0..=1.0).contains(&value) {
@@ -276,24 +278,19 @@ impl Op for Sample {
         plan.logits.is_empty() && plan.counters.is_none_or(|c| c.is_empty())
     }
 
-    fn variants() -> &'static [Variant<SamplePlan>] {
-        &VARIANTS
+    fn candidates() -> &'static [Candidate<SamplePlan>] {
+        &CANDIDATES
     }
 
-    fn workspace(params: &reflex_sample_params) -> Workspace {
-        Workspace {
-            data: params.workspace,
-            bytes: params.workspace_size,
-        }
-    }
+    workspace_fields!(reflex_sample_params);
 }
 
 static VEC8: Kernel = Kernel::new("sample", c"reflex_sample_vec8").dependent();
 static SCALAR: Kernel = Kernel::new("sample", c"reflex_sample_scalar").dependent();
 
-static VARIANTS: [Variant<SamplePlan>; 2] = [
-    Variant::new(&VEC8, |p, _| p.vec8(), |p, cuda, _| launch(p, cuda, &VEC8)),
-    Variant::new(&SCALAR, |_, _| true, |p, cuda, _| launch(p, cuda, &SCALAR)),
+static CANDIDATES: [Candidate<SamplePlan>; 2] = [
+    Candidate::new("vec8", |p, _| only(p.vec8(), FOR_VEC8), |p, to| schedule(p, to, &VEC8)),
+    Candidate::new("scalar", |_, _| Ok(()), |p, to| schedule(p, to, &SCALAR)),
 ];
 
 kernel_args! {
@@ -323,7 +320,7 @@ kernel_args! {
     } size 152, logits_type at 148
 }
 
-fn launch(p: &SamplePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
+fn schedule(p: &SamplePlan, to: &mut Schedule, kernel: &'static Kernel) -> Result<()> {
     /// SAMPLE_THREADS of the kernel file.
     const THREADS: u32 = 1024;
     let (rows, n) = (p.logits.dim(0), p.logits.dim(1));
@@ -352,7 +349,8 @@ fn launch(p: &SamplePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
         greedy: u32::from(choice.greedy),
         logits_type: p.logits.dtype.abi().0,
     };
-    cuda.launch(kernel, Grid::new([rows.max(1), 1, 1], THREADS)?, &args)
+    to.main(kernel, Grid::new([rows.max(1), 1, 1], THREADS)?, &args);
+    Ok(())
 }
 
 /// Draws a token from each row of logits.
@@ -397,7 +395,7 @@ pub extern "C" fn reflex_sample(
     params: *const reflex_sample_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<Sample>(context, params, stream)
+    call::launch::<Sample>(context, params, stream)
 }
 
 /// Whether `reflex_sample` would take these params on this context: its own validation and selection, without a launch.
@@ -406,7 +404,7 @@ pub extern "C" fn reflex_sample_supported(
     context: *const reflex_context,
     params: *const reflex_sample_params,
 ) -> reflex_status {
-    op::supported::<Sample>(context, params)
+    call::supported::<Sample>(context, params)
 }
 
 /// Bytes of scratch that `reflex_sample` needs for these params on this context; their `workspace` is not looked at.
@@ -416,7 +414,7 @@ pub extern "C" fn reflex_sample_workspace_size(
     params: *const reflex_sample_params,
     bytes: *mut usize,
 ) -> reflex_status {
-    op::workspace_size::<Sample>(context, params, bytes)
+    call::workspace_size::<Sample>(context, params, bytes)
 }
 
 /// Name of the kernel that `reflex_sample` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
@@ -426,5 +424,5 @@ pub extern "C" fn reflex_sample_selected_kernel(
     params: *const reflex_sample_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<Sample>(context, params, name)
+    call::selected_kernel::<Sample>(context, params, name)
 }

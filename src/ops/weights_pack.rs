@@ -1,12 +1,15 @@
 //! The ops `weights_pack` and `weights_unpack`: weights between the arrangement of a GGUF file and the packed one.
 
-use super::op::{self, Op, Variant, Workspace};
+use super::call;
+use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::panels::Panels;
+use super::schedule::{Candidate, Schedule, only};
+use super::workspace::workspace_fields;
 use crate::abi::{
     Dtype, Error, Params, Result, View, guard, out_pointer, reflex_dtype, reflex_status, reflex_stream, reflex_tensor,
 };
-use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::cuda::{Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 
@@ -112,16 +115,17 @@ impl WeightsPackPlan {
             return Err(Error::invalid(format!("{op}: reserved is {reserved}, expected 0")));
         }
         const LARGEST: i64 = 1 << 30;
-        let source = source
+        source
             .expect_dtype(Dtype::BLOCKS)?
             .expect_rank(2..=2)?
             .expect_dim(0, 0..=LARGEST)?
             .expect_dim(1, 0..=LARGEST)?;
-        // First whether the right one is packed: the message about the format then names the type to give.
         let (native, packed) = match direction {
-            Direction::Pack => (source, destination.expect_packed()?),
-            Direction::Unpack => (destination, source.expect_packed()?),
+            Direction::Pack => (source, destination),
+            Direction::Unpack => (destination, source),
         };
+        // First whether the right one is packed: the message about the format then names the type to give.
+        packed.expect_packed()?;
         destination
             .expect_dtype(&[source.dtype])?
             .expect_shape(source.dims(), "the shape of source")?;
@@ -157,15 +161,16 @@ impl WeightsPackPlan {
         (BYTES / self.panels.bytes()).clamp(1, self.panels.count())
     }
 
-    fn workspace_bytes(&self) -> usize {
-        match self.in_place {
-            true => (self.panels_at_a_time() * self.panels.bytes()) as usize,
-            false => 0,
+    /// Source and destination of what lies so on the native and the packed side.
+    fn way<T>(&self, native: T, packed: T) -> (T, T) {
+        match self.direction {
+            Direction::Pack => (native, packed),
+            Direction::Unpack => (packed, native),
         }
     }
 }
 
-struct WeightsPack;
+pub(crate) struct WeightsPack;
 
 impl Op for WeightsPack {
     const NAME: &'static str = "weights_pack";
@@ -187,20 +192,11 @@ impl Op for WeightsPack {
         plan.is_empty()
     }
 
-    fn variants() -> &'static [Variant<WeightsPackPlan>] {
+    fn candidates() -> &'static [Candidate<WeightsPackPlan>] {
         &PACK
     }
 
-    fn workspace_bytes(plan: &WeightsPackPlan, _limits: &crate::cuda::DeviceLimits) -> usize {
-        plan.workspace_bytes()
-    }
-
-    fn workspace(params: &reflex_weights_pack_params) -> Workspace {
-        Workspace {
-            data: params.workspace,
-            bytes: params.workspace_size,
-        }
-    }
+    workspace_fields!(reflex_weights_pack_params);
 }
 
 pub(crate) struct WeightsUnpack;
@@ -225,65 +221,57 @@ impl Op for WeightsUnpack {
         plan.is_empty()
     }
 
-    fn variants() -> &'static [Variant<WeightsPackPlan>] {
+    fn candidates() -> &'static [Candidate<WeightsPackPlan>] {
         &UNPACK
     }
 
-    fn workspace_bytes(plan: &WeightsPackPlan, _limits: &crate::cuda::DeviceLimits) -> usize {
-        plan.workspace_bytes()
-    }
-
-    fn workspace(params: &reflex_weights_unpack_params) -> Workspace {
-        Workspace {
-            data: params.workspace,
-            bytes: params.workspace_size,
-        }
-    }
+    workspace_fields!(reflex_weights_unpack_params);
 }
 
-macro_rules! variants {
-    ($($dtype:ident $symbol:literal),* $(,)?) => {
+/// One kernel for each format.
+macro_rules! candidates {
+    ($prefix:literal: $($dtype:ident $name:literal),* $(,)?) => {
         [$({
-            static KERNEL: Kernel = Kernel::new("weights_pack", $symbol);
-            Variant::new(
-                &KERNEL,
-                |p, _| p.packed.dtype == Dtype::$dtype,
-                |p, cuda, workspace| launch(p, cuda, workspace, &KERNEL),
+            static KERNEL: Kernel = Kernel::new("weights_pack", symbol(concat!($prefix, $name, "\0")));
+            Candidate::new(
+                $name,
+                |p, _| only(p.packed.dtype == Dtype::$dtype, concat!("weights of ", stringify!($dtype))),
+                |p, to| plan_launches(p, to, &KERNEL),
             )
         }),*]
     };
 }
 
-static PACK: [Variant<WeightsPackPlan>; 13] = variants!(
-    Q4_0 c"reflex_weights_pack_q4_0",
-    Q4_1 c"reflex_weights_pack_q4_1",
-    Q5_0 c"reflex_weights_pack_q5_0",
-    Q5_1 c"reflex_weights_pack_q5_1",
-    Q8_0 c"reflex_weights_pack_q8_0",
-    Q2_K c"reflex_weights_pack_q2_k",
-    Q3_K c"reflex_weights_pack_q3_k",
-    Q4_K c"reflex_weights_pack_q4_k",
-    Q5_K c"reflex_weights_pack_q5_k",
-    Q6_K c"reflex_weights_pack_q6_k",
-    IQ4_NL c"reflex_weights_pack_iq4_nl",
-    IQ4_XS c"reflex_weights_pack_iq4_xs",
-    MXFP4 c"reflex_weights_pack_mxfp4",
+static PACK: [Candidate<WeightsPackPlan>; 13] = candidates!("reflex_weights_pack_":
+    Q4_0 "q4_0",
+    Q4_1 "q4_1",
+    Q5_0 "q5_0",
+    Q5_1 "q5_1",
+    Q8_0 "q8_0",
+    Q2_K "q2_k",
+    Q3_K "q3_k",
+    Q4_K "q4_k",
+    Q5_K "q5_k",
+    Q6_K "q6_k",
+    IQ4_NL "iq4_nl",
+    IQ4_XS "iq4_xs",
+    MXFP4 "mxfp4",
 );
 
-static UNPACK: [Variant<WeightsPackPlan>; 13] = variants!(
-    Q4_0 c"reflex_weights_unpack_q4_0",
-    Q4_1 c"reflex_weights_unpack_q4_1",
-    Q5_0 c"reflex_weights_unpack_q5_0",
-    Q5_1 c"reflex_weights_unpack_q5_1",
-    Q8_0 c"reflex_weights_unpack_q8_0",
-    Q2_K c"reflex_weights_unpack_q2_k",
-    Q3_K c"reflex_weights_unpack_q3_k",
-    Q4_K c"reflex_weights_unpack_q4_k",
-    Q5_K c"reflex_weights_unpack_q5_k",
-    Q6_K c"reflex_weights_unpack_q6_k",
-    IQ4_NL c"reflex_weights_unpack_iq4_nl",
-    IQ4_XS c"reflex_weights_unpack_iq4_xs",
-    MXFP4 c"reflex_weights_unpack_mxfp4",
+static UNPACK: [Candidate<WeightsPackPlan>; 13] = candidates!("reflex_weights_unpack_":
+    Q4_0 "q4_0",
+    Q4_1 "q4_1",
+    Q5_0 "q5_0",
+    Q5_1 "q5_1",
+    Q8_0 "q8_0",
+    Q2_K "q2_k",
+    Q3_K "q3_k",
+    Q4_K "q4_k",
+    Q5_K "q5_k",
+    Q6_K "q6_k",
+    IQ4_NL "iq4_nl",
+    IQ4_XS "iq4_xs",
+    MXFP4 "mxfp4",
 );
 
 static COPY: Kernel = Kernel::new("weights_pack", c"reflex_weights_pack_copy");
@@ -334,7 +322,7 @@ impl Lines {
 }
 
 /// `bytes` of each of `rows` rows of each of `panels` panels.
-fn copy(cuda: &Cuda, from: Lines, to: Lines, panels: i64, rows: i64, bytes: i64) -> Result<()> {
+fn copy(schedule: &mut Schedule, from: Lines, to: Lines, panels: i64, rows: i64, bytes: i64) -> Result<()> {
     if panels == 0 || rows == 0 || bytes == 0 {
         return Ok(());
     }
@@ -356,13 +344,14 @@ fn copy(cuda: &Cuda, from: Lines, to: Lines, panels: i64, rows: i64, bytes: i64)
         unit: unit as i32,
     };
     let grid = Grid::new([ceil_div(args.count, THREADS), 1, 1], THREADS as u32)?;
-    cuda.launch(&COPY, grid, &args)
+    schedule.launch(&COPY, grid, &args);
+    Ok(())
 }
 
 /// Whole panels, from memory apart from where they go. `native` has the rows' stride.
 fn move_panels(
     p: &WeightsPackPlan,
-    cuda: &Cuda,
+    schedule: &mut Schedule,
     kernel: &'static Kernel,
     native: Lines,
     packed: *mut u8,
@@ -371,10 +360,7 @@ fn move_panels(
     /// Threads that share a tile.
     const SHARES: i64 = 8;
     let sizes = p.panels;
-    let (source, destination) = match p.direction {
-        Direction::Pack => (native.data, packed),
-        Direction::Unpack => (packed, native.data),
-    };
+    let (source, destination) = p.way(native.data, packed);
     if panels > 0 && sizes.tiles() > 0 {
         let args = WeightsPackArgs {
             source,
@@ -385,7 +371,7 @@ fn move_panels(
             tiles: sizes.tiles(),
         };
         let blocks = ceil_div(panels * sizes.tiles() * SHARES, THREADS);
-        cuda.launch(kernel, Grid::new([blocks, 1, 1], THREADS as u32)?, &args)?;
+        schedule.launch(kernel, Grid::new([blocks, 1, 1], THREADS as u32)?, &args);
     }
     let tiles_bytes = sizes.tiles() * sizes.run_bytes();
     let native_tail = native.skip(tiles_bytes);
@@ -395,14 +381,12 @@ fn move_panels(
         row: sizes.tail_bytes(),
     };
     let packed_tail = packed_tail.skip(Panels::ROWS * tiles_bytes);
-    let (from, to) = match p.direction {
-        Direction::Pack => (native_tail, packed_tail),
-        Direction::Unpack => (packed_tail, native_tail),
-    };
-    copy(cuda, from, to, panels, Panels::ROWS, sizes.tail_bytes())
+    let (from, to) = p.way(native_tail, packed_tail);
+    copy(schedule, from, to, panels, Panels::ROWS, sizes.tail_bytes())
 }
 
-fn launch(p: &WeightsPackPlan, cuda: &Cuda, workspace: &Workspace, kernel: &'static Kernel) -> Result<()> {
+fn plan_launches(p: &WeightsPackPlan, schedule: &mut Schedule, kernel: &'static Kernel) -> Result<()> {
+    schedule.names(kernel);
     let sizes = p.panels;
     let rows_of = |data: *mut u8, row: i64| Lines {
         data,
@@ -411,33 +395,27 @@ fn launch(p: &WeightsPackPlan, cuda: &Cuda, workspace: &Workspace, kernel: &'sta
     };
     let native = rows_of(p.native.data, p.native.stride(0));
     if !p.in_place {
-        move_panels(p, cuda, kernel, native, p.packed.data, sizes.count())?;
+        move_panels(p, schedule, kernel, native, p.packed.data, sizes.count())?;
         // The rows that are left are native on both sides.
         let row = sizes.row_bytes();
         let native = native.skip(sizes.count() * native.panel);
         let packed = rows_of(p.packed.data, row).skip(sizes.count() * sizes.bytes());
-        let (from, to) = match p.direction {
-            Direction::Pack => (native, packed),
-            Direction::Unpack => (packed, native),
-        };
-        return copy(cuda, from, to, 1, sizes.rows_left(), row);
+        let (from, to) = p.way(native, packed);
+        return copy(schedule, from, to, 1, sizes.rows_left(), row);
     }
     let chunk = p.panels_at_a_time();
-    let scratch = rows_of(workspace.data.cast(), sizes.row_bytes());
+    let scratch = schedule.book("panels on their way", (chunk * sizes.bytes()) as usize);
+    let scratch = rows_of(scratch, sizes.row_bytes());
     let mut first = 0;
     while first < sizes.count() {
         let panels = chunk.min(sizes.count() - first);
         let here = native.skip(first * sizes.bytes());
-        copy(cuda, here, scratch, 1, 1, panels * sizes.bytes())?;
+        copy(schedule, here, scratch, 1, 1, panels * sizes.bytes())?;
         let (native, packed) = match p.direction {
             Direction::Pack => (scratch, here.data),
             Direction::Unpack => (here, scratch.data),
         };
-        move_panels(p, cuda, kernel, native, packed, panels)?;
-        if cuda.rehearses {
-            // The first panels are the most.
-            break;
-        }
+        move_panels(p, schedule, kernel, native, packed, panels)?;
         first += panels;
     }
     Ok(())
@@ -497,7 +475,7 @@ pub extern "C" fn reflex_weights_pack(
     params: *const reflex_weights_pack_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<WeightsPack>(context, params, stream)
+    call::launch::<WeightsPack>(context, params, stream)
 }
 
 /// Bytes of scratch that `reflex_weights_pack` needs for these params on this context: 0 when the data pointers differ, at
@@ -508,7 +486,7 @@ pub extern "C" fn reflex_weights_pack_workspace_size(
     params: *const reflex_weights_pack_params,
     bytes: *mut usize,
 ) -> reflex_status {
-    op::workspace_size::<WeightsPack>(context, params, bytes)
+    call::workspace_size::<WeightsPack>(context, params, bytes)
 }
 
 /// Whether `reflex_weights_pack` would take these params on this context: its own validation and selection, without a
@@ -518,7 +496,7 @@ pub extern "C" fn reflex_weights_pack_supported(
     context: *const reflex_context,
     params: *const reflex_weights_pack_params,
 ) -> reflex_status {
-    op::supported::<WeightsPack>(context, params)
+    call::supported::<WeightsPack>(context, params)
 }
 
 /// Name of the kernel that `reflex_weights_pack` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
@@ -529,7 +507,7 @@ pub extern "C" fn reflex_weights_pack_selected_kernel(
     params: *const reflex_weights_pack_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<WeightsPack>(context, params, name)
+    call::selected_kernel::<WeightsPack>(context, params, name)
 }
 
 /// The native matrix that `reflex_weights_pack` was given, bit for bit.
@@ -552,7 +530,7 @@ pub extern "C" fn reflex_weights_unpack(
     params: *const reflex_weights_unpack_params,
     stream: reflex_stream,
 ) -> reflex_status {
-    op::launch::<WeightsUnpack>(context, params, stream)
+    call::launch::<WeightsUnpack>(context, params, stream)
 }
 
 /// Bytes of scratch that `reflex_weights_unpack` needs for these params on this context, as
@@ -563,7 +541,7 @@ pub extern "C" fn reflex_weights_unpack_workspace_size(
     params: *const reflex_weights_unpack_params,
     bytes: *mut usize,
 ) -> reflex_status {
-    op::workspace_size::<WeightsUnpack>(context, params, bytes)
+    call::workspace_size::<WeightsUnpack>(context, params, bytes)
 }
 
 /// Whether `reflex_weights_unpack` would take these params on this context: its own validation and selection, without a
@@ -573,7 +551,7 @@ pub extern "C" fn reflex_weights_unpack_supported(
     context: *const reflex_context,
     params: *const reflex_weights_unpack_params,
 ) -> reflex_status {
-    op::supported::<WeightsUnpack>(context, params)
+    call::supported::<WeightsUnpack>(context, params)
 }
 
 /// Name of the kernel that `reflex_weights_unpack` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
@@ -584,5 +562,5 @@ pub extern "C" fn reflex_weights_unpack_selected_kernel(
     params: *const reflex_weights_unpack_params,
     name: *mut *const c_char,
 ) -> reflex_status {
-    op::selected_kernel::<WeightsUnpack>(context, params, name)
+    call::selected_kernel::<WeightsUnpack>(context, params, name)
 }

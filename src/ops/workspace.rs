@@ -22,3 +22,20 @@ impl Workspace {
     /// What its address must be a multiple of.
     pub(crate) const ALIGNMENT: usize = 256;
 }
+
+/// The two methods of `Op` that say where params have their workspace, for params with fields of these names.
+macro_rules! workspace_fields {
+    ($params:ty) => {
+        fn workspace(params: &$params) -> $crate::ops::workspace::Workspace {
+            $crate::ops::workspace::Workspace {
+                data: params.workspace,
+                bytes: params.workspace_size,
+            }
+        }
+
+        fn set_workspace(params: &mut $params, workspace: $crate::ops::workspace::Workspace) {
+            (params.workspace, params.workspace_size) = (workspace.data, workspace.bytes);
+        }
+    };
+}
+pub(crate) use workspace_fields;

@@ -1,10 +1,11 @@
 //! What C's contexts are: a backend, and what was made through it.
 
 use super::cpu::CpuBackend;
+use super::forced::Forced;
 use super::{owners, ranges};
 use crate::abi::handle::{self, Handle};
 use crate::abi::process::OnlyHere;
-use crate::abi::{Error, Params, Result, guard, out_pointer, read_params, reflex_status};
+use crate::abi::{Error, Params, REFLEX_SUCCESS, Result, guard, out_pointer, read_params, reflex_status};
 use crate::cuda::CudaBackend;
 use std::ffi::{CString, c_char};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -55,6 +56,7 @@ pub(crate) struct Context {
     pub backend: Backend,
     /// Why it is this backend.
     reason: CString,
+    pub forced: Forced,
 }
 
 pub(crate) enum Backend {
@@ -67,13 +69,14 @@ pub(crate) enum Backend {
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
 impl Context {
-    fn new(backend: Backend, reason: String) -> Context {
+    fn new(backend: Backend, reason: String, forced: Forced) -> Context {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         ALIVE.fetch_add(1, Ordering::AcqRel);
         Context {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             backend,
             reason: CString::new(reason.replace('\0', "")).unwrap_or_default(),
+            forced,
         }
     }
 
@@ -141,12 +144,33 @@ pub extern "C" fn reflex_context_create(
         } else {
             read_params(NAME, params)?
         };
-        let (backend, reason) = create_backend(&params)?;
-        let context = handle::create(Context::new(backend, reason));
+        let context = create(&params, Forced::from_environment()?)?;
         // SAFETY: checked above.
         unsafe { out.write(context) };
         Ok(())
     })
+}
+
+fn create(params: &reflex_context_params, forced: Forced) -> Result<*mut reflex_context> {
+    let (backend, reason) = create_backend(params)?;
+    Ok(handle::create(Context::new(backend, reason, forced)))
+}
+
+/// As `reflex_context_create`, with the candidates that the text asks for in place of the environment's `REFLEX_IMPL`. For tests.
+#[doc(hidden)]
+pub fn create_context_with_candidates(
+    params: &reflex_context_params,
+    candidates: &str,
+) -> std::result::Result<*mut reflex_context, reflex_status> {
+    let mut context = std::ptr::null_mut();
+    let status = guard("create_context_with_candidates", || {
+        context = create(params, Forced::parse(candidates)?)?;
+        Ok(())
+    });
+    match status == REFLEX_SUCCESS {
+        true => Ok(context),
+        false => Err(status),
+    }
 }
 
 /// The backend, and why it is this one.

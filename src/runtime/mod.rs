@@ -3,6 +3,7 @@
 mod context;
 mod cpu;
 mod event;
+mod forced;
 mod graph;
 mod host;
 mod memory;
@@ -19,4 +20,5 @@ pub use stream::*;
 
 pub(crate) use context::{Backend, Context};
 pub(crate) use cpu::CpuBackend;
+pub(crate) use forced::Forced;
 pub(crate) use host::{cpu_name, host_memory};

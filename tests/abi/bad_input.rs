@@ -121,104 +121,37 @@ fn mistakes<P: Default>(
         .to_vec()
 }
 
+type WorkspaceSize<P> = extern "C" fn(*const reflex_context, *const P, *mut usize) -> reflex_status;
+
+/// The same of a question for the workspace.
+fn no_size<P: Default>(env: &Env, name: &str, size: WorkspaceSize<P>) -> String {
+    let (params, mut bytes) = (P::default(), 0);
+    refuses(size(null(), &params, &mut bytes), INVALID, &["context is NULL"]);
+    refuses(size(env.context, &params, null_mut()), INVALID, &["bytes is NULL"]);
+    refuses(size(env.context, null(), &mut bytes), INVALID, &["params is NULL"]);
+    refuses(
+        size(env.context, &params, &mut bytes),
+        REFLEX_ABI_MISMATCH,
+        &["struct_size is 0"],
+    );
+    name.to_string()
+}
+
 #[test]
 fn every_export_survives_null_and_nonsense() {
     let env = Env::cpu();
     let c = env.context.cast_const();
-    let mut done: Vec<String> = [
-        mistakes(
-            &env,
-            "activation",
-            reflex_activation,
-            reflex_activation_supported,
-            reflex_activation_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "add",
-            reflex_add,
-            reflex_add_supported,
-            reflex_add_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "argmax",
-            reflex_argmax,
-            reflex_argmax_supported,
-            reflex_argmax_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "attention",
-            reflex_attention,
-            reflex_attention_supported,
-            reflex_attention_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "attention_decode",
-            reflex_attention_decode,
-            reflex_attention_decode_supported,
-            reflex_attention_decode_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "embedding",
-            reflex_embedding,
-            reflex_embedding_supported,
-            reflex_embedding_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "matmul",
-            reflex_matmul,
-            reflex_matmul_supported,
-            reflex_matmul_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "norm",
-            reflex_norm,
-            reflex_norm_supported,
-            reflex_norm_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "quantize",
-            reflex_quantize,
-            reflex_quantize_supported,
-            reflex_quantize_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "rope",
-            reflex_rope,
-            reflex_rope_supported,
-            reflex_rope_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "sample",
-            reflex_sample,
-            reflex_sample_supported,
-            reflex_sample_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "weights_pack",
-            reflex_weights_pack,
-            reflex_weights_pack_supported,
-            reflex_weights_pack_selected_kernel,
-        ),
-        mistakes(
-            &env,
-            "weights_unpack",
-            reflex_weights_unpack,
-            reflex_weights_unpack_supported,
-            reflex_weights_unpack_selected_kernel,
-        ),
-    ]
-    .concat();
+    let mut done = Vec::new();
+    macro_rules! mistakes_of {
+        ($($module:ident { $($op:ident($type:ident, $params:ident): $run:ident, $supported:ident, $selected:ident
+            $(, $size:ident)?;)+ })+) => {
+            $($(
+                done.extend(mistakes(&env, stringify!($op), $run, $supported, $selected));
+                $(done.push(no_size(&env, stringify!($size), $size));)?
+            )+)+
+        };
+    }
+    reflex_infer::for_each_op!(mistakes_of);
     let mut see = |name: &str| done.push(name.to_string());
     let fake = not_a_context();
     let fake = fake.as_ptr().cast::<reflex_context>();
@@ -226,75 +159,12 @@ fn every_export_survives_null_and_nonsense() {
     let mut pointer: *mut c_void = null_mut();
     let mut bytes = 0usize;
 
-    see("reflex_weights_pack_workspace_size");
-    let p = reflex_weights_pack_params::default();
-    refuses(
-        reflex_weights_pack_workspace_size(c, &p, null_mut()),
-        INVALID,
-        &["bytes is NULL"],
-    );
-    see("reflex_weights_unpack_workspace_size");
-    let p = reflex_weights_unpack_params::default();
-    refuses(
-        reflex_weights_unpack_workspace_size(null(), &p, &mut bytes),
-        INVALID,
-        &["context is NULL"],
-    );
     see("reflex_weights_packed_size");
     refuses(
         reflex_weights_packed_size(REFLEX_DTYPE_Q4_K, 1, 256, null_mut()),
         INVALID,
         &["reflex_weights_packed_size", "bytes is NULL"],
     );
-    see("reflex_argmax_workspace_size");
-    let p = reflex_argmax_params::default();
-    refuses(
-        reflex_argmax_workspace_size(c, &p, null_mut()),
-        INVALID,
-        &["bytes is NULL"],
-    );
-    refuses(
-        reflex_argmax_workspace_size(null(), &p, &mut bytes),
-        INVALID,
-        &["context is NULL"],
-    );
-    see("reflex_attention_decode_workspace_size");
-    let p = reflex_attention_decode_params::default();
-    refuses(
-        reflex_attention_decode_workspace_size(c, &p, null_mut()),
-        INVALID,
-        &["bytes is NULL"],
-    );
-    refuses(
-        reflex_attention_decode_workspace_size(null(), &p, &mut bytes),
-        INVALID,
-        &["context is NULL"],
-    );
-    see("reflex_matmul_workspace_size");
-    let p = reflex_matmul_params::default();
-    refuses(
-        reflex_matmul_workspace_size(c, &p, null_mut()),
-        INVALID,
-        &["bytes is NULL"],
-    );
-    refuses(
-        reflex_matmul_workspace_size(null(), &p, &mut bytes),
-        INVALID,
-        &["context is NULL"],
-    );
-    see("reflex_sample_workspace_size");
-    let p = reflex_sample_params::default();
-    refuses(
-        reflex_sample_workspace_size(c, &p, null_mut()),
-        INVALID,
-        &["bytes is NULL"],
-    );
-    refuses(
-        reflex_sample_workspace_size(null(), &p, &mut bytes),
-        INVALID,
-        &["context is NULL"],
-    );
-
     see("reflex_context_create");
     let mut context: *mut reflex_context = null_mut();
     refuses(reflex_context_create(null(), null_mut()), INVALID, &["out is NULL"]);

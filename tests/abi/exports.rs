@@ -76,23 +76,29 @@ fn no_cuda_library_is_linked_and_the_soname_is_versioned() {
 fn an_op_is_found_by_its_name() {
     let root = paths::root();
     let declared = declared();
-    let ops: Vec<&String> = declared
-        .iter()
-        .filter(|name| declared.contains(&format!("{name}_supported")))
-        .collect();
-    assert!(ops.len() >= 10, "{ops:?}");
-    for function in ops {
-        let op = function.strip_prefix("reflex_").expect("prefix");
-        assert!(declared.contains(&format!("{function}_selected_kernel")), "{op}");
-        // Two directions of one op.
-        let op = &op.replace("weights_unpack", "weights_pack");
-        let kernel = root.join(format!("kernels/{op}.cu")).is_file() || root.join(format!("kernels/{op}")).is_dir();
-        assert!(kernel, "kernels/{op}");
+    let named = |suffix: &str| declared.iter().filter(|name| name.ends_with(suffix)).count();
+    assert_eq!(
+        named("_supported"),
+        reflex_infer::OPS.len(),
+        "ops in the header and in the registry"
+    );
+    for op in reflex_infer::OPS {
+        let known = ["", "_supported", "_selected_kernel", "_workspace_size"]
+            .map(|suffix| format!("reflex_{}{suffix}", op.name));
+        let functions: Vec<&str> = known
+            .iter()
+            .map(String::as_str)
+            .filter(|name| declared.contains(*name))
+            .collect();
+        assert_eq!(functions, op.functions, "{}", op.name);
+        let file = op.module;
+        let kernel = root.join(format!("kernels/{file}.cu")).is_file() || root.join(format!("kernels/{file}")).is_dir();
+        assert!(kernel, "kernels/{file}");
         for folder in ["src/ops", "src/cpu", "tests/cpu", "tests/gpu"] {
             assert!(
-                root.join(format!("{folder}/{op}.rs")).is_file()
-                    || root.join(format!("{folder}/{op}/mod.rs")).is_file(),
-                "{folder}/{op}.rs"
+                root.join(format!("{folder}/{file}.rs")).is_file()
+                    || root.join(format!("{folder}/{file}/mod.rs")).is_file(),
+                "{folder}/{file}.rs"
             );
         }
     }

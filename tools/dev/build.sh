@@ -173,7 +173,8 @@ cmd_lint() {
 
 # CMake's probe is a package of its own.
 probe=(--manifest-path "$root/cmake/probe/Cargo.toml")
-format_rust() { cargo fmt "$@" && cargo fmt "${probe[@]}" "$@"; }
+# By file: the ops' modules are named in a macro, where cargo fmt does not see them.
+format_rust() { git ls-files -zco --exclude-standard '*.rs' | xargs -0 rustfmt --edition 2024 "$@"; }
 check_rust() {
   cargo_here clippy --release --locked --all-targets -- -D warnings \
     && cargo_here clippy --release --locked "${probe[@]}" -- -D warnings

@@ -2,48 +2,54 @@
 
 use super::{AttentionDecodePlan, Step};
 use crate::abi::{Dtype, Result};
-use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
-use crate::ops::attention::{KvCache, kv_variant};
-use crate::ops::op::{self, Variant, Workspace};
+use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args, symbol};
+use crate::ops::attention::{KvCache, kv_candidate};
 use crate::ops::rope::{Rope, RopeAngles};
 use crate::ops::rows::{Rows, data, dtype, strides};
+use crate::ops::schedule::{Candidate, Schedule, Takes};
 use std::ffi::c_void;
 
-macro_rules! variant {
-    ($symbol:literal, $($rest:tt)*) => {
-        kv_variant!(launch, Kernel::new("attention_decode", $symbol).dependent().clusters(), $($rest)*)
+macro_rules! kernel {
+    ($name:literal) => {
+        Kernel::new(
+            "attention_decode",
+            symbol(concat!("reflex_attention_decode_", $name, "\0")),
+        )
+        .dependent()
+        .clusters()
     };
 }
 
-macro_rules! step_variant {
-    ($symbol:literal, $dim:literal) => {{
-        static KERNEL: Kernel = Kernel::new("attention_decode", $symbol).dependent().clusters();
-        Variant::new(
-            &KERNEL,
-            |p: &AttentionDecodePlan, _| p.plain($dim),
-            |p, cuda, workspace| launch(p, cuda, workspace, &KERNEL, 16),
+macro_rules! candidate {
+    ($name:literal, $rows:literal, $takes:expr) => {
+        kv_candidate!($name, kernel!($name), $rows, $takes)
+    };
+}
+
+macro_rules! step_candidate {
+    ($name:literal, $dim:literal) => {{
+        static KERNEL: Kernel = kernel!($name);
+        Candidate::new(
+            $name,
+            |p: &AttentionDecodePlan, limits| p.plain($dim, limits),
+            |p, to| schedule(p, to, &KERNEL, 16),
         )
     }};
 }
 
-pub(super) static VARIANTS: [Variant<AttentionDecodePlan>; 12] = [
-    step_variant!(c"reflex_attention_decode_f16_step_64", 64),
-    step_variant!(c"reflex_attention_decode_f16_step_128", 128),
-    variant!(c"reflex_attention_decode_f16_mma_64", 75, 16, |c| c.mma(Dtype::F16, 64)),
-    variant!(c"reflex_attention_decode_f16_mma_128", 75, 16, |c| c
-        .mma(Dtype::F16, 128)),
-    variant!(c"reflex_attention_decode_f16_mma_256", 75, 16, |c| c
-        .mma(Dtype::F16, 256)),
-    variant!(c"reflex_attention_decode_bf16_mma_64", 80, 16, |c| c
-        .mma(Dtype::BF16, 64)),
-    variant!(c"reflex_attention_decode_bf16_mma_128", 80, 16, |c| c
-        .mma(Dtype::BF16, 128)),
-    variant!(c"reflex_attention_decode_bf16_mma_256", 80, 16, |c| c
-        .mma(Dtype::BF16, 256)),
-    variant!(c"reflex_attention_decode_fma_aligned_64", 75, 8, |c| c.aligned(64)),
-    variant!(c"reflex_attention_decode_fma_aligned_128", 75, 8, |c| c.aligned(128)),
-    variant!(c"reflex_attention_decode_fma_aligned_256", 75, 8, |c| c.aligned(256)),
-    variant!(c"reflex_attention_decode_fma_256", 75, 8, |c| c.fits(256)),
+pub(super) static CANDIDATES: [Candidate<AttentionDecodePlan>; 12] = [
+    step_candidate!("f16_step_64", 64),
+    step_candidate!("f16_step_128", 128),
+    candidate!("f16_mma_64", 16, |c, limits| c.mma(Dtype::F16, 64, limits)),
+    candidate!("f16_mma_128", 16, |c, limits| c.mma(Dtype::F16, 128, limits)),
+    candidate!("f16_mma_256", 16, |c, limits| c.mma(Dtype::F16, 256, limits)),
+    candidate!("bf16_mma_64", 16, |c, limits| c.mma(Dtype::BF16, 64, limits)),
+    candidate!("bf16_mma_128", 16, |c, limits| c.mma(Dtype::BF16, 128, limits)),
+    candidate!("bf16_mma_256", 16, |c, limits| c.mma(Dtype::BF16, 256, limits)),
+    candidate!("fma_aligned_64", 8, |c, _| c.aligned(64)),
+    candidate!("fma_aligned_128", 8, |c, _| c.aligned(128)),
+    candidate!("fma_aligned_256", 8, |c, _| c.aligned(256)),
+    candidate!("fma_256", 8, |c, _| c.fits(256)),
 ];
 
 static COMBINE: Kernel = Kernel::new("attention_decode", c"reflex_attention_decode_combine").dependent();
@@ -92,46 +98,39 @@ kernel_args! {
     } size 720, neox at 716
 }
 
-/// The call's kernel multiplies on tensor cores. Code for Turing has no such kernel for BF16.
-fn mma(c: &KvCache, code_sm: u32) -> bool {
-    c.mma(Dtype::F16, 256) || c.mma(Dtype::BF16, 256) && code_sm >= 80
-}
-
-fn launch(
-    p: &AttentionDecodePlan,
-    cuda: &Cuda,
-    workspace: &Workspace,
-    kernel: &'static Kernel,
-    rows: i64,
-) -> Result<()> {
-    let scratch = workspace.data.wrapping_byte_add(p.scratch_offset(cuda.limits()));
-    let (rope, composed) = p.composed(scratch.cast());
-    // What a rope would leave to its slower kernels is left to them.
+fn schedule(p: &AttentionDecodePlan, to: &mut Schedule, kernel: &'static Kernel, rows: i64) -> Result<()> {
+    let partials = to.book("partial sums", p.partial_bytes(p.splits(to.limits()))[1]);
+    // A q that was normed and rotated before the attention, where no kernel does it on the way.
+    let q = to.book("the rotated q", p.q_bytes());
+    to.names(kernel);
+    let (rope, composed) = p.composed(q);
+    // What a rope would leave to its slower kernels is left to them. Code for Turing multiplies no BF16 on tensor cores.
+    let mma = |code_sm| p.cache.on_tensor_cores() && (p.cache.k.dtype == Dtype::F16 || code_sm >= 80);
     let fused = match &rope {
-        Some(rope) => mma(&p.cache, cuda.code_sm(kernel)?) && rope.heads_fit_warps() && !p.y.is_empty(),
+        Some(rope) => mma(to.device.code_sm(kernel)?) && rope.heads_fit_warps() && !p.y.is_empty(),
         None => true,
     };
     if let Some(rope) = rope.filter(|_| !fused) {
-        op::run::<Rope>(&rope, cuda, &Workspace::NONE)?;
+        to.add::<Rope>(&rope)?;
         // Rows for the cache alone.
         if composed.y.is_empty() {
             return Ok(());
         }
-        return launch_attention(&composed, cuda, workspace, kernel, rows);
+        return schedule_attention(&composed, to, kernel, rows, partials);
     }
-    launch_attention(p, cuda, workspace, kernel, rows)
+    schedule_attention(p, to, kernel, rows, partials)
 }
 
-fn launch_attention(
+fn schedule_attention(
     p: &AttentionDecodePlan,
-    cuda: &Cuda,
-    workspace: &Workspace,
+    to: &mut Schedule,
     kernel: &'static Kernel,
     rows: i64,
+    partials: *mut u8,
 ) -> Result<()> {
     let c = &p.cache;
-    let cluster = p.cluster(cuda.limits(), cuda.most_cluster(kernel)?);
-    let splits = cluster.unwrap_or_else(|| p.splits(cuda.limits()));
+    let cluster = p.cluster(to.limits(), to.device.most_cluster(kernel)?);
+    let splits = cluster.unwrap_or_else(|| p.splits(to.limits()));
     let cluster = cluster.filter(|&n| n > 1);
     let chunks = ceil_div(c.group, rows);
     let step = p.step.unwrap_or(Step::NONE);
@@ -142,8 +141,8 @@ fn launch_attention(
         v: c.v.data,
         kv_lengths: data(c.lengths),
         y: p.y.data,
-        partial: workspace.data,
-        partial_ml: workspace.data.wrapping_byte_add(p.partial_bytes(splits)[0]),
+        partial: partials.cast(),
+        partial_ml: partials.wrapping_add(p.partial_bytes(splits)[0]).cast(),
         q_stride: Rows::strides(&p.q),
         y_stride: match p.y.dtype {
             Dtype::ACT_I8 => [0, p.y.stride(0), 0],
@@ -182,10 +181,10 @@ fn launch_attention(
     };
     let blocks = (c.batch * c.kv_heads * chunks).saturating_mul(splits);
     let grid = Grid::new([blocks, 1, 1], 128)?.cluster(cluster.unwrap_or(1) as u32);
-    cuda.launch(kernel, grid, &args)?;
+    to.main(kernel, grid, &args);
     if splits > 1 && cluster.is_none() {
         let heads = c.batch * c.kv_heads * c.group;
-        cuda.launch(&COMBINE, Grid::new([heads, 1, 1], 128)?, &args)?;
+        to.launch(&COMBINE, Grid::new([heads, 1, 1], 128)?, &args);
     }
     Ok(())
 }

@@ -1,9 +1,13 @@
 //! What a decode step does before the attention itself: norms and rotation of q and the new k, and their append.
 
 use super::{AttentionDecodePlan, reflex_attention_decode_params};
-use crate::abi::{Dtype, Result, View, reflex_tensor};
+use crate::abi::{Dtype, Error, Result, View, reflex_tensor};
+use crate::cuda::DeviceLimits;
 use crate::ops::attention::KvCache;
-use crate::ops::rope::{RopePart, RopePlan, Rotation, expect_pairs, head_norm, heads, norm_epsilon, rotation_params};
+use crate::ops::rope::{
+    RopePart, RopePlan, Rotation, expect_head_norm, expect_heads, expect_pairs, norm_epsilon, rotation_params,
+};
+use crate::ops::schedule::{Takes, only};
 
 /// The part of the work that is `reflex_rope`'s, checked.
 #[derive(Clone, Copy)]
@@ -45,23 +49,29 @@ impl Step {
         let rotation = Rotation::new(op, &rotation_params!(p), Some(cache.dim), cache.batch)?;
         let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
         let row = |field, tensor: &reflex_tensor, dim: i64, what: &str| {
-            View::optional(op, field, tensor)?
-                .map(|view| heads(view)?.expect_shape(&[cache.batch, cache.kv_heads, dim], what))
-                .transpose()
+            let view = View::optional(op, field, tensor)?;
+            if let Some(view) = &view {
+                expect_heads(view)?;
+                view.expect_shape(&[cache.batch, cache.kv_heads, dim], what)?;
+            }
+            Ok::<_, Error>(view)
         };
         let k_new = row("k_new", &p.k_new, cache.dim, "[batch, kv_heads, head_dim] of k")?;
         let v_new = row("v_new", &p.v_new, cache.v_dim, "[batch, kv_heads, v_head_dim] of v")?;
-        let q_norm = head_norm(View::optional(op, "q_norm", &p.q_norm)?, cache.dim)?;
-        let k_norm = head_norm(View::optional(op, "k_norm", &p.k_norm)?, cache.dim)?;
+        let q_norm = View::optional(op, "q_norm", &p.q_norm)?;
+        let k_norm = View::optional(op, "k_norm", &p.k_norm)?;
+        for norm in [&q_norm, &k_norm].into_iter().flatten() {
+            expect_head_norm(norm, cache.dim)?;
+        }
         expect_pairs(
             op,
             &[
-                (("k_new", k_new), ("v_new", v_new)),
-                (("v_new", v_new), ("k_new", k_new)),
-                (("k_norm", k_norm), ("k_new", k_new)),
+                (("k_new", k_new.is_some()), ("v_new", v_new.is_some())),
+                (("v_new", v_new.is_some()), ("k_new", k_new.is_some())),
+                (("k_norm", k_norm.is_some()), ("k_new", k_new.is_some())),
                 (
-                    ("freq_factors", rotation.freq_factors),
-                    ("positions", rotation.positions),
+                    ("freq_factors", rotation.freq_factors.is_some()),
+                    ("positions", rotation.positions.is_some()),
                 ),
             ],
         )?;
@@ -76,7 +86,7 @@ impl Step {
         if k_new.is_none() && !step.changes_q() {
             return Ok(None);
         }
-        heads(*q)?;
+        expect_heads(q)?;
         Ok(Some(step))
     }
 
@@ -110,15 +120,17 @@ impl AttentionDecodePlan {
 
     /// A step as the kernels for heads of `dim` elements with nothing but such steps expect it (`decode_step` there): beside a cache of
     /// F16.
-    pub fn plain(&self, dim: i64) -> bool {
-        let Some(step) = self.step else { return false };
+    pub fn plain(&self, dim: i64, limits: &DeviceLimits) -> Takes {
+        let Some(step) = self.step else {
+            return Err("a step with an append and a rotation");
+        };
         let c = &self.cache;
+        c.mma(Dtype::F16, dim, limits)?;
         let f32 = |view: Option<View>| view.is_none_or(|view| view.dtype == Dtype::F32);
         let inputs = [Some(self.q), step.k_new, step.v_new, step.q_norm, step.k_norm];
         // A block prepares its heads, and the new rows of k and v, at once: eight elements a thread.
         let heads = (128 / (dim / 8)).min(8 + 2);
-        c.mma(Dtype::F16, dim)
-            && [c.dim, c.v_dim] == [dim, dim]
+        let plain = [c.dim, c.v_dim] == [dim, dim]
             && c.group + 2 <= heads
             && step.k_new.is_some()
             && step.rotation.neox
@@ -128,7 +140,11 @@ impl AttentionDecodePlan {
             && self
                 .composed(std::ptr::null_mut())
                 .0
-                .is_some_and(|rope| rope.heads_fit_warps())
+                .is_some_and(|rope| rope.heads_fit_warps());
+        only(
+            plain,
+            "steps of F32 with a neox rotation, an append, aligned rows and a y of ACT_I8",
+        )
     }
 
     /// The same as a call of rope, whose q goes to `q_bytes` at `scratch`, and one of attention alone.

@@ -3,15 +3,13 @@
 
 use super::{Matmul, MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View};
-use crate::cuda::DeviceLimits;
-use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::cuda::{Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::ops::activation::{Activation, ActivationPlan};
 use crate::ops::add::{Add, AddPlan};
 use crate::ops::norm::{Norm, NormPlan};
-use crate::ops::op::{self, Variant, Workspace};
 use crate::ops::panels::Panels;
+use crate::ops::schedule::{Candidate, Schedule, only};
 use crate::ops::weights_pack::{Direction, WeightsPackPlan, WeightsUnpack};
-use std::ffi::CStr;
 
 /// Up to this many rows the weights are what there is to read: a matrix-vector product.
 const FEW_ROWS: i64 = 8;
@@ -46,56 +44,142 @@ impl MatmulPlan {
     fn vector(&self) -> bool {
         self.rows <= FEW_ROWS || self.batch_invariant
     }
-
-    fn wide_vector(&self) -> bool {
-        self.vector() && self.x_vec() && self.weight_vec()
-    }
 }
 
-const fn symbol(bytes: &'static str) -> &'static CStr {
-    match CStr::from_bytes_with_nul(bytes.as_bytes()) {
-        Ok(name) => name,
-        Err(_) => panic!("a kernel's name ends in its only zero byte"),
-    }
+/// The kernels of one format, and the rows and outputs that a block of each makes.
+struct Kernels {
+    dtype: Dtype,
+    vector: [Kernel; 4],
+    vector_any: Kernel,
+    tile32: Kernel,
+    tile128: Kernel,
 }
 
-/// One kernel of one format: its file and name, when it applies, and the rows and outputs that a block makes.
-macro_rules! variant {
-    ($dtype:ident, $format:literal, $kernel:literal, $rows:literal x $outputs:literal, $threads:literal, $matches:expr) => {{
-        static KERNEL: Kernel = Kernel::new(
+macro_rules! kernels {
+    ($($dtype:ident $format:literal),*) => {
+        [$(Kernels {
+            dtype: Dtype::$dtype,
+            vector: [
+                kernels!(@ $format, "vector1"),
+                kernels!(@ $format, "vector2"),
+                kernels!(@ $format, "vector4"),
+                kernels!(@ $format, "vector8"),
+            ],
+            vector_any: kernels!(@ $format, "vector_any"),
+            tile32: kernels!(@ $format, "tile32"),
+            tile128: kernels!(@ $format, "tile128"),
+        }),*]
+    };
+    (@ $format:literal, $kernel:literal) => {
+        Kernel::new(
             concat!("matmul_", $format),
             symbol(concat!("reflex_matmul_", $format, "_", $kernel, "\0")),
-        );
-        const MATCHES: fn(&MatmulPlan) -> bool = $matches;
-        Variant::new(
-            &KERNEL,
-            |p, _| !p.int8 && p.first().weight.dtype == Dtype::$dtype && MATCHES(p),
-            |p, cuda, workspace| match p.plain() {
-                true => launch(p, cuda, &KERNEL, [$rows, $outputs], $threads),
-                false => launch_parts(p, cuda, workspace),
-            },
         )
-    }};
-}
-
-macro_rules! variants {
-    ($($dtype:ident $format:literal),*) => {
-        [$(
-            variant!($dtype, $format, "vector1", 1 x 8, 128, |p| p.rows == 1 && p.wide_vector()),
-            variant!($dtype, $format, "vector2", 2 x 8, 128, |p| p.rows == 2 && p.wide_vector()),
-            variant!($dtype, $format, "vector4", 4 x 8, 128, |p| p.rows <= 4 && p.wide_vector()),
-            variant!($dtype, $format, "vector8", 8 x 8, 128, |p| p.wide_vector()),
-            variant!($dtype, $format, "vector_any", 1 x 8, 128, |p| p.vector()),
-            variant!($dtype, $format, "tile32", 32 x 64, 128, |p| p.rows <= SMALL_TILE_ROWS),
-            variant!($dtype, $format, "tile128", 128 x 64, 256, |_| true),
-        )*]
     };
 }
 
-pub(super) static VARIANTS: [Variant<MatmulPlan>; 112] = variants!(
+static KERNELS: [Kernels; 16] = kernels!(
     F32 "f32", F16 "f16", BF16 "bf16", Q4_0 "q4_0", Q8_0 "q8_0", Q4_K "q4_k", Q5_K "q5_k", Q6_K "q6_k",
     Q4_1 "q4_1", Q5_0 "q5_0", Q5_1 "q5_1", Q2_K "q2_k", Q3_K "q3_k", IQ4_NL "iq4_nl", IQ4_XS "iq4_xs", MXFP4 "mxfp4"
 );
+
+/// A kernel, and the rows and outputs that a block of it makes with so many threads.
+struct Tiling {
+    kernel: &'static Kernel,
+    block: [i64; 2],
+    threads: u32,
+}
+
+impl MatmulPlan {
+    fn kernels(&self) -> &'static Kernels {
+        let dtype = self.first().weight.dtype;
+        let found = KERNELS.iter().find(|kernels| kernels.dtype == dtype);
+        found.expect("every weight type has kernels")
+    }
+
+    /// Rows of the vector kernel that takes all of them at once, or as many as there are.
+    fn vector_tiling(&self) -> Tiling {
+        let i = match self.rows {
+            1 => 0,
+            2 => 1,
+            3..=4 => 2,
+            _ => 3,
+        };
+        Tiling {
+            kernel: &self.kernels().vector[i],
+            block: [1 << i, 8],
+            threads: 128,
+        }
+    }
+}
+
+const EXACT: &str = "products that are not in integers";
+const FEW: &str = "at most 8 rows, or REFLEX_MATMUL_BATCH_INVARIANT";
+const MANY: &str = "more than 8 rows, without REFLEX_MATMUL_BATCH_INVARIANT";
+
+pub(super) const CANDIDATES: [Candidate<MatmulPlan>; 4] = [
+    Candidate::new(
+        "vector",
+        |p, _| {
+            only(!p.int8, EXACT)?;
+            only(p.vector(), FEW)?;
+            only(
+                p.x_vec() && p.weight_vec(),
+                "a k of a multiple of 8, and 16-byte aligned rows",
+            )
+        },
+        |p, to| schedule(p, to, p.vector_tiling()),
+    ),
+    Candidate::new(
+        "vector_any",
+        |p, _| only(!p.int8, EXACT).and(only(p.vector(), FEW)),
+        |p, to| {
+            let kernel = &p.kernels().vector_any;
+            schedule(
+                p,
+                to,
+                Tiling {
+                    kernel,
+                    block: [1, 8],
+                    threads: 128,
+                },
+            )
+        },
+    ),
+    Candidate::new(
+        "tile32",
+        |p: &MatmulPlan, _| only(!p.int8, EXACT).and(only(!p.vector(), MANY)),
+        |p, to| {
+            let kernel = &p.kernels().tile32;
+            schedule(
+                p,
+                to,
+                Tiling {
+                    kernel,
+                    block: [32, 64],
+                    threads: 128,
+                },
+            )
+        },
+    )
+    .where_it_pays(|p, _| only(p.rows <= SMALL_TILE_ROWS, "at most 64 rows")),
+    Candidate::new(
+        "tile128",
+        |p, _| only(!p.int8, EXACT).and(only(!p.vector(), MANY)),
+        |p, to| {
+            let kernel = &p.kernels().tile128;
+            schedule(
+                p,
+                to,
+                Tiling {
+                    kernel,
+                    block: [128, 64],
+                    threads: 256,
+                },
+            )
+        },
+    ),
+];
 
 kernel_args! {
     struct MatmulArgs {
@@ -121,12 +205,20 @@ kernel_args! {
     } size 112, row_groups at 108
 }
 
-/// `block` is the rows and outputs that a thread block makes.
-fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, block: [i64; 2], threads: u32) -> Result<()> {
+fn schedule(p: &MatmulPlan, to: &mut Schedule, tiling: Tiling) -> Result<()> {
+    match p.plain() {
+        true => schedule_plain(p, to, &tiling)?,
+        false => Parts::book(p, to).schedule(p, to)?,
+    }
+    to.names(tiling.kernel);
+    Ok(())
+}
+
+fn schedule_plain(p: &MatmulPlan, to: &mut Schedule, tiling: &Tiling) -> Result<()> {
     let data = |v: &Option<View>| v.map_or(std::ptr::null(), |v| v.data.cast_const());
     let dtype = |v: &Option<View>| v.map_or(0, |v| v.dtype.abi().0);
     let part = p.first();
-    let row_groups = ceil_div(p.rows, block[0]);
+    let row_groups = ceil_div(p.rows, tiling.block[0]);
     let args = MatmulArgs {
         x: p.x.data,
         weight: part.weight.data,
@@ -148,38 +240,19 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, block: [i64; 2],
         weight_vec: i32::from(p.weight_vec()),
         row_groups: row_groups as i32,
     };
-    let blocks = row_groups * ceil_div(part.n(), block[1]);
-    cuda.launch(kernel, Grid::new([blocks, 1, 1], threads)?, &args)
+    let blocks = row_groups * ceil_div(part.n(), tiling.block[1]);
+    to.launch(tiling.kernel, Grid::new([blocks, 1, 1], tiling.threads)?, &args);
+    Ok(())
 }
 
-/// Where a launch keeps what it needs in the workspace, and how much that is.
-struct Scratch {
-    /// Bytes of an unpacked stretch of a weight.
-    weight: i64,
-    /// Bytes of one product of a gated pair, in f32.
-    product: i64,
-    /// Bytes of the normalised x, in f32.
-    x: i64,
-}
-
-impl Scratch {
-    fn of(p: &MatmulPlan) -> Scratch {
-        let packed = p.parts().filter(|part| part.weight.packed);
-        let weight = packed
-            .map(|part| stretch_rows(part) * Panels::of(&part.weight).row_bytes())
-            .max();
-        let product = if p.gate.is_some() {
-            p.rows * p.first().n() * 4
-        } else {
-            0
-        };
-        let aligned = |bytes: i64| ceil_div(bytes, Workspace::ALIGNMENT as i64) * Workspace::ALIGNMENT as i64;
-        Scratch {
-            weight: aligned(weight.unwrap_or(0)),
-            product: aligned(product),
-            x: aligned(if p.norm.is_some() { p.rows * p.k * 4 } else { 0 }),
-        }
-    }
+/// A product that takes several launches, and its places in the workspace.
+struct Parts {
+    /// An unpacked stretch of a weight.
+    weight: *mut u8,
+    /// The products of a gated pair, in f32.
+    products: [*mut u8; 2],
+    /// The normalised x, in f32.
+    x: *mut u8,
 }
 
 /// Rows of a packed weight that are unpacked together: whole panels, about 32 MiB.
@@ -192,92 +265,87 @@ fn stretch_rows(part: &MatmulPart) -> i64 {
         .min(part.n())
 }
 
-pub(super) fn workspace_bytes(p: &MatmulPlan, _limits: &DeviceLimits) -> usize {
-    let scratch = Scratch::of(p);
-    (scratch.weight + 2 * scratch.product + scratch.x) as usize
-}
-
-fn launch_parts(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
-    let scratch = Scratch::of(p);
-    let at = |offset: i64| workspace.data.cast::<u8>().wrapping_offset(offset as isize);
-    if p.norm.is_some() && p.k == 0 {
-        // Nothing to normalise, and no scratch to do it in.
-        return launch_any(&MatmulPlan { norm: None, ..*p }, cuda, workspace);
-    }
-    if let Some(norm) = &p.norm {
-        let x = p.x.contiguous_at(at(scratch.weight + 2 * scratch.product), Dtype::F32);
-        let plan = NormPlan::of(p.x, Some(*norm), p.norm_epsilon, x)?;
-        op::run::<Norm>(&plan, cuda, &Workspace::NONE)?;
-        let normalised = MatmulPlan { x, norm: None, ..*p };
-        return launch_any(&normalised, cuda, workspace);
-    }
-    let Some(kind) = p.gate else {
-        return p.parts().try_for_each(|part| launch_part(p, part, cuda, workspace));
-    };
-    let first = p.first();
-    let product = |i: i64| {
-        first
-            .y
-            .contiguous_at(at(scratch.weight + i * scratch.product), Dtype::F32)
-    };
-    for (i, part) in p.parts().enumerate() {
-        let part = MatmulPart {
-            y: product(i as i64),
-            residual: None,
-            ..*part
+impl Parts {
+    fn book(p: &MatmulPlan, to: &mut Schedule) -> Parts {
+        let packed = p.parts().filter(|part| part.weight.packed);
+        let stretch = packed.map(|part| stretch_rows(part) * Panels::of(&part.weight).row_bytes());
+        let gated = if p.gate.is_some() {
+            p.rows * p.first().n() * 4
+        } else {
+            0
         };
-        launch_part(p, &part, cuda, workspace)?;
-    }
-    let gated = |y: View| {
-        let plan = ActivationPlan::of(kind, product(0), Some(product(1)), y)?;
-        op::run::<Activation>(&plan, cuda, &Workspace::NONE)
-    };
-    match first.residual {
-        None => gated(first.y),
-        Some(residual) => {
-            gated(product(0))?;
-            let sum = AddPlan::of(product(0), residual, 1.0, first.y)?;
-            op::run::<Add>(&sum, cuda, &Workspace::NONE)
+        let x = if p.norm.is_some() { p.rows * p.k * 4 } else { 0 };
+        Parts {
+            weight: to.book("an unpacked stretch of a weight", stretch.max().unwrap_or(0) as usize),
+            products: [
+                to.book("the first product of a gated pair", gated as usize),
+                to.book("the second product of a gated pair", gated as usize),
+            ],
+            x: to.book("the normalised x", x as usize),
         }
     }
-}
 
-fn launch_any(p: &MatmulPlan, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
-    match p.plain() {
-        true => op::run::<Matmul>(p, cuda, workspace),
-        false => launch_parts(p, cuda, workspace),
-    }
-}
-
-/// One weight, unpacked where it has to be.
-fn launch_part(p: &MatmulPlan, part: &MatmulPart, cuda: &Cuda, workspace: &Workspace) -> Result<()> {
-    if !part.weight.packed || p.k == 0 {
-        // Of no elements one order is like the other.
-        let mut weight = part.weight;
-        weight.packed = false;
-        return op::run::<Matmul>(&p.only(MatmulPart { weight, ..*part }), cuda, workspace);
-    }
-    let rows = stretch_rows(part);
-    let mut first = 0;
-    while first < part.n() {
-        let count = rows.min(part.n() - first);
-        let source = part.weight.narrow(0, first, count);
-        let row_bytes = Panels::of(&source).row_bytes();
-        let native = source.matrix_at(workspace.data.cast(), source.dtype, row_bytes);
-        let unpack = WeightsPackPlan::of(native, source, Direction::Unpack);
-        op::run::<WeightsUnpack>(&unpack, cuda, &Workspace::NONE)?;
-        let stretch = MatmulPart {
-            weight: native,
-            bias: part.bias.map(|bias| bias.narrow(0, first, count)),
-            residual: part.residual.map(|residual| residual.narrow(1, first, count)),
-            y: part.y.narrow(1, first, count),
+    fn schedule(&self, p: &MatmulPlan, to: &mut Schedule) -> Result<()> {
+        let Some(norm) = p.norm else {
+            return self.schedule_products(p, to);
         };
-        op::run::<Matmul>(&p.only(stretch), cuda, workspace)?;
-        if cuda.rehearses {
-            // The first stretch is the largest.
-            break;
+        let mut x = p.x;
+        // With a k of 0 there is nothing to normalise, and no scratch to do it in.
+        if p.k > 0 {
+            x = p.x.contiguous_at(self.x, Dtype::F32);
+            to.add::<Norm>(&NormPlan::of(p.x, Some(norm), p.norm_epsilon, x)?)?;
         }
-        first += count;
+        self.schedule_products(&MatmulPlan { x, norm: None, ..*p }, to)
     }
-    Ok(())
+
+    fn schedule_products(&self, p: &MatmulPlan, to: &mut Schedule) -> Result<()> {
+        let Some(kind) = p.gate else {
+            return p.parts().try_for_each(|part| self.schedule_part(p, part, to));
+        };
+        let first = p.first();
+        let products = self.products.map(|at| first.y.contiguous_at(at, Dtype::F32));
+        for (part, y) in p.parts().zip(products) {
+            let part = MatmulPart {
+                y,
+                residual: None,
+                ..*part
+            };
+            self.schedule_part(p, &part, to)?;
+        }
+        let [gate, up] = products;
+        let y = if first.residual.is_some() { gate } else { first.y };
+        to.add::<Activation>(&ActivationPlan::of(kind, gate, Some(up), y)?)?;
+        match first.residual {
+            Some(residual) => to.add::<Add>(&AddPlan::of(gate, residual, 1.0, first.y)?),
+            None => Ok(()),
+        }
+    }
+
+    /// One weight, unpacked where it has to be.
+    fn schedule_part(&self, p: &MatmulPlan, part: &MatmulPart, to: &mut Schedule) -> Result<()> {
+        if !part.weight.packed || p.k == 0 {
+            // Of no elements one order is like the other.
+            let mut weight = part.weight;
+            weight.packed = false;
+            return to.add::<Matmul>(&p.only(MatmulPart { weight, ..*part }));
+        }
+        let rows = stretch_rows(part);
+        let mut first = 0;
+        while first < part.n() {
+            let count = rows.min(part.n() - first);
+            let source = part.weight.narrow(0, first, count);
+            let row_bytes = Panels::of(&source).row_bytes();
+            let native = source.matrix_at(self.weight, source.dtype, row_bytes);
+            to.add::<WeightsUnpack>(&WeightsPackPlan::of(native, source, Direction::Unpack))?;
+            let stretch = MatmulPart {
+                weight: native,
+                bias: part.bias.map(|bias| bias.narrow(0, first, count)),
+                residual: part.residual.map(|residual| residual.narrow(1, first, count)),
+                y: part.y.narrow(1, first, count),
+            };
+            to.add::<Matmul>(&p.only(stretch))?;
+            first += count;
+        }
+        Ok(())
+    }
 }

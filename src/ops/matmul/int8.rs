@@ -2,14 +2,15 @@
 
 use super::{MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View};
-use crate::cuda::DeviceLimits;
-use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::cuda::{Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::ops::norm::{Norm, NormPlan};
-use crate::ops::op::{self, Variant, Workspace};
 use crate::ops::quantize::{Quantize, QuantizePlan};
+use crate::ops::schedule::Schedule;
 use layout::Layout;
-use select::Q4_K_ALONE;
+pub(super) use select::CANDIDATES;
+use select::{GROUPS, Q4_K_ALONE};
 use shape::{Shape, tile_bytes};
+use std::ffi::CStr;
 
 const PANEL: i64 = 16;
 const TILE: i64 = 256;
@@ -18,153 +19,63 @@ const STATIC_SHARED: i64 = 1024;
 /// Warps of a block at most, as the kernels are compiled. The one for a single panel a warp takes half as many more.
 const WARPS: i64 = 8;
 
-macro_rules! variant {
-    ($file:literal, $symbol:literal, $shape:pat) => {{
-        static KERNEL: Kernel = Kernel::new($file, $symbol).dependent().large_shared().clusters();
-        Variant::new(
-            &KERNEL,
-            |p, limits| p.int8 && matches!(Shape::of(p, limits), $shape),
-            |p, cuda, workspace| launch(p, cuda, &KERNEL, workspace),
-        )
-    }};
+const fn kernel(file: &'static str, symbol: &'static CStr) -> Kernel {
+    Kernel::new(file, symbol).dependent().large_shared().clusters()
 }
 
-/// The kernels of one of `GROUPS`.
-macro_rules! group {
-    ($index:literal, $one:literal, $eight:literal, $sixteen:literal) => {
-        [
-            variant!("matmul_int8_narrow", $one, Shape::Whole($index)),
-            variant!("matmul_int8_few8", $eight, Shape::Few($index, 8)),
-            variant!("matmul_int8_few16", $sixteen, Shape::Few($index, 16)),
-        ]
+/// A kernel for each of `GROUPS`.
+macro_rules! of_groups {
+    ($file:literal: $($group:literal)*) => {
+        [$(kernel($file, symbol(concat!("reflex_", $file, "_", $group, "\0")))),*]
     };
 }
 
-pub(super) static OF_GROUPS: [[Variant<MatmulPlan>; 3]; 12] = [
-    group!(
-        0,
-        c"reflex_matmul_int8_narrow_q4_k_q6_k",
-        c"reflex_matmul_int8_few8_q4_k_q6_k",
-        c"reflex_matmul_int8_few16_q4_k_q6_k"
-    ),
-    group!(
-        1,
-        c"reflex_matmul_int8_narrow_q5_k_q6_k",
-        c"reflex_matmul_int8_few8_q5_k_q6_k",
-        c"reflex_matmul_int8_few16_q5_k_q6_k"
-    ),
-    group!(
-        2,
-        c"reflex_matmul_int8_narrow_q3_k_q5_k",
-        c"reflex_matmul_int8_few8_q3_k_q5_k",
-        c"reflex_matmul_int8_few16_q3_k_q5_k"
-    ),
-    group!(
-        3,
-        c"reflex_matmul_int8_narrow_q2_k_q3_k",
-        c"reflex_matmul_int8_few8_q2_k_q3_k",
-        c"reflex_matmul_int8_few16_q2_k_q3_k"
-    ),
-    group!(
-        4,
-        c"reflex_matmul_int8_narrow_iq4_xs_q5_k",
-        c"reflex_matmul_int8_few8_iq4_xs_q5_k",
-        c"reflex_matmul_int8_few16_iq4_xs_q5_k"
-    ),
-    group!(
-        5,
-        c"reflex_matmul_int8_narrow_iq4_nl",
-        c"reflex_matmul_int8_few8_iq4_nl",
-        c"reflex_matmul_int8_few16_iq4_nl"
-    ),
-    group!(
-        6,
-        c"reflex_matmul_int8_narrow_mxfp4",
-        c"reflex_matmul_int8_few8_mxfp4",
-        c"reflex_matmul_int8_few16_mxfp4"
-    ),
-    group!(
-        7,
-        c"reflex_matmul_int8_narrow_q4_0",
-        c"reflex_matmul_int8_few8_q4_0",
-        c"reflex_matmul_int8_few16_q4_0"
-    ),
-    group!(
-        8,
-        c"reflex_matmul_int8_narrow_q4_1",
-        c"reflex_matmul_int8_few8_q4_1",
-        c"reflex_matmul_int8_few16_q4_1"
-    ),
-    group!(
-        9,
-        c"reflex_matmul_int8_narrow_q5_0",
-        c"reflex_matmul_int8_few8_q5_0",
-        c"reflex_matmul_int8_few16_q5_0"
-    ),
-    group!(
-        10,
-        c"reflex_matmul_int8_narrow_q5_1",
-        c"reflex_matmul_int8_few8_q5_1",
-        c"reflex_matmul_int8_few16_q5_1"
-    ),
-    group!(
-        11,
-        c"reflex_matmul_int8_narrow_q8_0",
-        c"reflex_matmul_int8_few8_q8_0",
-        c"reflex_matmul_int8_few16_q8_0"
-    ),
+macro_rules! each_group {
+    ($file:literal) => {
+        of_groups!($file: "q4_k_q6_k" "q5_k_q6_k" "q3_k_q5_k" "q2_k_q3_k" "iq4_xs_q5_k" "iq4_nl" "mxfp4" "q4_0" "q4_1" "q5_0" "q5_1" "q8_0")
+    };
+}
+
+static WHOLE: [Kernel; GROUPS.len()] = each_group!("matmul_int8_narrow");
+static FEW8: [Kernel; GROUPS.len()] = each_group!("matmul_int8_few8");
+static FEW16: [Kernel; GROUPS.len()] = each_group!("matmul_int8_few16");
+static Q4_K_ONLY: Kernel = kernel("matmul_int8_narrow", c"reflex_matmul_int8_narrow_q4_k");
+static NARROW: Kernel = kernel("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow");
+static NATIVE: Kernel = kernel("matmul_int8_native", c"reflex_matmul_int8_vector_native");
+static WIDE: Kernel = kernel("matmul_int8_wide", c"reflex_matmul_int8_vector_wide");
+static WIDE_NATIVE: Kernel = kernel("matmul_int8_wide_native", c"reflex_matmul_int8_vector_wide_native");
+/// For 8, 16, 32 and 64 rows of x.
+static COLUMNS: [Kernel; 4] = [
+    kernel("matmul_int8_columns8", c"reflex_matmul_int8_columns8"),
+    kernel("matmul_int8_columns16", c"reflex_matmul_int8_columns16"),
+    kernel("matmul_int8_columns32", c"reflex_matmul_int8_columns32"),
+    kernel("matmul_int8_columns64", c"reflex_matmul_int8_columns64"),
+];
+/// For 16, 32 and 64 rows of x.
+static SHARED: [Kernel; 3] = [
+    kernel("matmul_int8_shared16", c"reflex_matmul_int8_shared16"),
+    kernel("matmul_int8_shared32", c"reflex_matmul_int8_shared32"),
+    kernel("matmul_int8_shared64", c"reflex_matmul_int8_shared64"),
 ];
 
-pub(super) static VARIANTS: [Variant<MatmulPlan>; 12] = [
-    variant!(
-        "matmul_int8_narrow",
-        c"reflex_matmul_int8_narrow_q4_k",
-        Shape::Whole(Q4_K_ALONE)
-    ),
-    variant!("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow", Shape::Narrow),
-    variant!("matmul_int8_native", c"reflex_matmul_int8_vector_native", Shape::Native),
-    variant!("matmul_int8_wide", c"reflex_matmul_int8_vector_wide", Shape::Wide),
-    variant!(
-        "matmul_int8_wide_native",
-        c"reflex_matmul_int8_vector_wide_native",
-        Shape::WideNative
-    ),
-    variant!(
-        "matmul_int8_columns8",
-        c"reflex_matmul_int8_columns8",
-        Shape::Columns(8)
-    ),
-    variant!(
-        "matmul_int8_columns16",
-        c"reflex_matmul_int8_columns16",
-        Shape::Columns(16)
-    ),
-    variant!(
-        "matmul_int8_columns32",
-        c"reflex_matmul_int8_columns32",
-        Shape::Columns(32)
-    ),
-    variant!(
-        "matmul_int8_columns64",
-        c"reflex_matmul_int8_columns64",
-        Shape::Columns(64)
-    ),
-    variant!(
-        "matmul_int8_shared16",
-        c"reflex_matmul_int8_shared16",
-        Shape::Shared(16)
-    ),
-    variant!(
-        "matmul_int8_shared32",
-        c"reflex_matmul_int8_shared32",
-        Shape::Shared(32)
-    ),
-    variant!(
-        "matmul_int8_shared64",
-        c"reflex_matmul_int8_shared64",
-        Shape::Shared(64)
-    ),
-];
+impl Shape {
+    fn kernel(self) -> &'static Kernel {
+        // 8, 16, 32 and 64 columns.
+        let step = |columns: i64| columns.trailing_zeros() as usize - 3;
+        match self {
+            Shape::Narrow => &NARROW,
+            Shape::Native => &NATIVE,
+            Shape::Wide => &WIDE,
+            Shape::WideNative => &WIDE_NATIVE,
+            Shape::Whole(Q4_K_ALONE) => &Q4_K_ONLY,
+            Shape::Whole(group) => &WHOLE[group],
+            Shape::Few(group, 8) => &FEW8[group],
+            Shape::Few(group, _) => &FEW16[group],
+            Shape::Columns(columns) => &COLUMNS[step(columns)],
+            Shape::Shared(columns) => &SHARED[step(columns) - 1],
+        }
+    }
+}
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -225,29 +136,20 @@ fn quantised_bytes(plan: &MatmulPlan) -> i64 {
     }
 }
 
-/// That, and x as products of several rows read it.
-pub(super) fn workspace_bytes(plan: &MatmulPlan, limits: &DeviceLimits) -> usize {
-    let tiles = match Shape::of(plan, limits) {
-        Shape::Shared(columns) => shared::workspace_bytes(plan, columns),
-        _ => 0,
-    };
-    (quantised_bytes(plan) + tiles) as usize
-}
-
-fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Workspace) -> Result<()> {
-    let layout = Layout::new(p, cuda.limits(), cuda.most_cluster(kernel)?);
+/// A product tiled as `shape` has it.
+fn schedule(p: &MatmulPlan, shape: Shape, to: &mut Schedule) -> Result<()> {
+    let kernel = shape.kernel();
+    let layout = Layout::new(p, shape, to.limits(), to.device.most_cluster(kernel)?);
+    let scratch = to.book("x in 8 bits", quantised_bytes(p) as usize);
     let x = match p.x.dtype {
         Dtype::ACT_I8 => p.x,
         // Nothing of it is read, and no scratch is there to take it.
         _ if p.k == 0 => p.x,
         _ => {
-            let y = p.x.matrix_at(workspace.data.cast(), Dtype::ACT_I8, quantised_stride(p));
+            let y = p.x.matrix_at(scratch, Dtype::ACT_I8, quantised_stride(p));
             match p.norm {
-                Some(norm) => {
-                    let plan = NormPlan::of(p.x, Some(norm), p.norm_epsilon, y)?;
-                    op::run::<Norm>(&plan, cuda, &Workspace::NONE)?;
-                }
-                None => op::run::<Quantize>(&QuantizePlan::of(p.x, y)?, cuda, &Workspace::NONE)?,
+                Some(norm) => to.add::<Norm>(&NormPlan::of(p.x, Some(norm), p.norm_epsilon, y)?)?,
+                None => to.add::<Quantize>(&QuantizePlan::of(p.x, y)?)?,
             }
             y
         }
@@ -257,8 +159,7 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
     args.x = x.data;
     args.x_stride = x.stride(0);
     if let Shape::Shared(columns) = layout.shape {
-        let to = workspace.data.cast::<u8>().wrapping_add(quantised_bytes(p) as usize);
-        args.x_tiles = shared::convert(p, cuda, &x, columns, to)?;
+        args.x_tiles = shared::convert(p, &x, columns, to)?;
     }
     args.rows = p.rows as i32;
     args.k = p.k as i32;
@@ -290,8 +191,8 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
         layout.panels
     };
     let mut blocks = 0;
-    for (to, part) in args.part.iter_mut().zip(p.parts()) {
-        *to = Int8Part {
+    for (slot, part) in args.part.iter_mut().zip(p.parts()) {
+        *slot = Int8Part {
             weight: part.weight.data,
             bias: data(&part.bias),
             residual: data(&part.residual),
@@ -322,7 +223,8 @@ fn launch(p: &MatmulPlan, cuda: &Cuda, kernel: &'static Kernel, workspace: &Work
         layout.warps as u32 * 32,
     )?;
     let grid = grid.shared(layout.shared as u32).cluster(layout.cluster as u32);
-    cuda.launch(kernel, grid, &args)
+    to.main(kernel, grid, &args);
+    Ok(())
 }
 
 mod layout;

@@ -71,8 +71,8 @@ impl MatmulPlan {
             }
         }
         let gate = gate(p)?;
-        let x = View::required(op, "x", &p.x)?
-            .expect_dtype(Dtype::ACTIVATIONS)?
+        let x = View::required(op, "x", &p.x)?;
+        x.expect_dtype(Dtype::ACTIVATIONS)?
             .expect_rank(2..=2)?
             .expect_dense_rows()?
             .expect_dim(0, 0..=LARGEST)?
@@ -202,8 +202,8 @@ fn norm(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
     }
     norm.expect_dtype(Dtype::FLOATS)?
         .expect_shape(&[x.dim(1)], "[k] of x")?
-        .expect_dense_rows()
-        .map(Some)
+        .expect_dense_rows()?;
+    Ok(Some(norm))
 }
 
 fn x_squares(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
@@ -219,8 +219,8 @@ fn x_squares(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
     squares
         .expect_dtype(&[Dtype::F32])?
         .expect_shape(&[x.dim(0), x.dim(1) / SQUARES], "[rows], [k / 32] of x")?
-        .expect_dense_rows()
-        .map(Some)
+        .expect_dense_rows()?;
+    Ok(Some(squares))
 }
 
 fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<NormedOutput>> {
@@ -257,14 +257,16 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
         )));
     }
     let [weight, y_normed, squares] = fields.map(|(field, tensor)| View::required(op, field, tensor));
-    let weight = weight?
+    let weight = weight?;
+    weight
         .expect_dtype(Dtype::FLOATS)?
         .expect_shape(&[n], "[n] of weight")?
         .expect_dense_rows()?;
-    let output = |view: View, dtype, n, what| {
+    let output = |view: View, dtype: Dtype, n, what| {
         view.expect_dtype(&[dtype])?
             .expect_shape(&[rows, n], what)?
-            .expect_dense_rows()
+            .expect_dense_rows()?;
+        Ok::<_, Error>(view)
     };
     Ok(Some(NormedOutput {
         weight,
@@ -282,22 +284,20 @@ fn part(
 ) -> Result<MatmulPart> {
     let op = Matmul::NAME;
     let (rows, k) = (x.dim(0), x.dim(1));
-    let weight = View::weight(op, fields[0], &product.weight)?
-        .expect_dtype(Dtype::WEIGHTS)?
-        .expect_rank(2..=2)?;
+    let weight = View::weight(op, fields[0], &product.weight)?;
+    weight.expect_dtype(Dtype::WEIGHTS)?.expect_rank(2..=2)?;
     let n = gate.map_or(weight.dim(0), MatmulPart::n);
-    let weight = weight
+    weight
         .expect_shape(&[n, k], "[n], [k] of x")?
         .expect_dense_rows()?
         .expect_aligned_blocks()?
         .expect_dim(0, 0..=LARGEST)?;
-    let bias = View::optional(op, fields[1], &product.bias)?
-        .map(|bias| {
-            bias.expect_dtype(Dtype::FLOATS)?
-                .expect_shape(&[n], "[n] of weight")?
-                .expect_dense_rows()
-        })
-        .transpose()?;
+    let bias = View::optional(op, fields[1], &product.bias)?;
+    if let Some(bias) = &bias {
+        bias.expect_dtype(Dtype::FLOATS)?
+            .expect_shape(&[n], "[n] of weight")?
+            .expect_dense_rows()?;
+    }
     if let Some(gate) = gate {
         for (field, tensor) in [(fields[2], &product.residual), (fields[3], &product.y)] {
             if !tensor.data.is_null() {
@@ -313,15 +313,18 @@ fn part(
             y: gate.y,
         });
     }
-    let like_y = |view: View, types: &[Dtype]| {
+    let like_y = |view: &View, types: &[Dtype]| {
         view.expect_dtype(types)?
             .expect_shape(&[rows, n], "[rows] of x, [n] of weight")?
             .expect_dense_rows()
+            .map(drop)
     };
-    let residual = View::optional(op, fields[2], &product.residual)?
-        .map(|residual| like_y(residual, Dtype::FLOATS))
-        .transpose()?;
-    let y = like_y(View::required(op, fields[3], &product.y)?, Dtype::ACTIVATIONS)?;
+    let residual = View::optional(op, fields[2], &product.residual)?;
+    residual
+        .iter()
+        .try_for_each(|residual| like_y(residual, Dtype::FLOATS))?;
+    let y = View::required(op, fields[3], &product.y)?;
+    like_y(&y, Dtype::ACTIVATIONS)?;
     Ok(MatmulPart {
         weight,
         bias,

@@ -3,9 +3,9 @@
 use super::rotation::RopeAngles;
 use super::{RopePart, RopePlan};
 use crate::abi::{Result, View};
-use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
-use crate::ops::op::Variant;
+use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
 use crate::ops::rows::{Rows, data, dtype};
+use crate::ops::schedule::{Candidate, Schedule, Takes, only};
 use std::ptr::{null, null_mut};
 
 static NEOX_HEADS: Kernel = Kernel::new("rope", c"reflex_rope_neox_heads").dependent();
@@ -15,37 +15,58 @@ static INTERLEAVED_HEADS: Kernel = Kernel::new("rope", c"reflex_rope_interleaved
 static INTERLEAVED_VEC8: Kernel = Kernel::new("rope", c"reflex_rope_interleaved_vec8").dependent();
 static INTERLEAVED: Kernel = Kernel::new("rope", c"reflex_rope_interleaved").dependent();
 
-pub(super) static VARIANTS: [Variant<RopePlan>; 6] = [
-    Variant::new(
-        &NEOX_HEADS,
-        |p, _| p.rotation.neox && p.heads_fit_warps(),
-        |p, cuda, _| launch_heads(p, cuda, &NEOX_HEADS),
+/// A candidate for one of the two ways in which elements are paired.
+macro_rules! candidate {
+    ($name:literal, $kernel:ident, $neox:literal, $takes:expr, $schedule:expr) => {{
+        const TAKES: fn(&RopePlan) -> Takes = $takes;
+        const SCHEDULE: fn(&RopePlan, &mut Schedule, &'static Kernel) -> Result<()> = $schedule;
+        Candidate::new(
+            $name,
+            |p, _| only(p.rotation.neox == $neox, "the other mode").and(TAKES(p)),
+            |p, to| SCHEDULE(p, to, &$kernel),
+        )
+    }};
+}
+
+const ALIGNED: &str =
+    "rows of a multiple of 8 elements, 16-byte aligned, and rotary_dim a multiple of 16, 8 if interleaved";
+const SHORT: &str = "aligned heads of at most 256 elements";
+
+pub(super) static CANDIDATES: [Candidate<RopePlan>; 6] = [
+    candidate!(
+        "neox_heads",
+        NEOX_HEADS,
+        true,
+        |p| only(p.heads_fit_warps(), SHORT),
+        schedule_heads
     ),
-    Variant::new(
-        &NEOX_VEC8,
-        |p, _| p.rotation.neox && p.vec8(),
-        |p, cuda, _| launch_items(p, cuda, &NEOX_VEC8, 8, 8),
+    candidate!(
+        "neox_vec8",
+        NEOX_VEC8,
+        true,
+        |p| only(p.vec8(), ALIGNED),
+        |p, to, kernel| { schedule_items(p, to, kernel, 8, 8) }
     ),
-    Variant::new(
-        &NEOX,
-        |p, _| p.rotation.neox,
-        |p, cuda, _| launch_items(p, cuda, &NEOX, 1, 1),
+    candidate!("neox", NEOX, true, |_| Ok(()), |p, to, kernel| schedule_items(
+        p, to, kernel, 1, 1
+    )),
+    candidate!(
+        "interleaved_heads",
+        INTERLEAVED_HEADS,
+        false,
+        |p| only(p.heads_fit_warps(), SHORT),
+        schedule_heads
     ),
-    Variant::new(
-        &INTERLEAVED_HEADS,
-        |p, _| !p.rotation.neox && p.heads_fit_warps(),
-        |p, cuda, _| launch_heads(p, cuda, &INTERLEAVED_HEADS),
+    candidate!(
+        "interleaved_vec8",
+        INTERLEAVED_VEC8,
+        false,
+        |p| only(p.vec8(), ALIGNED),
+        |p, to, kernel| { schedule_items(p, to, kernel, 8, 4) }
     ),
-    Variant::new(
-        &INTERLEAVED_VEC8,
-        |p, _| !p.rotation.neox && p.vec8(),
-        |p, cuda, _| launch_items(p, cuda, &INTERLEAVED_VEC8, 8, 4),
-    ),
-    Variant::new(
-        &INTERLEAVED,
-        |p, _| !p.rotation.neox,
-        |p, cuda, _| launch_items(p, cuda, &INTERLEAVED, 1, 1),
-    ),
+    candidate!("interleaved", INTERLEAVED, false, |_| Ok(()), |p, to, kernel| {
+        schedule_items(p, to, kernel, 1, 1)
+    }),
 ];
 
 /// `rope_part` of the kernel file.
@@ -125,39 +146,39 @@ const THREADS: i64 = 128;
 
 /// Blocks of a token: one token is spread over many SMs; with many a block does more of one, and computes its angles
 /// once. At most `most`.
-fn wanted_groups(p: &RopePlan, cuda: &Cuda, most: i64) -> i64 {
-    ceil_div(8 * i64::from(cuda.limits().sm_count), p.tokens).clamp(1, most.max(1))
+fn wanted_groups(p: &RopePlan, to: &Schedule, most: i64) -> i64 {
+    ceil_div(8 * i64::from(to.limits().sm_count), p.tokens).clamp(1, most.max(1))
 }
 
 fn count_heads(part: Option<RopePart>) -> i64 {
     part.map_or(0, |part| part.x.dim(1))
 }
 
-fn launch_heads(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel) -> Result<()> {
+fn schedule_heads(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel) -> Result<()> {
     let lanes = (p.widest() / 8).max(1).unsigned_abs().next_power_of_two() as i64;
     let heads: i64 = p.parts().map(count_heads).iter().sum();
     let per_pass = THREADS / lanes;
     let passes = ceil_div(heads, per_pass);
-    let chunk = ceil_div(passes, wanted_groups(p, cuda, passes)) * per_pass;
-    launch(p, cuda, kernel, [ceil_div(heads, chunk), chunk, lanes])
+    let chunk = ceil_div(passes, wanted_groups(p, to, passes)) * per_pass;
+    schedule(p, to, kernel, [ceil_div(heads, chunk), chunk, lanes])
 }
 
 /// `per_item`: elements of one access; `pairs`: pairs of one work item.
-fn launch_items(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel, per_item: i64, pairs: i64) -> Result<()> {
+fn schedule_items(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel, per_item: i64, pairs: i64) -> Result<()> {
     let per_head = p.rotation.rotary_dim / 2 / pairs + (p.head_dim - p.rotation.rotary_dim) / per_item;
     let v_items = p.v.map_or(0, |v| v.x.dim(2) / per_item);
     let items = (count_heads(p.q) + count_heads(p.k)) * per_head + count_heads(p.v) * v_items;
-    let chunk = ceil_div(items, wanted_groups(p, cuda, ceil_div(items, THREADS)));
+    let chunk = ceil_div(items, wanted_groups(p, to, ceil_div(items, THREADS)));
     let normed = p.parts().into_iter().flatten().any(|part| part.norm.is_some());
     let chunk = match normed && per_head > 0 {
         // Whole heads: their norms are computed before any of their items.
         true => (chunk / per_head).clamp(1, RopePlan::MAX_SCALES) * per_head,
         false => ceil_div(chunk, THREADS) * THREADS,
     };
-    launch(p, cuda, kernel, [ceil_div(items, chunk), chunk, 0])
+    schedule(p, to, kernel, [ceil_div(items, chunk), chunk, 0])
 }
 
-fn launch(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel, [groups, chunk, lanes]: [i64; 3]) -> Result<()> {
+fn schedule(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel, [groups, chunk, lanes]: [i64; 3]) -> Result<()> {
     let args = RopeArgs {
         part: p.parts().map(PartArgs::new),
         positions: data(p.rotation.positions),
@@ -171,5 +192,6 @@ fn launch(p: &RopePlan, cuda: &Cuda, kernel: &'static Kernel, [groups, chunk, la
         epsilon: p.norm_epsilon,
         append: i32::from(p.append),
     };
-    cuda.launch(kernel, Grid::new([p.tokens * groups, 1, 1], THREADS as u32)?, &args)
+    to.main(kernel, Grid::new([p.tokens * groups, 1, 1], THREADS as u32)?, &args);
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use super::{REFLEX_ROPE_INTERLEAVED, REFLEX_ROPE_NEOX, reflex_rope_mode};
 use crate::abi::{Dtype, Error, Result, View, reflex_tensor};
 use crate::ops::rows::data;
+use std::cell::Cell;
 
 /// Pairs whose cosine and sine a block holds (ROPE_MAX_PAIRS in the kernels).
 const MAX_PAIRS: i64 = 512;
@@ -65,9 +66,8 @@ impl Rotation {
         let theta_base = factor(op, "theta_base", p.theta_base, 10000.0, 1.0)?;
         let freq_scale = factor(op, "freq_scale", p.freq_scale, 1.0, 0.0)?;
         let magnitude = factor(op, "magnitude", p.magnitude, 1.0, 0.0)?;
-        let positions = View::optional(op, "positions", p.positions)?
-            .map(|view| indices(view, tokens))
-            .transpose()?;
+        let positions = View::optional(op, "positions", p.positions)?;
+        positions.iter().try_for_each(|view| expect_indices(view, tokens))?;
         let given = i64::from(p.rotary_dim);
         match head_dim {
             Some(head_dim) if given > head_dim => {
@@ -87,14 +87,13 @@ impl Rotation {
             0 => head_dim,
             n => Some(n),
         };
-        let freq_factors = View::optional(op, "freq_factors", p.freq_factors)?
-            .map(|view| {
-                let view = view.expect_dtype(&[Dtype::F32])?.expect_rank(1..=1)?;
-                // Of V alone and no rotary_dim the number of factors is not known.
-                let pairs = rotary_dim.map_or(view.dim(0), |n| n / 2);
-                view.expect_shape(&[pairs], "[rotary_dim / 2]")?.expect_dense_rows()
-            })
-            .transpose()?;
+        let freq_factors = View::optional(op, "freq_factors", p.freq_factors)?;
+        if let Some(view) = &freq_factors {
+            view.expect_dtype(&[Dtype::F32])?.expect_rank(1..=1)?;
+            // Of V alone and no rotary_dim the number of factors is not known.
+            let pairs = rotary_dim.map_or(view.dim(0), |n| n / 2);
+            view.expect_shape(&[pairs], "[rotary_dim / 2]")?.expect_dense_rows()?;
+        }
         let rotates = positions.is_some() && head_dim.is_some();
         Ok(Rotation {
             neox,
@@ -155,38 +154,38 @@ pub(crate) fn norm_epsilon(op: &str, value: f32) -> Result<f32> {
 }
 
 /// `[head_dim]`: the weight of the norm of each head.
-pub(crate) fn head_norm(view: Option<View>, head_dim: i64) -> Result<Option<View>> {
-    view.map(|view| {
-        view.expect_dtype(Dtype::FLOATS)?
-            .expect_shape(&[head_dim], "[head_dim]")?
-            .expect_dense_rows()
-    })
-    .transpose()
+pub(crate) fn expect_head_norm(view: &View, head_dim: i64) -> Result<()> {
+    view.expect_dtype(Dtype::FLOATS)?
+        .expect_shape(&[head_dim], "[head_dim]")?
+        .expect_dense_rows()
+        .map(drop)
 }
 
 /// `[tokens, heads, dim]` of q, k or v.
-pub(crate) fn heads(view: View) -> Result<View> {
+pub(crate) fn expect_heads(view: &View) -> Result<()> {
     view.expect_dtype(Dtype::FLOATS)?
         .expect_rank(3..=3)?
         .expect_dim(0, 0..=i64::from(i32::MAX))?
         .expect_dim(1, 0..=MAX_EXTENT)?
         .expect_dim(2, 0..=MAX_EXTENT)?
         .expect_dense_rows()
+        .map(drop)
 }
 
 /// `[tokens]` indices.
-pub(crate) fn indices(view: View, tokens: i64) -> Result<View> {
+pub(crate) fn expect_indices(view: &View, tokens: i64) -> Result<()> {
     view.expect_dtype(&[Dtype::I32])?
         .expect_shape(&[tokens], "[tokens]")?
         .expect_dense_rows()
+        .map(drop)
 }
 
-/// An operand by its name in messages.
-type Named = (&'static str, Option<View>);
+/// An operand by its name in messages, and whether it is given.
+type Named = (&'static str, bool);
 
 /// Of each pair: where the first is given, the second is, too. A pair whose other order is there as well goes together.
 pub(crate) fn expect_pairs(op: &str, pairs: &[(Named, Named)]) -> Result<()> {
-    match pairs.iter().find(|(one, other)| one.1.is_some() && other.1.is_none()) {
+    match pairs.iter().find(|(one, other)| one.1 && !other.1) {
         Some(((field, _), (other, _))) => {
             let mutual = pairs.iter().any(|(one, needed)| (one.0, needed.0) == (*other, *field));
             Err(Error::invalid(match mutual {
@@ -212,13 +211,54 @@ pub(crate) struct RopeAngles {
 impl RopeAngles {
     /// Frequencies in turns per position are a geometric series: pair 16 a + b has coarse[a] * fine[b].
     pub fn new(rotation: &Rotation) -> RopeAngles {
+        let series = Series::of(rotation);
         RopeAngles {
             freq_factors: data(rotation.freq_factors),
-            coarse: std::array::from_fn(|i| pack(rotation.frequency(16 * i) / std::f64::consts::TAU)),
-            fine: std::array::from_fn(|i| pack(rotation.ratio(i))),
+            coarse: series.coarse,
+            fine: series.fine,
             rotary_dim: rotation.rotary_dim as i32,
             magnitude: rotation.magnitude,
         }
+    }
+}
+
+/// The frequencies of one rotation. Their 48 powers take longer than all else that a call does, and the layers of a model have the
+/// same ones.
+#[derive(Clone, Copy)]
+struct Series {
+    rotary_dim: i64,
+    theta_base: u64,
+    freq_scale: u64,
+    coarse: [u64; 32],
+    fine: [u64; 16],
+}
+
+impl Series {
+    /// As the thread has computed it the last time, where that was for the same rotation.
+    fn of(rotation: &Rotation) -> Series {
+        thread_local! {
+            static LAST: Cell<Option<Series>> = const { Cell::new(None) };
+        }
+        let last = LAST.try_with(Cell::get).ok().flatten();
+        if let Some(series) = last.filter(|series| series.is_of(rotation)) {
+            return series;
+        }
+        let series = Series {
+            rotary_dim: rotation.rotary_dim,
+            theta_base: rotation.theta_base.to_bits(),
+            freq_scale: rotation.freq_scale.to_bits(),
+            coarse: std::array::from_fn(|i| pack(rotation.frequency(16 * i) / std::f64::consts::TAU)),
+            fine: std::array::from_fn(|i| pack(rotation.ratio(i))),
+        };
+        // A thread that is ending computes it each time.
+        let _ = LAST.try_with(|last| last.set(Some(series)));
+        series
+    }
+
+    fn is_of(&self, rotation: &Rotation) -> bool {
+        self.rotary_dim == rotation.rotary_dim
+            && self.theta_base == rotation.theta_base.to_bits()
+            && self.freq_scale == rotation.freq_scale.to_bits()
     }
 }
 

@@ -2,39 +2,106 @@
 
 use super::layout::{Layout, exclusive_bytes};
 use super::shape::{Shape, alike};
-use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE, WARPS, shared};
+use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE, WARPS, schedule, shared};
 use crate::abi::Dtype;
 use crate::cuda::{DeviceLimits, ceil_div};
+use crate::ops::schedule::{Candidate, Takes, only};
 
-impl Shape {
-    pub(super) fn of(plan: &MatmulPlan, limits: &DeviceLimits) -> Shape {
-        match plan.rows {
-            1 if !plan.batch_invariant => {
-                let packed = plan.parts().all(|part| part.weight.packed);
-                let native = plan.parts().all(|part| !part.weight.packed);
-                match wide_fits(plan, limits) {
-                    true if packed => Shape::Wide,
-                    true if native => Shape::WideNative,
-                    _ if packed => whole(plan),
-                    _ => Shape::Native,
-                }
-            }
-            rows => {
-                let columns = shared::columns_of(rows);
-                if let Some(group) = few(plan, limits, columns) {
-                    return Shape::Few(group, columns);
-                }
-                match shared::pays(plan, limits, columns) {
-                    true => Shape::Shared(columns),
-                    false => Shape::Columns(columns),
-                }
-            }
-        }
+const INTEGERS: &str = "products in integers";
+const ONE_ROW: &str = "one row, without REFLEX_MATMUL_BATCH_INVARIANT";
+const PACKED: &str = "packed weights";
+
+/// A candidate, and the shape that it schedules.
+type Tiled = (Candidate<MatmulPlan>, fn(&MatmulPlan) -> Shape);
+
+macro_rules! tiled {
+    ($name:literal, $takes:expr, $pays:expr, $shape:expr) => {{
+        const SHAPE: fn(&MatmulPlan) -> Shape = $shape;
+        let candidate = Candidate::new($name, $takes, |p, to| schedule(p, SHAPE(p), to));
+        (candidate.where_it_pays($pays), SHAPE)
+    }};
+}
+
+pub(super) const TILED: [Tiled; 8] = [
+    tiled!("int8_wide", |p, _| wide_takes(p, true), wide_pays, |_| Shape::Wide),
+    tiled!("int8_wide_native", |p, _| wide_takes(p, false), wide_pays, |_| {
+        Shape::WideNative
+    }),
+    tiled!("int8_whole", |p, _| whole_takes(p), always, whole),
+    tiled!("int8_narrow", |p, _| one_row(p, true), always, |_| Shape::Narrow),
+    tiled!("int8_native", |p, _| native_takes(p), always, |_| Shape::Native),
+    tiled!("int8_few", few_takes, few_pays, few),
+    tiled!("int8_shared", shared_takes, shared::pays, |p| Shape::Shared(
+        shared::columns_of(p.rows)
+    )),
+    tiled!("int8_columns", columns_take, always, |p| {
+        Shape::Columns(shared::columns_of(p.rows))
+    }),
+];
+
+pub(in crate::ops::matmul) const CANDIDATES: [Candidate<MatmulPlan>; TILED.len()] = {
+    let mut all = [TILED[0].0; TILED.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = TILED[i].0;
+        i += 1;
     }
+    all
+};
+
+fn always(_: &MatmulPlan, _: &DeviceLimits) -> Takes {
+    Ok(())
+}
+
+/// One row of x, and weights that are all packed or all not.
+fn one_row(plan: &MatmulPlan, packed: bool) -> Takes {
+    only(plan.int8, INTEGERS)?;
+    only(plan.rows == 1 && !plan.batch_invariant, ONE_ROW)?;
+    let all = plan.parts().all(|part| part.weight.packed == packed);
+    only(all, if packed { PACKED } else { "weights that are not packed" })
+}
+
+fn wide_takes(plan: &MatmulPlan, packed: bool) -> Takes {
+    one_row(plan, packed)?;
+    // One warp takes a pair together.
+    only(plan.gate.is_none() || alike(plan), "gated pairs of one format")
+}
+
+fn whole_takes(plan: &MatmulPlan) -> Takes {
+    one_row(plan, true)?;
+    let group = group(plan, least_panels(plan));
+    only(group.is_some(), "whole panels of formats that have a kernel together")
+}
+
+/// Weights packed or not.
+fn native_takes(plan: &MatmulPlan) -> Takes {
+    only(plan.int8, INTEGERS)?;
+    only(plan.rows == 1 && !plan.batch_invariant, ONE_ROW)
+}
+
+/// Any weights, and any number of rows in one order of the sums.
+fn columns_take(plan: &MatmulPlan, _: &DeviceLimits) -> Takes {
+    only(plan.int8, INTEGERS)
+}
+
+fn shared_takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
+    only(plan.int8, INTEGERS)?;
+    shared::takes(plan, limits)
+}
+
+/// Enough blocks for every SM.
+fn wide_pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
+    let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();
+    // On many SMs time is lost while a launch begins and ends: many small warps shorten that.
+    let blocks = if limits.sm_count > 32 { 4 } else { 2 };
+    only(
+        panels >= blocks * 4 * i64::from(limits.sm_count),
+        "more outputs for so many SMs",
+    )
 }
 
 /// The kernels of `Shape::Whole`: formats that files mix in one launch. Of those that have a launch's formats it takes the first.
-const GROUPS: [&[Dtype]; 12] = [
+pub(super) const GROUPS: [&[Dtype]; 12] = [
     &[Dtype::Q4_K, Dtype::Q6_K],
     &[Dtype::Q5_K, Dtype::Q6_K],
     &[Dtype::Q3_K, Dtype::Q5_K],
@@ -71,10 +138,9 @@ pub(super) fn long(plan: &MatmulPlan) -> bool {
 /// Which kernel multiplies one row with these packed weights.
 fn whole(plan: &MatmulPlan) -> Shape {
     let q4_k = plan.parts().all(|part| part.weight.dtype == Dtype::Q4_K);
-    match group(plan, least_panels(plan)) {
-        Some(_) if q4_k && long(plan) => Shape::Whole(Q4_K_ALONE),
-        Some(group) => Shape::Whole(group),
-        None => Shape::Narrow,
+    match q4_k && long(plan) {
+        true => Shape::Whole(Q4_K_ALONE),
+        false => Shape::Whole(group(plan, least_panels(plan)).expect("the candidate has looked")),
     }
 }
 
@@ -91,21 +157,29 @@ pub(super) fn blocks(plan: &MatmulPlan, panels: i64) -> i64 {
     plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum()
 }
 
-/// Which of `GROUPS` multiplies a few rows of x with these packed weights, where it is faster than warps that share x, as measured
-/// on an H200 and on 8 of its SMs.
-fn few(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> Option<usize> {
-    let (panels, sms) = (paired_panels(plan), i64::from(limits.sm_count));
-    let worth = match columns {
-        8 => true,
-        // Many panels are more instructions than one conversion of x saves.
-        16 => limits.sm_count < shared::CLUSTER_SMS || blocks(plan, panels) <= 2 * sms,
-        _ => false,
-    };
-    let packed = plan.parts().all(|part| part.weight.packed);
-    if limits.sm < 80 || !worth || !packed || plan.batch_invariant {
-        return None;
-    }
-    group(plan, panels)
+/// Up to 16 rows of x with whole panels of packed weights.
+fn few_takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
+    only(plan.int8, INTEGERS)?;
+    only(limits.sm >= 80, "SM 8.0 or later")?;
+    only(!plan.batch_invariant, "products without REFLEX_MATMUL_BATCH_INVARIANT")?;
+    only(plan.rows <= 16, "at most 16 rows")?;
+    only(plan.parts().all(|part| part.weight.packed), PACKED)?;
+    let group = group(plan, paired_panels(plan));
+    only(group.is_some(), "whole panels of formats that have a kernel together")
+}
+
+/// Where it is faster than warps that share x, as measured on an H200 and on 8 of its SMs.
+fn few_pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
+    only(plan.rows > 1, "more than one row")?;
+    // Many panels are more instructions than one conversion of x saves.
+    let blocks = blocks(plan, paired_panels(plan));
+    let worth = plan.rows <= 8 || limits.sm_count < shared::CLUSTER_SMS || blocks <= 2 * i64::from(limits.sm_count);
+    only(worth, "fewer outputs for more than 8 rows")
+}
+
+fn few(plan: &MatmulPlan) -> Shape {
+    let group = group(plan, paired_panels(plan)).expect("few_takes has looked");
+    Shape::Few(group, shared::columns_of(plan.rows))
 }
 
 /// Panels that a block makes at least: a block of ACT_I8 is 32 outputs, and a gated pair takes twice the panels for the same outputs.
@@ -115,17 +189,8 @@ pub(super) fn least_panels(plan: &MatmulPlan) -> i64 {
     if plan.gate.is_some() { 2 * least } else { least }
 }
 
-/// Enough blocks for every SM, and a pair that one warp can take together.
-fn wide_fits(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
-    let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();
-    // On many SMs time is lost while a launch begins and ends: many small warps shorten that.
-    let blocks = if limits.sm_count > 32 { 4 } else { 2 };
-    (plan.gate.is_none() || alike(plan)) && panels >= blocks * 4 * i64::from(limits.sm_count)
-}
-
 impl Layout {
-    pub(super) fn new(plan: &MatmulPlan, limits: &DeviceLimits, most_cluster: i64) -> Layout {
-        let shape = Shape::of(plan, limits);
+    pub(super) fn new(plan: &MatmulPlan, shape: Shape, limits: &DeviceLimits, most_cluster: i64) -> Layout {
         if let Shape::Shared(columns) = shape {
             return shared::layout(plan, limits, columns, most_cluster);
         }

@@ -6,7 +6,8 @@ use super::shape::{Shape, alike, shared_stages, x_layout};
 use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE};
 use crate::abi::{Result, View};
 use crate::cuda::DeviceLimits;
-use crate::cuda::{Cuda, Grid, Kernel, ceil_div, kernel_args};
+use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
+use crate::ops::schedule::{Schedule, Takes, only};
 
 /// Clusters are for devices of at least so many SMs: on others there are blocks enough, and a part of a device may not have
 /// room for a cluster.
@@ -74,11 +75,6 @@ fn scratch(plan: &MatmulPlan, columns: i64) -> [i64; 2] {
     })
 }
 
-/// Bytes of scratch for x.
-pub(super) fn workspace_bytes(plan: &MatmulPlan, columns: i64) -> i64 {
-    scratch(plan, columns).iter().sum()
-}
-
 kernel_args! {
     struct ConvertArgs {
         x: *const u8,
@@ -91,16 +87,12 @@ kernel_args! {
 }
 
 /// Leaves x in the scratch as the products read it.
-pub(super) fn convert(plan: &MatmulPlan, cuda: &Cuda, x: &View, columns: i64, to: *mut u8) -> Result<[*const u8; 2]> {
+pub(super) fn convert(plan: &MatmulPlan, x: &View, columns: i64, schedule: &mut Schedule) -> Result<[*const u8; 2]> {
     static KERNEL: Kernel = Kernel::new("matmul_int8_activations", c"reflex_matmul_int8_activations").dependent();
-    let bytes = scratch(plan, columns);
-    let mut tiles = [std::ptr::null_mut::<u8>(); 2];
-    if bytes[0] > 0 {
-        tiles[0] = to;
-    }
-    if bytes[1] > 0 {
-        tiles[1] = to.wrapping_add(bytes[0] as usize);
-    }
+    let tiles = scratch(plan, columns).map(|bytes| match bytes {
+        0 => std::ptr::null_mut(),
+        _ => schedule.book("x in f16", bytes as usize),
+    });
     let args = ConvertArgs {
         x: x.data,
         x_stride: x.stride(0),
@@ -110,7 +102,7 @@ pub(super) fn convert(plan: &MatmulPlan, cuda: &Cuda, x: &View, columns: i64, to
         columns: (columns / 8) as i32,
     };
     let eights = ceil_div(plan.rows, columns) * (columns / 8);
-    cuda.launch(&KERNEL, Grid::new([plan.k / TILE, eights, 1], 64)?, &args)?;
+    schedule.launch(&KERNEL, Grid::new([plan.k / TILE, eights, 1], 64)?, &args);
     Ok(tiles.map(|tiles| tiles.cast_const()))
 }
 
@@ -219,23 +211,26 @@ pub(super) fn columns_of(rows: i64) -> i64 {
     }
 }
 
+/// What the kernels can multiply.
+pub(super) fn takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
+    let columns = columns_of(plan.rows);
+    only(columns > 8, "more than 8 rows")?;
+    // The two kernels' sums differ in their last bits.
+    only(!plan.batch_invariant, "products without REFLEX_MATMUL_BATCH_INVARIANT")?;
+    let whole = plan.parts().all(|part| part.weight.packed && part.n() >= PANEL);
+    only(whole, "packed weights of 16 rows or more")?;
+    only(plan.k / TILE >= 2, "a k of 512 or more")?;
+    only(plan.gate.is_none() || alike(plan), "gated pairs of one format")?;
+    let bytes = smallest(limits).shared_bytes(Shape::Shared(columns).ring_bytes(plan), columns);
+    only(fits(bytes, limits), "devices with more shared memory")
+}
+
 /// Whether this is faster than warps on their own, as measured on an H200 and on 8 of its SMs.
-pub(super) fn pays(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64) -> bool {
-    let (sms, tiles) = (i64::from(limits.sm_count), plan.k / TILE);
+pub(super) fn pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     let panels: i64 = plan.parts().map(|part| part.n() / PANEL).sum();
     // Without clusters long sums of few outputs leave SMs idle.
-    let worth = limits.sm_count < CLUSTER_SMS || limits.sm >= 90 || panels >= 8 * sms;
-    // The two kernels' sums differ in their last bits.
-    columns > 8
-        && worth
-        && !plan.batch_invariant
-        && tiles >= 2
-        && plan.parts().all(|part| part.weight.packed && part.n() >= PANEL)
-        && (plan.gate.is_none() || alike(plan))
-        && fits(
-            smallest(limits).shared_bytes(Shape::Shared(columns).ring_bytes(plan), columns),
-            limits,
-        )
+    let worth = limits.sm_count < CLUSTER_SMS || limits.sm >= 90 || panels >= 8 * i64::from(limits.sm_count);
+    only(worth, "more outputs for so many SMs without clusters")
 }
 
 pub(super) fn layout(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, most_cluster: i64) -> Layout {

@@ -4,6 +4,9 @@ use super::super::*;
 use super::shape::{alike, staged_bytes};
 use super::*;
 use crate::abi::{REFLEX_DTYPE_PACKED, REFLEX_MISALIGNED, REFLEX_WORKSPACE_TOO_SMALL, reflex_dtype};
+use crate::cuda::{Device, DeviceLimits};
+use crate::ops::workspace::Workspace;
+use crate::runtime::Forced;
 use std::ptr::{null_mut, without_provenance_mut};
 
 /// Compute capability, SMs, shared memory of a block.
@@ -76,6 +79,20 @@ fn params(rows: i64, k: i64, x: Dtype, gated: bool, weights: &[Weight]) -> refle
     p
 }
 
+/// As the first candidate that takes the plan and pays is tiled.
+fn layout(plan: &MatmulPlan, limits: &DeviceLimits, most_cluster: i64) -> Layout {
+    let fits = |c: &Candidate<MatmulPlan>| (c.takes)(plan, limits).is_ok() && (c.pays)(plan, limits).is_ok();
+    let (_, shape) = select::TILED.iter().find(|(c, _)| fits(c)).expect("a candidate");
+    Layout::new(plan, shape(plan), limits, most_cluster)
+}
+
+/// The schedule with a workspace.
+fn scheduled(plan: &MatmulPlan, limits: &DeviceLimits, data: *mut c_void, bytes: usize) -> Result<usize> {
+    let forced = Forced::default();
+    let schedule = Schedule::of::<Matmul>(plan, Device::described(limits), &forced, Workspace { data, bytes })?;
+    schedule.check_workspace("matmul").map(|()| schedule.workspace_bytes())
+}
+
 /// Every pair of formats, and of layouts, in every use of two.
 fn weights(n: i64) -> Vec<(bool, Vec<Weight>)> {
     let y = if n % 32 == 0 { Dtype::ACT_I8 } else { Dtype::F32 };
@@ -116,7 +133,7 @@ fn every_launch_is_one_that_its_kernel_can_run() {
             ] {
                 let plan = Matmul::plan(&params(rows, k, Dtype::ACT_I8, gated, &weights)).unwrap();
                 for (limits, most_cluster) in devices().flat_map(|limits| [(limits, 1), (limits, 8), (limits, 16)]) {
-                    let layout = Layout::new(&plan, &limits, most_cluster);
+                    let layout = layout(&plan, &limits, most_cluster);
                     let what = || {
                         let names: Vec<&str> = weights.iter().map(|w| w.dtype.name()).collect();
                         format!("{rows} x {k}, n {n}, {names:?}, gated {gated}, {limits:?}")
@@ -193,7 +210,7 @@ fn several_rows_are_cut_as_was_fastest() {
             y: Dtype::F32,
         };
         let plan = Matmul::plan(&params(rows, k, Dtype::ACT_I8, false, &[weight])).unwrap();
-        let layout = Layout::new(&plan, &limits, 8);
+        let layout = layout(&plan, &limits, 8);
         let cut = (layout.panels, layout.warps, layout.cluster);
         assert_eq!(cut, fastest, "{rows} rows of {n} x {k}");
     }
@@ -219,7 +236,7 @@ fn an_sm_has_room_for_its_share_of_one_launch() {
             y: Dtype::F32,
         };
         let plan = Matmul::plan(&params(1, k, Dtype::ACT_I8, false, &[weight])).unwrap();
-        let layout = Layout::new(&plan, &limits, 8);
+        let layout = layout(&plan, &limits, 8);
         assert!(matches!(layout.shape, Shape::Whole(_)), "{n} x {k} on {sm}");
         let alone = layout.shape == Shape::Whole(Q4_K_ALONE);
         assert_eq!(alone, k > 24 * TILE, "{n} x {k} on {sm}");
@@ -247,7 +264,7 @@ fn sums_have_one_order_for_any_number_of_rows() {
                     let mut p = params(rows, k, Dtype::ACT_I8, gated, &weights);
                     p.flags |= flags;
                     let plan = Matmul::plan(&p).unwrap();
-                    let layout = Layout::new(&plan, &limits, 8);
+                    let layout = layout(&plan, &limits, 8);
                     plan.parts().map(|part| layout.splits(part)).collect::<Vec<_>>()
                 };
                 let alone = splits(1, REFLEX_MATMUL_BATCH_INVARIANT);
@@ -271,7 +288,7 @@ fn a_float_x_is_quantised_in_the_workspace() {
     let orin = devices().find(|limits| limits.sm == 87).unwrap();
     let bytes = |rows, k, x| {
         let plan = Matmul::plan(&params(rows, k, x, false, &[weight])).unwrap();
-        Matmul::workspace_bytes(&plan, &orin)
+        scheduled(&plan, &orin, Workspace::ANY.data, usize::MAX).unwrap()
     };
     assert_eq!(bytes(3, 512, Dtype::ACT_I8), 0);
     assert_eq!(bytes(3, 512, Dtype::F32), 3 * 640);
@@ -279,7 +296,8 @@ fn a_float_x_is_quantised_in_the_workspace() {
     assert_eq!(bytes(16, 512, Dtype::ACT_I8), 0);
     // More than sixteen rows of packed weights, of two tiles at least: x as f16 as well.
     assert_eq!(bytes(17, 512, Dtype::ACT_I8), 2 * 4 * 4384);
-    assert_eq!(bytes(33, 512, Dtype::F32), 33 * 640 + 2 * 8 * 4384);
+    let aligned = |bytes: usize| bytes.next_multiple_of(Workspace::ALIGNMENT);
+    assert_eq!(bytes(33, 512, Dtype::F32), aligned(33 * 640) + 2 * 8 * 4384);
     assert_eq!(bytes(65, 512, Dtype::ACT_I8), 2 * 2 * 8 * 4384);
     // In either order of the elements that a format of the call reads.
     let both = [
@@ -290,19 +308,21 @@ fn a_float_x_is_quantised_in_the_workspace() {
         },
     ];
     let plan = Matmul::plan(&params(17, 512, Dtype::ACT_I8, false, &both)).unwrap();
-    assert_eq!(Matmul::workspace_bytes(&plan, &orin), 2 * 4 * (4384 + 4640));
+    let bytes = scheduled(&plan, &orin, Workspace::ANY.data, usize::MAX).unwrap();
+    assert_eq!(bytes, aligned(2 * 4 * 4384) + 2 * 4 * 4640);
 
     let check = |data, bytes| {
-        let mut p = params(3, 512, Dtype::F16, false, &[weight]);
-        (p.workspace, p.workspace_size) = (data, bytes);
-        op::check_workspace::<Matmul>(&p, &Matmul::plan(&p).unwrap(), &limits)
+        let plan = Matmul::plan(&params(3, 512, Dtype::F16, false, &[weight])).unwrap();
+        scheduled(&plan, &limits, data, bytes)
     };
     let refused = |data, bytes| check(data, bytes).err().map(|e| (e.status, e.message));
     for (data, bytes) in [(null_mut(), 0), (null_mut(), 4096), (without_provenance_mut(256), 1919)] {
         let (status, message) = refused(data, bytes).unwrap();
         assert_eq!(status, REFLEX_WORKSPACE_TOO_SMALL);
         assert!(
-            message.starts_with("matmul: workspace is") && message.contains("expected 1920 bytes"),
+            message.starts_with("matmul: workspace is")
+                && message.contains("expected 1920 bytes")
+                && message.contains("1920 for x in 8 bits"),
             "{message}"
         );
     }
