@@ -8,17 +8,18 @@ use super::tensor::reflex_tensor;
 /// Known dtype, rank 1..=4, no negative dimension, no overflow, aligned, strides filled in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
-    op: &'static str,
     field: &'static str,
     pub data: *mut u8,
     pub dtype: Dtype,
     /// In the layout of docs/packed-weights.md: `row` is a row's address only in the rows after the last panel.
     pub packed: bool,
-    rank: usize,
+    rank: u8,
     shape: [i64; 4],
     stride: [i64; 4],
     /// Bytes from `data` to the end of the last block; 0 where there is none.
     reach: i64,
+    /// See `is_contiguous`.
+    contiguous: bool,
 }
 
 /// What a packed tensor's data is a multiple of.
@@ -31,54 +32,49 @@ unsafe impl Sync for View {}
 impl View {
     /// An operand that must be there.
     #[inline(always)]
-    pub fn required(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
-        View::optional(op, field, tensor)?.ok_or_else(|| View::absent(op, field))
+    pub fn required(_op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
+        View::optional(_op, field, tensor)?.ok_or_else(|| View::absent(field))
     }
 
     /// A weight matrix that must be there and may be packed.
     #[inline(always)]
-    pub fn weight(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
-        View::parse(op, field, tensor, true)?.ok_or_else(|| View::absent(op, field))
+    pub fn weight(_op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
+        View::parse(field, tensor, true)?.ok_or_else(|| View::absent(field))
     }
 
     #[cold]
-    fn absent(op: &'static str, field: &'static str) -> Error {
-        Error::invalid(format!("{op}: {field}.data is NULL, expected a pointer"))
+    fn absent(field: &'static str) -> Error {
+        Error::invalid(format!("{field}.data is NULL, expected a pointer"))
     }
 
     /// An operand that may be absent (`data == NULL`). A tensor of zero elements keeps its non-null pointer.
     #[inline(always)]
-    pub fn optional(op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<Option<View>> {
-        View::parse(op, field, tensor, false)
+    pub fn optional(_op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<Option<View>> {
+        View::parse(field, tensor, false)
     }
 
     /// `may_be_packed`: what no operand may be but the weights of the few ops that read packed ones.
-    fn parse(
-        op: &'static str,
-        field: &'static str,
-        tensor: &reflex_tensor,
-        may_be_packed: bool,
-    ) -> Result<Option<View>> {
+    fn parse(field: &'static str, tensor: &reflex_tensor, may_be_packed: bool) -> Result<Option<View>> {
         if tensor.data.is_null() {
             return Ok(None);
         }
         let Some((dtype, packed)) = Dtype::parse(tensor.dtype) else {
-            return Err(View::unknown_dtype(op, field, tensor.dtype));
+            return Err(View::unknown_dtype(field, tensor.dtype));
         };
         let rank = tensor.rank as usize;
         if !(1..=4).contains(&rank) {
-            return Err(View::no_rank(op, field, rank));
+            return Err(View::no_rank(field, rank));
         }
         let mut view = View {
-            op,
             field,
             data: tensor.data.cast(),
             dtype,
             packed,
-            rank,
+            rank: rank as u8,
             shape: std::array::from_fn(|i| if i < rank { tensor.shape[i] } else { 1 }),
             stride: std::array::from_fn(|i| if i < rank { tensor.stride[i] } else { 0 }),
             reach: 0,
+            contiguous: true,
         };
         if packed && !may_be_packed {
             return Err(view.invalid(format!(
@@ -97,6 +93,7 @@ impl View {
         } else {
             view.settle_strides();
             view.check_strides()?;
+            view.contiguous = view.has_dense_strides();
         }
         view.check_stride_alignment()?;
         if !(view.data as usize).is_multiple_of(dtype.alignment()) {
@@ -109,18 +106,18 @@ impl View {
     }
 
     #[cold]
-    fn unknown_dtype(op: &str, field: &str, dtype: reflex_dtype) -> Error {
-        Error::invalid(format!("{op}: {field}.dtype is {}", Dtype::unknown(dtype)))
+    fn unknown_dtype(field: &str, dtype: reflex_dtype) -> Error {
+        Error::invalid(format!("{field}.dtype is {}", Dtype::unknown(dtype)))
     }
 
     #[cold]
-    fn no_rank(op: &str, field: &str, rank: usize) -> Error {
-        Error::invalid(format!("{op}: {field}.rank is {rank}, expected 1 to 4"))
+    fn no_rank(field: &str, rank: usize) -> Error {
+        Error::invalid(format!("{field}.rank is {rank}, expected 1 to 4"))
     }
 
     /// The shape, strides and address of a packed matrix: two dimensions, dense.
     fn expect_packable(&self) -> Result<()> {
-        if self.rank != 2 {
+        if self.rank() != 2 {
             return Err(self.other_rank(2..=2));
         }
         if !self.is_contiguous() {
@@ -154,7 +151,7 @@ impl View {
     /// An error that names op and field; `what` begins with the rest of the field's name.
     #[cold]
     pub fn invalid(&self, what: String) -> Error {
-        Error::invalid(format!("{}: {}.{what}", self.op, self.field))
+        Error::invalid(format!("{}.{what}", self.field))
     }
 
     /// Bytes of the contiguous tensor of this shape. Dimensions beyond the rank are 1, so that the loops are of four.
@@ -168,7 +165,7 @@ impl View {
             overflows |= overflowed;
             signs |= n;
         }
-        let (last, block) = (self.shape[self.rank - 1], self.dtype.block_elements() as i64);
+        let (last, block) = (self.shape[self.rank() - 1], self.dtype.block_elements() as i64);
         // Blocks have a power of two of elements.
         let (blocks, bytes) = (elements >> block.trailing_zeros(), self.dtype.block_bytes() as i64);
         let bytes = if self.is_empty() {
@@ -187,7 +184,7 @@ impl View {
         if let Some(i) = self.dims().iter().position(|&n| n < 0) {
             return self.invalid(format!("shape[{i}] is {}, expected 0 or more", self.shape[i]));
         }
-        let (last, block) = (self.rank - 1, self.dtype.block_elements() as i64);
+        let (last, block) = (self.rank() - 1, self.dtype.block_elements() as i64);
         if !overflows && self.shape[last] % block != 0 {
             return self.invalid(format!(
                 "shape[{last}] is {}, expected a multiple of {block} ({})",
@@ -203,7 +200,7 @@ impl View {
     fn dense_strides(&self) -> [i64; 4] {
         let mut strides = [0; 4];
         let mut step = self.dtype.block_bytes() as i64;
-        for i in (0..4).rev().filter(|&i| i < self.rank) {
+        for i in (0..4).rev().filter(|&i| i < self.rank()) {
             strides[i] = step;
             step = step.wrapping_mul(self.count(i).max(1));
         }
@@ -215,7 +212,7 @@ impl View {
     /// bytes are equal.
     fn settle_strides(&mut self) {
         let dense = self.dense_strides();
-        for (i, dense) in dense.into_iter().enumerate().take(self.rank) {
+        for (i, dense) in dense.into_iter().enumerate().take(self.rank()) {
             if self.count(i) == 1 {
                 self.stride[i] = dense;
             }
@@ -226,7 +223,7 @@ impl View {
     fn check_stride_alignment(&self) -> Result<()> {
         let align = self.dtype.alignment() as i64;
         // Blocks of a row follow one another.
-        let strided = self.rank - usize::from(self.dtype.is_block());
+        let strided = self.rank() - usize::from(self.dtype.is_block());
         let all = (0..4)
             .filter(|&i| i < strided && self.shape[i] > 1)
             .fold(0, |all, i| all | self.stride[i]);
@@ -249,15 +246,15 @@ impl View {
         Error::new(
             REFLEX_MISALIGNED,
             format!(
-                "{}: {}.stride[{i}] is {}, expected a multiple of {align}{why}",
-                self.op, self.field, self.stride[i]
+                "{}.stride[{i}] is {}, expected a multiple of {align}{why}",
+                self.field, self.stride[i]
             ),
         )
     }
 
     fn check_strides(&mut self) -> Result<()> {
         let mut end: i64 = self.dtype.block_bytes() as i64;
-        for i in 0..self.rank {
+        for i in 0..self.rank() {
             let stride = self.stride[i];
             if stride < 0 {
                 return Err(self.invalid(format!("stride[{i}] is {stride}, expected 0 or more")));
@@ -267,7 +264,7 @@ impl View {
                 .and_then(|bytes| end.checked_add(bytes))
                 .ok_or_else(|| self.invalid(format!("stride[{i}] is {stride}, which overflows 64 bits")))?;
         }
-        let last = self.rank - 1;
+        let last = self.rank() - 1;
         if self.dtype.is_block() && self.stride[last] != self.dtype.block_bytes() as i64 {
             return Err(self.invalid(format!(
                 "stride[{last}] is {}, expected {} ({} blocks are contiguous)",
@@ -282,12 +279,13 @@ impl View {
 
     /// After a change that keeps every stride in bounds.
     fn measured(mut self) -> View {
-        let last: i64 = (0..self.rank).map(|i| (self.count(i) - 1) * self.stride[i]).sum();
+        let last: i64 = (0..self.rank()).map(|i| (self.count(i) - 1) * self.stride[i]).sum();
         self.reach = if self.is_empty() {
             0
         } else {
             last + self.dtype.block_bytes() as i64
         };
+        self.contiguous = self.has_dense_strides();
         self
     }
 
@@ -301,11 +299,11 @@ impl View {
     }
 
     pub fn rank(&self) -> usize {
-        self.rank
+        self.rank.into()
     }
 
     pub fn dims(&self) -> &[i64] {
-        &self.shape[..self.rank]
+        &self.shape[..self.rank()]
     }
 
     /// Dimension `i`, outermost first.
@@ -315,11 +313,11 @@ impl View {
 
     /// Byte stride of dimension `i`.
     pub fn stride(&self, i: usize) -> i64 {
-        self.stride[..self.rank][i]
+        self.stride[..self.rank()][i]
     }
 
     pub fn strides(&self) -> &[i64] {
-        &self.stride[..self.rank]
+        &self.stride[..self.rank()]
     }
 
     #[inline(always)]
@@ -362,14 +360,18 @@ impl View {
     }
 
     pub fn is_contiguous(&self) -> bool {
+        self.contiguous
+    }
+
+    fn has_dense_strides(&self) -> bool {
         let dense = self.dense_strides();
-        self.is_empty() || (0..self.rank).all(|i| self.shape[i] <= 1 || dense[i] == self.stride[i])
+        self.is_empty() || (0..self.rank()).all(|i| self.shape[i] <= 1 || dense[i] == self.stride[i])
     }
 
     /// The pointer and every stride but the last are multiples of `bytes`, and the last dimension is dense.
     pub fn rows_aligned(&self, bytes: usize) -> bool {
         (self.data as usize).is_multiple_of(bytes)
-            && (0..self.rank - 1).all(|i| self.shape[i] <= 1 || self.stride[i] % bytes as i64 == 0)
+            && (0..self.rank() - 1).all(|i| self.shape[i] <= 1 || self.stride[i] % bytes as i64 == 0)
     }
 
     #[inline(always)]
@@ -389,7 +391,7 @@ impl View {
 
     #[inline(always)]
     pub fn expect_rank(&self, allowed: std::ops::RangeInclusive<usize>) -> Result<&View> {
-        match allowed.contains(&self.rank) {
+        match allowed.contains(&self.rank()) {
             true => Ok(self),
             false => Err(self.other_rank(allowed)),
         }
@@ -403,7 +405,7 @@ impl View {
         } else {
             format!("{low} to {high}")
         };
-        self.invalid(format!("rank is {}, expected {range}", self.rank))
+        self.invalid(format!("rank is {}, expected {range}", self.rank()))
     }
 
     /// Exactly this shape; `what` says where it comes from, e.g. "[rows, dim] of x".
@@ -432,7 +434,7 @@ impl View {
     /// The last dimension is dense: what every kernel's inner loop wants.
     #[inline(always)]
     pub fn expect_dense_rows(&self) -> Result<&View> {
-        let last = self.rank - 1;
+        let last = self.rank() - 1;
         match self.shape[last] <= 1 || self.stride[last] == self.dtype.block_bytes() as i64 {
             true => Ok(self),
             false => Err(self.scattered_rows()),
@@ -441,7 +443,7 @@ impl View {
 
     #[cold]
     fn scattered_rows(&self) -> Error {
-        let last = self.rank - 1;
+        let last = self.rank() - 1;
         self.invalid(format!(
             "stride[{last}] is {}, expected {} (elements of a row are contiguous)",
             self.stride[last],
@@ -480,10 +482,7 @@ impl View {
     fn misaligned_data(&self, bytes: usize) -> Error {
         Error::new(
             REFLEX_MISALIGNED,
-            format!(
-                "{}: {}.data is {:p}, expected a multiple of {bytes}",
-                self.op, self.field, self.data
-            ),
+            format!("{}.data is {:p}, expected a multiple of {bytes}", self.field, self.data),
         )
     }
 
@@ -498,13 +497,12 @@ impl View {
         self.expect_aligned(WIDE)?;
         let bytes = self.dtype.block_bytes();
         let align = WIDE.min(1 << bytes.trailing_zeros()) as i64;
-        for i in 0..self.rank - 1 {
+        for i in 0..self.rank() - 1 {
             if self.shape[i] > 1 && self.stride[i] % align != 0 {
                 return Err(Error::new(
                     REFLEX_MISALIGNED,
                     format!(
-                        "{}: {}.stride[{i}] is {}, expected a multiple of {align} ({})",
-                        self.op,
+                        "{}.stride[{i}] is {}, expected a multiple of {align} ({})",
                         self.field,
                         self.stride[i],
                         self.dtype_name()
@@ -519,6 +517,6 @@ impl View {
     pub fn is_same(&self, other: &View) -> bool {
         self.data == other.data
             && (self.dtype, self.packed, self.dims()) == (other.dtype, other.packed, other.dims())
-            && (0..self.rank).all(|i| self.shape[i] <= 1 || self.stride[i] == other.stride[i])
+            && (0..self.rank()).all(|i| self.shape[i] <= 1 || self.stride[i] == other.stride[i])
     }
 }

@@ -29,7 +29,9 @@ pub fn with_template(source: String) -> Result<Environment<'static>, Error> {
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_formatter(|out, state, value| match value.kind() {
         // As Python's str() has it.
-        ValueKind::Bool => out.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from),
+        ValueKind::Bool => out
+            .write_str(if value.is_true() { "True" } else { "False" })
+            .map_err(Error::from),
         ValueKind::None => out.write_str("None").map_err(Error::from),
         _ => minijinja::escape_formatter(out, state, value),
     });
@@ -45,7 +47,13 @@ pub fn with_template(source: String) -> Result<Environment<'static>, Error> {
     Ok(environment)
 }
 
-pub fn render(environment: &Environment, messages: &[Message], bos: &str, eos: &str, add_generation_prompt: bool) -> Result<String, Error> {
+pub fn render(
+    environment: &Environment,
+    messages: &[Message],
+    bos: &str,
+    eos: &str,
+    add_generation_prompt: bool,
+) -> Result<String, Error> {
     environment.get_template(NAME)?.render(context! {
         messages => Serde(messages),
         bos_token => bos,

@@ -46,7 +46,8 @@ impl llm_chat_slice {
             // SAFETY: the caller's promise.
             length => unsafe { std::slice::from_raw_parts(self.data, length) },
         };
-        let text = std::str::from_utf8(bytes).map_err(|e| format!("{what} is not UTF-8 from byte {} on", e.valid_up_to()))?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|e| format!("{what} is not UTF-8 from byte {} on", e.valid_up_to()))?;
         Ok(text.to_owned())
     }
 }
@@ -75,10 +76,19 @@ pub unsafe extern "C" fn llm_chat_template_new(
     error: *mut llm_chat_text,
 ) -> *mut llm_chat_template {
     let mut made = std::ptr::null_mut();
-    let mut message = llm_chat_text { data: std::ptr::null_mut(), length: 0 };
+    let mut message = llm_chat_text {
+        data: std::ptr::null_mut(),
+        length: 0,
+    };
     let done = hand_out(&mut message, || {
         // SAFETY: the caller's promise.
-        let (source, bos, eos) = unsafe { (source.text("the template")?, bos.text("the BOS token")?, eos.text("the EOS token")?) };
+        let (source, bos, eos) = unsafe {
+            (
+                source.text("the template")?,
+                bos.text("the BOS token")?,
+                eos.text("the EOS token")?,
+            )
+        };
         let environment = environment::with_template(source).map_err(|e| environment::describe(&e))?;
         made = Box::into_raw(Box::new(llm_chat_template { environment, bos, eos }));
         Ok(String::new())
@@ -107,7 +117,11 @@ pub unsafe extern "C" fn llm_chat_template_render(
     hand_out(out, || {
         // SAFETY: the caller's promise.
         let (template, messages) = unsafe {
-            let messages = if count == 0 { &[] } else { std::slice::from_raw_parts(messages, count) };
+            let messages = if count == 0 {
+                &[]
+            } else {
+                std::slice::from_raw_parts(messages, count)
+            };
             (&*template, messages)
         };
         let messages = messages
@@ -118,8 +132,14 @@ pub unsafe extern "C" fn llm_chat_template_render(
                 Ok(environment::Message { role, content })
             })
             .collect::<Result<Vec<_>, String>>()?;
-        environment::render(&template.environment, &messages, &template.bos, &template.eos, add_generation_prompt)
-            .map_err(|e| environment::describe(&e))
+        environment::render(
+            &template.environment,
+            &messages,
+            &template.bos,
+            &template.eos,
+            add_generation_prompt,
+        )
+        .map_err(|e| environment::describe(&e))
     })
 }
 

@@ -26,7 +26,10 @@ pub fn dumps(value: &impl Serialize, indent: Option<usize>) -> serde_json::Resul
         None => value.serialize(&mut Serializer::with_formatter(&mut out, Spaced))?,
         Some(width) => {
             let unit = " ".repeat(width.min(64));
-            value.serialize(&mut Serializer::with_formatter(&mut out, PrettyFormatter::with_indent(unit.as_bytes())))?;
+            value.serialize(&mut Serializer::with_formatter(
+                &mut out,
+                PrettyFormatter::with_indent(unit.as_bytes()),
+            ))?;
         }
     }
     Ok(String::from_utf8(out).expect("serde_json writes UTF-8"))
