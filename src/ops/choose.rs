@@ -128,20 +128,47 @@ mod tests {
         assert_eq!(scheduled(511, "").unwrap(), "reflex_norm_warp");
         assert_eq!(scheduled(4096, "").unwrap(), "reflex_norm_block_vec8");
         assert_eq!(scheduled(512, "norm:block").unwrap(), "reflex_norm_block");
-        assert_eq!(scheduled(512, "add:scalar,norm:block_vec8").unwrap(), "reflex_norm_block_vec8");
+        assert_eq!(
+            scheduled(512, "add:scalar,norm:block_vec8").unwrap(),
+            "reflex_norm_block_vec8"
+        );
         assert_eq!(scheduled(512, "add:scalar").unwrap(), "reflex_norm_warp_vec8");
     }
 
     #[test]
     fn a_candidate_that_cannot_run_says_why() {
         for (dim, forced, status, words) in [
-            (4096, "norm:warp", REFLEX_UNSUPPORTED, "it is for rows of at most 512 elements"),
-            (511, "norm:block_vec8", REFLEX_UNSUPPORTED, "it is for rows of a multiple of 8"),
-            (512, "norm:blok", REFLEX_INVALID_ARGUMENT, "expected one of warp_vec8, warp, block_vec8, block"),
-            (512, "nrom:block", REFLEX_INVALID_ARGUMENT, "names the op nrom, expected one of activation"),
+            (
+                4096,
+                "norm:warp",
+                REFLEX_UNSUPPORTED,
+                "it is for rows of at most 512 elements",
+            ),
+            (
+                511,
+                "norm:block_vec8",
+                REFLEX_UNSUPPORTED,
+                "it is for rows of a multiple of 8",
+            ),
+            (
+                512,
+                "norm:blok",
+                REFLEX_INVALID_ARGUMENT,
+                "expected one of warp_vec8, warp, block_vec8, block",
+            ),
+            (
+                512,
+                "nrom:block",
+                REFLEX_INVALID_ARGUMENT,
+                "names the op nrom, expected one of activation",
+            ),
         ] {
             let error = scheduled(dim, forced).unwrap_err();
-            assert!(error.status == status && error.message.contains(words), "{}", error.message);
+            assert!(
+                error.status == status && error.message.contains(words),
+                "{}",
+                error.message
+            );
         }
     }
 }
