@@ -33,8 +33,8 @@ struct CUstream_st;
 // may be read while it still runs.
 #define REFLEX_MATMUL_CONSTANT_WEIGHTS 4
 
-// The first two weights are a gated pair: `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias)`. Such a
-// call has no third product: `others[1].weight.data` is NULL.
+// The two products of the call are a gated pair with one y: `y = activation(x W0^T + b0) * (x W1^T + b1) + residual`. `W0`, `b0`,
+// `residual` and `y` are of `products[0]`, `W1` and `b1` of `products[1]`, which has no residual and no y.
 #define REFLEX_MATMUL_GATED 8
 
 // Nothing runs on the GPU, so its clocks are low.
@@ -275,16 +275,41 @@ typedef struct reflex_embedding_params {
     struct reflex_tensor y;
 } reflex_embedding_params;
 
-// One more product of the x of a `reflex_matmul`. Absent when `weight.data` is NULL.
+// A view of a weight matrix: the caller's memory, never owned by the library.
+//
+// F32, F16, BF16 and the block formats have all that belongs to them in `data`: the other tensors are absent (`data == NULL`), and
+// `group_size` is 0. The other fields are the places of formats that keep scales apart from their elements. This version knows no such
+// format, and refuses a weight in which one of them is set with `REFLEX_INVALID_ARGUMENT`.
+typedef struct reflex_weight {
+    // `[n, k]`, elements or blocks.
+    struct reflex_tensor data;
+    // Place of the scales of groups of elements. Absent.
+    struct reflex_tensor scales;
+    // Place of the zero points of groups of elements. Absent.
+    struct reflex_tensor zeros;
+    // Place of a scale that all elements share. Absent.
+    struct reflex_tensor global_scale;
+    // Place of the order of the columns, for formats that sort them. Absent.
+    struct reflex_tensor order;
+    // Place of the number of elements of a row that share a scale. 0.
+    uint32_t group_size;
+    uint32_t reserved;
+} reflex_weight;
+
+// A weight that `reflex_matmul` multiplies x with, and what is made of the product.
 typedef struct reflex_matmul_product {
-    // `[n, k]`, as `weight` of the params; any type, any n.
-    struct reflex_tensor weight;
-    // Optional, `[n]`.
+    // `[n, k]`, any weight type, any n; block formats packed (`reflex_weights_pack`) or not. Data is 16-byte aligned for block
+    // formats, row strides too for Q4_K and Q5_K.
+    struct reflex_weight weight;
+    // Optional, `[n]`, F32, F16 or BF16.
     struct reflex_tensor bias;
-    // Optional, `[rows, n]`.
+    // Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
     struct reflex_tensor residual;
-    // `[rows, n]`.
+    // `[rows, n]`, F32, F16, BF16, or, of an int8 product with n a multiple of 32, ACT_I8.
     struct reflex_tensor y;
+    // Reserved for mixtures of experts: which part of the weight each row of x is multiplied with. Absent: this version multiplies
+    // every row with the whole weight, and refuses a product with expert ids (`REFLEX_UNSUPPORTED`).
+    struct reflex_tensor expert_ids;
 } reflex_matmul_product;
 
 // Operands of `reflex_matmul`.
@@ -294,15 +319,13 @@ typedef struct reflex_matmul_params {
     uint32_t flags;
     // `[rows, k]`, F32, F16, BF16 or ACT_I8.
     struct reflex_tensor x;
-    // `[n, k]`, any weight type, block formats packed (`reflex_weights_pack`) or not; data 16-byte aligned for block
-    // formats, row strides too for Q4_K and Q5_K.
-    struct reflex_tensor weight;
-    // Optional, `[n]`, F32, F16 or BF16.
-    struct reflex_tensor bias;
-    // Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
-    struct reflex_tensor residual;
-    // `[rows, n]`, F32, F16, BF16, or, of an int8 product with n a multiple of 32, ACT_I8.
-    struct reflex_tensor y;
+    // One or more products of x, one behind the other in memory of the host. The call reads them before it returns, and keeps no
+    // pointer to them: a captured launch has a copy of its own.
+    const struct reflex_matmul_product *products;
+    // 1 to 3; 2 with `REFLEX_MATMUL_GATED`. `REFLEX_UNSUPPORTED` for more: a second call takes the rest.
+    uint32_t product_count;
+    // `sizeof(reflex_matmul_product)`: the bytes from one product to the next, by which the library knows the caller's header.
+    uint32_t product_size;
     // Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
     // of every op. Calls that may run at the same time need one each.
@@ -311,9 +334,6 @@ typedef struct reflex_matmul_params {
     // Activation of the gated pair; 0 without `REFLEX_MATMUL_GATED`.
     reflex_activation_kind activation;
     uint32_t reserved;
-    // Further products of the same x. With `REFLEX_MATMUL_GATED` the first is the second half of the pair, without a residual
-    // and a y of its own, and the second is absent.
-    struct reflex_matmul_product others[2];
     // Optional, `[k]`, F32, F16 or BF16: x is normalised first, as `reflex_norm` does it with this weight. Not of a ACT_I8 x.
     struct reflex_tensor norm;
     // Of the norm, added to the mean square; 0 selects 1e-6. Finite and not negative; 0 without `norm` and `x_squares`.
@@ -322,8 +342,8 @@ typedef struct reflex_matmul_params {
     // Optional, `[rows, k / 32]`, F32: `x`, which is ACT_I8, is the `y_normed` of an earlier product, and these are its
     // `y_squares`.
     struct reflex_tensor x_squares;
-    // Optional, `[n]` of `weight`, F32, F16 or BF16: weight of the RMS norm through which a later product reads y. Of an
-    // int8 product with n a multiple of 32, of which `y` is the only one.
+    // Optional, `[n]` of the first product, F32, F16 or BF16: weight of the RMS norm through which a later product reads its `y`.
+    // The call is int8, that n is a multiple of 32, and that `y` is the only one: there is one product, or a gated pair.
     struct reflex_tensor y_norm;
     // Present exactly when `y_norm` is: `[rows, n]`, ACT_I8.
     struct reflex_tensor y_normed;
@@ -1141,16 +1161,16 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 
 // Rows of x times the transpose of weight matrices: a linear layer, or up to three of the same x.
 //
-// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`, and the same for each of `others`. With
-// `norm`, x is first what `reflex_norm` makes of it: `x[r][i] * norm[i] / sqrt(mean(x[r]^2) + norm_epsilon)`. With
-// `REFLEX_MATMUL_GATED`, `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias) + residual`.
+// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]` for each of `products`. With `norm`, x is first what
+// `reflex_norm` makes of it: `x[r][i] * norm[i] / sqrt(mean(x[r]^2) + norm_epsilon)`. With `REFLEX_MATMUL_GATED`, two products
+// have one y.
 //
 // An RMS norm between two products needs no launch of its own: the first one, with `y_norm`, also leaves
 // `y_normed[r][o] = y[r][o] * y_norm[o]` and `y_squares[r][b]`, the sum of `y[r][o]^2` over the 32 outputs `o` of block `b`, both of y in
 // f32 before it is rounded to its type. The second one takes them as `x` and `x_squares`, and divides the sums of
 // its products by `sqrt(sum_b x_squares[r][b] / k + norm_epsilon)` before it adds bias and residual.
 //
-// Shapes and types: see `reflex_matmul_params`. Sums are f32. There are two ways to compute:
+// Shapes and types: see `reflex_matmul_params` and `reflex_matmul_product`. Sums are f32. There are two ways to compute:
 //
 // - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
 //   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
@@ -1178,9 +1198,9 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 // and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
 // free. Packed weights are the faster ones in int8, and in exact products cost an unpacking.
 //
-// Aliasing: a `y` may be exactly its own `residual` (in place); neither it nor `y_normed` and `y_squares` share another byte with
-// any operand or with themselves. Workspace: see `reflex_matmul_workspace_size`; it shares no byte with an operand. Asynchronous
-// on `stream`, capturable, thread-safe.
+// Aliasing: a `y` may be exactly the `residual` of its own product (in place); neither it nor `y_normed` and `y_squares` share
+// another byte with any operand or with themselves. Workspace: see `reflex_matmul_workspace_size`; it shares no byte with an
+// operand. Asynchronous on `stream`, capturable, thread-safe.
 //
 // Limits: rows, n and k up to 2^30; exact products `rows * ((n + 7) / 8)` up to 2^31 - 1, int8 ones up to 2^18 rows.
 //

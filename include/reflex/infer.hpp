@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <type_traits>
 #include <utility>
 
 /* 1 where exceptions are enabled, else 0. */
@@ -83,6 +84,35 @@ using rope_params = params<reflex_rope_params>;
 using sample_params = params<reflex_sample_params>;
 using weights_pack_params = params<reflex_weights_pack_params>;
 using weights_unpack_params = params<reflex_weights_unpack_params>;
+
+/// A struct without a `struct_size`, zeroed: `reflex::matmul_product products[2];`.
+template <typename T> struct zeroed : T {
+    zeroed() : T{} {}
+};
+
+using matmul_product = zeroed<reflex_matmul_product>;
+
+/// A weight of a format that has everything in `data`.
+inline reflex_weight weight(const reflex_tensor &data) noexcept {
+    reflex_weight w{};
+    w.data = data;
+    return w;
+}
+
+/// Points `p` to `count` products, which have to be there until the call that takes `p` has returned.
+template <typename Product>
+void set_products(reflex_matmul_params &p, const Product *products, uint32_t count) noexcept {
+    static_assert(std::is_base_of<reflex_matmul_product, Product>::value, "an array of products");
+    static_assert(sizeof(Product) == sizeof(reflex_matmul_product), "products with nothing behind them");
+    p.products = products;
+    p.product_count = count;
+    p.product_size = static_cast<uint32_t>(sizeof(reflex_matmul_product));
+}
+
+/// The same with all products of an array, which is no temporary: that would be gone before the call.
+template <typename Product, size_t N> void set_products(reflex_matmul_params &p, Product (&products)[N]) noexcept {
+    set_products(p, products, static_cast<uint32_t>(N));
+}
 
 namespace detail {
 /// False when it is no tensor: a rank that is not 1 to 4, or another number of strides than 0 and the rank.

@@ -14,6 +14,7 @@ mod stream;
 mod tensor;
 pub(crate) mod thread;
 mod view;
+mod weight;
 
 pub use build_info::*;
 pub use dtype::*;
@@ -22,10 +23,11 @@ pub use size::*;
 pub use status::*;
 pub use stream::*;
 pub use tensor::*;
+pub use weight::*;
 
 pub(crate) use dtype::Dtype;
 pub(crate) use error::{Error, Result};
 pub(crate) use guard::guard;
-pub(crate) use params::{Params, out_pointer, out_struct, read_params};
+pub(crate) use params::{Array, Element, Params, out_pointer, out_struct, read_array, read_params};
 pub(crate) use stream::{is_default, is_legacy};
 pub(crate) use view::View;

@@ -1,8 +1,9 @@
-//! Reads versioned structs from C.
+//! Reads versioned structs, and arrays of them, from C.
 
 use super::error::{Error, Result};
 use super::status::*;
-use std::mem::{align_of, size_of};
+use std::fmt::Display;
+use std::mem::{MaybeUninit, align_of, size_of};
 
 /// A `#[repr(C)]` struct that C hands in: it starts with `uint32_t struct_size`, has no implicit padding,
 /// and all-zero is a valid value of it.
@@ -14,48 +15,176 @@ pub(crate) unsafe trait Params: Copy {
     const MIN_SIZE: usize;
 }
 
+/// An element of an array that C hands in, with the number of its elements and the bytes of one, which are the caller's `sizeof`:
+/// `#[repr(C)]`, no implicit padding, and all-zero is a valid value of it.
+///
+/// # Safety
+/// The three conditions above.
+pub(crate) unsafe trait Element: Copy {
+    /// Size in the first release that had it: the least that the caller's elements may have.
+    const MIN_SIZE: usize;
+}
+
 /// Nothing sensible is larger, and reading on would leave the caller's memory.
 const MAX_SIZE: usize = 1 << 16;
 
 /// `name`: of the op or function, for messages.
 pub(crate) fn read_params<T: Params>(name: &str, pointer: *const T) -> Result<T> {
+    in_pointer(name, "params", pointer)?;
+    let bytes = pointer.cast::<u8>();
+    // SAFETY: the caller hands a params struct, whose first field is its own size.
+    let size = unsafe { bytes.cast::<u32>().read() } as usize;
+    check_size::<T>(name, "struct_size", size, T::MIN_SIZE)?;
+    // SAFETY: the caller's struct has `size` bytes; `T` is plain data valid for any tail of zeros.
+    unsafe {
+        check_tail::<T>(name, "struct_size", bytes, size, &"")?;
+        Ok(read_known(bytes, size))
+    }
+}
+
+/// An array of the caller, whose elements may be of an older or a newer header than this library.
+#[derive(Debug)]
+pub(crate) struct Array<T> {
+    first: *const T,
+    count: usize,
+    size: usize,
+}
+
+/// Checks the array of `count` structs of `size` bytes at `pointer`, and reads nothing behind them. With a `field` of
+/// `"product"` messages name `products`, `product_count` and `product_size`.
+pub(crate) fn read_array<T: Element>(
+    name: &str,
+    field: &str,
+    pointer: *const T,
+    count: u32,
+    size: u32,
+) -> Result<Array<T>> {
+    let (count, size) = (count as usize, size as usize);
+    if count == 0 {
+        return Err(Error::invalid(format!(
+            "{name}: {field}_count is 0, expected 1 or more"
+        )));
+    }
+    in_pointer(name, format_args!("{field}s"), pointer)?;
+    let size_field = format_args!("{field}_size");
+    check_size::<T>(name, size_field, size, T::MIN_SIZE)?;
+    if !size.is_multiple_of(align_of::<T>()) {
+        return Err(Error::new(
+            REFLEX_ABI_MISMATCH,
+            format!(
+                "{name}: {field}_size is {size}, expected a multiple of {} (this library's struct has {} bytes)",
+                align_of::<T>(),
+                size_of::<T>()
+            ),
+        ));
+    }
+    let array = Array {
+        first: pointer,
+        count,
+        size,
+    };
+    for i in 0..count {
+        // SAFETY: the caller's array has `count` elements of `size` bytes.
+        unsafe {
+            check_tail::<T>(
+                name,
+                size_field,
+                array.bytes(i),
+                size,
+                &format_args!(" of {field}s[{i}]"),
+            )?
+        };
+    }
+    Ok(array)
+}
+
+impl<T: Element> Array<T> {
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    fn bytes(&self, i: usize) -> *const u8 {
+        assert!(i < self.count);
+        self.first.cast::<u8>().wrapping_add(i * self.size)
+    }
+
+    /// Element `i`: the caller's own, or, where the caller's header knows less of it than this library, a copy in `room`
+    /// whose other fields are zero.
+    pub fn get<'a>(&'a self, i: usize, room: &'a mut MaybeUninit<T>) -> &'a T {
+        let bytes = self.bytes(i);
+        // SAFETY: the caller's element has `size` bytes and is aligned; `T` is plain data valid for any tail of zeros.
+        unsafe {
+            match self.size < size_of::<T>() {
+                true => room.write(read_known(bytes, self.size)),
+                false => &*bytes.cast::<T>(),
+            }
+        }
+    }
+}
+
+/// Checks a pointer to what the library reads.
+fn in_pointer<T>(name: &str, field: impl Display, pointer: *const T) -> Result<()> {
     if pointer.is_null() {
-        return Err(Error::invalid(format!("{name}: params is NULL")));
+        return Err(Error::invalid(format!("{name}: {field} is NULL")));
     }
     if !(pointer as usize).is_multiple_of(align_of::<T>()) {
         let align = align_of::<T>();
         return Err(Error::new(
             REFLEX_MISALIGNED,
-            format!("{name}: params is {pointer:p}, expected a multiple of {align}"),
+            format!("{name}: {field} is {pointer:p}, expected a multiple of {align}"),
         ));
     }
-    let bytes = pointer.cast::<u8>();
-    // SAFETY: the caller hands a params struct, whose first field is its own size.
-    let size = unsafe { bytes.cast::<u32>().read() } as usize;
-    if size < T::MIN_SIZE || size > MAX_SIZE {
-        return Err(Error::new(
+    Ok(())
+}
+
+/// `field` is what the caller says the bytes of a `T` are.
+fn check_size<T>(name: &str, field: impl Display, size: usize, least: usize) -> Result<()> {
+    if (least..=MAX_SIZE).contains(&size) {
+        return Ok(());
+    }
+    Err(Error::new(
+        REFLEX_ABI_MISMATCH,
+        format!(
+            "{name}: {field} is {size}, expected {least} to {MAX_SIZE} (this library's struct has {} bytes)",
+            size_of::<T>()
+        ),
+    ))
+}
+
+/// What this library does not know of a struct has to be zero. `place` says for messages where the struct is.
+///
+/// # Safety
+/// There are `size` bytes.
+unsafe fn check_tail<T>(
+    name: &str,
+    field: impl Display,
+    bytes: *const u8,
+    size: usize,
+    place: &dyn Display,
+) -> Result<()> {
+    let known = size_of::<T>();
+    // SAFETY: the caller of this function says so.
+    match (known..size).find(|&i| unsafe { bytes.add(i).read() } != 0) {
+        None => Ok(()),
+        Some(offset) => Err(Error::new(
             REFLEX_ABI_MISMATCH,
             format!(
-                "{name}: struct_size is {size}, expected {} to {MAX_SIZE} (this library's struct has {} bytes)",
-                T::MIN_SIZE,
-                size_of::<T>()
+                "{name}: {field} is {size} and byte {offset}{place} is not zero, but this library knows {known} bytes: it is older than the caller's header"
             ),
-        ));
+        )),
     }
-    let known = size.min(size_of::<T>());
-    // SAFETY: the caller's struct has `size` bytes; `T` is plain data valid for any tail of zeros.
+}
+
+/// As much of a struct as both sides know; the rest is zero.
+///
+/// # Safety
+/// There are `size` bytes, and a `T` may begin with them and end in zeros.
+unsafe fn read_known<T: Copy>(bytes: *const u8, size: usize) -> T {
+    // SAFETY: the caller of this function says so.
     unsafe {
-        if let Some(offset) = (known..size).find(|&i| bytes.add(i).read() != 0) {
-            return Err(Error::new(
-                REFLEX_ABI_MISMATCH,
-                format!(
-                    "{name}: struct_size is {size} and byte {offset} is not zero, but this library knows {known} bytes: it is older than the caller's header"
-                ),
-            ));
-        }
-        let mut params: T = std::mem::zeroed();
-        std::ptr::copy_nonoverlapping(bytes, (&raw mut params).cast::<u8>(), known);
-        Ok(params)
+        let mut value: T = std::mem::zeroed();
+        std::ptr::copy_nonoverlapping(bytes, (&raw mut value).cast::<u8>(), size.min(size_of::<T>()));
+        value
     }
 }
 
@@ -112,3 +241,6 @@ impl<T: Params> OutStruct<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,8 @@ use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::schedule::Candidate;
 use super::workspace::workspace_fields;
-use crate::abi::reflex_tensor;
-use crate::abi::{Params, Result, reflex_status, reflex_stream};
+use crate::abi::{Element, Params, Result, reflex_status, reflex_stream};
+use crate::abi::{reflex_tensor, reflex_weight};
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 
@@ -29,22 +29,31 @@ pub const REFLEX_MATMUL_INT8: u32 = 2;
 /// The weights were written before the launch in front of this one on the stream began, as when they are loaded once: they
 /// may be read while it still runs.
 pub const REFLEX_MATMUL_CONSTANT_WEIGHTS: u32 = 4;
-/// The first two weights are a gated pair: `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias)`. Such a
-/// call has no third product: `others[1].weight.data` is NULL.
+/// The two products of the call are a gated pair with one y: `y = activation(x W0^T + b0) * (x W1^T + b1) + residual`. `W0`, `b0`,
+/// `residual` and `y` are of `products[0]`, `W1` and `b1` of `products[1]`, which has no residual and no y.
 pub const REFLEX_MATMUL_GATED: u32 = 8;
 
-/// One more product of the x of a `reflex_matmul`. Absent when `weight.data` is NULL.
+/// A weight that `reflex_matmul` multiplies x with, and what is made of the product.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct reflex_matmul_product {
-    /// `[n, k]`, as `weight` of the params; any type, any n.
-    pub weight: reflex_tensor,
-    /// Optional, `[n]`.
+    /// `[n, k]`, any weight type, any n; block formats packed (`reflex_weights_pack`) or not. Data is 16-byte aligned for block
+    /// formats, row strides too for Q4_K and Q5_K.
+    pub weight: reflex_weight,
+    /// Optional, `[n]`, F32, F16 or BF16.
     pub bias: reflex_tensor,
-    /// Optional, `[rows, n]`.
+    /// Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
     pub residual: reflex_tensor,
-    /// `[rows, n]`.
+    /// `[rows, n]`, F32, F16, BF16, or, of an int8 product with n a multiple of 32, ACT_I8.
     pub y: reflex_tensor,
+    /// Reserved for mixtures of experts: which part of the weight each row of x is multiplied with. Absent: this version multiplies
+    /// every row with the whole weight, and refuses a product with expert ids (`REFLEX_UNSUPPORTED`).
+    pub expert_ids: reflex_tensor,
+}
+
+// SAFETY: repr(C), no padding, zero is valid.
+unsafe impl Element for reflex_matmul_product {
+    const MIN_SIZE: usize = 728;
 }
 
 /// Operands of `reflex_matmul`.
@@ -56,15 +65,13 @@ pub struct reflex_matmul_params {
     pub flags: u32,
     /// `[rows, k]`, F32, F16, BF16 or ACT_I8.
     pub x: reflex_tensor,
-    /// `[n, k]`, any weight type, block formats packed (`reflex_weights_pack`) or not; data 16-byte aligned for block
-    /// formats, row strides too for Q4_K and Q5_K.
-    pub weight: reflex_tensor,
-    /// Optional, `[n]`, F32, F16 or BF16.
-    pub bias: reflex_tensor,
-    /// Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
-    pub residual: reflex_tensor,
-    /// `[rows, n]`, F32, F16, BF16, or, of an int8 product with n a multiple of 32, ACT_I8.
-    pub y: reflex_tensor,
+    /// One or more products of x, one behind the other in memory of the host. The call reads them before it returns, and keeps no
+    /// pointer to them: a captured launch has a copy of its own.
+    pub products: *const reflex_matmul_product,
+    /// 1 to 3; 2 with `REFLEX_MATMUL_GATED`. `REFLEX_UNSUPPORTED` for more: a second call takes the rest.
+    pub product_count: u32,
+    /// `sizeof(reflex_matmul_product)`: the bytes from one product to the next, by which the library knows the caller's header.
+    pub product_size: u32,
     /// Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
     /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
     /// of every op. Calls that may run at the same time need one each.
@@ -73,9 +80,6 @@ pub struct reflex_matmul_params {
     /// Activation of the gated pair; 0 without `REFLEX_MATMUL_GATED`.
     pub activation: reflex_activation_kind,
     pub reserved: u32,
-    /// Further products of the same x. With `REFLEX_MATMUL_GATED` the first is the second half of the pair, without a residual
-    /// and a y of its own, and the second is absent.
-    pub others: [reflex_matmul_product; 2],
     /// Optional, `[k]`, F32, F16 or BF16: x is normalised first, as `reflex_norm` does it with this weight. Not of a ACT_I8 x.
     pub norm: reflex_tensor,
     /// Of the norm, added to the mean square; 0 selects 1e-6. Finite and not negative; 0 without `norm` and `x_squares`.
@@ -84,8 +88,8 @@ pub struct reflex_matmul_params {
     /// Optional, `[rows, k / 32]`, F32: `x`, which is ACT_I8, is the `y_normed` of an earlier product, and these are its
     /// `y_squares`.
     pub x_squares: reflex_tensor,
-    /// Optional, `[n]` of `weight`, F32, F16 or BF16: weight of the RMS norm through which a later product reads y. Of an
-    /// int8 product with n a multiple of 32, of which `y` is the only one.
+    /// Optional, `[n]` of the first product, F32, F16 or BF16: weight of the RMS norm through which a later product reads its `y`.
+    /// The call is int8, that n is a multiple of 32, and that `y` is the only one: there is one product, or a gated pair.
     pub y_norm: reflex_tensor,
     /// Present exactly when `y_norm` is: `[rows, n]`, ACT_I8.
     pub y_normed: reflex_tensor,
@@ -102,7 +106,7 @@ impl Default for reflex_matmul_params {
 
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_matmul_params {
-    const MIN_SIZE: usize = 424;
+    const MIN_SIZE: usize = 536;
 }
 
 pub(crate) struct Matmul;
@@ -117,20 +121,14 @@ impl Op for Matmul {
     }
 
     fn operands<'a>(plan: &'a MatmulPlan, to: &mut Operands<'a>) {
-        const OWN: [InPlace; 3] = [
-            InPlace::of(&["residual"]),
-            InPlace::of(&["others[0].residual"]),
-            InPlace::of(&["others[1].residual"]),
-        ];
         to.read(&plan.x).read(plan.norm.as_ref()).read(plan.x_squares.as_ref());
-        for (i, (part, own)) in plan.parts.iter().zip(OWN).enumerate() {
-            let Some(part) = part else { continue };
+        for (i, (part, fields)) in plan.parts().zip(&plan::FIELDS).enumerate() {
             to.read(&part.weight)
                 .read(part.bias.as_ref())
                 .read(part.residual.as_ref());
             // A gated pair has one y.
             if i == 0 || plan.gate.is_none() {
-                to.write(&part.y, own);
+                to.write(&part.y, fields.own_residual);
             }
         }
         if let Some(normed) = &plan.normed {
@@ -168,16 +166,16 @@ static CANDIDATES: [Candidate<MatmulPlan>; int8::CANDIDATES.len() + exact::CANDI
 
 /// Rows of x times the transpose of weight matrices: a linear layer, or up to three of the same x.
 ///
-/// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]`, and the same for each of `others`. With
-/// `norm`, x is first what `reflex_norm` makes of it: `x[r][i] * norm[i] / sqrt(mean(x[r]^2) + norm_epsilon)`. With
-/// `REFLEX_MATMUL_GATED`, `y = activation(x weight^T + bias) * (x others[0].weight^T + others[0].bias) + residual`.
+/// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]` for each of `products`. With `norm`, x is first what
+/// `reflex_norm` makes of it: `x[r][i] * norm[i] / sqrt(mean(x[r]^2) + norm_epsilon)`. With `REFLEX_MATMUL_GATED`, two products
+/// have one y.
 ///
 /// An RMS norm between two products needs no launch of its own: the first one, with `y_norm`, also leaves
 /// `y_normed[r][o] = y[r][o] * y_norm[o]` and `y_squares[r][b]`, the sum of `y[r][o]^2` over the 32 outputs `o` of block `b`, both of y in
 /// f32 before it is rounded to its type. The second one takes them as `x` and `x_squares`, and divides the sums of
 /// its products by `sqrt(sum_b x_squares[r][b] / k + norm_epsilon)` before it adds bias and residual.
 ///
-/// Shapes and types: see `reflex_matmul_params`. Sums are f32. There are two ways to compute:
+/// Shapes and types: see `reflex_matmul_params` and `reflex_matmul_product`. Sums are f32. There are two ways to compute:
 ///
 /// - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
 ///   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
@@ -205,9 +203,9 @@ static CANDIDATES: [Candidate<MatmulPlan>; int8::CANDIDATES.len() + exact::CANDI
 /// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
 /// free. Packed weights are the faster ones in int8, and in exact products cost an unpacking.
 ///
-/// Aliasing: a `y` may be exactly its own `residual` (in place); neither it nor `y_normed` and `y_squares` share another byte with
-/// any operand or with themselves. Workspace: see `reflex_matmul_workspace_size`; it shares no byte with an operand. Asynchronous
-/// on `stream`, capturable, thread-safe.
+/// Aliasing: a `y` may be exactly the `residual` of its own product (in place); neither it nor `y_normed` and `y_squares` share
+/// another byte with any operand or with themselves. Workspace: see `reflex_matmul_workspace_size`; it shares no byte with an
+/// operand. Asynchronous on `stream`, capturable, thread-safe.
 ///
 /// Limits: rows, n and k up to 2^30; exact products `rows * ((n + 7) / 8)` up to 2^31 - 1, int8 ones up to 2^18 rows.
 ///

@@ -55,10 +55,11 @@ fn assertions() -> String {
             magnitude, rotary_dim, norm_epsilon, k_new, v_new, positions, freq_factors, q_norm, k_norm,
         }
         reflex_embedding_params { struct_size, scale, table, ids, y }
-        reflex_matmul_product { weight, bias, residual, y }
+        reflex_weight { data, scales, zeros, global_scale, order, group_size, reserved }
+        reflex_matmul_product { weight, bias, residual, y, expert_ids }
         reflex_matmul_params {
-            struct_size, flags, x, weight, bias, residual, y, workspace, workspace_size, activation, reserved, others, norm,
-            norm_epsilon, reserved2, x_squares, y_norm, y_normed, y_squares,
+            struct_size, flags, x, products, product_count, product_size, workspace, workspace_size, activation, reserved,
+            norm, norm_epsilon, reserved2, x_squares, y_norm, y_normed, y_squares,
         }
         reflex_norm_params { struct_size, epsilon, x, residual, residual_out, weight, y }
         reflex_quantize_params { struct_size, reserved, x, y }
@@ -150,6 +151,37 @@ fn headers_compile_alone() {
     for standard in ["c++17", "c++20"] {
         let text = "#include <reflex/infer.hpp>\n";
         compile_text("cpp", standard, &["-fno-exceptions", "-fno-rtti"], text);
+    }
+}
+
+/// With exceptions and without: of any array of products, but none that is gone before the call.
+#[test]
+fn cpp_code_can_set_products() {
+    let text = r#"
+        #include <reflex/infer.hpp>
+        #include <type_traits>
+
+        void set(reflex_matmul_params &p, const reflex_matmul_product *some) {
+            reflex_matmul_product two[2] = {};
+            reflex::matmul_product three[3];
+            two[0].weight = three[2].weight = reflex::weight(reflex_tensor{});
+            reflex::set_products(p, two);
+            reflex::set_products(p, three);
+            reflex::set_products(p, three, 1);
+            reflex::set_products(p, some, 2);
+        }
+
+        template <typename Products, typename = void> struct takes : std::false_type {};
+        template <typename Products>
+        struct takes<Products, decltype(reflex::set_products(std::declval<reflex_matmul_params &>(), std::declval<Products>()))>
+            : std::true_type {};
+        static_assert(takes<reflex_matmul_product (&)[2]>::value, "an array");
+        static_assert(takes<const reflex::matmul_product (&)[1]>::value, "of zeroed products");
+        static_assert(!takes<reflex_matmul_product (&&)[2]>::value, "a temporary");
+        static_assert(sizeof(reflex::matmul_product) == sizeof(reflex_matmul_product), "the same stride");
+    "#;
+    for options in [&[][..], &["-fno-exceptions", "-fno-rtti"]] {
+        compile_text("cpp", "c++17", options, text);
     }
 }
 

@@ -328,14 +328,9 @@ fn messages_print_the_packed_bit() {
     );
     pack.source.dtype = q4;
     refused(&pack, "source.dtype is Q4_K_PACKED, which is packed");
-    let matmul = reflex_matmul_params {
-        struct_size: size_of::<reflex_matmul_params>() as u32,
-        x: at(REFLEX_DTYPE_F32, &[1, 250]),
-        weight: at(q4, &[16, 250]),
-        y: at(REFLEX_DTYPE_F32, &[1, 16]),
-        ..Default::default()
-    };
-    assert_eq!(reflex_matmul_supported(env.context, &matmul), REFLEX_INVALID_ARGUMENT);
-    assert!(last_error().contains("weight.shape[1] is 250, expected a multiple of 256 (Q4_K_PACKED)"));
+    let product = product_of(at(q4, &[16, 250]), at(REFLEX_DTYPE_F32, &[1, 16]));
+    let matmul = MatmulCall::new(0, at(REFLEX_DTYPE_F32, &[1, 250]), &[product]);
+    assert_eq!(MatmulCall::supported(env.context, &matmul), REFLEX_INVALID_ARGUMENT);
+    assert!(last_error().contains("weight.data.shape[1] is 250, expected a multiple of 256 (Q4_K_PACKED)"));
     ok(reflex_device_free(env.context, data));
 }

@@ -148,14 +148,14 @@ fn ops_take_any_stride_over_one() {
             tensor
         };
         run_once(&env, |io| {
-            let p = reflex_matmul_params {
-                struct_size: size_of::<reflex_matmul_params>() as u32,
-                x: with(io.input(spec(REFLEX_DTYPE_F32, &[1, 32]), &x)),
-                weight: with(io.input_bytes(spec(REFLEX_DTYPE_Q4_0, &[1, 32]), &weight)),
+            let product = reflex_matmul_product {
                 residual: with(io.input(spec(REFLEX_DTYPE_F32, &[1, 1]), &[2.0])),
-                y: with(io.output(spec(REFLEX_DTYPE_F32, &[1, 1]))),
-                ..Default::default()
+                ..product_of(
+                    with(io.input_bytes(spec(REFLEX_DTYPE_Q4_0, &[1, 32]), &weight)),
+                    with(io.output(spec(REFLEX_DTYPE_F32, &[1, 1]))),
+                )
             };
+            let p = MatmulCall::new(0, with(io.input(spec(REFLEX_DTYPE_F32, &[1, 32]), &x)), &[product]);
             let norm = reflex_norm_params {
                 struct_size: size_of::<reflex_norm_params>() as u32,
                 x: p.x,
@@ -163,7 +163,7 @@ fn ops_take_any_stride_over_one() {
                 ..Default::default()
             };
             Box::new(move |context, stream| match reflex_norm(context, &norm, stream) {
-                REFLEX_SUCCESS => reflex_matmul(context, &p, stream),
+                REFLEX_SUCCESS => MatmulCall::launch(context, &p, stream),
                 failed => failed,
             })
         })

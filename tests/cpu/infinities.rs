@@ -66,15 +66,10 @@ fn add_is_ieee() {
 fn product(flags: u32, rows: i64, x: &[f32], weight: (reflex_dtype, &[u8]), n: i64) -> Vec<f32> {
     let k = x.len() as i64 / rows;
     let outputs = run_once(&Env::cpu(), |io| {
-        let p = reflex_matmul_params {
-            struct_size: size_of::<reflex_matmul_params>() as u32,
-            flags,
-            x: io.input(spec(&[rows, k]), x),
-            weight: io.input_bytes(Spec::new(weight.0, &[n, k]), weight.1),
-            y: io.output(spec(&[rows, n])),
-            ..Default::default()
-        };
-        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+        let x = io.input(spec(&[rows, k]), x);
+        let weight = io.input_bytes(Spec::new(weight.0, &[n, k]), weight.1);
+        let p = MatmulCall::new(flags, x, &[product_of(weight, io.output(spec(&[rows, n])))]);
+        Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
     });
     outputs.into_iter().next().expect("y")
 }

@@ -150,15 +150,9 @@ fn rows_and_logits_of_choices() {
 fn products_and_tables() {
     let env = Env::cpu();
     let matmul = |flags, x: reflex_dtype, weight: reflex_dtype, [rows, k, n]: [i64; 3]| {
-        let p = reflex_matmul_params {
-            struct_size: size_of::<reflex_matmul_params>() as u32,
-            flags,
-            x: at(1, x, &[rows, k]),
-            weight: at(2, weight, &[n, k]),
-            y: at(3, F32, &[rows, n]),
-            ..Default::default()
-        };
-        reflex_matmul_supported(env.context, &p)
+        let product = product_of(at(2, weight, &[n, k]), at(3, F32, &[rows, n]));
+        let p = MatmulCall::new(flags, at(1, x, &[rows, k]), &[product]);
+        MatmulCall::supported(env.context, &p)
     };
     const LARGEST: i64 = 1 << 30;
     takes(matmul(0, F32, F32, [LARGEST, 1, 8]));
@@ -174,11 +168,11 @@ fn products_and_tables() {
     );
     refuses(
         matmul(0, F32, F32, [1, 1, LARGEST + 1]),
-        "matmul: weight.shape[0] is 1073741825",
+        "matmul: products[0].weight.data.shape[0] is 1073741825",
     );
     refuses(
         matmul(0, F32, F32, [LARGEST, 1, 9]),
-        "matmul: y.shape is [1073741824, 9], expected rows * ((n + 7) / 8) of at most 2147483647",
+        "matmul: products[0].y.shape is [1073741824, 9], expected rows * ((n + 7) / 8) of at most 2147483647",
     );
     let (act, q4) = (REFLEX_DTYPE_ACT_I8, packed(REFLEX_DTYPE_Q4_K));
     takes(matmul(0, act, q4, [1 << 18, 256, 32]));

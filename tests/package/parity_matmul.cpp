@@ -151,19 +151,21 @@ void test_matmul(session &s, size_t rows, bool quantised) {
     const int64_t rows_ = static_cast<int64_t>(rows);
     reflex::matmul_params p;
     p.x = s.floats({rows_, 256}, x);
+    reflex::matmul_product product[1];
     if (quantised) {
         std::vector<int8_t> quants(n * k);
         for (size_t i = 0; i < quants.size(); ++i) {
             quants[i] = static_cast<int8_t>(std::lround(weight[i] * 127));
             weight[i] = static_cast<float>(quants[i]) / 128.0f;
         }
-        p.weight = s.bytes(REFLEX_DTYPE_Q8_0, {24, 256}, q8_0(quants));
+        product->weight = reflex::weight(s.bytes(REFLEX_DTYPE_Q8_0, {24, 256}, q8_0(quants)));
     } else {
-        p.weight = s.floats({24, 256}, weight);
+        product->weight = reflex::weight(s.floats({24, 256}, weight));
     }
-    p.bias = s.floats({24}, bias);
-    p.residual = s.floats({rows_, 24}, residual);
-    p.y = s.output({rows_, 24});
+    product->bias = s.floats({24}, bias);
+    product->residual = s.floats({rows_, 24}, residual);
+    product->y = s.output({rows_, 24});
+    reflex::set_products(p, product);
     s.give_workspace(p, reflex_matmul_workspace_size);
     check(reflex_matmul(s.context(), &p, s.stream()));
     std::vector<double> y(rows * n);
@@ -173,7 +175,7 @@ void test_matmul(session &s, size_t rows, bool quantised) {
         }
     }
     // Quantised weights may meet activations quantised to 8 bits: an error of up to 1/254 of each factor, of random sign.
-    expect_close(s.read<float>(p.y), y, quantised ? 0.03 : 1e-3);
+    expect_close(s.read<float>(product->y), y, quantised ? 0.03 : 1e-3);
 }
 
 void test_quantize(session &s) {
@@ -203,13 +205,13 @@ void test_fused_int8(session &s, size_t rows) {
     reflex::matmul_params p;
     p.flags = REFLEX_MATMUL_CONSTANT_WEIGHTS;
     p.x = quantized(s, x, rows);
-    p.weight = packed(s, weights[0]);
-    p.bias = s.floats({40}, bias);
-    p.y = s.output({rows_, 40});
-    p.others[0].weight = packed(s, weights[1]);
-    p.others[0].y = s.output({rows_, 16});
-    p.others[1].weight = packed(s, weights[2]);
-    p.others[1].residual = p.others[1].y = s.floats({rows_, 17}, residual);
+    reflex::matmul_product qkv[3];
+    for (size_t i = 0; i < 3; ++i) qkv[i].weight = reflex::weight(packed(s, weights[i]));
+    qkv[0].bias = s.floats({40}, bias);
+    qkv[0].y = s.output({rows_, 40});
+    qkv[1].y = s.output({rows_, 16});
+    qkv[2].residual = qkv[2].y = s.floats({rows_, 17}, residual);
+    reflex::set_products(p, qkv);
     check(reflex_matmul_supported(s.context(), &p));
     s.give_workspace(p, reflex_matmul_workspace_size);
     check(reflex_matmul(s.context(), &p, s.stream()));
@@ -218,7 +220,7 @@ void test_fused_int8(session &s, size_t rows) {
     auto q = products(held, weights[0]), v = products(held, weights[2]);
     for (size_t i = 0; i < q.size(); ++i) q[i] += bias[i % 40];
     for (size_t i = 0; i < v.size(); ++i) v[i] += residual[i];
-    const auto got_q = s.read<float>(p.y), got_k = s.read<float>(p.others[0].y), got_v = s.read<float>(p.others[1].y);
+    const auto got_q = s.read<float>(qkv[0].y), got_k = s.read<float>(qkv[1].y), got_v = s.read<float>(qkv[2].y);
     // Several rows go through f16.
     const double tolerance = rows > 1 ? 3e-3 : 1e-4;
     expect_close(got_q, q, tolerance);
@@ -228,10 +230,10 @@ void test_fused_int8(session &s, size_t rows) {
     // The flag quantises a float x to the same.
     p.flags |= REFLEX_MATMUL_INT8;
     p.x = s.floats({rows_, 512}, x);
-    p.others[1].residual = reflex_tensor{};
+    qkv[2].residual = reflex_tensor{};
     s.give_workspace(p, reflex_matmul_workspace_size);
     check(reflex_matmul(s.context(), &p, s.stream()));
-    expect(s.read<float>(p.y) == got_q && s.read<float>(p.others[0].y) == got_k, "REFLEX_MATMUL_INT8 gives other bits");
+    expect(s.read<float>(qkv[0].y) == got_q && s.read<float>(qkv[1].y) == got_k, "REFLEX_MATMUL_INT8 gives other bits");
 }
 
 // The feed-forward's first half: what it leaves is ready for the second.
@@ -245,9 +247,11 @@ void test_gated_to_act_i8(session &s) {
     p.flags = REFLEX_MATMUL_GATED;
     p.activation = REFLEX_ACTIVATION_SILU;
     p.x = quantized(s, x, rows);
-    p.weight = packed(s, gate);
-    p.others[0].weight = packed(s, up);
-    p.y = act_i8_output(s, rows, n);
+    reflex::matmul_product pair[2];
+    pair[0].weight = reflex::weight(packed(s, gate));
+    pair[0].y = act_i8_output(s, rows, n);
+    pair[1].weight = reflex::weight(packed(s, up));
+    reflex::set_products(p, pair);
     s.give_workspace(p, reflex_matmul_workspace_size);
     check(reflex_matmul(s.context(), &p, s.stream()));
 
@@ -255,7 +259,7 @@ void test_gated_to_act_i8(session &s) {
     auto y = products(held, gate);
     const auto factor = products(held, up);
     for (size_t i = 0; i < y.size(); ++i) y[i] = y[i] / (1 + std::exp(-y[i])) * factor[i];
-    expect_quantized(act_i8_blocks(s, p.y), y, 3e-3);
+    expect_quantized(act_i8_blocks(s, pair[0].y), y, 3e-3);
 }
 
 // A norm between two products, without a launch of its own.
@@ -266,8 +270,10 @@ void test_norm_handed_on(session &s, size_t rows) {
     const auto rows_ = static_cast<int64_t>(rows);
     reflex::matmul_params p;
     p.x = quantized(s, x, rows);
-    p.weight = packed(s, first);
-    p.residual = p.y = s.floats({rows_, 64}, residual);
+    reflex::matmul_product before[1], after[1];
+    before->weight = reflex::weight(packed(s, first));
+    before->residual = before->y = s.floats({rows_, 64}, residual);
+    reflex::set_products(p, before);
     p.y_norm = s.floats({64}, norm);
     p.y_normed = act_i8_output(s, rows, n);
     p.y_squares = s.output({rows_, 2});
@@ -278,15 +284,16 @@ void test_norm_handed_on(session &s, size_t rows) {
     q.x = p.y_normed;
     q.x_squares = p.y_squares;
     q.norm_epsilon = 1e-5f;
-    q.weight = packed(s, second);
-    q.y = s.output({rows_, 24});
+    after->weight = reflex::weight(packed(s, second));
+    after->y = s.output({rows_, 24});
+    reflex::set_products(q, after);
     check(reflex_matmul(s.context(), &q, s.stream()));
 
     auto y = products(values_of(act_i8_blocks(s, p.x)), first);
     for (size_t i = 0; i < y.size(); ++i) y[i] += residual[i];
     // Several rows go through f16.
     const double tolerance = rows > 1 ? 3e-3 : 1e-4;
-    expect_close(s.read<float>(p.y), y, tolerance);
+    expect_close(s.read<float>(before->y), y, tolerance);
     auto wanted = products(values_of(act_i8_blocks(s, p.y_normed)), second);
     for (size_t row = 0; row < rows; ++row) {
         double squares = 0;
@@ -296,7 +303,7 @@ void test_norm_handed_on(session &s, size_t rows) {
         for (size_t i = 0; i < outputs; ++i) wanted[row * outputs + i] *= scale;
     }
     expect_quantized(act_i8_blocks(s, p.y_normed), y, tolerance);
-    expect_close(s.read<float>(q.y), wanted, tolerance);
+    expect_close(s.read<float>(after->y), wanted, tolerance);
 }
 
 }  // namespace parity

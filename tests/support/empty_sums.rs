@@ -2,7 +2,8 @@
 
 use super::act_i8::{act_i8, assert_quantized};
 use super::buffer::*;
-use super::env::{Env, ok, selected};
+use super::env::{Env, ok};
+use super::matmul::*;
 use super::packed::packed;
 use super::parity::{Io, Tolerance, run_once};
 use super::random::Random;
@@ -93,13 +94,9 @@ impl Mode {
                 ACT_I8 => act_i8(&[rows, n]),
                 dtype => Spec::new(dtype, &[rows, n]),
             };
-            let mut p = reflex_matmul_params {
-                struct_size: size_of::<reflex_matmul_params>() as u32,
-                flags: if self.int8 { REFLEX_MATMUL_INT8 } else { 0 }
-                    | if self.gated { REFLEX_MATMUL_GATED } else { 0 },
-                x: io.input_bytes(spec(self.x, 0), &[]),
-                ..Default::default()
-            };
+            let flags =
+                if self.int8 { REFLEX_MATMUL_INT8 } else { 0 } | if self.gated { REFLEX_MATMUL_GATED } else { 0 };
+            let mut p = MatmulCall::new(flags, io.input_bytes(spec(self.x, 0), &[]), &[]);
             if self.norm && self.x == ACT_I8 {
                 p.x_squares = io.input_bytes(Spec::new(F32, &[rows, 0]), &[]);
             } else if self.norm {
@@ -107,7 +104,7 @@ impl Mode {
             }
             for i in 0..parts {
                 let mut product = reflex_matmul_product {
-                    weight: io.input_bytes(Spec::new(self.weight, &[N, 0]), &[]),
+                    weight: weight_of(io.input_bytes(Spec::new(self.weight, &[N, 0]), &[])),
                     ..Default::default()
                 };
                 if self.bias {
@@ -119,24 +116,17 @@ impl Mode {
                     }
                     product.y = io.output(spec(self.y, N));
                 }
-                match i {
-                    0 => {
-                        (p.weight, p.bias, p.residual, p.y) =
-                            (product.weight, product.bias, product.residual, product.y)
-                    }
-                    _ => p.others[i - 1] = product,
-                }
+                p.push(product);
             }
             if self.normed {
                 p.y_norm = io.input(Spec::new(F32, &[N]), &y_norm);
                 p.y_normed = io.output(act_i8(&[rows, N]));
                 p.y_squares = io.output(Spec::new(F32, &[rows, N / 32]));
             }
-            ok(reflex_matmul_supported(io.env.context, &p));
-            selected(io.env, reflex_matmul_selected_kernel, &p);
-            ok(reflex_matmul_workspace_size(io.env.context, &p, &mut p.workspace_size));
-            p.workspace = io.workspace(p.workspace_size);
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            ok(MatmulCall::supported(io.env.context, &p));
+            p.selected(io.env);
+            let p = p.with_workspace(io);
+            Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
         });
         let wanted = |i: usize| -> Vec<f64> {
             let bias = |of: usize, o: usize| if self.bias { f64::from(biases[of][o]) } else { 0.0 };

@@ -4,6 +4,8 @@
 #include <memory>
 #include <stdexcept>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "cases.h"
 
@@ -59,9 +61,24 @@ public:
     void use_workspace(void *data, size_t bytes) override { set_workspace(params_, data, bytes); }
     const P &params() const { return params_; }
 
-private:
+protected:
     P params_;
+
+private:
     op_functions<P> api_;
+};
+
+// A matmul, whose params point to its products.
+class matmul_call : public op_call<reflex_matmul_params> {
+public:
+    matmul_call(const reflex_matmul_params &params, std::vector<reflex_matmul_product> products,
+                const op_functions<reflex_matmul_params> &api)
+        : op_call(params, api), products_(std::move(products)) {
+        reflex::set_products(params_, products_.data(), static_cast<uint32_t>(products_.size()));
+    }
+
+private:
+    std::vector<reflex_matmul_product> products_;
 };
 
 template <typename P>

@@ -120,15 +120,16 @@ private:
             p.flags = flags;
             p.activation = activation;
             p.x = t[0];
-            p.weight = t[1];
-            p.y = t[2];
             // Weights and their y by turns; a gated pair has one y.
-            for (size_t i = 3; i < t.size(); i += 2) {
-                reflex_matmul_product &other = p.others[(i - 3) / 2];
-                other.weight = t[i];
-                if (i + 1 < t.size()) other.y = t[i + 1];
+            std::vector<reflex_matmul_product> products;
+            for (size_t i = 1; i < t.size(); i += 2) {
+                reflex::matmul_product product;
+                product.weight = reflex::weight(t[i]);
+                if (i + 1 < t.size()) product.y = t[i + 1];
+                products.push_back(product);
             }
-            return make_call<reflex_matmul_params>(p, REFLEX_BENCH_OP(matmul, reflex_matmul_workspace_size));
+            return std::make_unique<matmul_call>(p, std::move(products),
+                                                 REFLEX_BENCH_OP(matmul, reflex_matmul_workspace_size));
         };
     }
 

@@ -211,7 +211,7 @@ residual_stream decoder::add_to_hidden(const residual_stream &to, const reflex_t
                                        std::initializer_list<const gguf_tensor *> next) {
     const uint32_t rows = to.rows(), block = act_i8_block_elements();
     residual_stream out{to.hidden, {}, {}};
-    reflex::matmul_params p = matmul_of(x, {product(weight, bias, to.hidden, out.hidden)});
+    reflex::matmul_params p = matmul_of(x);
     if (config_.hidden % block == 0 && quantised(rows, {weight}) && quantised(rows, next)) {
         out.normed = quantised_activation(layout_.normed, rows, config_.hidden);
         out.squares = activation(layout_.squares, rows, config_.hidden / block);
@@ -219,7 +219,7 @@ residual_stream decoder::add_to_hidden(const residual_stream &to, const reflex_t
         p.y_normed = out.normed;
         p.y_squares = out.squares;
     }
-    matmul(p);
+    matmul(p, {product(weight, bias, to.hidden, out.hidden)});
     return out;
 }
 
@@ -278,47 +278,46 @@ void decoder::norm(const reflex_tensor &x, const gguf_tensor *weight, const refl
 void decoder::normed_matmul(const residual_stream &x, const gguf_tensor *weight,
                             std::initializer_list<reflex_matmul_product> products, uint32_t flags) {
     if (x.norm_is_deferred()) {
-        reflex::matmul_params p = matmul_of(x.normed, products, flags);
+        reflex::matmul_params p = matmul_of(x.normed, flags);
         p.x_squares = x.squares;
         p.norm_epsilon = config_.rms_epsilon;
-        matmul(p);
+        matmul(p, products);
     } else if (in_integers(x.rows())) {
-        reflex::matmul_params p = matmul_of(x.hidden, products, flags);
+        reflex::matmul_params p = matmul_of(x.hidden, flags);
         p.norm = weights_.vector(weight);
         p.norm_epsilon = config_.rms_epsilon;
-        matmul(p);
+        matmul(p, products);
     } else {
         // Exact products are a launch each, and each would compute the norm again.
         const reflex_tensor normed = activation(layout_.normed, x.rows(), config_.hidden);
         norm(x.hidden, weight, normed);
-        matmul(matmul_of(normed, products, flags));
+        matmul(matmul_of(normed, flags), products);
     }
 }
 
-reflex::matmul_params decoder::matmul_of(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products,
-                                         uint32_t flags) const {
+reflex::matmul_params decoder::matmul_of(const reflex_tensor &x, uint32_t flags) const {
     reflex::matmul_params p;
     p.flags = flags | REFLEX_MATMUL_CONSTANT_WEIGHTS;
     // The library quantises x where the op that wrote it could not.
     if (compute_ == compute_mode::int8) p.flags |= REFLEX_MATMUL_INT8;
     if ((flags & REFLEX_MATMUL_GATED) != 0) p.activation = REFLEX_ACTIVATION_SILU;
     p.x = x;
-    const reflex_matmul_product &first = *products.begin();
-    p.weight = first.weight;
-    p.bias = first.bias;
-    p.residual = first.residual;
-    p.y = first.y;
-    std::copy(products.begin() + 1, products.end(), p.others);
     return p;
 }
 
-void decoder::matmul(reflex::matmul_params p) {
+void decoder::matmul(reflex::matmul_params p, std::initializer_list<reflex_matmul_product> products) {
+    reflex::set_products(p, products.begin(), static_cast<uint32_t>(products.size()));
     launch_(p, reflex_matmul, reflex_matmul_supported, reflex_matmul_workspace_size);
 }
 
 reflex_matmul_product decoder::product(const gguf_tensor *weight, const gguf_tensor *bias,
                                        const reflex_tensor &residual, const reflex_tensor &y) const {
-    return {weights_.matrix(weight), weights_.vector(bias), residual, y};
+    reflex::matmul_product out;
+    out.weight = reflex::weight(weights_.matrix(weight));
+    out.bias = weights_.vector(bias);
+    out.residual = residual;
+    out.y = y;
+    return out;
 }
 
 bool decoder::in_integers(uint32_t rows) const {

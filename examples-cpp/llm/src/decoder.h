@@ -92,10 +92,10 @@ private:
                                   std::initializer_list<const gguf_tensor *> next);
 
     void norm(const reflex_tensor &x, const gguf_tensor *weight, const reflex_tensor &y);
-    // Up to three products of one x. `flags` are added to those of every matmul here.
-    reflex::matmul_params matmul_of(const reflex_tensor &x, std::initializer_list<reflex_matmul_product> products,
-                                    uint32_t flags = 0) const;
-    void matmul(reflex::matmul_params p);
+    // What products of x have in common. `flags` are added to those of every matmul here.
+    reflex::matmul_params matmul_of(const reflex_tensor &x, uint32_t flags = 0) const;
+    // Up to three products.
+    void matmul(reflex::matmul_params p, std::initializer_list<reflex_matmul_product> products);
     // Products of x after a norm with `weight`. A deferred norm takes no launch; where products are int8 the norm is a part of their
     // call, and otherwise it is a launch of its own.
     void normed_matmul(const residual_stream &x, const gguf_tensor *weight,

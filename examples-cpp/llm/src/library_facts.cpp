@@ -15,8 +15,10 @@ uint32_t native_int8_rows(const device &owner) {
         reflex::matmul_params p;
         p.flags = REFLEX_MATMUL_INT8;
         p.x = reflex::tensor(any, REFLEX_DTYPE_F32, {rows, width});
-        p.weight = reflex::tensor(any + placeholder_base, REFLEX_DTYPE_Q8_0, {width, width});
-        p.y = reflex::tensor(any + 2 * placeholder_base, REFLEX_DTYPE_ACT_I8, {rows, width});
+        reflex::matmul_product product[1];
+        product->weight = reflex::weight(reflex::tensor(any + placeholder_base, REFLEX_DTYPE_Q8_0, {width, width}));
+        product->y = reflex::tensor(any + 2 * placeholder_base, REFLEX_DTYPE_ACT_I8, {rows, width});
+        reflex::set_products(p, product);
         return reflex_matmul_supported(owner.context(), &p) == REFLEX_SUCCESS;
     };
     // One row is the fewest, and no op takes as many rows as `refused`.

@@ -8,7 +8,7 @@
 
 namespace llm {
 
-// reflex_matmul_params::weight: "data 16-byte aligned for block formats". reflex_embedding says the same of its table. Files may be
+// reflex_matmul_product::weight: "Data is 16-byte aligned for block formats". reflex_embedding says the same of its table. Files may be
 // aligned to less.
 constexpr uint64_t weight_alignment = 16;
 

@@ -14,8 +14,10 @@ reflex_status asked(const llm::device &cpu, const reflex_tensor &weight, const r
     reflex::matmul_params p;
     p.flags = REFLEX_MATMUL_INT8;
     p.x = at(llm::placeholder_base, REFLEX_DTYPE_F32, y.shape[0], weight.shape[1]);
-    p.weight = weight;
-    p.y = y;
+    reflex::matmul_product product[1];
+    product->weight = reflex::weight(weight);
+    product->y = y;
+    reflex::set_products(p, product);
     return reflex_matmul_supported(cpu.context(), &p);
 }
 

@@ -4,12 +4,14 @@ use super::{
     Matmul, REFLEX_MATMUL_BATCH_INVARIANT, REFLEX_MATMUL_CONSTANT_WEIGHTS, REFLEX_MATMUL_GATED, REFLEX_MATMUL_INT8,
     reflex_matmul_params, reflex_matmul_product,
 };
-use crate::abi::{Dtype, Error, Result, View};
+use crate::abi::{Array, Dtype, Error, Result, View, read_array};
 use crate::cuda::ceil_div;
 use crate::ops::activation::{
     REFLEX_ACTIVATION_GELU_ERF, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU, reflex_activation_kind,
 };
 use crate::ops::op::Op;
+use crate::ops::operands::InPlace;
+use std::mem::MaybeUninit;
 
 /// One weight and what is made of its product. Of a gated pair the second has the y of the first.
 #[derive(Clone, Copy)]
@@ -50,7 +52,7 @@ pub(crate) struct MatmulPlan {
     pub x_squares: Option<View>,
     /// Of the first part.
     pub normed: Option<NormedOutput>,
-    pub(super) parts: [Option<MatmulPart>; 3],
+    pub(super) parts: [Option<MatmulPart>; MOST_PRODUCTS],
 }
 
 impl MatmulPlan {
@@ -79,33 +81,13 @@ impl MatmulPlan {
             .expect_dim(1, 0..=LARGEST)?;
         let (rows, k) = (x.dim(0), x.dim(1));
         let norm = norm(p, &x)?;
-        let first = reflex_matmul_product {
-            weight: p.weight,
-            bias: p.bias,
-            residual: p.residual,
-            y: p.y,
-        };
-        let mut parts = [None; 3];
-        parts[0] = Some(part(&first, FIELDS[0], &x, None)?);
-        for (i, product) in p.others.iter().enumerate() {
-            let fields = FIELDS[i + 1];
-            let absent = product.weight.data.is_null();
-            let pair = parts[0].filter(|_| gate.is_some() && i == 0);
-            if absent && pair.is_some() {
-                return Err(Error::invalid(format!(
-                    "{op}: {}.data is NULL, expected a pointer with REFLEX_MATMUL_GATED",
-                    fields[0]
-                )));
-            }
-            if !absent && gate.is_some() && i > 0 {
-                return Err(Error::invalid(format!(
-                    "{op}: {}.data is set, expected NULL with REFLEX_MATMUL_GATED",
-                    fields[0]
-                )));
-            }
-            if !absent {
-                parts[i + 1] = Some(part(product, fields, &x, pair.as_ref())?);
-            }
+        let products = products(p, gate.is_some())?;
+        let mut parts = [None; MOST_PRODUCTS];
+        for i in 0..products.len() {
+            let mut room = MaybeUninit::uninit();
+            let product = products.get(i, &mut room);
+            let made = part(product, &FIELDS[i], &x, gate.and(parts[0].as_ref()))?;
+            parts[i] = Some(made);
         }
         let mut plan = MatmulPlan {
             rows,
@@ -136,6 +118,8 @@ impl MatmulPlan {
     }
 }
 
+/// Of a call.
+const MOST_PRODUCTS: usize = 3;
 const LARGEST: i64 = 1 << 30;
 /// Elements of a sum of squares: those of a block of ACT_I8.
 pub(crate) const SQUARES: i64 = 32;
@@ -145,22 +129,50 @@ const MOST_INT8_ROWS: i64 = 1 << 18;
 /// are faster on the tensor cores as TF32, which a batch-invariant product does not use.
 const INT8_ROWS: i64 = 64;
 
-/// Names of the operands of each product, for messages.
-static FIELDS: [[&str; 4]; 3] = [
-    ["weight", "bias", "residual", "y"],
-    [
-        "others[0].weight",
-        "others[0].bias",
-        "others[0].residual",
-        "others[0].y",
-    ],
-    [
-        "others[1].weight",
-        "others[1].bias",
-        "others[1].residual",
-        "others[1].y",
-    ],
-];
+/// Names of a product's fields, for messages, and which of them its y may be.
+pub(super) struct Fields {
+    weight: &'static str,
+    data: &'static str,
+    bias: &'static str,
+    residual: &'static str,
+    y: &'static str,
+    expert_ids: &'static str,
+    pub own_residual: InPlace,
+}
+
+macro_rules! fields {
+    ($product:literal) => {
+        Fields {
+            weight: concat!($product, ".weight"),
+            data: concat!($product, ".weight.data"),
+            bias: concat!($product, ".bias"),
+            residual: concat!($product, ".residual"),
+            y: concat!($product, ".y"),
+            expert_ids: concat!($product, ".expert_ids"),
+            own_residual: InPlace::of(&[concat!($product, ".residual")]),
+        }
+    };
+}
+
+pub(super) static FIELDS: [Fields; MOST_PRODUCTS] =
+    [fields!("products[0]"), fields!("products[1]"), fields!("products[2]")];
+
+/// The caller's products: as many as a call takes.
+fn products(p: &reflex_matmul_params, gated: bool) -> Result<Array<reflex_matmul_product>> {
+    let op = Matmul::NAME;
+    let count = p.product_count;
+    if gated && count != 2 {
+        return Err(Error::invalid(format!(
+            "{op}: product_count is {count}, expected 2 with REFLEX_MATMUL_GATED"
+        )));
+    }
+    if count as usize > MOST_PRODUCTS {
+        return Err(Error::unsupported(format!(
+            "{op}: product_count is {count}, expected at most {MOST_PRODUCTS}: this library multiplies up to {MOST_PRODUCTS} weights in a call"
+        )));
+    }
+    read_array(op, "product", p.products, count, p.product_size)
+}
 
 fn gate(p: &reflex_matmul_params) -> Result<Option<reflex_activation_kind>> {
     let kinds = [
@@ -247,7 +259,8 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
     }
     if plan.gate.is_none() && plan.parts().count() > 1 {
         return Err(Error::invalid(format!(
-            "{op}: y_norm.data is set, expected NULL with others[0].weight or others[1].weight"
+            "{op}: y_norm.data is set, expected NULL with a product_count of {}: y of products[0] is the only one",
+            plan.parts().count()
         )));
     }
     if !plan.int8 {
@@ -260,7 +273,7 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
     let weight = weight?;
     weight
         .expect_dtype(Dtype::FLOATS)?
-        .expect_shape(&[n], "[n] of weight")?
+        .expect_shape(&[n], "[n] of products[0]")?
         .expect_dense_rows()?;
     let output = |view: View, dtype: Dtype, n, what| {
         view.expect_dtype(&[dtype])?
@@ -270,36 +283,41 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
     };
     Ok(Some(NormedOutput {
         weight,
-        y: output(y_normed?, Dtype::ACT_I8, n, "the shape of y")?,
-        squares: output(squares?, Dtype::F32, n / SQUARES, "[rows], [n / 32] of y")?,
+        y: output(y_normed?, Dtype::ACT_I8, n, "the shape of products[0].y")?,
+        squares: output(squares?, Dtype::F32, n / SQUARES, "[rows], [n / 32] of products[0].y")?,
     }))
 }
 
 /// `gate` is the first of a gated pair whose second this is: it has the shape of that, and its y.
-fn part(
-    product: &reflex_matmul_product,
-    fields: [&'static str; 4],
-    x: &View,
-    gate: Option<&MatmulPart>,
-) -> Result<MatmulPart> {
+fn part(product: &reflex_matmul_product, fields: &Fields, x: &View, gate: Option<&MatmulPart>) -> Result<MatmulPart> {
     let op = Matmul::NAME;
     let (rows, k) = (x.dim(0), x.dim(1));
-    let weight = View::weight(op, fields[0], &product.weight)?;
-    weight.expect_dtype(Dtype::WEIGHTS)?.expect_rank(2..=2)?;
+    let weight = View::weight(op, fields.data, &product.weight.data)?;
+    weight.expect_dtype(Dtype::WEIGHTS)?;
+    product
+        .weight
+        .expect_data_alone(op, fields.weight, weight.dtype_name())?;
+    if !product.expert_ids.data.is_null() {
+        return Err(Error::unsupported(format!(
+            "{op}: {}.data is set, expected NULL: this library multiplies every row with the whole weight",
+            fields.expert_ids
+        )));
+    }
+    weight.expect_rank(2..=2)?;
     let n = gate.map_or(weight.dim(0), MatmulPart::n);
     weight
         .expect_shape(&[n, k], "[n], [k] of x")?
         .expect_dense_rows()?
         .expect_aligned_blocks()?
         .expect_dim(0, 0..=LARGEST)?;
-    let bias = View::optional(op, fields[1], &product.bias)?;
+    let bias = View::optional(op, fields.bias, &product.bias)?;
     if let Some(bias) = &bias {
         bias.expect_dtype(Dtype::FLOATS)?
             .expect_shape(&[n], "[n] of weight")?
             .expect_dense_rows()?;
     }
     if let Some(gate) = gate {
-        for (field, tensor) in [(fields[2], &product.residual), (fields[3], &product.y)] {
+        for (field, tensor) in [(fields.residual, &product.residual), (fields.y, &product.y)] {
             if !tensor.data.is_null() {
                 return Err(Error::invalid(format!(
                     "{op}: {field}.data is set, expected NULL with REFLEX_MATMUL_GATED"
@@ -319,11 +337,11 @@ fn part(
             .expect_dense_rows()
             .map(drop)
     };
-    let residual = View::optional(op, fields[2], &product.residual)?;
+    let residual = View::optional(op, fields.residual, &product.residual)?;
     residual
         .iter()
         .try_for_each(|residual| like_y(residual, Dtype::FLOATS))?;
-    let y = View::required(op, fields[3], &product.y)?;
+    let y = View::required(op, fields.y, &product.y)?;
     like_y(&y, Dtype::ACTIVATIONS)?;
     Ok(MatmulPart {
         weight,

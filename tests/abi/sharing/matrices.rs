@@ -2,82 +2,88 @@
 
 use super::*;
 
+/// A product of each of a call's weights, by the number of its outputs.
+fn product(at: &mut Places, weight: reflex_dtype, rows: i64, n: i64) -> reflex_matmul_product {
+    reflex_matmul_product {
+        weight: weight_of(at.at(weight, &[n, 256])),
+        bias: at.f32(&[n]),
+        residual: at.f32(&[rows, n]),
+        y: at.f32(&[rows, n]),
+        ..Default::default()
+    }
+}
+
 #[test]
 fn matmul_shares_no_memory() {
     let three = Op {
         name: "matmul",
-        call: reflex_matmul,
-        supported: reflex_matmul_supported,
+        call: MatmulCall::launch,
+        supported: MatmulCall::supported,
         fields: both(
             reads!(
-                p: reflex_matmul_params; "x": p.x, "weight": p.weight, "bias": p.bias, "residual": p.residual, "norm": p.norm,
-                "others[0].weight": p.others[0].weight, "others[0].bias": p.others[0].bias,
-                "others[0].residual": p.others[0].residual, "others[1].weight": p.others[1].weight,
-                "others[1].bias": p.others[1].bias, "others[1].residual": p.others[1].residual,
+                p: MatmulCall; "x": p.x, "norm": p.norm,
+                "products[0].weight.data": p.products[0].weight.data, "products[0].bias": p.products[0].bias,
+                "products[0].residual": p.products[0].residual, "products[1].weight.data": p.products[1].weight.data,
+                "products[1].bias": p.products[1].bias, "products[1].residual": p.products[1].residual,
+                "products[2].weight.data": p.products[2].weight.data, "products[2].bias": p.products[2].bias,
+                "products[2].residual": p.products[2].residual,
             ),
             vec![
-                Field::output("y", |p: &mut reflex_matmul_params| &mut p.y, &["residual"]),
-                Field::output("others[0].y", |p| &mut p.others[0].y, &["others[0].residual"]),
-                Field::output("others[1].y", |p| &mut p.others[1].y, &["others[1].residual"]),
+                Field::output(
+                    "products[0].y",
+                    |p: &mut MatmulCall| &mut p.products[0].y,
+                    &["products[0].residual"],
+                ),
+                Field::output("products[1].y", |p| &mut p.products[1].y, &["products[1].residual"]),
+                Field::output("products[2].y", |p| &mut p.products[2].y, &["products[2].residual"]),
             ],
         ),
         make: |at, rows| {
-            let mut product = |weight| reflex_matmul_product {
-                weight: at.at(weight, &[32, 256]),
-                bias: at.f32(&[32]),
-                residual: at.f32(&[rows, 32]),
-                y: at.f32(&[rows, 32]),
-            };
-            let (first, others) = (
-                product(Q4_K),
-                [Q4_K, reflex_dtype(Q4_K.0 | REFLEX_DTYPE_PACKED.0)].map(&mut product),
-            );
-            sized!(reflex_matmul_params {
-                x: at.f32(&[rows, 256]),
-                weight: first.weight,
-                bias: first.bias,
-                residual: first.residual,
-                y: first.y,
-                others,
-                norm: at.f32(&[256]),
-            })
+            let packed = reflex_dtype(Q4_K.0 | REFLEX_DTYPE_PACKED.0);
+            let products = [Q4_K, Q4_K, packed].map(|weight| product(at, weight, rows, 32));
+            let mut p = MatmulCall::new(0, at.f32(&[rows, 256]), &products);
+            p.norm = at.f32(&[256]);
+            p
         },
-        workspace: workspace!(),
+        workspace: Some(|p| {
+            let p: &mut reflex_matmul_params = p;
+            (&mut p.workspace, &mut p.workspace_size)
+        }),
     };
     three.check(&Env::cpu());
     let gated = Op {
         fields: both(
             reads!(
-                p: reflex_matmul_params; "x": p.x, "weight": p.weight, "bias": p.bias, "residual": p.residual, "x_squares": p.x_squares,
-                "others[0].weight": p.others[0].weight, "others[0].bias": p.others[0].bias, "y_norm": p.y_norm,
+                p: MatmulCall; "x": p.x, "x_squares": p.x_squares, "y_norm": p.y_norm,
+                "products[0].weight.data": p.products[0].weight.data, "products[0].bias": p.products[0].bias,
+                "products[0].residual": p.products[0].residual, "products[1].weight.data": p.products[1].weight.data,
+                "products[1].bias": p.products[1].bias,
             ),
             vec![
-                Field::output("y", |p: &mut reflex_matmul_params| &mut p.y, &["residual"]),
+                Field::output(
+                    "products[0].y",
+                    |p: &mut MatmulCall| &mut p.products[0].y,
+                    &["products[0].residual"],
+                ),
                 Field::output("y_normed", |p| &mut p.y_normed, &[]),
                 Field::output("y_squares", |p| &mut p.y_squares, &[]),
             ],
         ),
         make: |at, rows| {
-            sized!(reflex_matmul_params {
-                flags: REFLEX_MATMUL_GATED,
-                x: at.at(ACT_I8, &[rows, 256]),
-                weight: at.at(Q4_K, &[64, 256]),
-                bias: at.f32(&[64]),
-                residual: at.f32(&[rows, 64]),
-                y: at.f32(&[rows, 64]),
-                others: [
-                    reflex_matmul_product {
-                        weight: at.at(Q4_K, &[64, 256]),
-                        bias: at.f32(&[64]),
-                        ..Default::default()
-                    },
-                    reflex_matmul_product::default(),
-                ],
-                x_squares: at.f32(&[rows, 8]),
-                y_norm: at.f32(&[64]),
-                y_normed: at.at(ACT_I8, &[rows, 64]),
-                y_squares: at.f32(&[rows, 2]),
-            })
+            let pair = [
+                product(at, Q4_K, rows, 64),
+                reflex_matmul_product {
+                    weight: weight_of(at.at(Q4_K, &[64, 256])),
+                    bias: at.f32(&[64]),
+                    ..Default::default()
+                },
+            ];
+            let mut p = MatmulCall::new(REFLEX_MATMUL_GATED, at.at(ACT_I8, &[rows, 256]), &pair);
+            p.x_squares = at.f32(&[rows, 8]);
+            p.y_norm = at.f32(&[64]);
+            p.y_normed = at.at(ACT_I8, &[rows, 64]);
+            p.y_squares = at.f32(&[rows, 2]);
+            p
         },
         ..three
     };

@@ -7,19 +7,19 @@ use reflex_infer::*;
 #[test]
 fn bad_input_is_refused() {
     let env = Env::cpu();
-    let case = |change: &dyn Fn(&mut reflex_matmul_params)| {
+    let case = |change: &dyn Fn(&mut MatmulCall)| {
         refused(&env, |io| {
-            let mut p = reflex_matmul_params {
-                struct_size: size_of::<reflex_matmul_params>() as u32,
-                x: io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 256]), &[0.0; 512]),
-                weight: io.input_bytes(Spec::new(REFLEX_DTYPE_Q4_K, &[3, 256]), &[0; 432]),
+            let x = io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 256]), &[0.0; 512]);
+            let product = reflex_matmul_product {
+                weight: weight_of(io.input_bytes(Spec::new(REFLEX_DTYPE_Q4_K, &[3, 256]), &[0; 432])),
                 bias: io.input(Spec::new(REFLEX_DTYPE_F32, &[3]), &[0.0; 3]),
                 residual: io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 3]), &[0.0; 6]),
                 y: io.output(Spec::new(REFLEX_DTYPE_F32, &[2, 3])),
                 ..Default::default()
             };
+            let mut p = MatmulCall::new(0, x, &[product]);
             change(&mut p);
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
         })
     };
     let expect = |(status, message): (reflex_status, String), want: reflex_status, field: &str| {
@@ -31,44 +31,96 @@ fn bad_input_is_refused() {
     let invalid = REFLEX_INVALID_ARGUMENT;
     expect(case(&|p| p.flags = 16), invalid, "flags");
     expect(case(&|p| p.x.data = std::ptr::null_mut()), invalid, "x.data");
-    expect(case(&|p| p.weight.data = std::ptr::null_mut()), invalid, "weight.data");
-    expect(case(&|p| p.y.data = std::ptr::null_mut()), invalid, "y.data");
+    expect(
+        case(&|p| p.products[0].weight.data.data = std::ptr::null_mut()),
+        invalid,
+        "products[0].weight.data.data",
+    );
+    expect(
+        case(&|p| p.products[0].y.data = std::ptr::null_mut()),
+        invalid,
+        "products[0].y.data",
+    );
     expect(case(&|p| p.x.dtype = REFLEX_DTYPE_Q4_K), invalid, "x.dtype");
     expect(case(&|p| p.x.rank = 3), invalid, "x.rank");
     expect(case(&|p| p.x.stride = [2048, 8, 0, 0]), invalid, "x.stride[1]");
     expect(case(&|p| p.x.shape[0] = (1 << 30) + 1), invalid, "x.shape[0]");
     expect(case(&|p| p.x.shape[0] = -1), invalid, "x.shape[0]");
-    expect(case(&|p| p.weight.dtype = REFLEX_DTYPE_I32), invalid, "weight.dtype");
-    expect(case(&|p| p.weight.shape[1] = 512), invalid, "weight.shape");
-    expect(case(&|p| p.weight.shape[1] = 200), invalid, "weight.shape[1]");
-    expect(case(&|p| p.bias.shape[0] = 2), invalid, "bias.shape");
-    expect(case(&|p| p.bias.dtype = REFLEX_DTYPE_I32), invalid, "bias.dtype");
-    expect(case(&|p| p.residual.shape[0] = 1), invalid, "residual.shape");
     expect(
-        case(&|p| p.residual.dtype = REFLEX_DTYPE_I32),
+        case(&|p| p.products[0].weight.data.dtype = REFLEX_DTYPE_I32),
         invalid,
-        "residual.dtype",
+        "products[0].weight.data.dtype",
     );
-    expect(case(&|p| p.y.shape[1] = 4), invalid, "y.shape");
-    expect(case(&|p| p.y.dtype = REFLEX_DTYPE_I32), invalid, "y.dtype");
-    expect(case(&|p| p.y.stride = [0, 4, 0, 0]), invalid, "y.stride[0]");
-    expect(case(&|p| p.y.data = p.x.data), invalid, "y.data");
-    expect(case(&|p| p.y.data = p.weight.data), invalid, "y.data");
-    expect(case(&|p| p.y.data = p.bias.data), invalid, "y.data");
     expect(
-        case(&|p| p.y.data = p.residual.data.wrapping_byte_add(4)),
+        case(&|p| p.products[0].weight.data.shape[1] = 512),
         invalid,
-        "y.data",
+        "products[0].weight.data.shape",
     );
     expect(
-        case(&|p| p.weight.data = p.weight.data.wrapping_byte_add(2)),
-        REFLEX_MISALIGNED,
-        "weight.data",
+        case(&|p| p.products[0].weight.data.shape[1] = 200),
+        invalid,
+        "products[0].weight.data.shape[1]",
     );
     expect(
-        case(&|p| p.weight.stride = [146, 144, 0, 0]),
+        case(&|p| p.products[0].bias.shape[0] = 2),
+        invalid,
+        "products[0].bias.shape",
+    );
+    expect(
+        case(&|p| p.products[0].bias.dtype = REFLEX_DTYPE_I32),
+        invalid,
+        "products[0].bias.dtype",
+    );
+    expect(
+        case(&|p| p.products[0].residual.shape[0] = 1),
+        invalid,
+        "products[0].residual.shape",
+    );
+    expect(
+        case(&|p| p.products[0].residual.dtype = REFLEX_DTYPE_I32),
+        invalid,
+        "products[0].residual.dtype",
+    );
+    expect(case(&|p| p.products[0].y.shape[1] = 4), invalid, "products[0].y.shape");
+    expect(
+        case(&|p| p.products[0].y.dtype = REFLEX_DTYPE_I32),
+        invalid,
+        "products[0].y.dtype",
+    );
+    expect(
+        case(&|p| p.products[0].y.stride = [0, 4, 0, 0]),
+        invalid,
+        "products[0].y.stride[0]",
+    );
+    expect(
+        case(&|p| p.products[0].y.data = p.x.data),
+        invalid,
+        "products[0].y.data",
+    );
+    expect(
+        case(&|p| p.products[0].y.data = p.products[0].weight.data.data),
+        invalid,
+        "products[0].y.data",
+    );
+    expect(
+        case(&|p| p.products[0].y.data = p.products[0].bias.data),
+        invalid,
+        "products[0].y.data",
+    );
+    expect(
+        case(&|p| p.products[0].y.data = p.products[0].residual.data.wrapping_byte_add(4)),
+        invalid,
+        "products[0].y.data",
+    );
+    expect(
+        case(&|p| p.products[0].weight.data.data = p.products[0].weight.data.data.wrapping_byte_add(2)),
         REFLEX_MISALIGNED,
-        "weight.stride[0]",
+        "products[0].weight.data.data",
+    );
+    expect(
+        case(&|p| p.products[0].weight.data.stride = [146, 144, 0, 0]),
+        REFLEX_MISALIGNED,
+        "products[0].weight.data.stride[0]",
     );
     expect(
         case(&|p| p.x.data = p.x.data.wrapping_byte_add(1)),
@@ -78,7 +130,7 @@ fn bad_input_is_refused() {
 }
 
 /// Products of `[2, 256]` with three weights, changed; the status and message of the refusal.
-fn refusal(env: &Env, change: &dyn Fn(&mut reflex_matmul_params)) -> (reflex_status, String) {
+fn refusal(env: &Env, change: &dyn Fn(&mut MatmulCall)) -> (reflex_status, String) {
     let all = |n| Product {
         bias: Some(F32),
         residual: Some(F32),
@@ -88,7 +140,7 @@ fn refusal(env: &Env, change: &dyn Fn(&mut reflex_matmul_params)) -> (reflex_sta
     refused(env, |io| {
         let mut p = case.params(io);
         change(&mut p);
-        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+        Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
     })
 }
 
@@ -106,7 +158,7 @@ const INVALID: reflex_status = REFLEX_INVALID_ARGUMENT;
 #[test]
 fn flags_and_reserved_fields() {
     let env = Env::cpu();
-    let case = |change: &dyn Fn(&mut reflex_matmul_params)| refusal(&env, change);
+    let case = |change: &dyn Fn(&mut MatmulCall)| refusal(&env, change);
     expect(
         case(&|p| p.flags = 16),
         INVALID,
@@ -122,38 +174,45 @@ fn flags_and_reserved_fields() {
 }
 
 #[test]
-fn further_products() {
+fn every_product() {
     let env = Env::cpu();
-    let case = |change: &dyn Fn(&mut reflex_matmul_params)| refusal(&env, change);
+    let case = |change: &dyn Fn(&mut MatmulCall)| refusal(&env, change);
     let null = std::ptr::null_mut();
-    for i in 0..2 {
-        let place = format!("others[{i}]");
+    for i in 0..3 {
+        let place = format!("products[{i}]");
         let other = |what: &str, change: &dyn Fn(&mut reflex_matmul_product)| {
-            expect(case(&|p| change(&mut p.others[i])), INVALID, &format!("{place}.{what}"))
+            expect(
+                case(&|p| change(&mut p.products[i])),
+                INVALID,
+                &format!("{place}.{what}"),
+            )
         };
-        let n = [64, 16][i];
-        other("weight.dtype is I32", &|o| o.weight.dtype = REFLEX_DTYPE_I32);
-        other("weight.dtype is ACT_I8, expected", &|o| {
-            o.weight.dtype = ACT_I8;
-            o.weight.stride = [0; 4];
+        let n = [32, 64, 16][i];
+        other("weight.data.data is NULL, expected a pointer", &|o| {
+            o.weight.data.data = null
         });
-        other("weight.dtype is 999 (0x3e7), which is no", &|o| {
-            o.weight.dtype = reflex_dtype(999)
+        other("weight.data.dtype is I32", &|o| o.weight.data.dtype = REFLEX_DTYPE_I32);
+        other("weight.data.dtype is ACT_I8, expected", &|o| {
+            o.weight.data.dtype = ACT_I8;
+            o.weight.data.stride = [0; 4];
         });
-        other("weight.rank is 1, expected 2", &|o| {
-            o.weight.rank = 1;
-            o.weight.shape[0] = 256;
-            o.weight.stride = [0; 4];
+        other("weight.data.dtype is 999 (0x3e7), which is no", &|o| {
+            o.weight.data.dtype = reflex_dtype(999)
+        });
+        other("weight.data.rank is 1, expected 2", &|o| {
+            o.weight.data.rank = 1;
+            o.weight.data.shape[0] = 256;
+            o.weight.data.stride = [0; 4];
         });
         other(
-            &format!("weight.shape is [{n}, 512], expected [{n}, 256] ([n], [k] of x)"),
+            &format!("weight.data.shape is [{n}, 512], expected [{n}, 256] ([n], [k] of x)"),
             &|o| {
-                o.weight.shape[1] = 512;
+                o.weight.data.shape[1] = 512;
             },
         );
-        other("weight.shape[0] is -1", &|o| o.weight.shape[0] = -1);
-        other("weight.shape[1] is 200, expected a multiple of 256", &|o| {
-            o.weight.shape[1] = 200
+        other("weight.data.shape[0] is -1", &|o| o.weight.data.shape[0] = -1);
+        other("weight.data.shape[1] is 200, expected a multiple of 256", &|o| {
+            o.weight.data.shape[1] = 200
         });
         other(&format!("bias.shape is [1], expected [{n}]"), &|o| o.bias.shape[0] = 1);
         other("bias.dtype is ACT_I8", &|o| {
@@ -170,14 +229,14 @@ fn further_products() {
         other("y.dtype is I32", &|o| o.y.dtype = REFLEX_DTYPE_I32);
         other("y.stride[0] is 0", &|o| o.y.stride = [0, 4, 0, 0]);
         expect(
-            case(&|p| p.others[i].weight.data = p.others[i].weight.data.wrapping_byte_add(8)),
+            case(&|p| p.products[i].weight.data.data = p.products[i].weight.data.data.wrapping_byte_add(8)),
             REFLEX_MISALIGNED,
-            &format!("{place}.weight.data"),
+            &format!("{place}.weight.data.data"),
         );
         expect(
-            case(&|p| p.others[i].weight.stride = [152, 144, 0, 0]),
+            case(&|p| p.products[i].weight.data.stride = [152, 144, 0, 0]),
             REFLEX_MISALIGNED,
-            &format!("{place}.weight.stride[0] is 152, expected a multiple of 16"),
+            &format!("{place}.weight.data.stride[0] is 152, expected a multiple of 16"),
         );
     }
 }
@@ -186,27 +245,22 @@ fn further_products() {
 #[test]
 fn outputs_share_memory_with_nothing() {
     let env = Env::cpu();
-    type Field = fn(&mut reflex_matmul_params) -> &mut reflex_tensor;
-    const PARTS: [[(&str, Field); 4]; 3] = [
-        [
-            ("weight", |p| &mut p.weight),
-            ("bias", |p| &mut p.bias),
-            ("residual", |p| &mut p.residual),
-            ("y", |p| &mut p.y),
-        ],
-        [
-            ("others[0].weight", |p| &mut p.others[0].weight),
-            ("others[0].bias", |p| &mut p.others[0].bias),
-            ("others[0].residual", |p| &mut p.others[0].residual),
-            ("others[0].y", |p| &mut p.others[0].y),
-        ],
-        [
-            ("others[1].weight", |p| &mut p.others[1].weight),
-            ("others[1].bias", |p| &mut p.others[1].bias),
-            ("others[1].residual", |p| &mut p.others[1].residual),
-            ("others[1].y", |p| &mut p.others[1].y),
-        ],
-    ];
+    type Field = fn(&mut MatmulCall) -> &mut reflex_tensor;
+    macro_rules! fields {
+        ($i:literal) => {
+            [
+                (concat!("products[", $i, "].weight.data"), |p| {
+                    &mut p.products[$i].weight.data
+                }),
+                (concat!("products[", $i, "].bias"), |p| &mut p.products[$i].bias),
+                (concat!("products[", $i, "].residual"), |p| {
+                    &mut p.products[$i].residual
+                }),
+                (concat!("products[", $i, "].y"), |p| &mut p.products[$i].y),
+            ]
+        };
+    }
+    const PARTS: [[(&str, Field); 4]; 3] = [fields!(0), fields!(1), fields!(2)];
     for (i, part) in PARTS.iter().enumerate() {
         let (y_name, y) = part[3];
         let x: (&str, Field) = ("x", |p| &mut p.x);
@@ -243,11 +297,11 @@ fn gated_pairs() {
         ..product(32)
     };
     let pair = Case::new(2, 256, &[first, product(32)]).gated(REFLEX_ACTIVATION_SILU);
-    let case = |change: &dyn Fn(&mut reflex_matmul_params)| {
+    let case = |change: &dyn Fn(&mut MatmulCall)| {
         refused(&env, |io| {
             let mut p = pair.params(io);
             change(&mut p);
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
         })
     };
     let null = std::ptr::null_mut();
@@ -257,41 +311,51 @@ fn gated_pairs() {
         "activation is 3, expected a REFLEX_ACTIVATION_*",
     );
     expect(
-        case(&|p| p.others[0].weight.data = null),
+        case(&|p| p.products[1].weight.data.data = null),
         INVALID,
-        "others[0].weight.data is NULL, expected a pointer with REFLEX_MATMUL_GATED",
+        "products[1].weight.data.data is NULL, expected a pointer",
+    );
+    for count in [0, 1, 3, 4] {
+        expect(
+            case(&|p| p.product_count = count),
+            INVALID,
+            &format!("product_count is {count}, expected 2 with REFLEX_MATMUL_GATED"),
+        );
+    }
+    expect(
+        case(&|p| p.products[1].y = p.products[0].y),
+        INVALID,
+        "products[1].y.data is set, expected NULL with REFLEX_MATMUL_GATED",
     );
     expect(
-        case(&|p| p.others[1] = p.others[0]),
+        case(&|p| p.products[1].residual = p.products[0].residual),
         INVALID,
-        "others[1].weight.data is set, expected NULL with REFLEX_MATMUL_GATED",
+        "products[1].residual.data is set, expected NULL with REFLEX_MATMUL_GATED",
     );
     expect(
-        case(&|p| p.others[0].y = p.y),
+        case(&|p| p.products[1].weight.data.shape[0] = 16),
         INVALID,
-        "others[0].y.data is set, expected NULL with REFLEX_MATMUL_GATED",
+        "products[1].weight.data.shape is [16, 256], expected [32, 256]",
     );
     expect(
-        case(&|p| p.others[0].residual = p.residual),
+        case(&|p| p.products[1].bias.shape[0] = 16),
         INVALID,
-        "others[0].residual.data is set, expected NULL with REFLEX_MATMUL_GATED",
+        "products[1].bias.shape is [16], expected [32]",
     );
     expect(
-        case(&|p| p.others[0].weight.shape[0] = 16),
+        case(&|p| p.products[0].y.data = null),
         INVALID,
-        "others[0].weight.shape is [16, 256], expected [32, 256]",
+        "products[0].y.data is NULL",
     );
-    expect(
-        case(&|p| p.others[0].bias.shape[0] = 16),
-        INVALID,
-        "others[0].bias.shape is [16], expected [32]",
-    );
-    expect(case(&|p| p.y.data = null), INVALID, "y.data is NULL");
     for other in [
-        |p: &reflex_matmul_params| p.others[0].weight.data,
-        |p: &reflex_matmul_params| p.others[0].bias.data,
+        |p: &MatmulCall| p.products[1].weight.data.data,
+        |p: &MatmulCall| p.products[1].bias.data,
     ] {
-        expect(case(&|p| p.y.data = other(p)), INVALID, "y.data 0x");
+        expect(
+            case(&|p| p.products[0].y.data = other(p)),
+            INVALID,
+            "products[0].y.data 0x",
+        );
     }
 }
 
@@ -301,7 +365,7 @@ fn what_integers_cannot_do() {
     let refusal = |case: Case| {
         refused(&env, |io| {
             let p = case.operands(io);
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
         })
     };
     let unsupported = REFLEX_UNSUPPORTED;
@@ -313,52 +377,52 @@ fn what_integers_cannot_do() {
         expect(
             refusal(Case::new(2, 256, &[plain]).x(ACT_I8)),
             unsupported,
-            &format!("weight.dtype is {name}, expected a block format with an x of ACT_I8"),
+            &format!("products[0].weight.data.dtype is {name}, expected a block format with an x of ACT_I8"),
         );
         expect(
             refusal(Case::new(2, 256, &[q4_k, plain]).x(ACT_I8)),
             unsupported,
-            &format!("others[0].weight.dtype is {name}"),
+            &format!("products[1].weight.data.dtype is {name}"),
         );
         // The flag is void, and so there are no integers to quantise.
         expect(
             refusal(Case::new(2, 256, &[quantised, plain]).int8()),
             unsupported,
-            "y.dtype is ACT_I8, expected a float type",
+            "products[0].y.dtype is ACT_I8, expected a float type",
         );
     }
     expect(
         refusal(Case::new(2, 256, &[quantised])),
         unsupported,
-        "y.dtype is ACT_I8",
+        "products[0].y.dtype is ACT_I8",
     );
     expect(
         refusal(Case::new(2, 256, &[q4_k, q4_k, quantised])),
         unsupported,
-        "others[1].y.dtype is ACT_I8",
+        "products[2].y.dtype is ACT_I8",
     );
     expect(
         refusal(Case::new(65, 256, &[quantised]).int8()),
         unsupported,
-        "y.dtype is ACT_I8",
+        "products[0].y.dtype is ACT_I8",
     );
     expect(
         refusal(Case::new(2, 256, &[quantised, q4_k]).gated(REFLEX_ACTIVATION_SILU)),
         unsupported,
-        "y.dtype is ACT_I8",
+        "products[0].y.dtype is ACT_I8",
     );
 
-    let case = |change: &dyn Fn(&mut reflex_matmul_params)| {
+    let case = |change: &dyn Fn(&mut MatmulCall)| {
         refused(&env, |io| {
             let mut p = Case::new(2, 256, &[quantised]).x(ACT_I8).params(io);
             change(&mut p);
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
         })
     };
     expect(
-        case(&|p| (p.weight.shape[0], p.y.shape[1]) = (40, 40)),
+        case(&|p| (p.products[0].weight.data.shape[0], p.products[0].y.shape[1]) = (40, 40)),
         INVALID,
-        "y.shape[1] is 40, expected a multiple of 32 (ACT_I8)",
+        "products[0].y.shape[1] is 40, expected a multiple of 32 (ACT_I8)",
     );
     expect(
         case(&|p| p.x.shape[1] = 250),
@@ -371,14 +435,14 @@ fn what_integers_cannot_do() {
         "x.data",
     );
     expect(
-        case(&|p| p.y.data = p.y.data.wrapping_byte_add(4)),
+        case(&|p| p.products[0].y.data = p.products[0].y.data.wrapping_byte_add(4)),
         REFLEX_MISALIGNED,
-        "y.data",
+        "products[0].y.data",
     );
     expect(
-        case(&|p| p.y.stride = [40, 40, 0, 0]),
+        case(&|p| p.products[0].y.stride = [40, 40, 0, 0]),
         REFLEX_MISALIGNED,
-        "y.stride[0] is 40, expected a multiple of 16",
+        "products[0].y.stride[0] is 40, expected a multiple of 16",
     );
     expect(
         case(&|p| p.x.dtype = reflex_dtype(ACT_I8.0 | REFLEX_DTYPE_PACKED.0)),
@@ -390,7 +454,7 @@ fn what_integers_cannot_do() {
 #[test]
 fn packed_weights() {
     let env = Env::cpu();
-    let case = |change: &dyn Fn(&mut reflex_matmul_params)| {
+    let case = |change: &dyn Fn(&mut MatmulCall)| {
         refused(&env, |io| {
             let products = [
                 Product::new(REFLEX_DTYPE_Q5_K, 33).packed(),
@@ -398,23 +462,23 @@ fn packed_weights() {
             ];
             let mut p = Case::new(2, 512, &products).params(io);
             change(&mut p);
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
         })
     };
     expect(
-        case(&|p| p.weight.stride = [368, 176, 0, 0]),
+        case(&|p| p.products[0].weight.data.stride = [368, 176, 0, 0]),
         INVALID,
-        "weight.stride[0] is 368, expected 352 (a packed tensor is dense)",
+        "products[0].weight.data.stride[0] is 368, expected 352 (a packed tensor is dense)",
     );
     expect(
-        case(&|p| p.weight.data = p.weight.data.wrapping_byte_add(8)),
+        case(&|p| p.products[0].weight.data.data = p.products[0].weight.data.data.wrapping_byte_add(8)),
         REFLEX_MISALIGNED,
-        "weight.data",
+        "products[0].weight.data.data",
     );
     expect(
-        case(&|p| p.others[0].weight.dtype = packed(F16)),
+        case(&|p| p.products[1].weight.data.dtype = packed(F16)),
         INVALID,
-        "others[0].weight.dtype is 4098 (0x1002), which is no REFLEX_DTYPE",
+        "products[1].weight.data.dtype is 4098 (0x1002), which is no REFLEX_DTYPE",
     );
     expect(
         case(&|p| p.x.dtype = packed(REFLEX_DTYPE_Q8_0)),
@@ -432,38 +496,14 @@ fn supported_agrees_with_the_launch() {
         ..Product::new(REFLEX_DTYPE_Q4_K, 32)
     };
     let io = Io::new(&env);
-    let good = Case::new(2, 256, &[quantised]).int8().params(&io);
-    ok(reflex_matmul_supported(env.context, &good));
-    let bad = reflex_matmul_params { flags: 0, ..good };
-    assert_eq!(reflex_matmul_supported(env.context, &bad), REFLEX_UNSUPPORTED);
+    let mut p = Case::new(2, 256, &[quantised]).int8().params(&io);
+    ok(MatmulCall::supported(env.context, &p));
+    p.flags = 0;
+    assert_eq!(MatmulCall::supported(env.context, &p), REFLEX_UNSUPPORTED);
     let mut bytes = 1;
     assert_eq!(
-        reflex_matmul_workspace_size(env.context, &bad, &mut bytes),
+        MatmulCall::workspace_size(env.context, &p, &mut bytes),
         REFLEX_UNSUPPORTED
     );
     assert_eq!(bytes, 1);
-}
-
-/// The struct of the first release ends before `activation`.
-#[test]
-fn the_first_release_s_struct_is_served() {
-    let env = Env::cpu();
-    assert_eq!(std::mem::offset_of!(reflex_matmul_params, activation), 424);
-    let case = Case::new(2, 256, &[Product::new(REFLEX_DTYPE_Q4_K, 16)]);
-    let want = case.run(&env);
-    let got = run_once_bytes(&env, |io| {
-        let mut p = case.params(io);
-        p.struct_size = 424;
-        // Past its end: not read.
-        p.reserved = 9;
-        p.others[0].weight = p.weight;
-        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
-    });
-    assert!(got == want);
-    let refused = refusal(&env, &|p| p.struct_size = 416);
-    assert!(
-        refused.0 == REFLEX_ABI_MISMATCH && refused.1.contains("struct_size is 416"),
-        "{}",
-        refused.1
-    );
 }

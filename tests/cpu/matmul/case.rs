@@ -152,21 +152,14 @@ impl Case {
     }
 
     /// The operands, and a workspace.
-    pub fn params(&self, io: &Io) -> reflex_matmul_params {
-        let mut p = self.operands(io);
-        ok(reflex_matmul_workspace_size(io.env.context, &p, &mut p.workspace_size));
-        p.workspace = io.workspace(p.workspace_size);
-        p
+    pub fn params(&self, io: &Io) -> MatmulCall {
+        self.operands(io).with_workspace(io)
     }
 
-    pub fn operands(&self, io: &Io) -> reflex_matmul_params {
-        let mut p = reflex_matmul_params {
-            struct_size: size_of::<reflex_matmul_params>() as u32,
-            flags: self.flags,
-            activation: self.gate.unwrap_or_default(),
-            x: io.input(self.activation_spec(self.x, self.k), &self.x_values()),
-            ..Default::default()
-        };
+    pub fn operands(&self, io: &Io) -> MatmulCall {
+        let x = io.input(self.activation_spec(self.x, self.k), &self.x_values());
+        let mut p = MatmulCall::new(self.flags, x, &[]);
+        p.activation = self.gate.unwrap_or_default();
         for (i, product) in self.products.iter().enumerate() {
             let bytes = self.weight_bytes(i);
             let shape = [product.n, self.k];
@@ -178,7 +171,7 @@ impl Case {
                 io.input_bytes(Spec::new(product.weight, &shape).row_gap(self.gap), &bytes)
             };
             let mut made = reflex_matmul_product {
-                weight,
+                weight: weight_of(weight),
                 ..Default::default()
             };
             if let Some(dtype) = product.bias {
@@ -196,10 +189,7 @@ impl Case {
                     made.y = io.output(self.activation_spec(product.y, product.n));
                 }
             }
-            match i {
-                0 => (p.weight, p.bias, p.residual, p.y) = (made.weight, made.bias, made.residual, made.y),
-                _ => p.others[i - 1] = made,
-            }
+            p.push(made);
         }
         p
     }
@@ -208,7 +198,7 @@ impl Case {
     pub fn run(&self, env: &Env) -> Vec<Vec<u8>> {
         run_once_bytes(env, |io| {
             let p = self.params(io);
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
         })
     }
 

@@ -24,7 +24,7 @@ fn leave(env: &Env, case: &Case, norm: reflex_dtype) -> Left {
         p.y_norm = io.input(Spec::new(norm, &[n]), &weights(n, norm));
         p.y_normed = io.output(act_i8(&[case.rows, n]));
         p.y_squares = io.output(Spec::new(F32, &[case.rows, n / 32]).row_gap(1));
-        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+        Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
     });
     let squares = decode(F32, &outputs.pop().unwrap());
     let normed = outputs.pop().unwrap();
@@ -50,7 +50,7 @@ fn take(env: &Env, left: &Left, rows: i64, k: i64, squares: bool, epilogue: bool
             p.x_squares = io.input(Spec::new(F32, &[rows, k / 32]).row_gap(2), &left.squares);
             p.norm_epsilon = EPSILON;
         }
-        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+        Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
     });
     decode(F32, &outputs[0])
 }
@@ -192,7 +192,7 @@ fn nothing_to_do() {
 #[test]
 fn bad_input_is_refused() {
     let env = Env::cpu();
-    let refusal = |int8: bool, change: &dyn Fn(&mut reflex_matmul_params)| {
+    let refusal = |int8: bool, change: &dyn Fn(&mut MatmulCall)| {
         refused(&env, |io| {
             let case = Case::new(2, 256, &[Product::new(REFLEX_DTYPE_Q4_K, 64)]);
             let mut p = if int8 { case.x(ACT_I8) } else { case }.params(io);
@@ -201,7 +201,7 @@ fn bad_input_is_refused() {
             p.y_squares = io.output(Spec::new(F32, &[2, 2]));
             p.x_squares = io.input(Spec::new(F32, &[2, 8]), &[1.0; 16]);
             change(&mut p);
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
         })
     };
     let expect = |(status, message): (reflex_status, String), want: reflex_status, text: &str| {
@@ -213,7 +213,7 @@ fn bad_input_is_refused() {
     };
     let null = std::ptr::null_mut();
     const INVALID: reflex_status = REFLEX_INVALID_ARGUMENT;
-    let case = |change: &dyn Fn(&mut reflex_matmul_params)| refusal(true, change);
+    let case = |change: &dyn Fn(&mut MatmulCall)| refusal(true, change);
     expect(case(&|p| p.y_norm.data = null), INVALID, "y_norm.data is NULL");
     expect(case(&|p| p.y_normed.data = null), INVALID, "y_normed.data is NULL");
     expect(case(&|p| p.y_squares.data = null), INVALID, "y_squares.data is NULL");
@@ -227,15 +227,27 @@ fn bad_input_is_refused() {
     expect(case(&|p| p.x_squares.dtype = F16), INVALID, "x_squares.dtype");
     expect(case(&|p| p.norm_epsilon = -1.0), INVALID, "norm_epsilon");
     expect(case(&|p| p.norm_epsilon = f32::NAN), INVALID, "norm_epsilon");
-    expect(case(&|p| p.y_normed.data = p.weight.data), INVALID, "y_normed.data");
+    expect(
+        case(&|p| p.y_normed.data = p.products[0].weight.data.data),
+        INVALID,
+        "y_normed.data",
+    );
     expect(
         case(&|p| p.y_squares.data = p.x_squares.data),
         INVALID,
         "y_squares.data",
     );
     expect(case(&|p| p.y_squares.data = p.y_normed.data), INVALID, "y_normed.data");
-    expect(case(&|p| p.y_squares.data = p.y.data), INVALID, "y_squares.data");
-    expect(case(&|p| p.y.data = p.y_norm.data), INVALID, "y");
+    expect(
+        case(&|p| p.y_squares.data = p.products[0].y.data),
+        INVALID,
+        "y_squares.data",
+    );
+    expect(
+        case(&|p| p.products[0].y.data = p.y_norm.data),
+        INVALID,
+        "products[0].y.data",
+    );
     expect(
         case(&|p| p.y_normed.data = p.y_normed.data.wrapping_byte_add(4)),
         REFLEX_MISALIGNED,
@@ -243,12 +255,11 @@ fn bad_input_is_refused() {
     );
     expect(
         case(&|p| {
-            p.others[0].weight = p.weight;
-            p.others[0].y = p.y;
-            p.others[0].y.data = p.y.data.wrapping_byte_add(1 << 20);
+            p.push(p.products[0]);
+            p.products[1].y.data = p.products[0].y.data.wrapping_byte_add(1 << 20);
         }),
         INVALID,
-        "y_norm.data is set, expected NULL with others",
+        "y_norm.data is set, expected NULL with a product_count of 2: y of products[0] is the only one",
     );
     expect(
         refusal(false, &|_| ()),
@@ -268,7 +279,7 @@ fn bad_input_is_refused() {
             p.y_norm = io.input(Spec::new(F32, &[40]), &[1.0; 40]);
             p.y_normed = io.output(Spec::new(ACT_I8, &[2, 64]));
             p.y_squares = io.output(Spec::new(F32, &[2, 1]));
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
         }),
         INVALID,
         "y_norm.data is set and n is 40, expected a multiple of 32",

@@ -216,16 +216,10 @@ fn the_number_of_rows_does_not_choose_batch_invariant_products() {
             shape: [n, k, 0, 0],
             ..Default::default()
         };
-        let p = reflex_matmul_params {
-            struct_size: size_of::<reflex_matmul_params>() as u32,
-            flags,
-            x: at(40, F32, [rows, 256]),
-            weight: at(41, REFLEX_DTYPE_Q4_K, [5, 256]),
-            y: at(42, F32, [rows, 5]),
-            ..Default::default()
-        };
+        let product = product_of(at(41, REFLEX_DTYPE_Q4_K, [5, 256]), at(42, F32, [rows, 5]));
+        let p = MatmulCall::new(flags, at(40, F32, [rows, 256]), &[product]);
         assert_eq!(
-            reflex_matmul_supported(env.context, &p) == REFLEX_SUCCESS,
+            MatmulCall::supported(env.context, &p) == REFLEX_SUCCESS,
             taken,
             "{flags}"
         );
@@ -245,16 +239,15 @@ fn zeros_and_nan_of_x() {
         x[256 + 100] = f32::NAN;
         let bytes = random_weights(&mut Random::new(2), REFLEX_DTYPE_Q6_K, 4 * 256);
         let outputs = run_once(&env, |io| {
-            let p = reflex_matmul_params {
-                struct_size: size_of::<reflex_matmul_params>() as u32,
-                flags: REFLEX_MATMUL_INT8,
-                x: io.input(Spec::new(x_type, &[3, 256]), &x),
-                weight: io.input_bytes(Spec::new(REFLEX_DTYPE_Q6_K, &[4, 256]), &bytes),
+            let x = io.input(Spec::new(x_type, &[3, 256]), &x);
+            let product = reflex_matmul_product {
+                weight: weight_of(io.input_bytes(Spec::new(REFLEX_DTYPE_Q6_K, &[4, 256]), &bytes)),
                 bias: io.input(Spec::new(F32, &[4]), &[1.0, 2.0, 3.0, 4.0]),
                 y: io.output(Spec::new(F32, &[3, 4])),
                 ..Default::default()
             };
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            let p = MatmulCall::new(REFLEX_MATMUL_INT8, x, &[product]);
+            Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
         });
         assert_eq!(outputs[0][..4], [1.0, 2.0, 3.0, 4.0]);
         assert!(outputs[0][4..8].iter().all(|v| v.is_nan()));

@@ -3,6 +3,7 @@ mod case;
 mod fused;
 mod handed_on;
 mod int8;
+mod products;
 
 use crate::support::*;
 use reflex_infer::*;
@@ -24,16 +25,16 @@ fn run(env: &Env, dtype: reflex_dtype, rows: i64, n: i64, k: i64) {
     let residual = random.normals((rows * n) as usize);
     let outputs = run_once(env, |io| {
         let y = Spec::new(REFLEX_DTYPE_F32, &[rows, n]).row_gap(3);
-        let p = reflex_matmul_params {
-            struct_size: size_of::<reflex_matmul_params>() as u32,
-            x: io.input(Spec::new(REFLEX_DTYPE_F32, &[rows, k]).row_gap(5), &x),
-            weight: io.input_bytes(Spec::new(dtype, &[n, k]).row_gap(1), &bytes),
+        let x = io.input(Spec::new(REFLEX_DTYPE_F32, &[rows, k]).row_gap(5), &x);
+        let product = reflex_matmul_product {
+            weight: weight_of(io.input_bytes(Spec::new(dtype, &[n, k]).row_gap(1), &bytes)),
             bias: io.input(Spec::new(REFLEX_DTYPE_F32, &[n]), &bias),
             residual: io.input(y.clone(), &residual),
             y: io.output(y),
             ..Default::default()
         };
-        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+        let p = MatmulCall::new(0, x, &[product]);
+        Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
     });
     let weight = expand(env, dtype, n as usize, k as usize, &bytes);
     let (n, k) = (n as usize, k as usize);
@@ -94,15 +95,15 @@ fn small_integers_are_exact() {
         for y_type in [REFLEX_DTYPE_F32, REFLEX_DTYPE_F16, REFLEX_DTYPE_BF16] {
             let outputs = run_once(&env, |io| {
                 let y = io.in_out(Spec::new(y_type, &[rows as i64, n as i64]), &vec![1.0; rows * n]);
-                let p = reflex_matmul_params {
-                    struct_size: size_of::<reflex_matmul_params>() as u32,
-                    x: io.input(Spec::new(x_type, &[rows as i64, k as i64]), &x),
-                    weight: io.input(Spec::new(REFLEX_DTYPE_F16, &[n as i64, k as i64]), &weight),
+                let x = io.input(Spec::new(x_type, &[rows as i64, k as i64]), &x);
+                let product = reflex_matmul_product {
+                    weight: weight_of(io.input(Spec::new(REFLEX_DTYPE_F16, &[n as i64, k as i64]), &weight)),
                     residual: y,
                     y,
                     ..Default::default()
                 };
-                Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+                let p = MatmulCall::new(0, x, &[product]);
+                Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
             });
             for row in 0..rows {
                 for o in 0..n {
@@ -119,18 +120,18 @@ fn a_sum_over_nothing_is_bias_and_residual() {
     let env = Env::cpu();
     for (bias, want) in [(true, 5.0), (false, 3.0)] {
         let outputs = run_once(&env, |io| {
-            let mut p = reflex_matmul_params {
-                struct_size: size_of::<reflex_matmul_params>() as u32,
-                x: io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 0]), &[]),
-                weight: io.input_bytes(Spec::new(REFLEX_DTYPE_Q4_K, &[3, 0]), &[]),
+            let x = io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 0]), &[]);
+            let mut product = reflex_matmul_product {
+                weight: weight_of(io.input_bytes(Spec::new(REFLEX_DTYPE_Q4_K, &[3, 0]), &[])),
                 residual: io.input(Spec::new(REFLEX_DTYPE_F32, &[2, 3]), &[3.0; 6]),
                 y: io.output(Spec::new(REFLEX_DTYPE_F32, &[2, 3])),
                 ..Default::default()
             };
             if bias {
-                p.bias = io.input(Spec::new(REFLEX_DTYPE_F32, &[3]), &[2.0; 3]);
+                product.bias = io.input(Spec::new(REFLEX_DTYPE_F32, &[3]), &[2.0; 3]);
             }
-            Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+            let p = MatmulCall::new(0, x, &[product]);
+            Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
         });
         assert_eq!(outputs[0], [want; 6]);
     }

@@ -38,17 +38,11 @@ fn check(env: &Env, weight: reflex_dtype, is_packed: bool, rows: i64) {
     let mut x = Random::new(13).normals((rows * k) as usize);
     x[infinite * k as usize + 300] = f32::NEG_INFINITY;
     let outputs = run_once(env, |io| {
-        let mut p = reflex_matmul_params {
-            struct_size: size_of::<reflex_matmul_params>() as u32,
-            flags: REFLEX_MATMUL_INT8,
-            x: io.input(Spec::new(F32, &[rows, k]), &x),
-            weight: io.input_bytes(Spec::new(dtype, &[n, k]), &bytes),
-            y: io.output(Spec::new(F32, &[rows, n])),
-            ..Default::default()
-        };
-        ok(reflex_matmul_workspace_size(env.context, &p, &mut p.workspace_size));
-        p.workspace = io.workspace(p.workspace_size);
-        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+        let x = io.input(Spec::new(F32, &[rows, k]), &x);
+        let weight = io.input_bytes(Spec::new(dtype, &[n, k]), &bytes);
+        let product = product_of(weight, io.output(Spec::new(F32, &[rows, n])));
+        let p = MatmulCall::new(REFLEX_MATMUL_INT8, x, &[product]).with_workspace(io);
+        Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
     });
     for (row, y) in outputs[0].chunks(n as usize).enumerate() {
         let finite = y.iter().filter(|v| v.is_finite()).count();

@@ -148,18 +148,14 @@ impl Case {
         Tolerance::new(absolute, squared * relative.fold(0.0, f32::max))
     }
 
-    fn params(&self, io: &Io) -> reflex_matmul_params {
+    fn params(&self, io: &Io) -> MatmulCall {
         let mut random = Random::new((self.rows * 7919 + self.k) as u64);
         let x = random.normals((self.rows * self.k) as usize);
         // Rows of ACT_I8 start at multiples of 16 bytes.
         let gap = if self.x == ACT_I8 { self.k / 32 % 2 } else { 0 } + self.gaps[0];
-        let mut p = reflex_matmul_params {
-            struct_size: size_of::<reflex_matmul_params>() as u32,
-            flags: self.flags,
-            x: io.input(Spec::new(self.x, &[self.rows, self.k]).row_gap(gap), &x),
-            activation: self.gate.unwrap_or_default(),
-            ..Default::default()
-        };
+        let x = io.input(Spec::new(self.x, &[self.rows, self.k]).row_gap(gap), &x);
+        let mut p = MatmulCall::new(self.flags, x, &[]);
+        p.activation = self.gate.unwrap_or_default();
         if let Some(dtype) = self.norm {
             p.norm = io.input(Spec::new(dtype, &[self.k]), &random.normals(self.k as usize));
             p.norm_epsilon = 1e-5;
@@ -186,7 +182,7 @@ impl Case {
                 Spec::new(dtype, &shape).row_gap(odd + if dtype == ACT_I8 { 0 } else { self.gaps[1] })
             };
             let mut made = reflex_matmul_product {
-                weight: product.weight(io, self.k, self.gaps[2]),
+                weight: weight_of(product.weight(io, self.k, self.gaps[2])),
                 ..Default::default()
             };
             if let Some(dtype) = product.bias {
@@ -204,20 +200,14 @@ impl Case {
                     made.y = io.output(y_spec(product.y));
                 }
             }
-            if i == 0 {
-                (p.weight, p.bias, p.residual, p.y) = (made.weight, made.bias, made.residual, made.y);
-            } else {
-                p.others[i - 1] = made;
-            }
+            p.push(made);
         }
-        ok(reflex_matmul_workspace_size(io.env.context, &p, &mut p.workspace_size));
-        p.workspace = io.workspace(p.workspace_size);
-        p
+        p.with_workspace(io)
     }
 
     fn launch(&self, io: &Io) -> Launch {
         let p = self.params(io);
-        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+        Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
     }
 
     fn add(self, suite: &mut Suite, name: String) {
@@ -390,7 +380,7 @@ fn few(suite: &mut Suite, weight: reflex_dtype) {
         assert!(case.few());
         let kernel = case.clone();
         suite.test(format!("matmul::int8_{name}_is_chosen"), move |env| {
-            let got = selected(env, reflex_matmul_selected_kernel, &kernel.params(&Io::new(env)));
+            let got = kernel.params(&Io::new(env)).selected(env);
             let turing = env.device_info().sm < 80;
             assert!(turing || got.starts_with("reflex_matmul_int8_few"), "{got}");
         });
@@ -640,17 +630,11 @@ fn batch_invariant(suite: &mut Suite, weight: reflex_dtype) {
                 };
                 let x = Random::new(7).normals((seeded.rows * seeded.k) as usize);
                 let product = seeded.products[0];
-                let mut p = reflex_matmul_params {
-                    struct_size: size_of::<reflex_matmul_params>() as u32,
-                    flags: case.flags,
-                    x: io.input(Spec::new(x_type, &[rows, case.k]), &x[..(rows * case.k) as usize]),
-                    weight: product.weight(io, case.k, 0),
-                    y: io.output(Spec::new(F32, &[rows, product.n])),
-                    ..Default::default()
-                };
-                ok(reflex_matmul_workspace_size(io.env.context, &p, &mut p.workspace_size));
-                p.workspace = io.workspace(p.workspace_size);
-                Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+                let x = io.input(Spec::new(x_type, &[rows, case.k]), &x[..(rows * case.k) as usize]);
+                let y = io.output(Spec::new(F32, &[rows, product.n]));
+                let product = product_of(product.weight(io, case.k, 0), y);
+                let p = MatmulCall::new(case.flags, x, &[product]).with_workspace(io);
+                Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
             });
             outputs[0][..33].iter().map(|v| v.to_bits()).collect()
         };

@@ -73,44 +73,43 @@ impl Case {
     }
 
     /// Operands with these values of x.
-    fn params(self, io: &Io, x: &[f32]) -> reflex_matmul_params {
+    fn params(self, io: &Io, x: &[f32]) -> MatmulCall {
         let mut random = Random::new((self.rows + self.n) as u64);
         let y_spec = |dtype| {
             Spec::new(dtype, &[self.rows, self.n])
                 .row_gap(self.gaps[1])
                 .offset(self.offsets[1])
         };
-        let mut p = reflex_matmul_params {
-            struct_size: size_of::<reflex_matmul_params>() as u32,
-            flags: self.flags,
-            x: io.input(self.x_spec(), x),
-            weight: io.input_bytes(
-                Spec::new(self.weight, &[self.n, self.k])
-                    .row_gap(self.gaps[2])
-                    .offset(self.offsets[2]),
-                &self.weight_bytes(),
-            ),
+        let x = io.input(self.x_spec(), x);
+        let weight = io.input_bytes(
+            Spec::new(self.weight, &[self.n, self.k])
+                .row_gap(self.gaps[2])
+                .offset(self.offsets[2]),
+            &self.weight_bytes(),
+        );
+        let mut product = reflex_matmul_product {
+            weight: weight_of(weight),
             ..Default::default()
         };
         if let Some(dtype) = self.bias {
-            p.bias = io.input(Spec::new(dtype, &[self.n]), &random.normals(self.n as usize));
+            product.bias = io.input(Spec::new(dtype, &[self.n]), &random.normals(self.n as usize));
         }
         let residual = random.normals((self.rows * self.n) as usize);
         if self.in_place {
-            p.residual = io.in_out(y_spec(self.y), &residual);
-            p.y = p.residual;
+            product.residual = io.in_out(y_spec(self.y), &residual);
+            product.y = product.residual;
         } else {
             if let Some(dtype) = self.residual {
-                p.residual = io.input(y_spec(dtype), &residual);
+                product.residual = io.input(y_spec(dtype), &residual);
             }
-            p.y = io.output(y_spec(self.y));
+            product.y = io.output(y_spec(self.y));
         }
-        p
+        MatmulCall::new(self.flags, x, &[product])
     }
 
     fn launch(self, io: &Io) -> Launch {
         let p = self.params(io, &self.x_values());
-        Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+        Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
     }
 
     fn add(self, suite: &mut Suite, name: String) {
@@ -262,7 +261,7 @@ pub fn tests(suite: &mut Suite) {
                 let mut x = case.x_values();
                 x[512 + 300] = f32::NAN;
                 let p = case.params(io, &x);
-                Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+                Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
             },
         );
     }
@@ -287,7 +286,7 @@ fn batch_invariant(suite: &mut Suite, weight: reflex_dtype) {
             };
             let outputs = run_once(&env, |io| {
                 let p = case.params(io, &x[..(rows * k) as usize]);
-                Box::new(move |context, stream| reflex_matmul(context, &p, stream))
+                Box::new(move |context, stream| MatmulCall::launch(context, &p, stream))
             });
             outputs[0][..n as usize].iter().map(|v| v.to_bits()).collect()
         };
@@ -305,7 +304,7 @@ fn kernels_follow_the_shape(suite: &mut Suite, weight: reflex_dtype) {
         let step = block(weight).max(32);
         let name = |case: Case| {
             let p = case.params(&io, &case.x_values());
-            let name = selected(env, reflex_matmul_selected_kernel, &p);
+            let name = p.selected(env);
             name.strip_prefix(&format!("reflex_matmul_{format}_"))
                 .unwrap()
                 .to_string()

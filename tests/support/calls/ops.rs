@@ -1,5 +1,6 @@
 //! What a call of each op may be like.
 
+use super::super::matmul::{MatmulCall, weight_of};
 use super::super::packed::{BLOCKS, packed};
 use super::{Calls, Maker, Scratch};
 use reflex_infer::*;
@@ -162,8 +163,12 @@ pub(super) fn heads(calls: &mut Calls) {
 pub(super) fn matrices(calls: &mut Calls) {
     calls.op(
         "matmul",
-        (reflex_matmul, reflex_matmul_supported),
-        scratch!(reflex_matmul_workspace_size, false),
+        (MatmulCall::launch, MatmulCall::supported),
+        Some(Scratch {
+            size: MatmulCall::workspace_size,
+            set: |p, data, bytes| (p.workspace, p.workspace_size) = (data, bytes),
+            optional: false,
+        }),
         matmul,
     );
     calls.op(
@@ -217,7 +222,8 @@ pub(super) fn matrices(calls: &mut Calls) {
 }
 
 /// Every mode: exact and in integers, gated, with the norm in front and the one behind, and nothing to sum.
-fn matmul(m: &mut Maker, p: &mut reflex_matmul_params) {
+fn matmul(m: &mut Maker, p: &mut MatmulCall) {
+    *p = MatmulCall::default();
     let rows = m.pick(&[0, 1, 1, 2, 3, 8, 9, 17, 65]);
     let k = m.pick(&[0, 0, 32, 64, 256, 256, 512, 544]);
     let n = m.pick(&[0, 1, 16, 32, 32, 40, 64]);
@@ -239,7 +245,7 @@ fn matmul(m: &mut Maker, p: &mut reflex_matmul_params) {
     for i in 0..count {
         let n = if i > 0 && !gated { m.pick(&[0, 16, 32, 48]) } else { n };
         let mut product = reflex_matmul_product {
-            weight: m.weight(n, k),
+            weight: weight_of(m.weight(n, k)),
             bias: m.optional(|m| m.floats(&[n])),
             ..Default::default()
         };
@@ -253,10 +259,14 @@ fn matmul(m: &mut Maker, p: &mut reflex_matmul_params) {
             let y = product.y;
             product.residual = m.optional(|m| m.in_place(y, REFLEX_DTYPE_F32));
         }
-        match i {
-            0 => (p.weight, p.bias, p.residual, p.y) = (product.weight, product.bias, product.residual, product.y),
-            _ => p.others[i - 1] = product,
-        }
+        p.push(product);
+    }
+    if m.mishap(40) {
+        p.product_count = m.pick(&[0, 1, 2, 3, 4, u32::MAX]);
+    }
+    if m.mishap(40) {
+        let place = m.random.below(3) as usize;
+        p.products[place].weight.scales = p.x;
     }
     if gated {
         p.flags |= REFLEX_MATMUL_GATED;

@@ -57,26 +57,49 @@ struct Weight {
     y: Dtype,
 }
 
-fn params(rows: i64, k: i64, x: Dtype, gated: bool, weights: &[Weight]) -> reflex_matmul_params {
+/// A call and the products that its params point to.
+struct Call {
+    params: reflex_matmul_params,
+    _products: Vec<reflex_matmul_product>,
+}
+
+impl Call {
+    fn plan(&self) -> MatmulPlan {
+        Matmul::plan(&self.params).unwrap()
+    }
+}
+
+fn call(rows: i64, k: i64, x: Dtype, gated: bool, weights: &[Weight]) -> Call {
     let mut at = 0;
-    let mut p = reflex_matmul_params {
+    let x = tensor(&mut at, x.abi(), [rows, k]);
+    let mut product = |(i, w): (usize, &Weight)| {
+        let bit = if w.packed { REFLEX_DTYPE_PACKED.0 } else { 0 };
+        let data = tensor(&mut at, reflex_dtype(w.dtype.abi().0 | bit), [w.n, k]);
+        reflex_matmul_product {
+            weight: reflex_weight {
+                data,
+                ..Default::default()
+            },
+            y: match gated && i > 0 {
+                true => reflex_tensor::default(),
+                false => tensor(&mut at, w.y.abi(), [rows, w.n]),
+            },
+            ..Default::default()
+        }
+    };
+    let products: Vec<_> = weights.iter().enumerate().map(&mut product).collect();
+    let params = reflex_matmul_params {
         flags: REFLEX_MATMUL_INT8 | if gated { REFLEX_MATMUL_GATED } else { 0 },
-        x: tensor(&mut at, x.abi(), [rows, k]),
+        x,
+        products: products.as_ptr(),
+        product_count: products.len() as u32,
+        product_size: size_of::<reflex_matmul_product>() as u32,
         ..Default::default()
     };
-    for (i, w) in weights.iter().enumerate() {
-        let bit = if w.packed { REFLEX_DTYPE_PACKED.0 } else { 0 };
-        let weight = tensor(&mut at, reflex_dtype(w.dtype.abi().0 | bit), [w.n, k]);
-        let y = match gated && i > 0 {
-            true => reflex_tensor::default(),
-            false => tensor(&mut at, w.y.abi(), [rows, w.n]),
-        };
-        match i {
-            0 => (p.weight, p.y) = (weight, y),
-            _ => (p.others[i - 1].weight, p.others[i - 1].y) = (weight, y),
-        }
+    Call {
+        params,
+        _products: products,
     }
-    p
 }
 
 /// As the first candidate that takes the plan and pays is tiled.
@@ -131,7 +154,7 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                 (64, 256),
                 (100, 1024),
             ] {
-                let plan = Matmul::plan(&params(rows, k, Dtype::ACT_I8, gated, &weights)).unwrap();
+                let plan = call(rows, k, Dtype::ACT_I8, gated, &weights).plan();
                 for (limits, most_cluster) in devices().flat_map(|limits| [(limits, 1), (limits, 8), (limits, 16)]) {
                     let layout = layout(&plan, &limits, most_cluster);
                     let what = || {
@@ -209,7 +232,7 @@ fn several_rows_are_cut_as_was_fastest() {
             n,
             y: Dtype::F32,
         };
-        let plan = Matmul::plan(&params(rows, k, Dtype::ACT_I8, false, &[weight])).unwrap();
+        let plan = call(rows, k, Dtype::ACT_I8, false, &[weight]).plan();
         let layout = layout(&plan, &limits, 8);
         let cut = (layout.panels, layout.warps, layout.cluster);
         assert_eq!(cut, fastest, "{rows} rows of {n} x {k}");
@@ -235,7 +258,7 @@ fn an_sm_has_room_for_its_share_of_one_launch() {
             n,
             y: Dtype::F32,
         };
-        let plan = Matmul::plan(&params(1, k, Dtype::ACT_I8, false, &[weight])).unwrap();
+        let plan = call(1, k, Dtype::ACT_I8, false, &[weight]).plan();
         let layout = layout(&plan, &limits, 8);
         assert!(matches!(layout.shape, Shape::Whole(_)), "{n} x {k} on {sm}");
         let alone = layout.shape == Shape::Whole(Q4_K_ALONE);
@@ -261,9 +284,9 @@ fn sums_have_one_order_for_any_number_of_rows() {
         for k in [256, 1024, 2560, 9728] {
             for limits in devices() {
                 let splits = |rows: i64, flags: u32| {
-                    let mut p = params(rows, k, Dtype::ACT_I8, gated, &weights);
-                    p.flags |= flags;
-                    let plan = Matmul::plan(&p).unwrap();
+                    let mut call = call(rows, k, Dtype::ACT_I8, gated, &weights);
+                    call.params.flags |= flags;
+                    let plan = call.plan();
                     let layout = layout(&plan, &limits, 8);
                     plan.parts().map(|part| layout.splits(part)).collect::<Vec<_>>()
                 };
@@ -287,7 +310,7 @@ fn a_float_x_is_quantised_in_the_workspace() {
     let limits = devices().next().unwrap();
     let orin = devices().find(|limits| limits.sm == 87).unwrap();
     let bytes = |rows, k, x| {
-        let plan = Matmul::plan(&params(rows, k, x, false, &[weight])).unwrap();
+        let plan = call(rows, k, x, false, &[weight]).plan();
         scheduled(&plan, &orin, Workspace::ANY.data, usize::MAX).unwrap()
     };
     assert_eq!(bytes(3, 512, Dtype::ACT_I8), 0);
@@ -307,12 +330,12 @@ fn a_float_x_is_quantised_in_the_workspace() {
             ..weight
         },
     ];
-    let plan = Matmul::plan(&params(17, 512, Dtype::ACT_I8, false, &both)).unwrap();
+    let plan = call(17, 512, Dtype::ACT_I8, false, &both).plan();
     let bytes = scheduled(&plan, &orin, Workspace::ANY.data, usize::MAX).unwrap();
     assert_eq!(bytes, aligned(2 * 4 * 4384) + 2 * 4 * 4640);
 
     let check = |data, bytes| {
-        let plan = Matmul::plan(&params(3, 512, Dtype::F16, false, &[weight])).unwrap();
+        let plan = call(3, 512, Dtype::F16, false, &[weight]).plan();
         scheduled(&plan, &limits, data, bytes)
     };
     let refused = |data, bytes| check(data, bytes).err().map(|e| (e.status, e.message));
