@@ -49,7 +49,7 @@ pub extern "C" fn reflex_tensor_bytes(tensor: *const reflex_tensor, bytes: *mut 
         let mut tensor = unsafe { tensor.read() };
         // Any address that is aligned for every type: only numbers are judged here.
         tensor.data = std::ptr::without_provenance_mut(256);
-        let (start, end) = View::weight(NAME, "tensor", &tensor)?.extent();
+        let (start, end) = View::weight("tensor", &tensor)?.extent();
         let size = (end - start) as u64;
         // SAFETY: checked above.
         unsafe { bytes.write(size) };

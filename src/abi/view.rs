@@ -32,13 +32,13 @@ unsafe impl Sync for View {}
 impl View {
     /// An operand that must be there.
     #[inline(always)]
-    pub fn required(_op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
-        View::optional(_op, field, tensor)?.ok_or_else(|| View::absent(field))
+    pub fn required(field: &'static str, tensor: &reflex_tensor) -> Result<View> {
+        View::optional(field, tensor)?.ok_or_else(|| View::absent(field))
     }
 
     /// A weight matrix that must be there and may be packed.
     #[inline(always)]
-    pub fn weight(_op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<View> {
+    pub fn weight(field: &'static str, tensor: &reflex_tensor) -> Result<View> {
         View::parse(field, tensor, true)?.ok_or_else(|| View::absent(field))
     }
 
@@ -49,7 +49,7 @@ impl View {
 
     /// An operand that may be absent (`data == NULL`). A tensor of zero elements keeps its non-null pointer.
     #[inline(always)]
-    pub fn optional(_op: &'static str, field: &'static str, tensor: &reflex_tensor) -> Result<Option<View>> {
+    pub fn optional(field: &'static str, tensor: &reflex_tensor) -> Result<Option<View>> {
         View::parse(field, tensor, false)
     }
 

@@ -29,7 +29,7 @@ pub struct reflex_weight {
 impl reflex_weight {
     /// Refuses what a weight of a format does not have that keeps everything in `data`. Messages call the weight `field` and its
     /// format `format`.
-    pub(crate) fn expect_data_alone(&self, op: &str, field: &str, format: &str) -> Result<()> {
+    pub(crate) fn expect_data_alone(&self, field: &str, format: impl Fn() -> &'static str) -> Result<()> {
         let tensors = [
             ("scales", &self.scales),
             ("zeros", &self.zeros),
@@ -38,13 +38,15 @@ impl reflex_weight {
         ];
         if let Some((name, _)) = tensors.into_iter().find(|(_, tensor)| !tensor.data.is_null()) {
             return Err(Error::invalid(format!(
-                "{op}: {field}.{name}.data is set, expected NULL with {format}"
+                "{field}.{name}.data is set, expected NULL with {}",
+                format()
             )));
         }
         for (name, number) in [("group_size", self.group_size), ("reserved", self.reserved)] {
             if number != 0 {
                 return Err(Error::invalid(format!(
-                    "{op}: {field}.{name} is {number}, expected 0 with {format}"
+                    "{field}.{name} is {number}, expected 0 with {}",
+                    format()
                 )));
             }
         }

@@ -86,7 +86,7 @@ impl Op for Activation {
                 p.kind.0
             )));
         }
-        let gate = View::required(op, "gate", &p.gate)?;
+        let gate = View::required("gate", &p.gate)?;
         gate.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
         let like_gate = |view: &View, allowed| {
             view.expect_dtype(allowed)?
@@ -94,9 +94,9 @@ impl Op for Activation {
                 .expect_dense_rows()
                 .map(drop)
         };
-        let up = View::optional(op, "up", &p.up)?;
+        let up = View::optional("up", &p.up)?;
         up.iter().try_for_each(|view| like_gate(view, Dtype::FLOATS))?;
-        let y = View::required(op, "y", &p.y)?;
+        let y = View::required("y", &p.y)?;
         like_gate(&y, Dtype::ACTIVATIONS)?;
         ActivationPlan::of(p.kind, gate, up, y)
     }

@@ -75,15 +75,15 @@ impl Op for Add {
                 p.scale
             )));
         }
-        let a = View::required(op, "a", &p.a)?;
+        let a = View::required("a", &p.a)?;
         a.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
         let last = a.rank() - 1;
-        let b = View::required(op, "b", &p.b)?;
+        let b = View::required("b", &p.b)?;
         b.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
         if b.dims() != [a.dim(last)] {
             b.expect_shape(a.dims(), "the shape of a, or [n]")?;
         }
-        let y = View::required(op, "y", &p.y)?;
+        let y = View::required("y", &p.y)?;
         y.expect_dtype(Dtype::FLOATS)?
             .expect_shape(a.dims(), "the shape of a")?
             .expect_dense_rows()?;

@@ -132,9 +132,9 @@ impl Op for Argmax {
     fn plan(p: &reflex_argmax_params) -> Result<ArgmaxPlan> {
         let op = Self::NAME;
         expect_reserved(op, p.reserved)?;
-        let x = scores(View::required(op, "x", &p.x)?)?;
-        let ids = integers(View::required(op, "ids", &p.ids)?, x.dim(0), "[rows] of x")?;
-        let counters = View::optional(op, "counters", &p.counters)?.map(counters).transpose()?;
+        let x = scores(View::required("x", &p.x)?)?;
+        let ids = integers(View::required("ids", &p.ids)?, x.dim(0), "[rows] of x")?;
+        let counters = View::optional("counters", &p.counters)?.map(counters).transpose()?;
         Ok(ArgmaxPlan {
             x,
             ids,
@@ -311,7 +311,7 @@ mod tests {
             shape,
             stride: [0; 4],
         };
-        let view = |name, tensor| View::required("argmax", name, &tensor).expect("a view");
+        let view = |name, tensor| View::required(name, &tensor).expect("a view");
         let plan = ArgmaxPlan {
             x: view("x", tensor(Dtype::F32.abi(), 2, [rows, n, 0, 0])),
             ids: view("ids", tensor(Dtype::I32.abi(), 1, [rows, 0, 0, 0])),

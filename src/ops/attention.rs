@@ -93,14 +93,14 @@ impl KvCache {
                 .expect_dense_rows()?;
             (0..3).try_for_each(|i| view.expect_dim(i, 0..=LARGEST).map(drop))
         };
-        let k = View::required(op, "k", k)?;
+        let k = View::required("k", k)?;
         cache(&k)?;
         let (capacity, kv_heads) = (k.dim(1), k.dim(2));
         k.expect_shape(
             &[batch, capacity, kv_heads, dim],
             "[batch] of q, [capacity, kv_heads], [head_dim] of q",
         )?;
-        let v = View::required(op, "v", v)?;
+        let v = View::required("v", v)?;
         cache(&v)?;
         v.expect_dtype(&[k.dtype])?;
         let v_dim = v.dim(3);
@@ -121,7 +121,7 @@ impl KvCache {
                 )));
             }
         }
-        let lengths = View::optional(op, "kv_lengths", kv_lengths)?;
+        let lengths = View::optional("kv_lengths", kv_lengths)?;
         if let Some(lengths) = &lengths {
             lengths
                 .expect_dtype(&[Dtype::I32])?
@@ -143,11 +143,11 @@ impl KvCache {
     }
 
     /// The output: `[.. of q, v_head_dim]`.
-    pub fn output(&self, op: &'static str, q: &View, y: &reflex_tensor) -> Result<View> {
+    pub fn output(&self, q: &View, y: &reflex_tensor) -> Result<View> {
         let mut shape = [0; 4];
         shape[..q.rank()].copy_from_slice(q.dims());
         shape[q.rank() - 1] = self.v_dim;
-        let y = View::required(op, "y", y)?;
+        let y = View::required("y", y)?;
         y.expect_dtype(Dtype::FLOATS)?
             .expect_shape(&shape[..q.rank()], "q's, but for v_head_dim")?
             .expect_dense_rows()?;
@@ -168,7 +168,7 @@ impl KvCache {
                 "{op}: y.shape[1] is {width}, expected at most {LARGEST} for a y of ACT_I8"
             )));
         }
-        let y = View::required(op, "y", y)?;
+        let y = View::required("y", y)?;
         y.expect_dtype(&[Dtype::ACT_I8])?
             .expect_rank(2..=2)?
             .expect_shape(&[self.batch, width], "[batch, q_heads * v_head_dim] for ACT_I8")?
@@ -231,7 +231,7 @@ impl Op for Attention {
         if p.reserved != 0 {
             return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
         }
-        let q = View::required(op, "q", &p.q)?;
+        let q = View::required("q", &p.q)?;
         q.expect_dtype(Dtype::FLOATS)?
             .expect_rank(4..=4)?
             .expect_dense_rows()?
@@ -250,7 +250,7 @@ impl Op for Attention {
             tokens,
             causal: p.mask == REFLEX_ATTENTION_CAUSAL,
             q,
-            y: cache.output(op, &q, &p.y)?,
+            y: cache.output(&q, &p.y)?,
         })
     }
 

@@ -9,13 +9,6 @@ use crate::cuda::{CudaBackend, Device};
 use crate::runtime::{Backend, Context, reflex_context};
 use std::ffi::c_char;
 
-/// A plan whose operands share no memory that they may not share.
-fn planned<O: Op>(params: &O::Params) -> Result<O::Plan> {
-    let plan = O::plan(params)?;
-    operands::<O>(&plan).check()?;
-    Ok(plan)
-}
-
 fn operands<O: Op>(plan: &O::Plan) -> Operands<'_> {
     let mut operands = Operands::new();
     O::operands(plan, &mut operands);
@@ -68,7 +61,8 @@ pub(crate) fn supported<O: Op>(context: *const reflex_context, params: *const O:
     guard(O::NAME, || {
         let context = reflex_context::get(O::NAME, context)?;
         let params = read_params(O::NAME, params)?;
-        let plan = planned::<O>(&params)?;
+        let plan = O::plan(&params)?;
+        operands::<O>(&plan).check()?;
         match &context.backend {
             Backend::Cuda(backend) => asked::<O>(&plan, backend, context, O::workspace(&params)).map(drop),
             Backend::Cpu(_) => Ok(()),
@@ -86,7 +80,8 @@ pub(crate) fn selected_kernel<O: Op>(
         out_pointer(O::NAME, "name", out)?;
         let context = reflex_context::get(O::NAME, context)?;
         let params = read_params(O::NAME, params)?;
-        let plan = planned::<O>(&params)?;
+        let plan = O::plan(&params)?;
+        operands::<O>(&plan).check()?;
         let name = match &context.backend {
             _ if O::is_empty(&plan) => c"none",
             Backend::Cpu(_) => c"cpu",
@@ -109,7 +104,8 @@ pub(crate) fn workspace_size<O: Op>(
         let context = reflex_context::get(O::NAME, context)?;
         let mut params = read_params(O::NAME, params)?;
         O::set_workspace(&mut params, Workspace::ANY);
-        let plan = planned::<O>(&params)?;
+        let plan = O::plan(&params)?;
+        operands::<O>(&plan).check()?;
         let bytes = match &context.backend {
             Backend::Cuda(backend) => asked::<O>(&plan, backend, context, Workspace::ANY)?.workspace_bytes(),
             Backend::Cpu(_) => 0,

@@ -59,16 +59,16 @@ impl Op for Embedding {
                 p.scale
             )));
         }
-        let table = View::weight(op, "table", &p.table)?;
+        let table = View::weight("table", &p.table)?;
         table
             .expect_dtype(Dtype::WEIGHTS)?
             .expect_rank(2..=2)?
             .expect_dense_rows()?
             .expect_aligned_blocks()?
             .expect_dim(1, 0..=1 << 30)?;
-        let ids = View::required(op, "ids", &p.ids)?;
+        let ids = View::required("ids", &p.ids)?;
         ids.expect_dtype(&[Dtype::I32])?.expect_rank(1..=1)?;
-        let y = View::required(op, "y", &p.y)?;
+        let y = View::required("y", &p.y)?;
         y.expect_dtype(Dtype::FLOATS)?
             .expect_shape(&[ids.dim(0), table.dim(1)], "[tokens] of ids, [dim] of table")?
             .expect_dense_rows()?;

@@ -102,7 +102,7 @@ impl Op for Norm {
                 p.epsilon
             )));
         }
-        let x = View::required(op, "x", &p.x)?;
+        let x = View::required("x", &p.x)?;
         x.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
         let like_x = |view: &View, allowed| {
             view.expect_dtype(allowed)?
@@ -110,18 +110,18 @@ impl Op for Norm {
                 .expect_dense_rows()
                 .map(drop)
         };
-        let residual = View::optional(op, "residual", &p.residual)?;
+        let residual = View::optional("residual", &p.residual)?;
         residual.iter().try_for_each(|view| like_x(view, Dtype::FLOATS))?;
-        let weight = View::optional(op, "weight", &p.weight)?;
+        let weight = View::optional("weight", &p.weight)?;
         if let Some(weight) = &weight {
             weight
                 .expect_dtype(Dtype::FLOATS)?
                 .expect_shape(&[x.dim(x.rank() - 1)], "[dim] of x")?
                 .expect_dense_rows()?;
         }
-        let residual_out = View::optional(op, "residual_out", &p.residual_out)?;
+        let residual_out = View::optional("residual_out", &p.residual_out)?;
         residual_out.iter().try_for_each(|view| like_x(view, Dtype::FLOATS))?;
-        let y = View::required(op, "y", &p.y)?;
+        let y = View::required("y", &p.y)?;
         like_x(&y, Dtype::ACTIVATIONS)?;
         let epsilon = if p.epsilon == 0.0 { 1e-6 } else { p.epsilon };
         Ok(NormPlan {

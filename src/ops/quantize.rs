@@ -61,9 +61,9 @@ impl Op for Quantize {
         if p.reserved != 0 {
             return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
         }
-        let x = View::required(op, "x", &p.x)?;
+        let x = View::required("x", &p.x)?;
         x.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
-        let y = View::required(op, "y", &p.y)?;
+        let y = View::required("y", &p.y)?;
         y.expect_dtype(&[Dtype::ACT_I8])?
             .expect_shape(x.dims(), "the shape of x")?
             .expect_dense_rows()?;

@@ -163,7 +163,7 @@ impl Op for Rope {
     fn plan(p: &reflex_rope_params) -> Result<RopePlan> {
         let op = Self::NAME;
         let operand = |field, tensor| {
-            let view = View::optional(op, field, tensor)?;
+            let view = View::optional(field, tensor)?;
             view.iter().try_for_each(expect_heads)?;
             Ok::<_, Error>(view)
         };
@@ -183,23 +183,23 @@ impl Op for Rope {
         if let (Some(k), Some(v)) = (&k, v) {
             v.expect_shape(&[tokens, k.dim(1), v.dim(2)], "the kv_heads of k")?;
         }
-        View::required(op, "positions", &p.positions)?;
+        View::required("positions", &p.positions)?;
         let rotated_dim = q.or(k).map(|x| x.dim(2));
         let rotation = Rotation::new(op, &rotation_params!(p), rotated_dim, tokens)?;
         let head_dim = rotated_dim.unwrap_or(0);
         let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
         expect_reserved(op, p.reserved)?;
-        let slots = View::optional(op, "slots", &p.slots)?;
+        let slots = View::optional("slots", &p.slots)?;
         slots
             .iter()
             .try_for_each(|view| rotation::expect_indices(view, tokens))?;
 
-        let q_norm = View::optional(op, "q_norm", &p.q_norm)?;
-        let k_norm = View::optional(op, "k_norm", &p.k_norm)?;
-        let q_out = View::optional(op, "q_out", &p.q_out)?;
-        let k_out = View::optional(op, "k_out", &p.k_out)?;
-        let k_cache = View::optional(op, "k_cache", &p.k_cache)?;
-        let v_cache = View::optional(op, "v_cache", &p.v_cache)?;
+        let q_norm = View::optional("q_norm", &p.q_norm)?;
+        let k_norm = View::optional("k_norm", &p.k_norm)?;
+        let q_out = View::optional("q_out", &p.q_out)?;
+        let k_out = View::optional("k_out", &p.k_out)?;
+        let k_cache = View::optional("k_cache", &p.k_cache)?;
+        let v_cache = View::optional("v_cache", &p.v_cache)?;
         expect_pairs(
             op,
             &[

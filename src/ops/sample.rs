@@ -142,7 +142,7 @@ pub(crate) struct RowChoices {
 impl RowChoices {
     fn new(op: &'static str, p: &reflex_sample_params, rows: i64) -> Result<RowChoices> {
         let operand = |field, tensor, dtype: Dtype| {
-            let view = View::optional(op, field, tensor)?;
+            let view = View::optional(field, tensor)?;
             if let Some(view) = &view {
                 view.expect_dtype(&[dtype])?
                     .expect_shape(&[rows], "[rows] of logits")?
@@ -163,7 +163,7 @@ impl RowChoices {
             }
         };
         Ok(RowChoices {
-            seeds: View::optional(op, "seeds", &p.seeds)?.map(seeds).transpose()?,
+            seeds: View::optional("seeds", &p.seeds)?.map(seeds).transpose()?,
             temperatures: operand("temperatures", &p.temperatures, Dtype::F32)?,
             top_ks: operand("top_ks", &p.top_ks, Dtype::I32)?,
             top_ps: operand("top_ps", &p.top_ps, Dtype::F32)?,
@@ -229,14 +229,14 @@ impl Op for Sample {
         }
         expect_fraction("top_p", p.top_p)?;
         expect_fraction("min_p", p.min_p)?;
-        let logits = scores(View::required(op, "logits", &p.logits)?)?;
+        let logits = scores(View::required("logits", &p.logits)?)?;
         let (rows, n) = (logits.dim(0), logits.dim(1));
-        let steps = View::optional(op, "steps", &p.steps)?
+        let steps = View::optional("steps", &p.steps)?
             .map(|view| integers(view, rows, "[rows] of logits"))
             .transpose()?;
         let of_rows = RowChoices::new(op, p, rows)?;
-        let ids = integers(View::required(op, "ids", &p.ids)?, rows, "[rows] of logits")?;
-        let counters = View::optional(op, "counters", &p.counters)?.map(counters).transpose()?;
+        let ids = integers(View::required("ids", &p.ids)?, rows, "[rows] of logits")?;
+        let counters = View::optional("counters", &p.counters)?.map(counters).transpose()?;
         Ok(SamplePlan {
             choice: Choice {
                 greedy: true,

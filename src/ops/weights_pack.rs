@@ -179,8 +179,8 @@ impl Op for WeightsPack {
 
     fn plan(p: &reflex_weights_pack_params) -> Result<WeightsPackPlan> {
         let op = Self::NAME;
-        let source = View::required(op, "source", &p.source)?;
-        let destination = View::weight(op, "destination", &p.destination)?;
+        let source = View::required("source", &p.source)?;
+        let destination = View::weight("destination", &p.destination)?;
         WeightsPackPlan::new(op, p.reserved, source, destination, Direction::Pack)
     }
 
@@ -208,8 +208,8 @@ impl Op for WeightsUnpack {
 
     fn plan(p: &reflex_weights_unpack_params) -> Result<WeightsPackPlan> {
         let op = Self::NAME;
-        let source = View::weight(op, "source", &p.source)?;
-        let destination = View::required(op, "destination", &p.destination)?;
+        let source = View::weight("source", &p.source)?;
+        let destination = View::required("destination", &p.destination)?;
         WeightsPackPlan::new(op, p.reserved, source, destination, Direction::Unpack)
     }
 

@@ -37,7 +37,7 @@ fn view(dtype: Dtype, at: i64, dims: &[(i64, i64)]) -> View {
     for (i, &(count, stride)) in dims.iter().enumerate() {
         (tensor.shape[i], tensor.stride[i]) = (count, stride);
     }
-    View::required("op", "field", &tensor).unwrap_or_else(|e| panic!("{dims:?}: {}", e.message))
+    View::required("field", &tensor).unwrap_or_else(|e| panic!("{dims:?}: {}", e.message))
 }
 
 /// How often each byte belongs to the view.

@@ -49,7 +49,7 @@ impl Step {
         let rotation = Rotation::new(op, &rotation_params!(p), Some(cache.dim), cache.batch)?;
         let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
         let row = |field, tensor: &reflex_tensor, dim: i64, what: &str| {
-            let view = View::optional(op, field, tensor)?;
+            let view = View::optional(field, tensor)?;
             if let Some(view) = &view {
                 expect_heads(view)?;
                 view.expect_shape(&[cache.batch, cache.kv_heads, dim], what)?;
@@ -58,8 +58,8 @@ impl Step {
         };
         let k_new = row("k_new", &p.k_new, cache.dim, "[batch, kv_heads, head_dim] of k")?;
         let v_new = row("v_new", &p.v_new, cache.v_dim, "[batch, kv_heads, v_head_dim] of v")?;
-        let q_norm = View::optional(op, "q_norm", &p.q_norm)?;
-        let k_norm = View::optional(op, "k_norm", &p.k_norm)?;
+        let q_norm = View::optional("q_norm", &p.q_norm)?;
+        let k_norm = View::optional("k_norm", &p.k_norm)?;
         for norm in [&q_norm, &k_norm].into_iter().flatten() {
             expect_head_norm(norm, cache.dim)?;
         }

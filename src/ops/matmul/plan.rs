@@ -73,7 +73,7 @@ impl MatmulPlan {
             }
         }
         let gate = gate(p)?;
-        let x = View::required(op, "x", &p.x)?;
+        let x = View::required("x", &p.x)?;
         x.expect_dtype(Dtype::ACTIVATIONS)?
             .expect_rank(2..=2)?
             .expect_dense_rows()?
@@ -82,13 +82,6 @@ impl MatmulPlan {
         let (rows, k) = (x.dim(0), x.dim(1));
         let norm = norm(p, &x)?;
         let products = products(p, gate.is_some())?;
-        let mut parts = [None; MOST_PRODUCTS];
-        for i in 0..products.len() {
-            let mut room = MaybeUninit::uninit();
-            let product = products.get(i, &mut room);
-            let made = part(product, &FIELDS[i], &x, gate.and(parts[0].as_ref()))?;
-            parts[i] = Some(made);
-        }
         let mut plan = MatmulPlan {
             rows,
             k,
@@ -99,10 +92,18 @@ impl MatmulPlan {
             x,
             norm,
             norm_epsilon: if p.norm_epsilon == 0.0 { 1e-6 } else { p.norm_epsilon },
-            x_squares: x_squares(p, &x)?,
+            x_squares: None,
             normed: None,
-            parts,
+            parts: [None; MOST_PRODUCTS],
         };
+        // Filled in place: a plan has two kilobytes.
+        for i in 0..products.len() {
+            let mut room = MaybeUninit::uninit();
+            let product = products.get(i, &mut room);
+            let gate = plan.gate.and(plan.parts[0].as_ref());
+            plan.parts[i] = Some(part(product, &FIELDS[i], &plan.x, gate)?);
+        }
+        plan.x_squares = x_squares(p, &plan.x)?;
         plan.int8 = chooses_int8(&plan, p.flags & REFLEX_MATMUL_INT8 != 0)?;
         expect_launchable(&plan)?;
         plan.normed = normed_output(p, &plan)?;
@@ -198,7 +199,7 @@ fn gate(p: &reflex_matmul_params) -> Result<Option<reflex_activation_kind>> {
 
 fn norm(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
     let op = Matmul::NAME;
-    let norm = View::optional(op, "norm", &p.norm)?;
+    let norm = View::optional("norm", &p.norm)?;
     let unused = norm.is_none() && p.x_squares.data.is_null();
     if !p.norm_epsilon.is_finite() || p.norm_epsilon < 0.0 || unused && p.norm_epsilon != 0.0 {
         return Err(Error::invalid(format!(
@@ -220,7 +221,7 @@ fn norm(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
 
 fn x_squares(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
     let op = Matmul::NAME;
-    let Some(squares) = View::optional(op, "x_squares", &p.x_squares)? else {
+    let Some(squares) = View::optional("x_squares", &p.x_squares)? else {
         return Ok(None);
     };
     if x.dtype != Dtype::ACT_I8 {
@@ -269,7 +270,7 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
             integers_wanted()
         )));
     }
-    let [weight, y_normed, squares] = fields.map(|(field, tensor)| View::required(op, field, tensor));
+    let [weight, y_normed, squares] = fields.map(|(field, tensor)| View::required(field, tensor));
     let weight = weight?;
     weight
         .expect_dtype(Dtype::FLOATS)?
@@ -292,11 +293,11 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
 fn part(product: &reflex_matmul_product, fields: &Fields, x: &View, gate: Option<&MatmulPart>) -> Result<MatmulPart> {
     let op = Matmul::NAME;
     let (rows, k) = (x.dim(0), x.dim(1));
-    let weight = View::weight(op, fields.data, &product.weight.data)?;
+    let weight = View::weight(fields.data, &product.weight.data)?;
     weight.expect_dtype(Dtype::WEIGHTS)?;
     product
         .weight
-        .expect_data_alone(op, fields.weight, weight.dtype_name())?;
+        .expect_data_alone(fields.weight, || weight.dtype_name())?;
     if !product.expert_ids.data.is_null() {
         return Err(Error::unsupported(format!(
             "{op}: {}.data is set, expected NULL: this library multiplies every row with the whole weight",
@@ -310,7 +311,7 @@ fn part(product: &reflex_matmul_product, fields: &Fields, x: &View, gate: Option
         .expect_dense_rows()?
         .expect_aligned_blocks()?
         .expect_dim(0, 0..=LARGEST)?;
-    let bias = View::optional(op, fields.bias, &product.bias)?;
+    let bias = View::optional(fields.bias, &product.bias)?;
     if let Some(bias) = &bias {
         bias.expect_dtype(Dtype::FLOATS)?
             .expect_shape(&[n], "[n] of weight")?
@@ -337,11 +338,11 @@ fn part(product: &reflex_matmul_product, fields: &Fields, x: &View, gate: Option
             .expect_dense_rows()
             .map(drop)
     };
-    let residual = View::optional(op, fields.residual, &product.residual)?;
+    let residual = View::optional(fields.residual, &product.residual)?;
     residual
         .iter()
         .try_for_each(|residual| like_y(residual, Dtype::FLOATS))?;
-    let y = View::required(op, fields.y, &product.y)?;
+    let y = View::required(fields.y, &product.y)?;
     like_y(&y, Dtype::ACTIVATIONS)?;
     Ok(MatmulPart {
         weight,

@@ -66,7 +66,7 @@ impl Rotation {
         let theta_base = factor(op, "theta_base", p.theta_base, 10000.0, 1.0)?;
         let freq_scale = factor(op, "freq_scale", p.freq_scale, 1.0, 0.0)?;
         let magnitude = factor(op, "magnitude", p.magnitude, 1.0, 0.0)?;
-        let positions = View::optional(op, "positions", p.positions)?;
+        let positions = View::optional("positions", p.positions)?;
         positions.iter().try_for_each(|view| expect_indices(view, tokens))?;
         let given = i64::from(p.rotary_dim);
         match head_dim {
@@ -87,7 +87,7 @@ impl Rotation {
             0 => head_dim,
             n => Some(n),
         };
-        let freq_factors = View::optional(op, "freq_factors", p.freq_factors)?;
+        let freq_factors = View::optional("freq_factors", p.freq_factors)?;
         if let Some(view) = &freq_factors {
             view.expect_dtype(&[Dtype::F32])?.expect_rank(1..=1)?;
             // Of V alone and no rotary_dim the number of factors is not known.
