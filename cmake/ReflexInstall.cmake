@@ -7,8 +7,8 @@ install(PROGRAMS "${_reflex_lib_dir}/${_reflex_shared}" DESTINATION "${CMAKE_INS
 install(FILES "${_reflex_lib_dir}/${_reflex_soname}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT Runtime)
 install(FILES "${_reflex_lib_dir}/libreflex_infer.so" "${_reflex_lib_dir}/${_reflex_static}"
         DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT Development)
-install(FILES include/reflex/infer.h include/reflex/infer.hpp DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/reflex"
-        COMPONENT Development)
+install(FILES include/reflex/infer.h include/reflex/infer.hpp include/reflex/api.json
+        DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/reflex" COMPONENT Development)
 # What the header refers to, and what stands beside it.
 install(FILES docs/abi.md docs/jetson.md docs/numerics.md docs/packed-weights.md docs/telemetry.md
         DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT Development)

@@ -66,6 +66,7 @@ template <typename P> struct params : P {
     params() : P{} { this->struct_size = static_cast<uint32_t>(sizeof(P)); }
 };
 
+/* Written by ./dev header: */
 using context_params = params<reflex_context_params>;
 using device_info = params<reflex_device_info>;
 using hardware_profile = params<reflex_hardware_profile>;
@@ -75,15 +76,16 @@ using activation_params = params<reflex_activation_params>;
 using add_params = params<reflex_add_params>;
 using argmax_params = params<reflex_argmax_params>;
 using attention_params = params<reflex_attention_params>;
+using rope_params = params<reflex_rope_params>;
 using attention_decode_params = params<reflex_attention_decode_params>;
 using embedding_params = params<reflex_embedding_params>;
 using matmul_params = params<reflex_matmul_params>;
 using norm_params = params<reflex_norm_params>;
 using quantize_params = params<reflex_quantize_params>;
-using rope_params = params<reflex_rope_params>;
 using sample_params = params<reflex_sample_params>;
 using weights_pack_params = params<reflex_weights_pack_params>;
 using weights_unpack_params = params<reflex_weights_unpack_params>;
+/* Up to here. */
 
 /// A struct without a `struct_size`, zeroed: `reflex::matmul_product products[2];`.
 template <typename T> struct zeroed : T {

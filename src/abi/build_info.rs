@@ -1,4 +1,4 @@
-//! What the library was built as.
+//! Versions, and what the library was built with.
 
 use std::ffi::{CStr, c_char};
 
@@ -21,19 +21,19 @@ const TARGET: &CStr = c_env!("REFLEX_TARGET");
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_build_info {
-    /// `"0.1.0"`.
+    /// Version of the library, `"0.1.0"` for example.
     pub version: *const c_char,
     /// The kernel images inside, `"87;90a;80-virtual"` for example; empty when built without kernels.
     pub cuda_archs: *const c_char,
-    /// Release of the compiler that made them, `"13.0"`; empty when built without kernels.
+    /// Release of the compiler (NVRTC) that made the images, `"13.0"` for example; empty when built without kernels.
     pub nvrtc_version: *const c_char,
-    /// Target triple.
+    /// Rust's target triple, `"aarch64-unknown-linux-gnu"` for example.
     pub target: *const c_char,
     /// Why there are no kernels inside: what the build found when it looked for NVRTC; empty when built with kernels.
     pub no_kernels: *const c_char,
 }
 
-/// How this library was built.
+/// Returns how this library was built. It never fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_get_build_info() -> reflex_build_info {
     reflex_build_info {

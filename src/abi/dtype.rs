@@ -26,7 +26,7 @@ pub const REFLEX_DTYPE_I32: reflex_dtype = reflex_dtype(4);
 /// rows are multiples of 16, so that contiguous rows, where there are several, have a multiple of 64 elements. ggml's Q8_1
 /// (0x109) is another layout and no type of this library.
 ///
-/// Of 32 elements x with `a = max |x|`: `d = a / 127`, `q = x * (127 / a)` rounded to nearest even, in f32. Where
+/// For 32 elements x with `a = max |x|`, d is `a / 127`, and q is `x * (127 / a)` rounded to nearest even, in f32. Where
 /// `127 / a` is infinite (a below about 3.7e-37), d and q are 0. A NaN among x makes d NaN and q 0. Where a is infinite, d is
 /// infinity, q 127 or -127 for the infinities and 0 for the rest.
 pub const REFLEX_DTYPE_ACT_I8: reflex_dtype = reflex_dtype(5);
@@ -56,8 +56,8 @@ pub const REFLEX_DTYPE_IQ4_NL: reflex_dtype = reflex_dtype(0x114);
 pub const REFLEX_DTYPE_IQ4_XS: reflex_dtype = reflex_dtype(0x117);
 /// GGUF MXFP4, the OCP Microscaling format: 32 elements in 17 bytes.
 pub const REFLEX_DTYPE_MXFP4: reflex_dtype = reflex_dtype(0x127);
-/// Or-ed to a GGUF block format: packed by `reflex_weights_pack`. Such a tensor is `[n, k]`, dense, its data 16-byte aligned; its
-/// size is that of the native one.
+/// This bit, or-ed to a GGUF block format, says that `reflex_weights_pack` made the tensor. A packed tensor is `[n, k]`
+/// and dense, its data is 16-byte aligned, and it has as many bytes as the native one.
 pub const REFLEX_DTYPE_PACKED: reflex_dtype = reflex_dtype(0x1000);
 
 /// The type of a tensor in a GGUF file from its ggml type number, `REFLEX_DTYPE_NONE` where this library has none.

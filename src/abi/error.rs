@@ -1,4 +1,4 @@
-//! The crate's error, and the thread's last error message.
+//! Errors: a status with a message, and the last message of each thread.
 
 use super::status::*;
 use std::cell::RefCell;
@@ -78,8 +78,9 @@ pub(crate) fn set_last_error(message: &str) {
     LAST.with(|last| *last.borrow_mut() = CString::new(bytes).unwrap_or_default());
 }
 
-/// The message of the last call on this thread that did not return `REFLEX_SUCCESS`; empty when there was none.
-/// It names op, field, value and requirement. Never null; valid until the next failing call on this thread.
+/// The message of the last call on this thread that did not return `REFLEX_SUCCESS`; empty when there was none. It
+/// names op, field, value and requirement. The pointer is never null, and valid until the next failing call on this
+/// thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_last_error_message() -> *const c_char {
     LAST.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())

@@ -1,4 +1,7 @@
-//! The C vocabulary: statuses, element types, tensors, views of them, errors and handles. It imports nothing of the crate.
+//! The types that every call uses: statuses, element types, tensors and streams, and what the library was built with.
+//!
+//! Beside the C vocabulary here are what checks it: views, guards, handles, errors. This folder imports nothing of the
+//! crate.
 
 mod build_info;
 mod dtype;

@@ -1,4 +1,4 @@
-//! Bytes of rows and tensors.
+//! Sizes of rows and tensors in bytes.
 
 use super::dtype::{Dtype, reflex_dtype};
 use super::error::{Error, Result};
@@ -14,9 +14,9 @@ use super::view::View;
 /// not lie one after the other. Where several rows of `REFLEX_DTYPE_ACT_I8` follow one another, the stride between them
 /// is this rounded up to a multiple of 16.
 ///
-/// Statuses: `REFLEX_INVALID_ARGUMENT` for a NULL `bytes`, a number that is no type, an `elements` that is negative or no
-/// multiple of the type's block, and more bytes than an `int64_t` counts; `REFLEX_MISALIGNED`. `*bytes` is set only on
-/// success. Thread-safe. Since 0.1.
+/// Statuses: `REFLEX_INVALID_ARGUMENT` for a NULL `bytes`, a number that is no type, an `elements` that is negative or
+/// no multiple of the type's block, and more bytes than an `int64_t` counts; `REFLEX_MISALIGNED`. `*bytes` is set only
+/// on success. Thread-safe. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_dtype_row_bytes(dtype: reflex_dtype, elements: i64, bytes: *mut u64) -> reflex_status {
     const NAME: &str = "reflex_dtype_row_bytes";
@@ -31,14 +31,14 @@ pub extern "C" fn reflex_dtype_row_bytes(dtype: reflex_dtype, elements: i64, byt
     })
 }
 
-/// Bytes from `tensor->data` to the end of the last byte that its shape and strides reach, with the gaps between rows: what
-/// an allocation for it has at least. 0 where a dimension is 0.
+/// Bytes from `tensor->data` to the end of the last byte that its shape and strides reach, with the gaps between rows.
+/// An allocation for the tensor has to be that large. 0 where a dimension is 0.
 ///
 /// `tensor->data` is not looked at and may be NULL, so that the size can be asked before there is memory. Type, rank,
 /// shape and strides are what an op expects: all-zero strides are contiguous, a packed type is a dense matrix.
 ///
-/// Statuses: `REFLEX_INVALID_ARGUMENT` for a NULL `tensor` or `bytes` and for a type, rank, shape or stride that every op
-/// refuses, `REFLEX_MISALIGNED` for a stride that is. `*bytes` is set only on success. Thread-safe. Since 0.1.
+/// Statuses: `REFLEX_INVALID_ARGUMENT` for a NULL `tensor` or `bytes` and for a type, rank, shape or stride that every
+/// op refuses, `REFLEX_MISALIGNED` for a stride that is. `*bytes` is set only on success. Thread-safe. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_tensor_bytes(tensor: *const reflex_tensor, bytes: *mut u64) -> reflex_status {
     const NAME: &str = "reflex_tensor_bytes";

@@ -12,7 +12,7 @@ pub struct reflex_status(pub i32);
 pub const REFLEX_SUCCESS: reflex_status = reflex_status(0);
 /// An argument is null, out of range, of the wrong shape or inconsistent with another.
 pub const REFLEX_INVALID_ARGUMENT: reflex_status = reflex_status(1);
-/// Valid, but this library has no kernel for it on this device: the engine's cue to fall back.
+/// The call is valid, but this library has no kernel for it on this device: the engine may fall back to its own.
 pub const REFLEX_UNSUPPORTED: reflex_status = reflex_status(2);
 /// The device is older than the oldest supported one, or no kernel image was built for it.
 pub const REFLEX_UNSUPPORTED_DEVICE: reflex_status = reflex_status(3);
@@ -30,11 +30,11 @@ pub const REFLEX_NOT_BUILT: reflex_status = reflex_status(8);
 pub const REFLEX_CUDA_ERROR: reflex_status = reflex_status(9);
 /// Host or device memory is exhausted.
 pub const REFLEX_OUT_OF_MEMORY: reflex_status = reflex_status(10);
-/// A defect of the library. Please report it with the message.
+/// The library has a defect. Please report it with the message.
 pub const REFLEX_INTERNAL: reflex_status = reflex_status(11);
 
-/// The constant's name for a status, `"REFLEX_UNKNOWN_STATUS"` for any other number. Never null;
-/// the string lives as long as the program.
+/// Returns the constant's name for a status, `"REFLEX_UNKNOWN_STATUS"` for any other number. The string is never null
+/// and lives as long as the program.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_status_string(status: reflex_status) -> *const c_char {
     name(status).as_ptr()

@@ -1,10 +1,10 @@
-//! The type of streams, which is CUDA's.
+//! Streams: their type is CUDA's.
 
 /// The tag that `cudaStream_t` and `CUstream` use.
 pub enum CUstream_st {}
 
-/// A CUDA stream: `cudaStream_t` and `CUstream` convert without a cast. NULL is the device's default stream.
-/// Streams of foreign contexts (green contexts, MPS, torch) work; one of `reflex_stream_create` belongs to its context.
+/// A CUDA stream: `cudaStream_t` and `CUstream` convert without a cast. NULL is the device's default stream. Streams of
+/// foreign contexts (green contexts, MPS, torch) work; a stream of `reflex_stream_create` belongs to its context.
 ///
 /// On the CPU backend every call runs at once and the value only tells captures apart.
 pub type reflex_stream = *mut CUstream_st;

@@ -1,4 +1,4 @@
-//! The one type of weight matrices in C.
+//! Weights: the one type that every weight matrix of an op has.
 
 use super::error::{Error, Result};
 use super::tensor::reflex_tensor;

@@ -1,4 +1,4 @@
-//! What C's contexts are: a backend, and what was made through it.
+//! Contexts: a device, the backend that runs its calls, and what was made through it.
 
 use super::cpu::CpuBackend;
 use super::forced::Forced;
@@ -15,14 +15,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct reflex_backend(pub u32);
 
-/// CUDA where a device and a matching kernel image exist, else CPU.
+/// CUDA where a device and a matching kernel image exist, CPU otherwise.
 pub const REFLEX_BACKEND_AUTO: reflex_backend = reflex_backend(0);
-/// An NVIDIA GPU; an error where there is none.
+/// An NVIDIA GPU. Where there is none, `reflex_context_create` fails.
 pub const REFLEX_BACKEND_CUDA: reflex_backend = reflex_backend(1);
-/// The host's cores: pointers are host pointers.
+/// The host's cores. Pointers are host pointers.
 pub const REFLEX_BACKEND_CPU: reflex_backend = reflex_backend(2);
 
-/// How to make a context. All zero: AUTO, device 0, all of its SMs, one CPU thread per core.
+/// How to make a context. A zeroed struct selects AUTO, device 0, all of its SMs and one CPU thread per core.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct reflex_context_params {
@@ -33,9 +33,9 @@ pub struct reflex_context_params {
     pub device: i32,
     /// Threads of the CPU backend, 0 for one per core, at most 1024.
     pub cpu_threads: u32,
-    /// SMs that the caller's streams can use, as of a green context or an MPS partition: kernels are planned for so many.
-    /// 0 for all of the device, else at most these. It limits nothing by itself; `reflex_get_device_info` goes on telling
-    /// the device's. The CPU backend does not look at it.
+    /// Number of SMs that the caller's streams can use, where a green context or an MPS partition limits them: kernels
+    /// are planned for that many. 0 means all SMs of the device; more than these are refused. The number limits nothing
+    /// by itself, and `reflex_get_device_info` still tells the device's. The CPU backend does not look at it.
     pub sm_count: u32,
     pub reserved: u32,
 }
@@ -128,9 +128,10 @@ impl reflex_context {
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_ABI_MISMATCH`; with backend CUDA also `REFLEX_NO_DRIVER`,
 /// `REFLEX_NOT_BUILT`, `REFLEX_UNSUPPORTED_DEVICE`, `REFLEX_CUDA_ERROR`. Since 0.1.
 ///
-/// After `fork` the child goes on using a context of the CPU backend, which starts its threads anew there; with a context of
-/// the CUDA backend every call returns `REFLEX_CUDA_ERROR`, but for `reflex_context_destroy`. Where the parent has used CUDA
-/// a child cannot: CUDA is refused there with `REFLEX_NO_DRIVER`, and AUTO is the CPU.
+/// After `fork` the child may go on using a context of the CPU backend, which starts its threads anew there. With a
+/// context of the CUDA backend every call in the child but `reflex_context_destroy` returns `REFLEX_CUDA_ERROR`. A
+/// child whose parent has used CUDA cannot use it: backend CUDA gives `REFLEX_NO_DRIVER` there, and AUTO selects the
+/// CPU.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_create(
     params: *const reflex_context_params,
@@ -218,9 +219,8 @@ fn create_backend(params: &reflex_context_params) -> Result<(Backend, String)> {
     }
 }
 
-/// Destroys a context. NULL is ignored. Work on its streams must have finished, and its graphs must be destroyed first;
-/// memory, streams and events made through it are the caller's to free before. A child process may destroy one that it
-/// inherited.
+/// Destroys a context. NULL is ignored. Work on its streams must have finished, and the caller must have destroyed its
+/// graphs, streams and events and freed its memory before. A child process may destroy a context that it inherited.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_destroy(context: *mut reflex_context) {
     const NAME: &str = "reflex_context_destroy";
@@ -230,8 +230,8 @@ pub extern "C" fn reflex_context_destroy(context: *mut reflex_context) {
     });
 }
 
-/// Loads every kernel image now instead of on first use (about 0.1 s each). Useful before latencies matter;
-/// launches inside a graph capture work without it. Does nothing on the CPU backend.
+/// Loads every kernel image now instead of on first use (about 0.1 s each), before latencies matter. Launches inside a
+/// graph capture work without it. On the CPU backend it does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_preload(context: *const reflex_context) -> reflex_status {
     const NAME: &str = "reflex_context_preload";
@@ -241,7 +241,7 @@ pub extern "C" fn reflex_context_preload(context: *const reflex_context) -> refl
     })
 }
 
-/// The backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
+/// Sets `*out` to the backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_backend(context: *const reflex_context, out: *mut reflex_backend) -> reflex_status {
     const NAME: &str = "reflex_context_backend";
@@ -257,9 +257,10 @@ pub extern "C" fn reflex_context_backend(context: *const reflex_context, out: *m
     })
 }
 
-/// Why the context has the backend that it has: `"CUDA: "` and the device, or `"CPU: "` and what kept AUTO from CUDA, for
-/// example `"CPU: libcuda.so.1 could not be opened: no NVIDIA driver on this machine"`. Print it where an engine starts.
-/// `*out` is zero-terminated UTF-8 of one line, never null, and lives as long as the context.
+/// Says why the context has the backend that it has: `"CUDA: "` and the device, or `"CPU: "` and what kept AUTO from
+/// CUDA, for example `"CPU: libcuda.so.1 could not be opened: no NVIDIA driver on this machine"`. Print it where an
+/// engine starts. `*out` points to one line of zero-terminated UTF-8. It is never null and lives as long as the
+/// context.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`. Since 0.1.
 #[unsafe(no_mangle)]

@@ -7,7 +7,7 @@ use crate::abi::{Error, Result, guard, out_pointer, reflex_status, reflex_stream
 use crate::cuda::CudaEvent;
 use std::time::Instant;
 
-/// A point in a stream, with its time. Opaque.
+/// A point in a stream, with its time. The type is opaque.
 pub struct reflex_event([u8; 0]);
 
 pub(crate) struct Event {
@@ -96,10 +96,10 @@ pub extern "C" fn reflex_event_destroy(event: *mut reflex_event) {
 
 /// Records the event after what is on the stream so far.
 ///
-/// On a stream that is being captured it is no part of the graph and gets no time: until it is recorded outside of a
-/// capture, `reflex_event_synchronize` and `reflex_event_elapsed` refuse it.
+/// On a stream that is being captured the event does not become a part of the graph and gets no time:
+/// `reflex_event_synchronize` and `reflex_event_elapsed` refuse it until it is recorded outside of a capture.
 ///
-/// Statuses: `REFLEX_INVALID_ARGUMENT` also for an event of another context, `REFLEX_CUDA_ERROR`.
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, also for an event of another context; `REFLEX_CUDA_ERROR`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_record(
     context: *const reflex_context,
@@ -124,8 +124,8 @@ pub extern "C" fn reflex_event_record(
     })
 }
 
-/// Waits until the event's point has been reached. An event never recorded is reached.
-/// `REFLEX_INVALID_ARGUMENT` for one last recorded in a capture.
+/// Waits until the stream has reached the event's point. For an event that was never recorded it does not wait.
+/// An event that was last recorded in a capture gives `REFLEX_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_synchronize(event: *mut reflex_event) -> reflex_status {
     const NAME: &str = "reflex_event_synchronize";
@@ -139,10 +139,12 @@ pub extern "C" fn reflex_event_synchronize(event: *mut reflex_event) -> reflex_s
     })
 }
 
-/// Milliseconds from `start` to `end`, both recorded and reached; negative where `end` came before `start`.
+/// Sets `*milliseconds` to the time from `start` to `end`, which is negative where `end` came before `start`. Both must
+/// have been recorded, and the stream must have reached both.
 ///
-/// `REFLEX_INVALID_ARGUMENT` when one was never recorded, or last in a capture, or when they are of two contexts;
-/// `REFLEX_CUDA_ERROR` (CUDA_ERROR_NOT_READY) when one is not reached yet.
+/// The call returns `REFLEX_INVALID_ARGUMENT` when one of them was never recorded or was last recorded in a capture,
+/// and when they belong to two contexts. It returns `REFLEX_CUDA_ERROR` (CUDA_ERROR_NOT_READY) when one is not reached
+/// yet.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_elapsed(
     start: *mut reflex_event,

@@ -7,7 +7,7 @@ use crate::abi::process::OnlyHere;
 use crate::abi::{Error, REFLEX_INTERNAL, Result, guard, is_legacy, out_pointer, reflex_status, reflex_stream};
 use crate::cuda::CudaGraph;
 
-/// A captured sequence of launches that can be replayed. Opaque.
+/// A captured sequence of launches that can be replayed. The type is opaque.
 pub struct reflex_graph([u8; 0]);
 
 pub(crate) struct Graph {
@@ -38,11 +38,12 @@ impl Graph {
 
 /// Starts recording what is launched on `stream` instead of running it, until `reflex_graph_capture_end`.
 ///
-/// Works on any stream but NULL; captures begun with `cudaStreamBeginCapture` work as well. On the CPU backend calls on
-/// this stream are recorded in the same way; they use the same pointers at every replay.
+/// It works on any stream but NULL; captures begun with `cudaStreamBeginCapture` work as well. On the CPU backend calls
+/// on this stream are recorded in the same way. A replay uses the pointers that were recorded.
 ///
-/// While it goes on, calls on other streams and memory helpers work as ever; what waits for this stream is refused, and so
-/// is a second capture or a launch of a graph on it, with `REFLEX_INVALID_ARGUMENT` and without harm to the capture.
+/// While the capture goes on, calls on other streams and the memory functions work as usual. Calls that wait for this
+/// stream, a second capture of it and the launch of a graph on it return `REFLEX_INVALID_ARGUMENT`; they do not harm
+/// the capture.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_capture_begin(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
     const NAME: &str = "reflex_graph_capture_begin";
@@ -61,11 +62,13 @@ pub extern "C" fn reflex_graph_capture_begin(context: *const reflex_context, str
     })
 }
 
-/// Ends the capture and makes a graph of it, ready to launch. Destroy it with `reflex_graph_destroy`, before its context.
+/// Ends the capture and makes a graph of it, ready to launch. Destroy it with `reflex_graph_destroy`, before its
+/// context.
 ///
-/// `REFLEX_INVALID_ARGUMENT` when the stream is not being captured, or by another thread, which alone can end its capture: it
-/// goes on, but for one begun with `cudaStreamBeginCapture`, which the driver then ends.
-/// On any other error the capture is over too. `*out` is set only on success.
+/// The call returns `REFLEX_INVALID_ARGUMENT` when the stream is not being captured, and when another thread began the
+/// capture, because only that thread can end it. Such a capture goes on, unless it was begun with
+/// `cudaStreamBeginCapture`: then the driver ends it. After any other error the capture is over. `*out` is set only on
+/// success.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_capture_end(
     context: *const reflex_context,
@@ -95,7 +98,8 @@ pub extern "C" fn reflex_graph_capture_end(
 /// Puts a replay of the graph on the stream. A graph may be launched again before an earlier launch has finished;
 /// launches of one graph run one after another.
 ///
-/// `REFLEX_INVALID_ARGUMENT` for a graph of another context, and on a stream that is being captured: graphs do not nest.
+/// A graph of another context gives `REFLEX_INVALID_ARGUMENT`, and so does a stream that is being captured, because
+/// graphs do not nest.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_launch(
     context: *const reflex_context,
@@ -117,7 +121,7 @@ pub extern "C" fn reflex_graph_launch(
     })
 }
 
-/// Number of nodes (launches, copies) in the graph.
+/// Sets `*out` to the number of nodes (launches, copies) in the graph.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_node_count(graph: *const reflex_graph, out: *mut usize) -> reflex_status {
     const NAME: &str = "reflex_graph_node_count";
@@ -133,7 +137,7 @@ pub extern "C" fn reflex_graph_node_count(graph: *const reflex_graph, out: *mut 
     })
 }
 
-/// Destroys a graph. NULL is ignored; a launch under way runs to its end.
+/// Destroys a graph. NULL is ignored. A launch that is under way runs to its end.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_destroy(graph: *mut reflex_graph) {
     const NAME: &str = "reflex_graph_destroy";

@@ -1,4 +1,4 @@
-//! Memory helpers, so that an engine needs no CUDA toolkit. On the CPU backend they work on host memory.
+//! Memory functions, so that an engine needs no CUDA toolkit. On the CPU backend they work on host memory.
 
 use super::context::{Backend, Context, reflex_context};
 use super::host::host_memory;
@@ -55,7 +55,7 @@ impl Context {
     }
 }
 
-/// Allocates device memory, aligned to 256 bytes, uninitialised. Free it with `reflex_device_free`.
+/// Allocates device memory, which is aligned to 256 bytes and not initialised. Free it with `reflex_device_free`.
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_OUT_OF_MEMORY`, `REFLEX_CUDA_ERROR`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_device_malloc(
@@ -79,8 +79,8 @@ pub extern "C" fn reflex_device_malloc(
     })
 }
 
-/// Frees memory of `reflex_device_malloc`. NULL is allowed. Waits for the device like cudaFree.
-/// `REFLEX_INVALID_ARGUMENT` for any other pointer, also one that was freed before.
+/// Frees memory of `reflex_device_malloc`. NULL is allowed. The call waits for the device as cudaFree does.
+/// Any other pointer, also one that was freed before, gives `REFLEX_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_device_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
     const NAME: &str = "reflex_device_free";
@@ -121,7 +121,7 @@ pub extern "C" fn reflex_host_malloc(
 }
 
 /// Frees memory of `reflex_host_malloc`. NULL is allowed.
-/// `REFLEX_INVALID_ARGUMENT` for any other pointer, also one that was freed before.
+/// Any other pointer, also one that was freed before, gives `REFLEX_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_host_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
     const NAME: &str = "reflex_host_free";
@@ -137,16 +137,16 @@ pub extern "C" fn reflex_host_free(context: *const reflex_context, pointer: *mut
     })
 }
 
-/// Page-locks host memory the caller owns (a file mapped with mmap, for example) and gives the address under which
-/// kernels read it. Reading it so is the right thing on integrated GPUs, where host and device share the memory;
-/// on a discrete GPU every read crosses the bus.
+/// Page-locks host memory that the caller owns (a file mapped with mmap, for example) and gives the address under which
+/// kernels read it. That is the way to read it on integrated GPUs, where host and device share the memory; on a
+/// discrete GPU every read crosses the bus.
 ///
-/// The range is rounded out to pages by the driver, which may refuse read-only mappings on some systems
-/// (`REFLEX_CUDA_ERROR`): copy instead. `*device_pointer` is valid until `reflex_host_unregister`, and what is registered
-/// must be unregistered before its memory goes.
+/// The driver rounds the range out to pages. On some systems it refuses read-only mappings (`REFLEX_CUDA_ERROR`): copy
+/// the data instead. `*device_pointer` is valid until `reflex_host_unregister`, which must be called before the memory
+/// is freed.
 ///
-/// `REFLEX_INVALID_ARGUMENT` for a range with unmapped pages, or that shares a byte with one that is registered already or
-/// with memory that this library allocated. Ranges may share a page.
+/// A range gives `REFLEX_INVALID_ARGUMENT` when it has unmapped pages, and when it shares a byte with a registered
+/// range or with memory that this library allocated. Ranges may share a page.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_host_register(
     context: *const reflex_context,
@@ -190,8 +190,8 @@ fn check_mapped(function: &str, start: usize, end: usize) -> Result<()> {
     }
 }
 
-/// Undoes `reflex_host_register`; `host` is the address given there.
-/// `REFLEX_INVALID_ARGUMENT` for any other address, also one that was unregistered before.
+/// Undoes `reflex_host_register`; `host` is the address that was given there.
+/// Any other address, also one that was unregistered before, gives `REFLEX_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_host_unregister(context: *const reflex_context, host: *mut c_void) -> reflex_status {
     const NAME: &str = "reflex_host_unregister";
@@ -208,9 +208,9 @@ pub extern "C" fn reflex_host_unregister(context: *const reflex_context, host: *
     })
 }
 
-/// Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make
-/// the call wait; memory of `reflex_host_malloc` does not. `REFLEX_INVALID_ARGUMENT` where the ranges overlap. Can be
-/// captured.
+/// Copies `bytes` between host and device in any direction, in the order of `stream`. Pageable host memory may make the
+/// call wait; memory of `reflex_host_malloc` does not. Ranges that overlap give `REFLEX_INVALID_ARGUMENT`. The copy can
+/// be captured.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_memcpy(
     context: *const reflex_context,
@@ -240,7 +240,7 @@ pub extern "C" fn reflex_memcpy(
     })
 }
 
-/// Sets `bytes` bytes to `value` in the order of `stream`. Can be captured.
+/// Sets `bytes` bytes to `value` in the order of `stream`. The call can be captured.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_memset(
     context: *const reflex_context,
@@ -263,8 +263,8 @@ pub extern "C" fn reflex_memset(
     })
 }
 
-/// Free and total memory of the device in bytes: of the GPU, or of the system on the CPU backend and on integrated
-/// GPUs, where host and device share it. Either pointer may be NULL.
+/// Tells the free and the total memory of the device in bytes: that of the GPU, or that of the system on the CPU
+/// backend and on integrated GPUs, where host and device share it. Either pointer may be NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_memory_info(
     context: *const reflex_context,

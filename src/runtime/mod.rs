@@ -1,4 +1,5 @@
-//! What a handle of C is, on either backend: contexts, memory, streams, events and graphs.
+//! Contexts, and what is made through them, on either backend: streams, memory, events and graphs.
+//! `reflex_context_create` says what a child process may do with them after `fork`.
 
 mod context;
 mod cpu;

@@ -69,9 +69,11 @@ pub extern "C" fn reflex_stream_create(context: *const reflex_context, out: *mut
     })
 }
 
-/// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored. A capture on it ends and is lost.
+/// Destroys a stream of `reflex_stream_create` once its work is done. NULL is ignored. A capture on it ends and is
+/// lost.
 ///
-/// `REFLEX_INVALID_ARGUMENT` for any other stream: one destroyed before, of another context, or made by CUDA itself.
+/// Any other stream gives `REFLEX_INVALID_ARGUMENT`: one that was destroyed before, that belongs to another context, or
+/// that CUDA itself made.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_stream_destroy(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
     const NAME: &str = "reflex_stream_destroy";
@@ -98,8 +100,8 @@ pub extern "C" fn reflex_stream_destroy(context: *const reflex_context, stream: 
     })
 }
 
-/// Waits until everything put on the stream has finished. Errors of earlier work appear here.
-/// `REFLEX_INVALID_ARGUMENT` while the stream is being captured; the capture goes on.
+/// Waits until everything that was put on the stream has finished. Errors of earlier work appear here.
+/// While the stream is being captured the call returns `REFLEX_INVALID_ARGUMENT`, and the capture goes on.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_stream_synchronize(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
     const NAME: &str = "reflex_stream_synchronize";

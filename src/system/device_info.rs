@@ -6,24 +6,25 @@ use crate::cuda::DeviceLimits;
 use crate::runtime::{Backend, REFLEX_BACKEND_CPU, REFLEX_BACKEND_CUDA, reflex_backend, reflex_context};
 use std::ffi::c_char;
 
-/// The device of a context. Set `struct_size` to `sizeof(reflex_device_info)` before the call; fields that do not
-/// apply, as the SM of a CPU, are 0.
+/// The device of a context. Set `struct_size` to `sizeof(reflex_device_info)` before the call. Fields that do not apply
+/// to the device, such as the compute capability of a CPU, are 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_device_info {
     pub struct_size: u32,
     /// `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`.
     pub backend: reflex_backend,
-    /// Zero-terminated, UTF-8.
+    /// Name of the device as the driver or the system tells it, zero-terminated UTF-8.
     pub name: [c_char; 128],
     /// Compute capability as major * 10 + minor: 87 on Orin.
     pub sm: u32,
-    /// Streaming multiprocessors; threads of the CPU backend.
+    /// Number of streaming multiprocessors; on the CPU backend, of threads.
     pub sm_count: u32,
     /// 1 when the GPU shares the host's memory, as on Jetson.
     pub integrated: u32,
-    /// Most shared memory of a block in bytes.
+    /// The most shared memory that a block can have, in bytes.
     pub shared_memory_per_block: u32,
+    /// Size of the L2 cache in bytes.
     pub l2_bytes: u64,
     /// Memory of the device in bytes.
     pub total_memory: u64,
@@ -88,7 +89,7 @@ fn describe(backend: reflex_backend, name: &str, limits: &DeviceLimits, total_me
     }
 }
 
-/// Number of CUDA devices this process can see; 0 without a driver. Never fails.
+/// Returns the number of CUDA devices that this process can see, 0 without a driver. It never fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_device_count() -> i32 {
     let mut count = 0;

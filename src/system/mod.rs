@@ -1,4 +1,4 @@
-//! What the machine is, and how it is doing.
+//! What the device is, and how it is doing: profiles for planning, telemetry, energy.
 
 mod device_info;
 mod jetson;

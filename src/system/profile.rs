@@ -8,12 +8,12 @@ use crate::runtime::root::Root;
 use crate::runtime::{Backend, reflex_context};
 use std::ffi::c_char;
 
-/// What kind of device: a board where boards differ only by their memory and clocks, a family otherwise.
+/// The kind of a device: its board where boards differ only by their memory and clocks, its family otherwise.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct reflex_device_class(pub u32);
 
-/// A device this library cannot place.
+/// This library does not know the kind of the device.
 pub const REFLEX_DEVICE_CLASS_UNKNOWN: reflex_device_class = reflex_device_class(0);
 /// The CPU backend.
 pub const REFLEX_DEVICE_CLASS_CPU: reflex_device_class = reflex_device_class(1);
@@ -40,27 +40,31 @@ pub const REFLEX_DEVICE_CLASS_THOR_T5000: reflex_device_class = reflex_device_cl
 /// DGX Spark and other GB10 machines.
 pub const REFLEX_DEVICE_CLASS_SPARK: reflex_device_class = reflex_device_class(48);
 
-/// What an engine plans with: the device, and its memory's nominal bandwidth. 0 and "" where unknown.
+/// What an engine plans with: the device, and the nominal bandwidth of its memory. Unknown numbers are 0, unknown names
+/// "".
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_hardware_profile {
     pub struct_size: u32,
     /// `REFLEX_DEVICE_CLASS_*`.
     pub device_class: reflex_device_class,
-    /// Board, GPU or processor. Zero-terminated, UTF-8.
+    /// Name of the board, GPU or processor, zero-terminated UTF-8.
     pub name: [c_char; 128],
-    /// Compute capability as major * 10 + minor.
+    /// Compute capability as major * 10 + minor: 87 on Orin.
     pub sm: u32,
-    /// Streaming multiprocessors. A Jetson's power mode can switch some off; a class has them all.
+    /// Number of streaming multiprocessors. A Jetson's power mode can switch some off; the profile of a class counts
+    /// them all.
     pub sm_count: u32,
     /// 1 when the GPU shares the host's memory.
     pub integrated: u32,
+    /// Width of the memory bus in bits.
     pub memory_bus_bits: u32,
-    /// Bytes: of a class what its data sheet says, of a device what the driver sees.
+    /// Size of the memory in bytes: the data sheet's for a class, what the driver sees for a device.
     pub memory_bytes: u64,
-    /// Nominal bandwidth of the memory in bytes per second, both directions together. Measured reads reach less.
+    /// Nominal bandwidth of the memory in bytes per second, for both directions together. Measured reads stay below it.
     pub memory_bandwidth: f64,
-    /// The same in Super mode (JetPack 6.2 and later with Super firmware), on boards where it differs; else 0.
+    /// The bandwidth in Super mode (JetPack 6.2 and later with Super firmware), on boards where it differs; 0 on
+    /// others.
     pub memory_bandwidth_super: f64,
 }
 
@@ -323,9 +327,10 @@ pub(crate) fn profile_of(root: &Root, name: &str, limits: &DeviceLimits, memory:
 
 /// Fills `*out` with the profile of the context's device: class, SMs, memory and nominal bandwidth.
 ///
-/// Bandwidth of a known board (Jetson, Spark) is its data sheet's, for Orin Nano that of the power mode in force where
-/// the firmware is Super; of other GPUs 2 * memory clock * bus width / 8, by what the driver reports, and of a Thor module
-/// that this library does not know 2 * 4266 MHz * bus width / 8. On the CPU backend it is unknown (0).
+/// The bandwidth of a known board (Jetson, Spark) is its data sheet's; an Orin Nano with Super firmware has that of the
+/// power mode in force. For other GPUs it is 2 * memory clock * bus width / 8, as the driver reports these, and for a
+/// Thor module that this library does not know it is 2 * 4266 MHz * bus width / 8. On the CPU backend it is unknown
+/// (0).
 ///
 /// The caller sets `out->struct_size`; no more than that is written. Thread-safe.
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.
@@ -353,7 +358,7 @@ pub extern "C" fn reflex_get_hardware_profile(
 
 /// Fills `*out` with what the data sheet of a board says, so that an engine can plan for one that is not here.
 ///
-/// `REFLEX_DEVICE_CLASS_CPU`, `_RTX`, `_DATA_CENTER` and `_UNKNOWN` are no boards: `REFLEX_UNSUPPORTED`.
+/// `REFLEX_DEVICE_CLASS_CPU`, `_RTX`, `_DATA_CENTER` and `_UNKNOWN` are no boards and give `REFLEX_UNSUPPORTED`.
 /// The caller sets `out->struct_size`; no more than that is written. Thread-safe.
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`. Since 0.1.
 /// Source: NVIDIA's module data sheets.

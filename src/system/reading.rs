@@ -9,8 +9,9 @@ pub const REFLEX_THROTTLE_IDLE: u32 = 0x1;
 pub const REFLEX_THROTTLE_CLOCK_SETTING: u32 = 0x2;
 /// Software holds the power limit.
 pub const REFLEX_THROTTLE_POWER_CAP: u32 = 0x4;
-/// Hardware slowed the clocks down: temperature, power brake or a fast power trigger. On Jetson: there was an
-/// over-current event, and the measured clock of the CPU, which root reads, is far below what was asked for.
+/// Hardware slowed the clocks down, for a temperature, a power brake or a fast power trigger. On Jetson it means that
+/// there was an over-current event and that the measured clock of the CPU, which root can read, is far below the
+/// requested one.
 pub const REFLEX_THROTTLE_HARDWARE: u32 = 0x8;
 /// Another GPU of the same boost group is slow.
 pub const REFLEX_THROTTLE_SYNC_BOOST: u32 = 0x10;
@@ -20,13 +21,13 @@ pub const REFLEX_THROTTLE_THERMAL: u32 = 0x20;
 pub const REFLEX_THROTTLE_HARDWARE_THERMAL: u32 = 0x40;
 /// The power supply asks for less.
 pub const REFLEX_THROTTLE_POWER_BRAKE: u32 = 0x80;
-/// Jetson's over-current or under-voltage events grew while a sampler ran. Never set by `reflex_telemetry_read`, which
-/// has `over_current_events`.
+/// Jetson's over-current or under-voltage events grew while a sampler ran. `reflex_telemetry_read` never sets this bit:
+/// it tells the number of events in `over_current_events`.
 pub const REFLEX_THROTTLE_OVER_CURRENT: u32 = 0x100;
-/// The reasons are not known. Alone: no other bit is set.
+/// The reasons are not known. No other bit is set beside this one.
 pub const REFLEX_THROTTLE_UNKNOWN: u32 = 0x8000_0000;
 
-/// One reading of `reflex_telemetry_read`. Unknown is NaN in a float, -1 in a signed integer, "" in a text and
+/// One reading of `reflex_telemetry_read`. An unknown value is NaN in a float, -1 in a signed integer, "" in a text and
 /// `REFLEX_THROTTLE_UNKNOWN` in `throttle`. Texts are zero-terminated UTF-8.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -36,54 +37,60 @@ pub struct reflex_telemetry {
     /// event was counted since boot. After an event the hardware may hold the clocks down, and no file says whether it
     /// does: `REFLEX_THROTTLE_HARDWARE` where the CPU's measured clock shows it, else `REFLEX_THROTTLE_UNKNOWN`.
     pub throttle: u32,
-    /// nvpmodel's mode of a Jetson: what nvpmodel set last. Where its service failed, or a reboot is due, the clocks are
-    /// other ones; the `*_clock_limit_mhz` of GPU and CPU tell the truth.
+    /// Power mode of a Jetson: the one that nvpmodel set last. Where its service failed, or a reboot is due, the clocks
+    /// differ from that mode's; the `*_clock_limit_mhz` of GPU and CPU tell what holds.
     pub power_mode: i32,
     /// CUDA version of the driver as 1000 * major + 10 * minor; -1 on the CPU backend.
     pub cuda_driver: i32,
-    /// Watts: the module on Jetson Orin, the whole board on Jetson Thor and discrete GPUs, the GPU alone on DGX Spark;
-    /// `power_rail` says which.
+    /// Power in watts: that of the module on Jetson Orin, of the whole board on Jetson Thor and discrete GPUs, of the
+    /// GPU alone on DGX Spark. `power_rail` says which.
     pub power_w: f32,
-    /// Watts of the narrowest measured rail that feeds the GPU. `gpu_rail` says what else it feeds.
+    /// Power in watts of the narrowest measured rail that feeds the GPU. `gpu_rail` says what else that rail feeds.
     pub gpu_power_w: f32,
     /// Power limit in force in watts; unknown on Jetson.
     pub power_limit_w: f32,
     /// Clock of the SMs in MHz; 0 when gated.
     pub gpu_clock_mhz: f32,
-    /// Highest clock that the present mode allows.
+    /// Highest clock in MHz that the present mode allows the SMs.
     pub gpu_clock_limit_mhz: f32,
-    /// Clock of the fastest core in MHz: as measured where the driver measures it and root asks, else what was asked for,
-    /// which hardware may be far below.
+    /// Clock of the fastest CPU core in MHz. It is the measured one where the driver measures it and root asks, else
+    /// the requested one, and the hardware may run far below that.
     pub cpu_clock_mhz: f32,
+    /// Highest clock in MHz that the present mode allows the CPU.
     pub cpu_clock_limit_mhz: f32,
-    /// Clock of the memory in MHz; on Orin readable by root only. Two transfers a clock.
+    /// Clock of the memory in MHz, with two transfers per clock. On Orin only root can read it.
     pub memory_clock_mhz: f32,
-    /// On Orin without root it is nvpmodel's cap: what the power mode asks for, not what the firmware gives.
+    /// Highest clock of the memory in MHz. On Orin without root it is nvpmodel's cap: the power mode asks for it, but
+    /// the firmware may give less.
     pub memory_clock_limit_mhz: f32,
-    /// Degrees Celsius.
+    /// Temperature of the GPU in degrees Celsius.
     pub gpu_temperature_c: f32,
+    /// Temperature of the CPU in degrees Celsius.
     pub cpu_temperature_c: f32,
+    /// Temperature of the memory in degrees Celsius.
     pub memory_temperature_c: f32,
-    /// The hottest sensor of the machine or of the GPU.
+    /// Temperature of the hottest sensor of the machine or of the GPU, in degrees Celsius.
     pub hottest_c: f32,
-    /// Percent of the time the GPU was busy.
+    /// Percentage of the time in which the GPU was busy.
     pub gpu_utilization: f32,
-    /// Percent of the time the GPU's memory was busy; unknown on integrated GPUs.
+    /// Percentage of the time in which the GPU's memory was busy; unknown on integrated GPUs.
     pub memory_utilization: f32,
     pub reserved: u32,
-    /// Bytes: of the whole system on integrated GPUs and on the CPU backend, of the GPU otherwise.
+    /// Memory in bytes: that of the whole system on integrated GPUs and on the CPU backend, that of the GPU otherwise.
     pub memory_total: i64,
+    /// Bytes of `memory_total` that are in use.
     pub memory_used: i64,
-    /// What a program could still get.
+    /// Bytes that a program could still get.
     pub memory_free: i64,
-    /// Jetson's over-current and under-voltage events since boot.
+    /// Number of Jetson's over-current and under-voltage events since boot.
     pub over_current_events: i64,
-    /// Joules since the driver was loaded, where the GPU counts them.
+    /// Energy in joules since the driver was loaded, where the GPU counts it.
     pub energy_counter_j: f64,
-    /// What `power_w` measures: `"VDD_IN"`, `"VIN"` (with all that the carrier board feeds from it), `"NVML"` or the rails
-    /// that it sums, with `+` between them.
+    /// What `power_w` measures: `"VDD_IN"`, `"VIN"` (with all that the carrier board feeds from it), `"NVML"` or the
+    /// rails that it sums, with `+` between them.
     pub power_rail: [c_char; 64],
-    /// What `gpu_power_w` measures: `"VDD_GPU"`, `"VDD_GPU_SOC"` (GPU and SoC), `"VDD_CPU_GPU_CV"` (CPU, GPU and vision).
+    /// What `gpu_power_w` measures: `"VDD_GPU"`, `"VDD_GPU_SOC"` (GPU and SoC), `"VDD_CPU_GPU_CV"` (CPU, GPU and
+    /// vision).
     pub gpu_rail: [c_char; 32],
     /// Name of `power_mode`, `"MAXN"` for example.
     pub power_mode_name: [c_char; 64],

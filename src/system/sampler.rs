@@ -10,40 +10,40 @@ use crate::runtime::reflex_context;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How the joules of a `reflex_energy` came about.
+/// Where the joules of a `reflex_energy` come from.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct reflex_energy_source(pub u32);
 
 /// Nothing here measures power.
 pub const REFLEX_ENERGY_SOURCE_NONE: reflex_energy_source = reflex_energy_source(0);
-/// Integral of power samples (trapezoid rule).
+/// The joules are the integral of power samples (trapezoid rule).
 pub const REFLEX_ENERGY_SOURCE_SAMPLES: reflex_energy_source = reflex_energy_source(1);
-/// Difference of the GPU's own energy counter (NVML), which is updated some ten times a second.
+/// The joules are the difference of the GPU's own energy counter (NVML), which is updated some ten times a second.
 pub const REFLEX_ENERGY_SOURCE_COUNTER: reflex_energy_source = reflex_energy_source(2);
 
-/// What a sampler saw between start and stop. Unknown is NaN, and `REFLEX_THROTTLE_UNKNOWN` in `throttle`.
+/// What a sampler saw between start and stop. An unknown number is NaN, unknown reasons are `REFLEX_THROTTLE_UNKNOWN`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_energy {
     pub struct_size: u32,
-    /// `REFLEX_ENERGY_SOURCE_*` of `joules`.
+    /// Where `joules` comes from: `REFLEX_ENERGY_SOURCE_*`.
     pub source: reflex_energy_source,
-    /// Energy of what `power_w` of `reflex_telemetry` measures.
+    /// Energy in joules of what `power_w` of `reflex_telemetry` measures.
     pub joules: f64,
-    /// Energy of the rail that `gpu_power_w` measures, from samples.
+    /// Energy in joules of the rail that `gpu_power_w` measures, from power samples.
     pub gpu_joules: f64,
-    /// From the first reading to the last.
+    /// Seconds from the first reading to the last.
     pub seconds: f64,
-    /// joules / seconds.
+    /// Mean power in watts: joules / seconds.
     pub mean_power_w: f64,
-    /// Highest power sample.
+    /// Highest power sample in watts.
     pub max_power_w: f64,
-    /// Readings with a known power.
+    /// Number of readings with a known power.
     pub samples: u64,
     /// `REFLEX_THROTTLE_*` bits of all readings together.
     pub throttle: u32,
-    /// Highest temperature of all readings.
+    /// Highest temperature of all readings in degrees Celsius.
     pub hottest_c: f32,
 }
 
@@ -200,7 +200,7 @@ impl Shared {
     }
 }
 
-/// Measures energy between two moments with a thread of its own. Opaque.
+/// Measures energy between two moments with a thread of its own. The type is opaque.
 pub struct reflex_telemetry_sampler([u8; 0]);
 
 impl Handle for reflex_telemetry_sampler {
@@ -313,10 +313,11 @@ impl Sampler {
 /// Makes a sampler for the context's device, with a thread that sleeps until `reflex_telemetry_sampler_start`.
 ///
 /// `period_ms`, 1 to 60000, is the time between two readings; 20 to 100 suits: a reading of a Jetson's rails takes some
-/// milliseconds, and NVML renews its power some ten times a second. `*out` is set only on success; end it with
-/// `reflex_telemetry_sampler_destroy`. It keeps no reference to the context. After `fork` one of the CPU backend works in the
-/// child too, where no interval is under way and `start` makes a thread anew; one of the CUDA backend is refused there with
-/// `REFLEX_CUDA_ERROR`. The child may destroy either.
+/// milliseconds, and NVML renews its power some ten times a second. `*out` is set only on success; end the sampler with
+/// `reflex_telemetry_sampler_destroy`. It keeps no reference to the context.
+///
+/// After `fork` a sampler of the CPU backend works in the child too: no interval is under way there, and `start` makes
+/// a new thread. A sampler of the CUDA backend gives `REFLEX_CUDA_ERROR` there. The child may destroy either.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_INTERNAL`. Since 0.1.
 #[unsafe(no_mangle)]
@@ -341,24 +342,26 @@ pub extern "C" fn reflex_telemetry_sampler_create(
     })
 }
 
-/// Begins an interval: reads once now, then every period. Finish the work that is not to count first, with
+/// Begins an interval: the sampler reads once now, then every period. Finish the work that is not to count before, with
 /// `reflex_stream_synchronize` for example. Thread-safe; a sampler has one interval at a time.
 ///
-/// Statuses: `REFLEX_INVALID_ARGUMENT` when it runs already. Since 0.1.
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, also when the sampler runs already. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_telemetry_sampler_start(sampler: *mut reflex_telemetry_sampler) -> reflex_status {
     const NAME: &str = "reflex_telemetry_sampler_start";
     guard(NAME, || Sampler::get(NAME, sampler)?.start())
 }
 
-/// Ends the interval with a last reading and fills `*out`. Wait for the work that is to count first.
+/// Ends the interval with a last reading and fills `*out`. Wait for the work that is to count before.
 ///
-/// joules is the difference of the GPU's energy counter where it has one, else the sum of (p[i] + p[i+1]) / 2 *
+/// `joules` is the difference of the GPU's energy counter where it has one, else the sum of (p[i] + p[i+1]) / 2 *
 /// (t[i+1] - t[i]) over the power samples; `source` says which. The counter is renewed some ten times a second: measure
-/// for a second or more. Where nothing measures power joules is NaN, and that is no error. Thread-safe; may be started again.
+/// for a second or more. Where nothing measures power, `joules` is NaN, and that is no error. The sampler may be
+/// started again. Thread-safe.
 ///
 /// The caller sets `out->struct_size`; no more than that is written.
-/// Statuses: `REFLEX_INVALID_ARGUMENT` also when it does not run, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, also when the sampler does not run; `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`.
+/// Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_telemetry_sampler_stop(
     sampler: *mut reflex_telemetry_sampler,
@@ -372,7 +375,7 @@ pub extern "C" fn reflex_telemetry_sampler_stop(
     })
 }
 
-/// Ends a sampler, also one that runs, and its thread; waits for a reading under way. NULL is ignored.
+/// Destroys a sampler, also one that runs, and ends its thread after a reading that is under way. NULL is ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_telemetry_sampler_destroy(sampler: *mut reflex_telemetry_sampler) {
     const NAME: &str = "reflex_telemetry_sampler_destroy";

@@ -180,12 +180,12 @@ fn mhz(clock: jetson::Clock) -> (f32, f32) {
 /// Reads power, clocks, temperatures, throttling, memory, utilisation and versions of the context's device now.
 ///
 /// The caller sets `out->struct_size`; no more than that is written. A field that this machine does not tell, or tells
-/// only to root, is unknown: see `reflex_telemetry`. That is no error, and on a machine that tells nothing all are.
+/// only to root, is unknown: see `reflex_telemetry`. That is no error, even where every field is unknown.
 /// Jetson is read from sysfs and procfs, other GPUs through NVML, which is opened on first use; on the CPU backend NVML
 /// is not asked. NVML's power is an average over up to a second on most GPUs.
 ///
-/// Takes from some 100 microseconds to some milliseconds, and tens on first use: not for the inner loop of an engine.
-/// No CUDA work is started or waited for. Any thread may call it at any time.
+/// The call takes from some 100 microseconds to some milliseconds, and tens of milliseconds on first use: it is not for
+/// the inner loop of an engine. It starts no CUDA work and waits for none. Any thread may call it at any time.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.
 /// Source: Jetson Linux Developer Guide, Platform Power and Performance; NVML API Reference.

@@ -1,6 +1,6 @@
 //! The shared library exports what the committed list and the header say, and nothing else.
 
-use crate::paths;
+use crate::{api, paths};
 use std::collections::BTreeSet;
 
 /// Functions that the shared library defines for others.
@@ -19,7 +19,11 @@ pub fn declared() -> BTreeSet<String> {
     let header = std::fs::read_to_string(paths::header()).expect("the header");
     let code: String = header
         .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
+        .filter(|line| {
+            !["//", "/*", "*"]
+                .iter()
+                .any(|start| line.trim_start().starts_with(start))
+        })
         .collect::<Vec<_>>()
         .join(" ");
     code.split('(')
@@ -53,6 +57,12 @@ fn library_header_and_list_agree() {
         listed,
         "the header's functions (left) and tests/abi/exports.txt"
     );
+    let in_json: BTreeSet<String> = api::committed()
+        .functions
+        .into_iter()
+        .map(|function| function.name)
+        .collect();
+    assert_eq!(in_json, listed, "api.json's functions (left) and tests/abi/exports.txt");
     assert!(listed.iter().all(|name| name.starts_with("reflex_")));
 }
 

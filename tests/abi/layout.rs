@@ -1,90 +1,53 @@
-//! Structs have the same layout in Rust, C and C++, and the header compiles alone in both, without a warning.
+//! Structs have the same layout in Rust, C, C++ and `api.json`, and the headers compile alone, without a warning.
 
-use crate::{exports, paths};
+mod api;
+mod compiler;
+#[allow(dead_code)]
+mod paths;
+
+use api::Api;
+use compiler::compile_text;
 use reflex_infer::*;
 use std::mem::offset_of;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Size and field offsets of a struct, as assertions in C.
-macro_rules! layout {
-    ($text:ident, $($name:ident { $($field:ident),* $(,)? })*) => {
-        $(
-            $text.push_str(&format!("CHECK(sizeof({0}) == {1}, \"{0}\");\n", stringify!($name), size_of::<$name>()));
-            $(
-                $text.push_str(&format!(
-                    "CHECK(offsetof({0}, {1}) == {2}, \"{0}.{1}\");\n",
-                    stringify!($name), stringify!($field), offset_of!($name, $field)
-                ));
-            )*
-        )*
-        const STRUCTS: &[&str] = &[$(stringify!($name)),*];
+/// What Rust's compiler makes of a struct: size, alignment, and offset and size of each field.
+struct InRust {
+    name: &'static str,
+    size: usize,
+    align: usize,
+    fields: Vec<(&'static str, usize, usize)>,
+}
+
+fn size_of_field<S, F>(_: fn(&S) -> &F) -> usize {
+    size_of::<F>()
+}
+
+macro_rules! structs {
+    ($($name:ident { $($field:ident),* })*) => {
+        fn structs_in_rust() -> Vec<InRust> {
+            vec![$(InRust {
+                name: stringify!($name),
+                size: size_of::<$name>(),
+                align: align_of::<$name>(),
+                fields: vec![$((
+                    stringify!($field),
+                    offset_of!($name, $field),
+                    size_of_field(|value: &$name| &value.$field),
+                )),*],
+            }),*]
+        }
     };
 }
 
-fn assertions() -> String {
-    let mut text = String::new();
-    layout! { text,
-        reflex_tensor { data, dtype, rank, shape, stride }
-        reflex_context_params { struct_size, backend, device, cpu_threads, sm_count, reserved }
-        reflex_build_info { version, cuda_archs, nvrtc_version, target, no_kernels }
-        reflex_device_info {
-            struct_size, backend, name, sm, sm_count, integrated, shared_memory_per_block, l2_bytes, total_memory,
-            core_clock_khz, memory_clock_khz, memory_bus_bits, reserved,
+macro_rules! constants {
+    ($($name:ident $(. $number:tt)?;)*) => {
+        fn constants_in_rust() -> Vec<(&'static str, i64)> {
+            vec![$((stringify!($name), i64::from($name $(. $number)?))),*]
         }
-        reflex_hardware_profile {
-            struct_size, device_class, name, sm, sm_count, integrated, memory_bus_bits, memory_bytes, memory_bandwidth,
-            memory_bandwidth_super,
-        }
-        reflex_telemetry {
-            struct_size, throttle, power_mode, cuda_driver, power_w, gpu_power_w, power_limit_w, gpu_clock_mhz,
-            gpu_clock_limit_mhz, cpu_clock_mhz, cpu_clock_limit_mhz, memory_clock_mhz, memory_clock_limit_mhz,
-            gpu_temperature_c, cpu_temperature_c, memory_temperature_c, hottest_c, gpu_utilization, memory_utilization,
-            reserved, memory_total, memory_used, memory_free, over_current_events, energy_counter_j, power_rail, gpu_rail,
-            power_mode_name, l4t_version, jetpack_version, driver_version,
-        }
-        reflex_energy {
-            struct_size, source, joules, gpu_joules, seconds, mean_power_w, max_power_w, samples, throttle, hottest_c,
-        }
-        reflex_activation_params { struct_size, kind, gate, up, y }
-        reflex_add_params { struct_size, scale, a, b, y }
-        reflex_argmax_params { struct_size, reserved, x, ids, counters, workspace, workspace_size }
-        reflex_attention_params { struct_size, mask, scale, reserved, q, k, v, kv_lengths, y }
-        reflex_attention_decode_params {
-            struct_size, scale, q, k, v, kv_lengths, y, workspace, workspace_size, mode, theta_base, freq_scale,
-            magnitude, rotary_dim, norm_epsilon, k_new, v_new, positions, freq_factors, q_norm, k_norm,
-        }
-        reflex_embedding_params { struct_size, scale, table, ids, y }
-        reflex_weight { data, scales, zeros, global_scale, order, group_size, reserved }
-        reflex_matmul_product { weight, bias, residual, y, expert_ids }
-        reflex_matmul_params {
-            struct_size, flags, x, products, product_count, product_size, workspace, workspace_size, activation, reserved,
-            norm, norm_epsilon, reserved2, x_squares, y_norm, y_normed, y_squares,
-        }
-        reflex_norm_params { struct_size, epsilon, x, residual, residual_out, weight, y }
-        reflex_quantize_params { struct_size, reserved, x, y }
-        reflex_rope_params {
-            struct_size, mode, theta_base, freq_scale, magnitude, rotary_dim, q, k, v, q_out, k_out, positions,
-            freq_factors, k_cache, v_cache, slots, q_norm, k_norm, norm_epsilon, reserved,
-        }
-        reflex_sample_params {
-            struct_size, temperature, top_k, top_p, min_p, reserved, seed, logits, steps, ids, counters, workspace,
-            workspace_size, seeds, temperatures, top_ks, top_ps, min_ps, row_keys,
-        }
-        reflex_weights_pack_params { struct_size, reserved, source, destination, workspace, workspace_size }
-        reflex_weights_unpack_params { struct_size, reserved, source, destination, workspace, workspace_size }
-    }
-    let header = std::fs::read_to_string(paths::header()).expect("the header");
-    let mut in_header: Vec<&str> = header
-        .lines()
-        .filter_map(|line| line.strip_prefix("typedef struct ")?.strip_suffix(" {"))
-        .collect();
-    let mut tested = STRUCTS.to_vec();
-    in_header.sort_unstable();
-    tested.sort_unstable();
-    assert_eq!(tested, in_header, "structs tested here (left) and in the header");
-    text
+    };
 }
+
+include!("structs.rs");
 
 /// Compiles `include` of a header, twice, and `body` behind it.
 fn compile(language: &str, standard: &str, header: &str, body: &str) {
@@ -93,53 +56,147 @@ fn compile(language: &str, standard: &str, header: &str, body: &str) {
     compile_text(language, standard, &[], &format!("{include}{include}{body}\n"));
 }
 
-/// Compiles a text as a user of the headers would, at the strictest warnings, as errors.
-pub fn compile_text(language: &str, standard: &str, options: &[&str], text: &str) {
-    // Tests run at the same time, some with the same standard.
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!("reflex-abi-{}-{number}", std::process::id()));
-    std::fs::create_dir_all(&dir).expect("a folder");
-    let file = dir.join(if language == "c" { "layout.c" } else { "layout.cpp" });
-    std::fs::write(&file, text).expect("write");
-    let output = Command::new(if language == "c" { "cc" } else { "c++" })
-        .args([
-            &format!("-std={standard}"),
-            "-Wall",
-            "-Wextra",
-            "-Wpedantic",
-            "-Werror",
-            "-fsyntax-only",
-            "-I",
-        ])
-        .arg(paths::root().join("include"))
-        .args(options)
-        .arg(&file)
-        .output()
-        .expect("a C compiler");
-    let _ = std::fs::remove_dir_all(&dir);
-    assert!(
-        output.status.success(),
-        "{standard}:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+#[test]
+fn rust_has_the_layouts_of_api_json() {
+    let api = api::committed();
+    let in_rust: Vec<_> = structs_in_rust()
+        .into_iter()
+        .map(|s| (s.name.to_string(), s.size as u64, s.align as u64, fields_in_rust(&s)))
+        .collect();
+    let in_json: Vec<_> = api
+        .structs
+        .iter()
+        .map(|s| {
+            let fields = s.fields.iter().map(|f| (f.name.clone(), f.offset, f.size));
+            (s.name.clone(), s.size, s.align, fields.collect())
+        })
+        .collect();
+    assert_eq!(in_rust, in_json, "Rust (left) and api.json");
+    assert_eq!(size_of::<usize>() as u64, api.pointer_size);
+}
+
+fn fields_in_rust(structure: &InRust) -> Vec<(String, u64, u64)> {
+    let field = |&(name, offset, size): &(&str, usize, usize)| (name.to_string(), offset as u64, size as u64);
+    structure.fields.iter().map(field).collect()
 }
 
 #[test]
-fn layouts_are_equal_in_c_and_cpp() {
-    let checks = assertions();
+fn rust_has_the_constants_of_api_json() {
+    let api = api::committed();
+    let in_json: Vec<_> = api
+        .constants
+        .iter()
+        .map(|constant| (constant.name.as_str(), constant.value))
+        .collect();
+    assert_eq!(constants_in_rust(), in_json, "Rust (left) and api.json");
+}
+
+/// Bytes that no field names would reach the library unset, where "the tail is zero" is asked of them.
+#[test]
+fn no_struct_has_padding() {
+    for structure in api::committed().structs {
+        let mut end = 0;
+        for field in &structure.fields {
+            assert_eq!(field.offset, end, "padding before {}.{}", structure.name, field.name);
+            end = field.offset + field.size;
+        }
+        assert_eq!(structure.size, end, "padding at the end of {}", structure.name);
+    }
+}
+
+/// Sizes, offsets and values of `api.json` as assertions in C.
+fn assertions(api: &Api) -> String {
+    let mut text = String::new();
+    for structure in &api.structs {
+        let name = &structure.name;
+        text.push_str(&format!("CHECK(sizeof({name}) == {}, \"{name}\");\n", structure.size));
+        for field in &structure.fields {
+            let (field, offset, size) = (&field.name, field.offset, field.size);
+            text.push_str(&format!(
+                "CHECK(offsetof({name}, {field}) == {offset}, \"{name}.{field}\");\n"
+            ));
+            text.push_str(&format!(
+                "CHECK(sizeof((({name} *)0)->{field}) == {size}, \"{name}.{field}\");\n"
+            ));
+        }
+    }
+    for constant in &api.constants {
+        text.push_str(&format!("CHECK({0} == {1}, \"{0}\");\n", constant.name, constant.value));
+    }
+    text
+}
+
+/// What a function is, without a parameter's name: a compiler takes it beside the header's own where both say the same.
+fn prototypes(api: &Api) -> String {
+    let prototype = |function: &api::Function| {
+        let types: Vec<&str> = function.arguments.iter().map(|argument| argument.ty.as_str()).collect();
+        let types = if types.is_empty() {
+            "void".to_string()
+        } else {
+            types.join(", ")
+        };
+        format!("{} {}({types});\n", function.returns, function.name)
+    };
+    api.functions.iter().map(prototype).collect()
+}
+
+/// Types of fields and names, which C++ can compare.
+fn same_types(api: &Api) -> String {
+    let mut text = String::from("#include <type_traits>\n");
+    let mut same = |left: String, right: &str| {
+        text.push_str(&format!(
+            "static_assert(std::is_same<{left}, {right}>::value, \"{left}\");\n"
+        ));
+    };
+    for structure in &api.structs {
+        for field in &structure.fields {
+            same(format!("decltype({}::{})", structure.name, field.name), &field.ty);
+        }
+    }
+    for integer in &api.integers {
+        same(integer.name.clone(), &integer.ty);
+    }
+    for alias in &api.aliases {
+        same(alias.name.clone(), &alias.ty);
+    }
+    text
+}
+
+#[test]
+fn c_and_cpp_have_the_layouts_of_api_json() {
+    let api = api::committed();
+    let (checks, prototypes) = (assertions(&api), prototypes(&api));
     compile(
         "c",
         "c11",
         "infer.h",
-        &format!("#define CHECK _Static_assert\n{checks}"),
+        &format!("#define CHECK _Static_assert\n{checks}{prototypes}"),
     );
     compile(
         "cpp",
         "c++17",
         "infer.h",
-        &format!("#define CHECK static_assert\n{checks}"),
+        &format!(
+            "{}#define CHECK static_assert\n{checks}extern \"C\" {{\n{prototypes}}}\n",
+            same_types(&api)
+        ),
     );
+}
+
+/// In C++ each struct that grows has a name that sets its size.
+#[test]
+fn cpp_has_an_alias_for_each_versioned_struct() {
+    let api = api::committed();
+    let mut text = String::from("#include <type_traits>\n");
+    for structure in api.structs.iter().filter(|structure| structure.is_versioned()) {
+        let name = &structure.name;
+        let alias = name.replace("reflex_", "reflex::");
+        text.push_str(&format!(
+            "static_assert(std::is_base_of<{name}, {alias}>::value, \"{name}\");\n"
+        ));
+    }
+    assert!(text.contains("reflex::norm_params"));
+    compile("cpp", "c++17", "infer.hpp", &text);
 }
 
 #[test]
@@ -188,7 +245,11 @@ fn cpp_code_can_set_products() {
 /// Initialisers, and every function has an address.
 #[test]
 fn c_code_can_name_everything() {
-    let names: Vec<String> = exports::declared().into_iter().collect();
+    let names: Vec<String> = api::committed()
+        .functions
+        .into_iter()
+        .map(|function| function.name)
+        .collect();
     let addresses: String = names.iter().map(|n| format!("    (any_function){n},\n")).collect();
     let header = std::fs::read_to_string(paths::header()).expect("the header");
     let values: String = header

@@ -11,13 +11,14 @@ mod archs;
 #[allow(dead_code)]
 mod resources;
 
+mod api;
 mod arrows;
 mod bad_input;
 mod build;
+mod compiler;
 mod exports;
 mod fork;
 mod header;
-mod layout;
 mod lifetime;
 mod names;
 mod paths;

@@ -1,7 +1,7 @@
 //! What the headers declare is named after the library, so that it meets nothing of the program that includes them.
 
+use crate::compiler::compile_text;
 use crate::header::private_types;
-use crate::layout::compile_text;
 use crate::paths;
 use std::collections::BTreeSet;
 use std::io::Write;

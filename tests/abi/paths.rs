@@ -10,6 +10,10 @@ pub fn header() -> PathBuf {
     root().join("include/reflex/infer.h")
 }
 
+pub fn api() -> PathBuf {
+    root().join("include/reflex/api.json")
+}
+
 /// The shared library that cargo built for this test: in the folder of the test itself.
 pub fn shared_library() -> PathBuf {
     let test = std::env::current_exe().expect("the test's path");

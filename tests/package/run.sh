@@ -71,7 +71,10 @@ case_install() {
   rm -rf "$prefix"
   "$CMAKE" --install "$REFLEX_BUILD_DIR" --prefix "$first"
   mv "$first" "$prefix"
-  [ -n "$(find "$prefix" -name infer.h -path '*/include/reflex/*')" ] || fail "infer.h is not installed"
+  local name
+  for name in infer.h infer.hpp api.json; do
+    cmp "$REFLEX_SOURCE_DIR/include/reflex/$name" "$prefix/include/reflex/$name" || fail "$name is not installed"
+  done
   # The three names of a versioned library are one file and two links to it.
   local lib
   lib=$(dirname "$(find "$prefix" -name "libreflex_infer.so.$REFLEX_VERSION" -type f)")
