@@ -90,7 +90,7 @@ pub(crate) struct Launches {
 
 impl Launches {
     pub fn push<A: KernelArgs>(&mut self, kernel: &'static Kernel, grid: Grid, args: &A) {
-        const { assert!(size_of::<A>() % size_of::<u64>() == 0 && align_of::<A>() <= align_of::<u64>()) };
+        const { assert!(size_of::<A>().is_multiple_of(size_of::<u64>()) && align_of::<A>() <= align_of::<u64>()) };
         let (first_word, words) = (self.words.len(), size_of::<A>() / size_of::<u64>());
         self.words.reserve(words);
         // SAFETY: there is room for `words` more, whose values need not be initialised.

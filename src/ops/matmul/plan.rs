@@ -97,11 +97,11 @@ impl MatmulPlan {
             parts: [None; MOST_PRODUCTS],
         };
         // Filled in place: a plan has two kilobytes.
-        for i in 0..products.len() {
+        for (i, fields) in FIELDS.iter().enumerate().take(products.len()) {
             let mut room = MaybeUninit::uninit();
             let product = products.get(i, &mut room);
             let gate = plan.gate.and(plan.parts[0].as_ref());
-            plan.parts[i] = Some(part(product, &FIELDS[i], &plan.x, gate)?);
+            plan.parts[i] = Some(part(product, fields, &plan.x, gate)?);
         }
         plan.x_squares = x_squares(p, &plan.x)?;
         plan.int8 = chooses_int8(&plan, p.flags & REFLEX_MATMUL_INT8 != 0)?;
