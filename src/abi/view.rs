@@ -198,13 +198,21 @@ impl View {
     /// Byte strides of the contiguous tensor of this shape, which was checked.
     #[inline(always)]
     fn dense_strides(&self) -> [i64; 4] {
-        let mut strides = [0; 4];
-        let mut step = self.dtype.block_bytes() as i64;
-        for i in (0..4).rev().filter(|&i| i < self.rank()) {
-            strides[i] = step;
-            step = step.wrapping_mul(self.count(i).max(1));
+        let element = self.dtype.block_bytes() as i64;
+        let times = |bytes: i64, i: usize| bytes.wrapping_mul(self.count(i).max(1));
+        match self.rank {
+            1 => [element, 0, 0, 0],
+            2 => [times(element, 1), element, 0, 0],
+            3 => {
+                let row = times(element, 2);
+                [times(row, 1), row, element, 0]
+            }
+            _ => {
+                let row = times(element, 3);
+                let rows = times(row, 2);
+                [times(rows, 1), rows, row, element]
+            }
         }
-        strides
     }
 
     /// A stride that nothing is strided over, as there is one row, element or block, may be any number: it becomes what it is in a

@@ -11,11 +11,11 @@ use crate::runtime::CpuBackend;
 impl Reference for AttentionDecodePlan {
     fn run(&self, cpu: &CpuBackend) {
         let mut q = vec![0.0f32; self.q_bytes() / 4];
-        let (step, attention) = self.composed(q.as_mut_ptr().cast());
-        if let Some(step) = step {
-            step.run(cpu);
+        let scratch = q.as_mut_ptr().cast();
+        if let Some(rope) = self.rope(scratch) {
+            rope.run(cpu);
         }
-        attend_all(&attention, cpu);
+        attend_all(&self.after_rope(scratch), cpu);
     }
 }
 

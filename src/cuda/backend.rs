@@ -1,5 +1,6 @@
 //! One CUDA device: its context, its attributes and the kernels loaded for it.
 
+use super::board::{Board, Emulated};
 use super::driver::{Current, Relaxed, check, driver_version, open};
 use super::images::{self, KernelImage};
 use super::kernel::{Kernel, cluster_attribute};
@@ -28,6 +29,8 @@ pub(crate) struct CudaBackend {
     /// Loaded images by kernel file.
     libraries: Mutex<HashMap<&'static str, CUlibrary>>,
     kernels: LoadedKernels,
+    /// In whose place the device is.
+    board: Option<&'static Board>,
     /// The driver captures the dependence between such launches.
     dependent_launches: bool,
 }
@@ -41,6 +44,8 @@ pub(super) struct LoadedKernel {
     pub sm: u32,
     /// Most blocks of a cluster; 1: none.
     pub most_cluster: u32,
+    /// With a board in the device's place.
+    pub emulated: Option<Emulated>,
 }
 
 /// Loaded kernels by number, looked up without a lock.
@@ -143,6 +148,7 @@ impl CudaBackend {
             total_memory: total as u64,
             libraries: Mutex::default(),
             kernels: LoadedKernels::default(),
+            board: None,
             dependent_launches: driver_version().is_some_and(|version| version >= DEPENDENT_LAUNCHES_DRIVER),
         })
     }
@@ -162,12 +168,42 @@ impl CudaBackend {
         Ok(self)
     }
 
+    /// The board's limits and occupancy in place of the device's.
+    pub fn emulating(mut self, board: &'static Board) -> Result<CudaBackend> {
+        let device = self.device_limits.sm;
+        let missing = |file: &&str| images::best_up_to(file, device, board.sm).is_none();
+        if let Some(file) = images::files().into_iter().find(|file| missing(file)) {
+            return Err(Error::new(
+                REFLEX_UNSUPPORTED_DEVICE,
+                format!(
+                    "reflex_context_create: REFLEX_AS is {}, and kernel file {file} has no PTX for SM {} or older that runs on sm_{device}                      (this library has kernels for {}, expected {}-virtual)",
+                    board.name,
+                    board.sm,
+                    env!("REFLEX_BUILT_ARCHS"),
+                    board.sm
+                ),
+            ));
+        }
+        if board.sm_count > self.device_limits.sm_count {
+            return Err(Error::invalid(format!(
+                "reflex_context_create: REFLEX_AS is {}, which has {} SMs; {} has {}",
+                board.name, board.sm_count, self.name, self.device_limits.sm_count
+            )));
+        }
+        self.limits = board.limits(&self.device_limits);
+        self.board = Some(board);
+        Ok(self)
+    }
+
     /// What it is, and which kernels it runs: those of `norm` stand for all, as each file has the same images.
     pub fn description(&self) -> String {
-        let sm = self.limits.sm;
-        let image =
-            images::best("norm", sm).map_or_else(String::new, |image| format!(", kernels for {}", image.target()));
-        format!("{} (sm_{sm}){image}", self.name)
+        let image = self
+            .image("norm")
+            .map_or_else(|_| String::new(), |image| format!(", kernels for {}", image.target()));
+        let board = self
+            .board
+            .map_or_else(String::new, |board| format!(", as {}", board.name));
+        format!("{} (sm_{}){image}{board}", self.name, self.device_limits.sm)
     }
 
     /// `0000:65:00.0` for example: what tells the device to NVML.
@@ -215,9 +251,13 @@ impl CudaBackend {
         check(&format!("cuLibraryGetKernel({})", kernel.name()), unsafe {
             sys::cuLibraryGetKernel(&mut handle, library, kernel.symbol.as_ptr())
         })?;
-        if kernel.large_shared {
+        if kernel.large_shared || self.board.is_some() {
             self.allow_all_shared_memory(kernel, handle)?;
         }
+        let emulated = self
+            .board
+            .map(|board| self.emulated(board, kernel, handle))
+            .transpose()?;
         let image = self.image(kernel.file)?;
         Ok(LoadedKernel {
             // A CUkernel may be launched as a CUfunction: it runs in the context of the stream.
@@ -228,24 +268,35 @@ impl CudaBackend {
                 true => self.most_cluster(kernel, handle)?,
                 false => 1,
             },
+            emulated,
+        })
+    }
+
+    fn attribute(&self, kernel: &Kernel, handle: sys::CUkernel, which: sys::CUfunction_attribute) -> Result<u32> {
+        let mut value = 0;
+        check(&format!("cuKernelGetAttribute({})", kernel.name()), unsafe {
+            sys::cuKernelGetAttribute(&mut value, which, handle, self.device)
+        })?;
+        Ok(value.max(0) as u32)
+    }
+
+    fn emulated(&self, board: &'static Board, kernel: &Kernel, handle: sys::CUkernel) -> Result<Emulated> {
+        use sys::CUfunction_attribute as Attribute;
+        Ok(Emulated {
+            board,
+            registers: self.attribute(kernel, handle, Attribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?,
+            declared: self.attribute(kernel, handle, Attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?,
         })
     }
 
     /// What a launch gives a kernel comes on top of what the kernel declares.
     fn allow_all_shared_memory(&self, kernel: &Kernel, handle: sys::CUkernel) -> Result<()> {
-        let mut declared = 0;
-        check(&format!("cuKernelGetAttribute({})", kernel.name()), unsafe {
-            sys::cuKernelGetAttribute(
-                &mut declared,
-                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
-                handle,
-                self.device,
-            )
-        })?;
+        let shared = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES;
+        let declared = self.attribute(kernel, handle, shared)?;
         check(&format!("cuKernelSetAttribute({})", kernel.name()), unsafe {
             sys::cuKernelSetAttribute(
                 sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                self.limits.shared_per_block as i32 - declared,
+                (self.device_limits.shared_per_block - declared) as i32,
                 handle,
                 self.device,
             )
@@ -290,7 +341,8 @@ impl CudaBackend {
     }
 
     fn image(&self, file: &str) -> Result<&'static KernelImage> {
-        images::best(file, self.limits.sm)
+        let newest = self.board.map_or(u32::MAX, |board| board.sm);
+        images::best_up_to(file, self.device_limits.sm, newest)
             .ok_or_else(|| Error::new(REFLEX_INTERNAL, format!("no image of kernel file {file}")))
     }
 

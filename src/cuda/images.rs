@@ -75,9 +75,14 @@ impl KernelImage {
 
 /// The image of `file` that suits a device best.
 pub(super) fn best(file: &str, sm: u32) -> Option<&'static KernelImage> {
+    best_up_to(file, sm, u32::MAX)
+}
+
+/// The same of those that were compiled for an SM up to `newest`.
+pub(super) fn best_up_to(file: &str, sm: u32, newest: u32) -> Option<&'static KernelImage> {
     IMAGES
         .iter()
-        .filter(|image| image.file == file)
+        .filter(|image| image.file == file && image.sm <= newest)
         .filter_map(|image| image.fit(sm).map(|fit| (fit, image)))
         .max_by_key(|(fit, _)| *fit)
         .map(|(_, image)| image)

@@ -124,6 +124,10 @@ impl CudaBackend {
 
     fn launch(&self, kernel: &'static Kernel, grid: Grid, args: *mut c_void, stream: reflex_stream) -> Result<()> {
         let loaded = self.kernel(kernel)?;
+        let shared = match &loaded.emulated {
+            None => grid.shared,
+            Some(emulated) => emulated.padded(grid.threads, grid.shared, &self.device_limits),
+        };
         let mut parameters = [args];
         let [x, y, z] = grid.blocks;
         let stream = stream.cast();
@@ -137,7 +141,7 @@ impl CudaBackend {
                     grid.threads,
                     1,
                     1,
-                    grid.shared,
+                    shared,
                     stream,
                     parameters.as_mut_ptr(),
                     std::ptr::null_mut(),
@@ -163,7 +167,7 @@ impl CudaBackend {
             blockDimX: grid.threads,
             blockDimY: 1,
             blockDimZ: 1,
-            sharedMemBytes: grid.shared,
+            sharedMemBytes: shared,
             hStream: stream,
             attrs: attributes.as_mut_ptr(),
             numAttrs: count as u32,

@@ -2,6 +2,7 @@
 //! Every unsafe CUDA call of the crate is in this folder.
 
 mod backend;
+mod board;
 mod device;
 mod driver;
 mod graph;
@@ -13,6 +14,7 @@ mod memory;
 mod stream;
 
 pub(crate) use backend::{CudaBackend, device_count};
+pub(crate) use board::Board;
 pub(crate) use device::Device;
 pub(crate) use driver::{driver_version, has_dynamic_loader};
 pub(crate) use graph::CudaGraph;

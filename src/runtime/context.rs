@@ -6,7 +6,7 @@ use super::{owners, ranges};
 use crate::abi::handle::{self, Handle};
 use crate::abi::process::OnlyHere;
 use crate::abi::{Error, Params, REFLEX_SUCCESS, Result, guard, out_pointer, read_params, reflex_status};
-use crate::cuda::CudaBackend;
+use crate::cuda::{Board, CudaBackend};
 use std::ffi::{CString, c_char};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -199,7 +199,10 @@ fn create_backend(params: &reflex_context_params) -> Result<(Backend, String)> {
         Ok((Backend::Cpu(cpu), format!("CPU: {why}")))
     };
     let cuda = || CudaBackend::new(params.device);
-    let planned = |cuda: CudaBackend| {
+    let planned = |mut cuda: CudaBackend| {
+        if let Some(board) = Board::from_environment()? {
+            cuda = cuda.emulating(board)?;
+        }
         let cuda = cuda.planned_for(params.sm_count)?;
         let reason = format!("CUDA: {}", cuda.description());
         Ok((Backend::Cuda(Box::new(OnlyHere::new(cuda))), reason))

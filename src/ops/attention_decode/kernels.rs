@@ -4,7 +4,7 @@ use super::{AttentionDecodePlan, Step};
 use crate::abi::{Dtype, Result};
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::ops::attention::{KvCache, kv_candidate};
-use crate::ops::rope::{Rope, RopeAngles};
+use crate::ops::rope::{Rope, RopeAngles, RopePlan};
 use crate::ops::rows::{Rows, data, dtype, strides};
 use crate::ops::schedule::{Candidate, Schedule, Takes};
 use std::ffi::c_void;
@@ -103,22 +103,19 @@ fn schedule(p: &AttentionDecodePlan, to: &mut Schedule, kernel: &'static Kernel,
     // A q that was normed and rotated before the attention, where no kernel does it on the way.
     let q = to.book("the rotated q", p.q_bytes());
     to.names(kernel);
-    let (rope, composed) = p.composed(q);
     // What a rope would leave to its slower kernels is left to them. Code for Turing multiplies no BF16 on tensor cores.
     let mma = |code_sm| p.cache.on_tensor_cores() && (p.cache.k.dtype == Dtype::F16 || code_sm >= 80);
-    let fused = match &rope {
-        Some(rope) => mma(to.device.code_sm(kernel)?) && rope.heads_fit_warps() && !p.y.is_empty(),
-        None => true,
+    let code_sm = to.device.code_sm(kernel)?;
+    let separate = |rope: &RopePlan| !mma(code_sm) || !rope.heads_fit_warps() || p.y.is_empty();
+    let Some(rope) = p.rope(q).filter(separate) else {
+        return schedule_attention(p, to, kernel, rows, partials);
     };
-    if let Some(rope) = rope.filter(|_| !fused) {
-        to.add::<Rope>(&rope)?;
-        // Rows for the cache alone.
-        if composed.y.is_empty() {
-            return Ok(());
-        }
-        return schedule_attention(&composed, to, kernel, rows, partials);
+    to.add::<Rope>(&rope)?;
+    // Rows for the cache alone.
+    if p.y.is_empty() {
+        return Ok(());
     }
-    schedule_attention(p, to, kernel, rows, partials)
+    schedule_attention(&p.after_rope(q), to, kernel, rows, partials)
 }
 
 fn schedule_attention(

@@ -138,8 +138,7 @@ impl AttentionDecodePlan {
             && inputs.into_iter().all(f32)
             && self.y.dtype == Dtype::ACT_I8
             && self
-                .composed(std::ptr::null_mut())
-                .0
+                .rope(std::ptr::null_mut())
                 .is_some_and(|rope| rope.heads_fit_warps());
         only(
             plain,
@@ -147,24 +146,23 @@ impl AttentionDecodePlan {
         )
     }
 
-    /// The same as a call of rope, whose q goes to `q_bytes` at `scratch`, and one of attention alone.
-    pub fn composed(&self, scratch: *mut u8) -> (Option<RopePlan>, AttentionDecodePlan) {
-        let Some(step) = self.step else { return (None, *self) };
+    /// The step as a call of rope, whose q goes to `q_bytes` at `scratch`.
+    pub fn rope(&self, scratch: *mut u8) -> Option<RopePlan> {
+        let step = self.step.as_ref()?;
         let c = &self.cache;
-        let q = step.changes_q().then(|| self.q.contiguous_at(scratch, Dtype::F32));
         let append = |x: View, cache: View, norm| RopePart {
             x,
             out: None,
             cache: Some(cache),
             norm,
         };
-        let rope = RopePlan {
+        Some(RopePlan {
             tokens: c.batch,
             head_dim: c.dim,
             rotation: step.rotation,
-            q: q.map(|out| RopePart {
+            q: step.changes_q().then(|| RopePart {
                 x: self.q,
-                out: Some(out),
+                out: Some(self.q.contiguous_at(scratch, Dtype::F32)),
                 cache: None,
                 norm: step.q_norm,
             }),
@@ -174,12 +172,20 @@ impl AttentionDecodePlan {
             norm_epsilon: step.norm_epsilon,
             append: step.k_new.is_some(),
             lengths: c.lengths,
-        };
-        let attention = AttentionDecodePlan {
-            q: q.unwrap_or(self.q),
+        })
+    }
+
+    /// The attention behind that call.
+    pub fn after_rope(&self, scratch: *mut u8) -> AttentionDecodePlan {
+        let changed = self.step.is_some_and(|step| step.changes_q());
+        AttentionDecodePlan {
+            q: if changed {
+                self.q.contiguous_at(scratch, Dtype::F32)
+            } else {
+                self.q
+            },
             step: None,
             ..*self
-        };
-        (Some(rope), attention)
+        }
     }
 }
