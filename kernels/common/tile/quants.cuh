@@ -99,7 +99,7 @@ struct sixes {
     }
 };
 
-// Two bits: Q2_K.
+// Two bits.
 struct pairs {
     static constexpr i32 QUANT_BYTES = 1024;
     static constexpr bool SIGNED = false, NIBBLES = false, SPLIT = false, TWOS = false, HIGH = false;
