@@ -54,6 +54,8 @@ pub const REFLEX_DTYPE_Q6_K: reflex_dtype = reflex_dtype(0x10E);
 pub const REFLEX_DTYPE_IQ4_NL: reflex_dtype = reflex_dtype(0x114);
 /// GGUF IQ4_XS: 256 elements in 136 bytes.
 pub const REFLEX_DTYPE_IQ4_XS: reflex_dtype = reflex_dtype(0x117);
+/// GGUF TQ2_0, quants of -1, 0 and 1: 256 elements in 66 bytes.
+pub const REFLEX_DTYPE_TQ2_0: reflex_dtype = reflex_dtype(0x123);
 /// GGUF MXFP4, the OCP Microscaling format: 32 elements in 17 bytes.
 pub const REFLEX_DTYPE_MXFP4: reflex_dtype = reflex_dtype(0x127);
 /// This bit, or-ed to a GGUF block format, says that `reflex_weights_pack` made the tensor. A packed tensor is `[n, k]`

@@ -1,4 +1,4 @@
-//! Blocks of 256 elements with a quantised scale, and in some formats a minimum, for each 16 or 32 of them.
+//! Blocks of 256 elements. All but TQ2_0 have a quantised scale, and in some formats a minimum, for each 16 or 32 of them.
 
 use super::packed::{self, Element, Scales};
 use super::{Format, at, half_at};
@@ -41,6 +41,31 @@ impl Format<84, 256> for q2_k {
             row.run(group, row.lane(group / 4) * 8 + row.half * 4 + group % 4, 8);
         }
         row.run(80, 256 + row.g * 8 + row.half * 4, 32);
+    }
+}
+
+/// 64 bytes of quants as in Q2_K, d: f16.
+pub(super) struct tq2_0;
+impl Format<66, 256> for tq2_0 {
+    const PLANE: fn(&Element, usize) -> usize = packed::pairs;
+
+    fn expand(block: &[u8; 66], out: &mut [f32; 256]) {
+        let d = half_at(block, 64);
+        for (run, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let qs = &block[32 * (run / 4)..][..32];
+            for l in 0..32 {
+                let q = qs[l] >> (2 * (run % 4)) & 3;
+                out[l] = d * f32::from(q as i8 - 1);
+            }
+        }
+    }
+
+    fn native_quant(b: usize, e: usize, bit: usize) -> usize {
+        pair(0, b, e, bit)
+    }
+
+    fn scales(row: &mut Scales) {
+        row.run(64, row.g * 4 + row.half * 2, 16);
     }
 }
 

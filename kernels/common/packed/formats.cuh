@@ -255,6 +255,24 @@ template <u32 AT> struct k2_scales {
     }
 };
 
+// One f16 for 256 elements, at AT.
+template <u32 AT> struct row_scales {
+    static constexpr u32 BYTES = 32;
+    static __device__ __forceinline__ void pack(const char *const (&run)[2], char *section, u32 g) {
+        at<u32>(section + g * 4) = load_u16(run[0] + AT) | load_u16(run[1] + AT) << 16;
+    }
+    static __device__ __forceinline__ void unpack(const char *section, u32 g, char *const (&run)[2]) {
+        const u32 d = at<u32>(section + g * 4);
+        store_u16(run[0] + AT, d);
+        store_u16(run[1] + AT, d >> 16);
+    }
+    static __device__ __forceinline__ void read(const char *section, u32 g, u32 half, u32, float &scale,
+                                                float &minimum) {
+        scale = weight::half_at(section + g * 4 + half * 2);
+        minimum = 0.0f;
+    }
+};
+
 // IQ4_XS: d, then eight pairs of bits (the scales' upper two), then eight nibbles (their lower four).
 struct iq4_xs_scales {
     static constexpr u32 BYTES = 128;
@@ -319,6 +337,7 @@ using q6_k = format<weight::q6_k, k6<128>, plane6, k6_scales<192>>;
 using iq4_nl = format<weight::iq4_nl, nibbles<18, 2>, plane4_selectors, half_scales<18>>;
 using iq4_xs = format<weight::iq4_xs, nibbles<16, 8>, plane4_selectors, iq4_xs_scales>;
 using mxfp4 = format<weight::mxfp4, nibbles<17, 1>, plane4_selectors, byte_scales<17>>;
+using tq2_0 = format<weight::tq2_0, k2<0>, plane2, row_scales<64>>;
 
 #define REFLEX_AGREES(NAME, name, ggml, elements, bytes, bits, ...) \
     static_assert(name::plane::CHUNKS == bits, "formats.def has others");

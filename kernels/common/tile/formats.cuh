@@ -205,6 +205,23 @@ struct iq4_xs_scales {
     }
 };
 
+// One f16 for all 256 elements.
+struct row_halves {
+    static constexpr i32 BYTES = 32, GROUP = 32;
+    static constexpr bool MINIMA = false, ROW = true;
+    using regs = u32;
+    static __device__ __forceinline__ regs load(const char *p, i32 lane) {
+        return reinterpret_cast<const u32 *>(p)[lane >> 2];
+    }
+    static __device__ __forceinline__ void get(const regs &, i32, i32, float &scale, float &minimum) {
+        scale = 1.0f, minimum = 0.0f;
+    }
+    static __device__ __forceinline__ i32 whole(const regs &, i32, i32) { return 1; }
+    static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {
+        scale = half_of(r, half), minimum = 0.0f;
+    }
+};
+
 using iq4_quants = table_nibbles<0x26190d01u, 0x71594535u, 0x4153687fu, 0x0a162331u, true>;
 using mxfp4_quants = table_nibbles<0x03020100u, 0x0c080604u, 0x03020100u, 0x0c080604u, false>;
 
@@ -221,11 +238,13 @@ using q6_k = format<sixes, q6_k_scales, 32>;
 using iq4_nl = format<iq4_quants, block_halves, 0>;
 using iq4_xs = format<iq4_quants, iq4_xs_scales, 0>;
 using mxfp4 = format<mxfp4_quants, block_exponents, 0>;
+using tq2_0 = format<pairs, row_halves, 1>;
 
 #define REFLEX_AGREES(NAME, name, ggml, elements, bytes, bits, group, ...)                                             \
     static_assert(name::TILE_BYTES == TILE_ROWS * (TILE_K / elements * bytes), "a tile is as large as what it packs"); \
-    static_assert(name::QUANT_BYTES == TILE_ROWS * TILE_K * bits / 8 && name::GROUP == group, "formats.def has "       \
-                                                                                              "others");
+    static_assert(name::QUANT_BYTES == TILE_ROWS * TILE_K * bits / 8 && name::GROUP == group,                          \
+                  "formats.def has "                                                                                   \
+                  "others");
 REFLEX_BLOCK_FORMATS(REFLEX_AGREES)
 #undef REFLEX_AGREES
 
