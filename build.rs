@@ -1,4 +1,4 @@
-//! Compiles `kernels/*.cu` with NVRTC, one image per architecture, and embeds them.
+//! Compiles `kernels/*.cu` with NVRTC, one image per architecture, and embeds them. Writes tables of `kernels/formats.def`.
 //!
 //! Environment: `REFLEX_CUDA` (AUTO, ON, OFF), `REFLEX_CUDA_ROOT`, `REFLEX_CUDA_ARCHS`, `REFLEX_KERNEL_CACHE`,
 //! `REFLEX_KERNEL_SPILLS` (warn, error).
@@ -11,6 +11,8 @@ mod cache;
 mod compile;
 #[path = "build/embed.rs"]
 mod embed;
+#[path = "build/formats.rs"]
+mod formats;
 #[path = "build/resources.rs"]
 mod resources;
 #[path = "build/toolkit.rs"]
@@ -49,7 +51,8 @@ fn build() -> Result<(), String> {
         println!("cargo:rerun-if-env-changed={name}");
     }
     // The modules one by one: `cmake -B build` puts its own files beside them.
-    let modules = ["archs", "cache", "compile", "embed", "resources", "toolkit"].map(|m| format!("build/{m}.rs"));
+    let modules = ["archs", "cache", "compile", "embed", "formats", "resources", "toolkit"];
+    let modules = modules.map(|m| format!("build/{m}.rs"));
     for path in ["build.rs", "kernels"]
         .into_iter()
         .chain(modules.iter().map(String::as_str))
@@ -66,6 +69,7 @@ fn build() -> Result<(), String> {
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
     let archs = archs::parse(&std::env::var("REFLEX_CUDA_ARCHS").unwrap_or_default())?;
     let gate = resources::Gate::parse(&std::env::var("REFLEX_KERNEL_SPILLS").unwrap_or_default())?;
+    formats::write(&root, &out_dir)?;
     match toolkit::choose(&root)? {
         Kernels::With(toolkit) => {
             let images = compile::all(&toolkit, &archs, &root, &out_dir)?;

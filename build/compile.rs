@@ -31,7 +31,10 @@ pub struct Images {
 pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Result<Images, String> {
     let loader_dir = link_libraries(toolkit, out_dir)?;
     let cache = Cache::open(out_dir)?;
-    let (sources, headers) = kernel_files(&root.join("kernels"))?;
+    let (mut sources, headers) = kernel_files(&root.join("kernels"))?;
+    // Those that formats.rs wrote.
+    sources.extend(kernel_files(&out_dir.join("kernels"))?.0);
+    sources.sort_by(|(a, _), (b, _)| a.file_name().cmp(&b.file_name()));
     let mut worker = Worker::start(&loader_dir)?;
     let release = worker.ask("version")?;
     let supported: Vec<u32> = worker.ask("archs")?.split(' ').filter_map(|s| s.parse().ok()).collect();
@@ -143,7 +146,7 @@ fn kernel_files(dir: &Path) -> Result<(Vec<(PathBuf, String)>, Vec<(PathBuf, Str
             let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
             let list = match extension {
                 "cu" => &mut sources,
-                "cuh" => &mut headers,
+                "cuh" | "def" => &mut headers,
                 _ => continue,
             };
             let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;

@@ -29,7 +29,11 @@ template <class F> __device__ __forceinline__ void embedding_piece(const embeddi
     F::exact8(F::load8(row, i, a.dim, a.table_vec), i, w);
 }
 
+// The host lets no other type through.
 __device__ __forceinline__ void embedding_weights(const embedding_args &a, const char *row, i32 i, float (&w)[8]) {
+#define REFLEX_CASE(NAME, name, ...) \
+    case NAME:                       \
+        return embedding_piece<weight::name>(a, row, i, w);
     switch (a.table_type) {
         case F32:
             return embedding_piece<weight::f32>(a, row, i, w);
@@ -37,33 +41,9 @@ __device__ __forceinline__ void embedding_weights(const embedding_args &a, const
             return embedding_piece<weight::f16>(a, row, i, w);
         case BF16:
             return embedding_piece<weight::bf16>(a, row, i, w);
-        case Q4_0:
-            return embedding_piece<weight::q4_0>(a, row, i, w);
-        case Q4_1:
-            return embedding_piece<weight::q4_1>(a, row, i, w);
-        case Q5_0:
-            return embedding_piece<weight::q5_0>(a, row, i, w);
-        case Q5_1:
-            return embedding_piece<weight::q5_1>(a, row, i, w);
-        case Q8_0:
-            return embedding_piece<weight::q8_0>(a, row, i, w);
-        case Q2_K:
-            return embedding_piece<weight::q2_k>(a, row, i, w);
-        case Q3_K:
-            return embedding_piece<weight::q3_k>(a, row, i, w);
-        case Q4_K:
-            return embedding_piece<weight::q4_k>(a, row, i, w);
-        case Q5_K:
-            return embedding_piece<weight::q5_k>(a, row, i, w);
-        case IQ4_NL:
-            return embedding_piece<weight::iq4_nl>(a, row, i, w);
-        case IQ4_XS:
-            return embedding_piece<weight::iq4_xs>(a, row, i, w);
-        case MXFP4:
-            return embedding_piece<weight::mxfp4>(a, row, i, w);
-        default:
-            return embedding_piece<weight::q6_k>(a, row, i, w);
+            REFLEX_BLOCK_FORMATS(REFLEX_CASE)
     }
+#undef REFLEX_CASE
 }
 
 template <class F> __device__ __forceinline__ void embedding_packed_piece(const embedding_args &a, i64 id, i32 i,
@@ -84,34 +64,11 @@ template <class F> __device__ __forceinline__ void embedding_packed_piece(const 
 }
 
 __device__ __forceinline__ void embedding_packed_weights(const embedding_args &a, i64 id, i32 i, float (&w)[8]) {
-    switch (a.table_type) {
-        case Q4_0:
-            return embedding_packed_piece<packed::q4_0>(a, id, i, w);
-        case Q4_1:
-            return embedding_packed_piece<packed::q4_1>(a, id, i, w);
-        case Q5_0:
-            return embedding_packed_piece<packed::q5_0>(a, id, i, w);
-        case Q5_1:
-            return embedding_packed_piece<packed::q5_1>(a, id, i, w);
-        case Q8_0:
-            return embedding_packed_piece<packed::q8_0>(a, id, i, w);
-        case Q2_K:
-            return embedding_packed_piece<packed::q2_k>(a, id, i, w);
-        case Q3_K:
-            return embedding_packed_piece<packed::q3_k>(a, id, i, w);
-        case Q4_K:
-            return embedding_packed_piece<packed::q4_k>(a, id, i, w);
-        case Q5_K:
-            return embedding_packed_piece<packed::q5_k>(a, id, i, w);
-        case IQ4_NL:
-            return embedding_packed_piece<packed::iq4_nl>(a, id, i, w);
-        case IQ4_XS:
-            return embedding_packed_piece<packed::iq4_xs>(a, id, i, w);
-        case MXFP4:
-            return embedding_packed_piece<packed::mxfp4>(a, id, i, w);
-        default:
-            return embedding_packed_piece<packed::q6_k>(a, id, i, w);
-    }
+#define REFLEX_CASE(NAME, name, ...) \
+    case NAME:                       \
+        return embedding_packed_piece<packed::name>(a, id, i, w);
+    switch (a.table_type) { REFLEX_BLOCK_FORMATS(REFLEX_CASE) }
+#undef REFLEX_CASE
 }
 
 // N is 8 where the rows of y allow it, else 1. PACKED: the table is.

@@ -7,9 +7,13 @@
 #![allow(clippy::not_unsafe_ptr_arg_deref)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+// Macros with the rows of kernels/formats.def.
+include!(concat!(env!("OUT_DIR"), "/formats.rs"));
+
 mod abi;
 mod cpu;
 mod cuda;
+mod format;
 mod ops;
 mod runtime;
 mod system;

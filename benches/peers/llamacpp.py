@@ -10,12 +10,16 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+
+from formats import formats  # noqa: E402
 
 # Of its fixed list, what models have: one weight matrix of 4096 outputs and 14336 inputs in every type.
 OUTPUTS, INPUTS = 4096, 14336
 ROWS = (1, 2, 3, 4, 5, 8, 512)
-DTYPES = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4", "F16",
-          "BF16", "F32")
+DTYPES = (*(form.name for form in formats()), "F16", "BF16", "F32")
 
 INSERT = re.compile(r"INSERT INTO test_backend_ops \((?P<names>[^)]*)\) VALUES \('(?P<values>.*)'\);")
 PARAM = re.compile(r"(\w+)=(\[[^]]*\]|[^,]*)")

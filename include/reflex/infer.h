@@ -185,6 +185,9 @@ typedef uint32_t reflex_dtype;
 // GGUF IQ4_XS: 256 elements in 136 bytes.
 #define REFLEX_DTYPE_IQ4_XS 279
 
+// GGUF TQ2_0, quants of -1, 0 and 1: 256 elements in 66 bytes.
+#define REFLEX_DTYPE_TQ2_0 291
+
 // GGUF MXFP4, the OCP Microscaling format: 32 elements in 17 bytes.
 #define REFLEX_DTYPE_MXFP4 295
 

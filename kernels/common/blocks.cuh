@@ -25,3 +25,14 @@
 #include "common/blocks/plain.cuh"
 #include "common/blocks/small.cuh"
 #include "common/blocks/tables.cuh"
+
+namespace reflex::weight {
+
+#define REFLEX_AGREES(NAME, name, ggml, elements, bytes, bits, group, ...)                    \
+    static_assert(name::ELEMENTS == elements && name::BYTES == bytes && name::GROUP == group, \
+                  "formats.def has others");                                                  \
+    static_assert(name::SIGNED || name::BITS == bits, "formats.def has others");
+REFLEX_BLOCK_FORMATS(REFLEX_AGREES)
+#undef REFLEX_AGREES
+
+}  // namespace reflex::weight

@@ -4,6 +4,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include "formats.def"
+
 namespace reflex {
 
 using u8 = unsigned char;
@@ -21,19 +23,9 @@ enum dtype : u32 {
     BF16 = 3,
     I32 = 4,
     ACT_I8 = 5,
-    Q4_0 = 0x102,
-    Q4_1 = 0x103,
-    Q5_0 = 0x106,
-    Q5_1 = 0x107,
-    Q8_0 = 0x108,
-    Q2_K = 0x10A,
-    Q3_K = 0x10B,
-    Q4_K = 0x10C,
-    Q5_K = 0x10D,
-    Q6_K = 0x10E,
-    IQ4_NL = 0x114,
-    IQ4_XS = 0x117,
-    MXFP4 = 0x127
+#define REFLEX_NUMBER(NAME, name, ggml, ...) NAME = 0x100 + ggml,
+    REFLEX_BLOCK_FORMATS(REFLEX_NUMBER)
+#undef REFLEX_NUMBER
 };
 
 constexpr u32 WARP = 32;

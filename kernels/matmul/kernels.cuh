@@ -1,4 +1,5 @@
-// The entry points of one weight format. One file for each format, so that they compile in parallel.
+// The entry points of one weight format. One file for each format, so that they compile in parallel: build/formats.rs writes those of the
+// formats in blocks.
 //
 // The second launch bound is there because ptxas, left alone, spills a few registers for one more block on an SM.
 #pragma once

@@ -8,4 +8,5 @@ using namespace reflex;
 #define FEW_REGISTERS 184
 #endif
 
-REFLEX_INT8_KERNELS(few16, FEW_REGISTERS, int8_few_product<2>)
+#define REFLEX_KERNEL(group, ...) REFLEX_INT8_KERNEL(few16, FEW_REGISTERS, int8_few_product<2>, group, __VA_ARGS__)
+REFLEX_INT8_GROUPS(REFLEX_KERNEL)

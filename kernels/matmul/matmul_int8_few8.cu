@@ -8,4 +8,5 @@ using namespace reflex;
 #define FEW_REGISTERS 136
 #endif
 
-REFLEX_INT8_KERNELS(few8, FEW_REGISTERS, int8_few_product<1>)
+#define REFLEX_KERNEL(group, ...) REFLEX_INT8_KERNEL(few8, FEW_REGISTERS, int8_few_product<1>, group, __VA_ARGS__)
+REFLEX_INT8_GROUPS(REFLEX_KERNEL)

@@ -9,5 +9,6 @@ using namespace reflex;
 #define NARROW_REGISTERS 128
 #endif
 
-REFLEX_INT8_KERNELS(narrow, NARROW_REGISTERS, int8_narrow_product)
-REFLEX_INT8_KERNEL(narrow, NARROW_REGISTERS, int8_narrow_product, q4_k, REFLEX_FORMAT(Q4_K, q4_k))
+#define REFLEX_KERNEL(group, ...) REFLEX_INT8_KERNEL(narrow, NARROW_REGISTERS, int8_narrow_product, group, __VA_ARGS__)
+REFLEX_INT8_GROUPS(REFLEX_KERNEL)
+REFLEX_KERNEL(q4_k, Q4_K)

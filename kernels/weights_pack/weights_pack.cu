@@ -1,7 +1,7 @@
 // Entry points of reflex_weights_pack and reflex_weights_unpack: each format both ways, and the copy of what stays native.
 #include "weights_pack/weights_pack.cuh"
 
-#define REFLEX_WEIGHTS_PACK(format)                                                           \
+#define REFLEX_WEIGHTS_PACK(NAME, format, ...)                                                \
     extern "C" __global__ void __launch_bounds__(128)                                         \
         reflex_weights_pack_##format(const __grid_constant__ reflex::weights_pack_args a) {   \
         reflex::weights_pack<reflex::packed::format>(a);                                      \
@@ -11,19 +11,7 @@
         reflex::weights_unpack<reflex::packed::format>(a);                                    \
     }
 
-REFLEX_WEIGHTS_PACK(q4_0)
-REFLEX_WEIGHTS_PACK(q4_1)
-REFLEX_WEIGHTS_PACK(q5_0)
-REFLEX_WEIGHTS_PACK(q5_1)
-REFLEX_WEIGHTS_PACK(q8_0)
-REFLEX_WEIGHTS_PACK(q2_k)
-REFLEX_WEIGHTS_PACK(q3_k)
-REFLEX_WEIGHTS_PACK(q4_k)
-REFLEX_WEIGHTS_PACK(q5_k)
-REFLEX_WEIGHTS_PACK(q6_k)
-REFLEX_WEIGHTS_PACK(iq4_nl)
-REFLEX_WEIGHTS_PACK(iq4_xs)
-REFLEX_WEIGHTS_PACK(mxfp4)
+REFLEX_BLOCK_FORMATS(REFLEX_WEIGHTS_PACK)
 
 extern "C" __global__ void __launch_bounds__(128)
     reflex_weights_pack_copy(const __grid_constant__ reflex::weights_pack_copy_args a) {

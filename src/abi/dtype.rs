@@ -54,6 +54,8 @@ pub const REFLEX_DTYPE_Q6_K: reflex_dtype = reflex_dtype(0x10E);
 pub const REFLEX_DTYPE_IQ4_NL: reflex_dtype = reflex_dtype(0x114);
 /// GGUF IQ4_XS: 256 elements in 136 bytes.
 pub const REFLEX_DTYPE_IQ4_XS: reflex_dtype = reflex_dtype(0x117);
+/// GGUF TQ2_0, quants of -1, 0 and 1: 256 elements in 66 bytes.
+pub const REFLEX_DTYPE_TQ2_0: reflex_dtype = reflex_dtype(0x123);
 /// GGUF MXFP4, the OCP Microscaling format: 32 elements in 17 bytes.
 pub const REFLEX_DTYPE_MXFP4: reflex_dtype = reflex_dtype(0x127);
 /// This bit, or-ed to a GGUF block format, says that `reflex_weights_pack` made the tensor. A packed tensor is `[n, k]`
@@ -98,66 +100,98 @@ pub(crate) enum Dtype {
     BF16,
     I32,
     ACT_I8,
-    Q4_0,
-    Q4_1,
-    Q5_0,
-    Q5_1,
-    Q8_0,
-    Q2_K,
-    Q3_K,
-    Q4_K,
-    Q5_K,
-    Q6_K,
-    IQ4_NL,
-    IQ4_XS,
-    MXFP4,
+    Block(BlockFormat),
+}
+
+/// A row of `kernels/formats.def`.
+struct Facts {
+    number: reflex_dtype,
+    name: &'static CStr,
+    packed_name: &'static CStr,
+    ggml: u32,
+    elements: usize,
+    bytes: usize,
+    bits: usize,
+    group: usize,
+}
+
+macro_rules! define {
+    ($({
+        $NAME:ident $type:ident $lower:literal $number:ident $name:literal $packed_name:literal
+        $ggml:literal $elements:literal $bytes:literal $bits:literal $group:literal [$($scales:tt)*]
+    })*) => {
+        /// A GGUF block format: `Q4_K` for REFLEX_DTYPE_Q4_K, in the order of `kernels/formats.def`.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[allow(non_camel_case_types)]
+        pub(crate) enum BlockFormat {
+            $($NAME),*
+        }
+
+        impl BlockFormat {
+            pub const ALL: [BlockFormat; [$($ggml),*].len()] = [$(BlockFormat::$NAME),*];
+            const FACTS: [Facts; BlockFormat::ALL.len()] = [$(Facts {
+                number: $number,
+                name: $name,
+                packed_name: $packed_name,
+                ggml: $ggml,
+                elements: $elements,
+                bytes: $bytes,
+                bits: $bits,
+                group: $group,
+            }),*];
+        }
+
+        // The header's numbers are written out above for cbindgen.
+        $(const _: () = assert!($number.0 == 0x100 + $ggml, "kernels/formats.def has another number");)*
+
+        impl Dtype {
+            pub const ALL: [Dtype; 5 + BlockFormat::ALL.len()] =
+                [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::I32, Dtype::ACT_I8, $(Dtype::Block(BlockFormat::$NAME)),*];
+            /// Weights of a matmul or an embedding.
+            pub const WEIGHTS: &'static [Dtype] =
+                &[Dtype::F32, Dtype::F16, Dtype::BF16, $(Dtype::Block(BlockFormat::$NAME)),*];
+        }
+
+        /// Short names of the block formats.
+        #[allow(dead_code)]
+        impl Dtype {
+            $(pub const $NAME: Dtype = Dtype::Block(BlockFormat::$NAME);)*
+        }
+    };
+}
+block_formats!(define);
+
+impl BlockFormat {
+    const fn facts(self) -> &'static Facts {
+        &BlockFormat::FACTS[self as usize]
+    }
+
+    /// Elements of a block.
+    pub const fn elements(self) -> usize {
+        self.facts().elements
+    }
+
+    /// Bytes of a block.
+    pub const fn bytes(self) -> usize {
+        self.facts().bytes
+    }
+
+    /// Bits of a quant, or of a code that is a place in a table.
+    pub const fn quant_bits(self) -> usize {
+        self.facts().bits
+    }
+
+    /// 16 where 16 elements share a scale, else 32.
+    pub const fn scale_group(self) -> usize {
+        self.facts().group
+    }
 }
 
 impl Dtype {
-    pub const ALL: [Dtype; 18] = [
-        Dtype::F32,
-        Dtype::F16,
-        Dtype::BF16,
-        Dtype::I32,
-        Dtype::ACT_I8,
-        Dtype::Q4_0,
-        Dtype::Q4_1,
-        Dtype::Q5_0,
-        Dtype::Q5_1,
-        Dtype::Q8_0,
-        Dtype::Q2_K,
-        Dtype::Q3_K,
-        Dtype::Q4_K,
-        Dtype::Q5_K,
-        Dtype::Q6_K,
-        Dtype::IQ4_NL,
-        Dtype::IQ4_XS,
-        Dtype::MXFP4,
-    ];
     /// Activations to compute with.
     pub const FLOATS: &'static [Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16];
     /// Activations as an op may write them for a matmul.
     pub const ACTIVATIONS: &'static [Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::ACT_I8];
-    /// Weights of a matmul or an embedding.
-    pub const WEIGHTS: &'static [Dtype] = &[
-        Dtype::F32,
-        Dtype::F16,
-        Dtype::BF16,
-        Dtype::Q4_0,
-        Dtype::Q4_1,
-        Dtype::Q5_0,
-        Dtype::Q5_1,
-        Dtype::Q8_0,
-        Dtype::Q2_K,
-        Dtype::Q3_K,
-        Dtype::Q4_K,
-        Dtype::Q5_K,
-        Dtype::Q6_K,
-        Dtype::IQ4_NL,
-        Dtype::IQ4_XS,
-        Dtype::MXFP4,
-    ];
-
     /// Weights that can be packed: those after the plain types.
     pub const BLOCKS: &'static [Dtype] = Dtype::WEIGHTS.split_at(Dtype::FLOATS.len()).1;
 
@@ -169,19 +203,18 @@ impl Dtype {
             Dtype::BF16 => (REFLEX_DTYPE_BF16, c"BF16", Some(30), 1, 2),
             Dtype::I32 => (REFLEX_DTYPE_I32, c"I32", Some(26), 1, 4),
             Dtype::ACT_I8 => (REFLEX_DTYPE_ACT_I8, c"ACT_I8", None, 32, 40),
-            Dtype::Q4_0 => (REFLEX_DTYPE_Q4_0, c"Q4_0", Some(2), 32, 18),
-            Dtype::Q4_1 => (REFLEX_DTYPE_Q4_1, c"Q4_1", Some(3), 32, 20),
-            Dtype::Q5_0 => (REFLEX_DTYPE_Q5_0, c"Q5_0", Some(6), 32, 22),
-            Dtype::Q5_1 => (REFLEX_DTYPE_Q5_1, c"Q5_1", Some(7), 32, 24),
-            Dtype::Q8_0 => (REFLEX_DTYPE_Q8_0, c"Q8_0", Some(8), 32, 34),
-            Dtype::Q2_K => (REFLEX_DTYPE_Q2_K, c"Q2_K", Some(10), 256, 84),
-            Dtype::Q3_K => (REFLEX_DTYPE_Q3_K, c"Q3_K", Some(11), 256, 110),
-            Dtype::Q4_K => (REFLEX_DTYPE_Q4_K, c"Q4_K", Some(12), 256, 144),
-            Dtype::Q5_K => (REFLEX_DTYPE_Q5_K, c"Q5_K", Some(13), 256, 176),
-            Dtype::Q6_K => (REFLEX_DTYPE_Q6_K, c"Q6_K", Some(14), 256, 210),
-            Dtype::IQ4_NL => (REFLEX_DTYPE_IQ4_NL, c"IQ4_NL", Some(20), 32, 18),
-            Dtype::IQ4_XS => (REFLEX_DTYPE_IQ4_XS, c"IQ4_XS", Some(23), 256, 136),
-            Dtype::MXFP4 => (REFLEX_DTYPE_MXFP4, c"MXFP4", Some(39), 32, 17),
+            Dtype::Block(format) => {
+                let facts = format.facts();
+                (facts.number, facts.name, Some(facts.ggml), facts.elements, facts.bytes)
+            }
+        }
+    }
+
+    /// The format, of types in GGUF blocks.
+    pub const fn block(self) -> Option<BlockFormat> {
+        match self {
+            Dtype::Block(format) => Some(format),
+            _ => None,
         }
     }
 
@@ -217,22 +250,10 @@ impl Dtype {
 
     /// Name of the packed type of a block format.
     const fn packed_c_name(self) -> Option<&'static CStr> {
-        Some(match self {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::ACT_I8 => return None,
-            Dtype::Q4_0 => c"Q4_0_PACKED",
-            Dtype::Q4_1 => c"Q4_1_PACKED",
-            Dtype::Q5_0 => c"Q5_0_PACKED",
-            Dtype::Q5_1 => c"Q5_1_PACKED",
-            Dtype::Q8_0 => c"Q8_0_PACKED",
-            Dtype::Q2_K => c"Q2_K_PACKED",
-            Dtype::Q3_K => c"Q3_K_PACKED",
-            Dtype::Q4_K => c"Q4_K_PACKED",
-            Dtype::Q5_K => c"Q5_K_PACKED",
-            Dtype::Q6_K => c"Q6_K_PACKED",
-            Dtype::IQ4_NL => c"IQ4_NL_PACKED",
-            Dtype::IQ4_XS => c"IQ4_XS_PACKED",
-            Dtype::MXFP4 => c"MXFP4_PACKED",
-        })
+        match self.block() {
+            Some(format) => Some(format.facts().packed_name),
+            None => None,
+        }
     }
 
     pub const fn ggml(self) -> Option<u32> {

@@ -28,7 +28,7 @@ pub use stream::*;
 pub use tensor::*;
 pub use weight::*;
 
-pub(crate) use dtype::Dtype;
+pub(crate) use dtype::{BlockFormat, Dtype};
 pub(crate) use error::{Error, Result};
 pub(crate) use guard::guard;
 pub(crate) use params::{Array, Element, Params, out_pointer, out_struct, read_array, read_params};

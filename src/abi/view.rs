@@ -1,6 +1,6 @@
 //! A checked operand: what `reflex_tensor` becomes once everything about it was validated.
 
-use super::dtype::{Dtype, reflex_dtype};
+use super::dtype::{BlockFormat, Dtype, reflex_dtype};
 use super::error::{Error, Result};
 use super::status::*;
 use super::tensor::reflex_tensor;
@@ -395,6 +395,11 @@ impl View {
         let names = allowed.iter().map(|d| d.c_name(self.packed).to_str().unwrap_or("?"));
         let names: Vec<&str> = names.collect();
         self.invalid(format!("dtype is {}, expected {}", self.dtype_name(), names.join(", ")))
+    }
+
+    /// A GGUF block format.
+    pub fn expect_block(&self) -> Result<BlockFormat> {
+        self.dtype.block().ok_or_else(|| self.other_dtype(Dtype::BLOCKS))
     }
 
     #[inline(always)]

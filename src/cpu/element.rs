@@ -2,6 +2,7 @@
 
 use super::act_i8;
 use crate::abi::Dtype;
+use crate::format::dequantize;
 use half::{bf16, f16};
 
 /// Element `index` of the row at `row`.
@@ -48,6 +49,19 @@ pub(crate) unsafe fn load_row(row: *const u8, dtype: Dtype, out: &mut [f32]) {
             Dtype::BF16 => from_raw_parts(row.cast::<bf16>(), out.len()).convert_to_f32_slice(out),
             Dtype::ACT_I8 => act_i8::load(row, out),
             other => unreachable!("{} is no float type", other.name()),
+        }
+    }
+}
+
+/// Elements `first..first + out.len()` of a weight row as f32. For block formats both ends are multiples of the block.
+///
+/// # Safety
+/// The elements lie in memory that may be read, aligned for `dtype`.
+pub(crate) unsafe fn load_weights(row: *const u8, dtype: Dtype, first: usize, out: &mut [f32]) {
+    unsafe {
+        match dtype {
+            Dtype::Block(format) => dequantize(row, format, first, out),
+            _ => load_row(row.wrapping_add(first * dtype.block_bytes()), dtype, out),
         }
     }
 }

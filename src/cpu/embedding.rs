@@ -1,8 +1,7 @@
 //! Rows of a table, chosen by ids.
 
-use super::blocks::dequantize;
-use super::element::store;
-use super::packed::native_row;
+use super::element::{load_weights, store};
+use crate::format::packed::native_row;
 use crate::ops::Reference;
 use crate::ops::embedding::EmbeddingPlan;
 use crate::runtime::CpuBackend;
@@ -19,7 +18,7 @@ impl Reference for EmbeddingPlan {
                 if (0..vocab).contains(&id) {
                     let mut unpacked = Vec::new();
                     let from = native_row(&self.table, id as usize, &mut unpacked);
-                    dequantize(from, self.table.dtype, 0, &mut row);
+                    load_weights(from, self.table.dtype, 0, &mut row);
                 }
                 let to = self.y.row(&[token as i64]);
                 for (i, &value) in row.iter().enumerate() {

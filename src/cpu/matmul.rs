@@ -2,11 +2,10 @@
 
 use super::act_i8;
 use super::activation::activated;
-use super::blocks::dequantize;
-use super::element::{load, load_row, store, store_row};
+use super::element::{load, load_row, load_weights, store, store_row};
 use super::norm;
-use super::packed::native_row;
 use crate::abi::{Dtype, View};
+use crate::format::packed::native_row;
 use crate::ops::Reference;
 use crate::ops::matmul::{MatmulPart, MatmulPlan, SQUARES};
 use crate::runtime::CpuBackend;
@@ -170,7 +169,7 @@ fn products(
             let length = STRETCH.min(k - first);
             for (o, weights) in weights[..outputs].iter_mut().enumerate() {
                 // SAFETY: as above.
-                unsafe { dequantize(weight_rows[o], weight.dtype, first, &mut weights[..length]) };
+                unsafe { load_weights(weight_rows[o], weight.dtype, first, &mut weights[..length]) };
             }
             for (row, sums) in sums.iter_mut().enumerate() {
                 add_products(&x[row * k + first..][..length], &weights, sums);

@@ -1,9 +1,7 @@
 //! The CPU backend: one plain file per op, which is also the reference that the CUDA kernels are tested against.
 
 pub(crate) mod act_i8;
-pub(crate) mod blocks;
 pub(crate) mod element;
-pub(crate) mod packed;
 
 macro_rules! modules {
     ($($module:ident { $($op:tt)+ })+) => {

@@ -1,8 +1,8 @@
 //! Weights between the native arrangement and the packed one.
 
-use super::packed::{pack_panel, unpack_row};
+use crate::format::packed::{pack_panel, unpack_row};
+use crate::format::panels::Panels;
 use crate::ops::Reference;
-use crate::ops::panels::Panels;
 use crate::ops::weights_pack::{Direction, WeightsPackPlan};
 use crate::runtime::CpuBackend;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
@@ -25,7 +25,7 @@ fn pack(p: &WeightsPackPlan, cpu: &CpuBackend) {
         unsafe {
             let mut packed = vec![0; bytes];
             let rows = (0..ROWS).map(|r| row(p, panel * ROWS + r));
-            pack_panel(p.packed.dtype, &p.panels, rows, &mut packed);
+            pack_panel(&p.panels, rows, &mut packed);
             from_raw_parts_mut(p.packed.data.wrapping_add(panel * bytes), bytes).copy_from_slice(&packed);
         }
     });
@@ -44,7 +44,7 @@ fn unpack(p: &WeightsPackPlan, cpu: &CpuBackend) {
             let packed = from_raw_parts(p.packed.data.wrapping_add(panel * bytes), bytes).to_vec();
             for r in 0..ROWS {
                 let row = p.native.row(&[(panel * ROWS + r) as i64]);
-                unpack_row(p.packed.dtype, &p.panels, &packed, r, from_raw_parts_mut(row, length));
+                unpack_row(&p.panels, &packed, r, from_raw_parts_mut(row, length));
             }
         }
     });

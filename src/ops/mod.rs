@@ -8,7 +8,6 @@ mod choose;
 mod entries;
 mod op;
 mod operands;
-pub(crate) mod panels;
 mod rows;
 mod schedule;
 mod workspace;

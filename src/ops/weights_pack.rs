@@ -3,13 +3,13 @@
 use super::call;
 use super::op::Op;
 use super::operands::{InPlace, Operands};
-use super::panels::Panels;
 use super::schedule::{Candidate, Schedule, only};
 use super::workspace::workspace_fields;
 use crate::abi::{
-    Dtype, Error, Params, Result, View, guard, out_pointer, reflex_dtype, reflex_status, reflex_stream, reflex_tensor,
+    BlockFormat, Dtype, Error, Params, Result, View, guard, out_pointer, reflex_dtype, reflex_status, reflex_stream, reflex_tensor,
 };
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args, symbol};
+use crate::format::panels::Panels;
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 
@@ -94,11 +94,11 @@ pub(crate) enum Direction {
 
 impl WeightsPackPlan {
     /// For views of the same type and shape in memory of their own.
-    pub fn of(native: View, packed: View, direction: Direction) -> WeightsPackPlan {
+    pub fn of(format: BlockFormat, native: View, packed: View, direction: Direction) -> WeightsPackPlan {
         WeightsPackPlan {
             native,
             packed,
-            panels: Panels::of(&packed),
+            panels: Panels::of(format, &packed),
             in_place: false,
             direction,
         }
@@ -115,8 +115,8 @@ impl WeightsPackPlan {
             return Err(Error::invalid(format!("{op}: reserved is {reserved}, expected 0")));
         }
         const LARGEST: i64 = 1 << 30;
+        let format = source.expect_block()?;
         source
-            .expect_dtype(Dtype::BLOCKS)?
             .expect_rank(2..=2)?
             .expect_dim(0, 0..=LARGEST)?
             .expect_dim(1, 0..=LARGEST)?;
@@ -132,7 +132,7 @@ impl WeightsPackPlan {
         let in_place = native.data == packed.data && native.is_contiguous();
         Ok(WeightsPackPlan {
             in_place,
-            ..WeightsPackPlan::of(native, packed, direction)
+            ..WeightsPackPlan::of(format, native, packed, direction)
         })
     }
 
@@ -230,49 +230,31 @@ impl Op for WeightsUnpack {
 
 /// One kernel for each format.
 macro_rules! candidates {
-    ($prefix:literal: $($dtype:ident $name:literal),* $(,)?) => {
+    ($prefix:literal: $($NAME:ident $name:literal),*) => {
         [$({
             static KERNEL: Kernel = Kernel::new("weights_pack", symbol(concat!($prefix, $name, "\0")));
             Candidate::new(
                 $name,
-                |p, _| only(p.packed.dtype == Dtype::$dtype, concat!("weights of ", stringify!($dtype))),
+                |p, _| only(p.panels.format == BlockFormat::$NAME, concat!("weights of ", stringify!($NAME))),
                 |p, to| plan_launches(p, to, &KERNEL),
             )
         }),*]
     };
 }
 
-static PACK: [Candidate<WeightsPackPlan>; 13] = candidates!("reflex_weights_pack_":
-    Q4_0 "q4_0",
-    Q4_1 "q4_1",
-    Q5_0 "q5_0",
-    Q5_1 "q5_1",
-    Q8_0 "q8_0",
-    Q2_K "q2_k",
-    Q3_K "q3_k",
-    Q4_K "q4_k",
-    Q5_K "q5_k",
-    Q6_K "q6_k",
-    IQ4_NL "iq4_nl",
-    IQ4_XS "iq4_xs",
-    MXFP4 "mxfp4",
-);
+macro_rules! pack {
+    ($({ $NAME:ident $type:ident $name:literal $($facts:tt)* })*) => {
+        candidates!("reflex_weights_pack_": $($NAME $name),*)
+    };
+}
+macro_rules! unpack {
+    ($({ $NAME:ident $type:ident $name:literal $($facts:tt)* })*) => {
+        candidates!("reflex_weights_unpack_": $($NAME $name),*)
+    };
+}
 
-static UNPACK: [Candidate<WeightsPackPlan>; 13] = candidates!("reflex_weights_unpack_":
-    Q4_0 "q4_0",
-    Q4_1 "q4_1",
-    Q5_0 "q5_0",
-    Q5_1 "q5_1",
-    Q8_0 "q8_0",
-    Q2_K "q2_k",
-    Q3_K "q3_k",
-    Q4_K "q4_k",
-    Q5_K "q5_k",
-    Q6_K "q6_k",
-    IQ4_NL "iq4_nl",
-    IQ4_XS "iq4_xs",
-    MXFP4 "mxfp4",
-);
+static PACK: [Candidate<WeightsPackPlan>; BlockFormat::ALL.len()] = block_formats!(pack);
+static UNPACK: [Candidate<WeightsPackPlan>; BlockFormat::ALL.len()] = block_formats!(unpack);
 
 static COPY: Kernel = Kernel::new("weights_pack", c"reflex_weights_pack_copy");
 
@@ -433,7 +415,7 @@ pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64
         let invalid = |what: String| Error::invalid(format!("{NAME}: {what}"));
         let (block, packed) =
             Dtype::parse(dtype).ok_or_else(|| invalid(format!("dtype is {}", Dtype::unknown(dtype))))?;
-        if !Dtype::BLOCKS.contains(&block) {
+        if block.block().is_none() {
             return Err(invalid(format!(
                 "dtype is {}, expected a GGUF block format",
                 block.name()

@@ -1,7 +1,7 @@
 //! Parts of the build script: ptxas's report, what is done about spills, the list of architectures.
 
-use crate::archs;
 use crate::resources::{Gate, Resources, judge, parse, table};
+use crate::{archs, formats};
 
 /// As NVRTC 13 writes it: a kernel, a function that it calls and that is not inlined, and a second kernel.
 const LOG: &str = "\
@@ -89,5 +89,65 @@ fn architectures_are_named_as_the_list_names_them() {
     }
     for bad in ["9", "sm_87", "87-cubin", "87b", ";"] {
         assert!(archs::parse(bad).is_err(), "{bad}");
+    }
+}
+
+/// The rows of `kernels/formats.def` and what else the build makes of them.
+#[test]
+fn formats_come_from_their_rows() {
+    const TEXT: &str = "\
+// X(Q9_9, q9_9) in a comment
+#define REFLEX_BLOCK_FORMATS(X) \\
+    X(Q4_1, q4_1, 3, 32, 20, 4, 32, F16(0, 0.2) F16(2, -1.5)) \\
+    /* one more */ \\
+    X(Q2_K, q2_k, 10, 256, 84, 2, 16, F16(80, 0.066))
+
+#define REFLEX_INT8_GROUPS(X) \\
+    X(q2_k_q4_1, Q2_K, Q4_1)
+";
+    let (rows, groups) = formats::parse(TEXT).unwrap();
+    let of = |row: &formats::Format| (row.ggml, row.elements, row.bytes, row.bits, row.group);
+    assert_eq!(
+        rows.iter().map(of).collect::<Vec<_>>(),
+        [(3, 32, 20, 4, 32), (10, 256, 84, 2, 16)]
+    );
+    assert_eq!(rows[0].scales, "F16(0, 0.2) F16(2, -1.5)");
+    assert_eq!((groups.len(), groups[0].formats.join(" ").as_str()), (1, "Q2_K Q4_1"));
+    let files = formats::kernel_files(&rows);
+    assert_eq!(files[1].0, "matmul_q2_k.cu");
+    assert!(files[1].1.contains("REFLEX_MATMUL_KERNELS(q2_k)"), "{}", files[1].1);
+
+    for (from, to, message) in [
+        (
+            "REFLEX_INT8_GROUPS(X)",
+            "OTHERS(X)",
+            "does not define REFLEX_INT8_GROUPS(X)",
+        ),
+        (
+            "q4_1, 3,",
+            "q4_1, three,",
+            "X(Q4_1, q4_1, three, 32, 20, 4, 32, F16(0, 0.2) F16(2, -1.5)): `three` is no number",
+        ),
+        ("q4_1, 3, 32,", "q4_1, 3,", "expected 8 columns"),
+        ("q4_1, 3, 32,", "q4_1, 3, 48,", "expected ELEMENTS of 32 or 256"),
+        (
+            "q2_k, 10,",
+            "q2_k, 3,",
+            "a row above has this name or this number of ggml's",
+        ),
+        ("Q2_K, q2_k,", "Q2_K, q2k,", "name is not NAME in small letters"),
+        (
+            "Q2_K, Q4_1)",
+            "Q2_K, Q4_2)",
+            "expected a kernel's name and formats of REFLEX_BLOCK_FORMATS",
+        ),
+        ("    X(Q2_K", "    Y(Q2_K", "expected X(...), read `Y(Q2_K"),
+    ] {
+        assert!(TEXT.contains(from), "{from}");
+        let error = formats::parse(&TEXT.replacen(from, to, 1)).unwrap_err();
+        assert!(
+            error.starts_with("kernels/formats.def") && error.contains(message),
+            "{error}"
+        );
     }
 }

@@ -7,6 +7,9 @@ mod support;
 #[path = "../../build/archs.rs"]
 #[allow(dead_code)]
 mod archs;
+#[path = "../../build/formats.rs"]
+#[allow(dead_code)]
+mod formats;
 #[path = "../../build/resources.rs"]
 #[allow(dead_code)]
 mod resources;

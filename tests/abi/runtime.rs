@@ -391,24 +391,14 @@ fn build_info_is_set() {
 
 #[test]
 fn dtypes_know_ggml_numbers_and_blocks() {
-    for (ggml, dtype, elements, bytes) in [
+    let plain = [
         (0, REFLEX_DTYPE_F32, 1, 4),
         (1, REFLEX_DTYPE_F16, 1, 2),
         (30, REFLEX_DTYPE_BF16, 1, 2),
-        (2, REFLEX_DTYPE_Q4_0, 32, 18),
-        (3, REFLEX_DTYPE_Q4_1, 32, 20),
-        (6, REFLEX_DTYPE_Q5_0, 32, 22),
-        (7, REFLEX_DTYPE_Q5_1, 32, 24),
-        (8, REFLEX_DTYPE_Q8_0, 32, 34),
-        (10, REFLEX_DTYPE_Q2_K, 256, 84),
-        (11, REFLEX_DTYPE_Q3_K, 256, 110),
-        (12, REFLEX_DTYPE_Q4_K, 256, 144),
-        (13, REFLEX_DTYPE_Q5_K, 256, 176),
-        (14, REFLEX_DTYPE_Q6_K, 256, 210),
-        (20, REFLEX_DTYPE_IQ4_NL, 32, 18),
-        (23, REFLEX_DTYPE_IQ4_XS, 256, 136),
-        (39, REFLEX_DTYPE_MXFP4, 32, 17),
-    ] {
+    ];
+    let blocks = BLOCKS.iter().zip(BLOCK_SIZES);
+    let blocks = blocks.map(|(&dtype, (ggml, elements, bytes))| (ggml, dtype, elements, bytes));
+    for (ggml, dtype, elements, bytes) in plain.into_iter().chain(blocks) {
         assert_eq!(reflex_dtype_from_ggml(ggml), dtype);
         if elements > 1 {
             assert_eq!(dtype.0, 0x100 + ggml);

@@ -63,6 +63,7 @@ fn quant(dtype: reflex_dtype, run: &[u8], x: usize) -> u32 {
         REFLEX_DTYPE_Q5_1 => nibble(&small[8..]) + 16 * ((word(&small[4..]) >> e) & 1),
         REFLEX_DTYPE_Q8_0 => u32::from(small[2 + e]),
         REFLEX_DTYPE_Q2_K => crumb(16),
+        REFLEX_DTYPE_TQ2_0 => crumb(0),
         REFLEX_DTYPE_Q3_K => crumb(32) + 4 * ((byte(e) >> b) & 1),
         REFLEX_DTYPE_Q4_K => (byte(16 + 32 * (b / 2) + e) >> (4 * (b % 2))) & 15,
         REFLEX_DTYPE_Q5_K => ((byte(48 + 32 * (b / 2) + e) >> (4 * (b % 2))) & 15) + 16 * ((byte(16 + e) >> b) & 1),
@@ -122,7 +123,7 @@ fn words(dtype: reflex_dtype, q: impl Fn(usize, usize) -> u32) -> Vec<u32> {
             }
             chunks
         }
-        REFLEX_DTYPE_Q2_K => crumbs(&|_, q| q),
+        REFLEX_DTYPE_Q2_K | REFLEX_DTYPE_TQ2_0 => crumbs(&|_, q| q),
         REFLEX_DTYPE_Q3_K => {
             let mut chunks = crumbs(&|s, q| if s < 2 { q & 3 } else { q >> 1 });
             chunks.push(sum(&mut eights().map(|(b, i)| {
@@ -192,6 +193,7 @@ fn scales(dtype: reflex_dtype, run: [&[u8]; 2], g: usize, t: usize) -> Vec<(usiz
             (256 + g * 4, both(208..210)),
         ],
         REFLEX_DTYPE_Q2_K => vec![(lane * 8, both(4 * t..4 * t + 4)), (256 + g * 8, both(80..84))],
+        REFLEX_DTYPE_TQ2_0 => vec![(g * 4, both(64..66))],
         REFLEX_DTYPE_IQ4_XS => {
             let low = |half: usize, b: usize| (run[half][4 + b / 2] >> (4 * (b % 2))) & 15;
             let high = |half: usize, b: usize| (run[half][2 + b / 4] >> (2 * (b % 4))) & 3;

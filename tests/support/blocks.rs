@@ -6,58 +6,46 @@ use super::parity::run_once;
 use super::random::Random;
 use half::f16;
 use reflex_infer::*;
-use std::ops::Range;
 
-pub const WEIGHTS: [reflex_dtype; 16] = [
-    REFLEX_DTYPE_F32,
-    REFLEX_DTYPE_F16,
-    REFLEX_DTYPE_BF16,
-    REFLEX_DTYPE_Q4_0,
-    REFLEX_DTYPE_Q4_1,
-    REFLEX_DTYPE_Q5_0,
-    REFLEX_DTYPE_Q5_1,
-    REFLEX_DTYPE_Q8_0,
-    REFLEX_DTYPE_Q2_K,
-    REFLEX_DTYPE_Q3_K,
-    REFLEX_DTYPE_Q4_K,
-    REFLEX_DTYPE_Q5_K,
-    REFLEX_DTYPE_Q6_K,
-    REFLEX_DTYPE_IQ4_NL,
-    REFLEX_DTYPE_IQ4_XS,
-    REFLEX_DTYPE_MXFP4,
-];
+include!(concat!(env!("OUT_DIR"), "/formats.rs"));
+
+/// What a block's scale is for weights whose root mean square is near 1, and the byte at which it lies.
+#[derive(Clone, Copy)]
+enum Scale {
+    /// An f16; negative where it is to be (an addend).
+    F16(usize, f32),
+    /// A power of two.
+    E8M0(usize, u8),
+}
+
+macro_rules! tables {
+    ($({
+        $NAME:ident $type:ident $lower:literal $number:ident $name:literal $packed:literal
+        $ggml:literal $elements:literal $bytes:literal $bits:literal $group:literal
+        [$($kind:ident($at:literal, $value:literal))*]
+    })*) => {
+        /// Every format that can be packed.
+        pub const BLOCKS: [reflex_dtype; [$($ggml),*].len()] = [$($number),*];
+        pub const WEIGHTS: [reflex_dtype; 3 + BLOCKS.len()] =
+            [REFLEX_DTYPE_F32, REFLEX_DTYPE_F16, REFLEX_DTYPE_BF16, $($number),*];
+        const SCALES: [&[Scale]; BLOCKS.len()] = [$(&[$(Scale::$kind($at, $value)),*]),*];
+        /// ggml's number, and elements and bytes of a block.
+        pub const BLOCK_SIZES: [(u32, u32, u32); BLOCKS.len()] = [$(($ggml, $elements, $bytes)),*];
+        /// The names of `BLOCKS`.
+        pub const BLOCK_NAMES: [&str; BLOCKS.len()] = [$(stringify!($NAME)),*];
+    };
+}
+block_formats!(tables);
 
 pub fn dtype_name(dtype: reflex_dtype) -> String {
     let name = unsafe { std::ffi::CStr::from_ptr(reflex_dtype_name(dtype)) };
     name.to_string_lossy().to_lowercase()
 }
 
-/// Where a block's scales lie, and what they are for weights whose root mean square is near 1.
-enum Scales {
-    /// Byte offset of each f16 and its magnitude; negative where it is to be (Q4_1, Q5_1: an addend).
-    Halves(&'static [(usize, f32)]),
-    /// A power of two in the first byte.
-    Exponent(u8),
-}
-
-fn scales(dtype: reflex_dtype) -> Option<Scales> {
-    Some(Scales::Halves(match dtype {
-        REFLEX_DTYPE_Q4_0 => &[(0, 0.2)],
-        REFLEX_DTYPE_Q4_1 => &[(0, 0.2), (2, -1.5)],
-        REFLEX_DTYPE_Q5_0 => &[(0, 0.1)],
-        REFLEX_DTYPE_Q5_1 => &[(0, 0.1), (2, -1.5)],
-        REFLEX_DTYPE_Q8_0 => &[(0, 0.0135)],
-        REFLEX_DTYPE_Q2_K => &[(80, 0.066), (82, 0.1)],
-        REFLEX_DTYPE_Q3_K => &[(108, 0.023)],
-        REFLEX_DTYPE_Q4_K => &[(0, 0.0066), (2, 0.033)],
-        REFLEX_DTYPE_Q5_K => &[(0, 0.0025), (2, 0.038)],
-        REFLEX_DTYPE_Q6_K => &[(208, 0.00073)],
-        REFLEX_DTYPE_IQ4_NL => &[(0, 0.0145)],
-        REFLEX_DTYPE_IQ4_XS => &[(0, 0.00078)],
-        // Values up to 6 times a half or a quarter.
-        REFLEX_DTYPE_MXFP4 => return Some(Scales::Exponent(126)),
-        _ => return None,
-    }))
+/// Nothing for formats without blocks.
+fn scales(dtype: reflex_dtype) -> Option<&'static [Scale]> {
+    let index = BLOCKS.iter().position(|&block| block == dtype)?;
+    Some(SCALES[index])
 }
 
 fn random_blocks(
@@ -72,14 +60,14 @@ fn random_blocks(
     let count = elements / reflex_dtype_block_elements(dtype) as usize;
     let mut bytes = random.bytes(count * size);
     for block in bytes.chunks_mut(size) {
-        match scales {
-            Scales::Halves(halves) => {
-                for &(at, magnitude) in halves {
+        for &scale in scales {
+            match scale {
+                Scale::F16(at, magnitude) => {
                     let value = f16::from_f32(half(random, magnitude));
                     block[at..at + 2].copy_from_slice(&value.to_le_bytes());
                 }
+                Scale::E8M0(at, middle) => block[at] = exponent(random, middle),
             }
-            Scales::Exponent(middle) => block[0] = exponent(random, middle),
         }
     }
     Some(bytes)
@@ -92,30 +80,19 @@ pub fn random_weights(random: &mut Random, dtype: reflex_dtype, elements: usize)
     random_blocks(random, dtype, elements, half, exponent).unwrap_or_else(|| encode(dtype, &random.normals(elements)))
 }
 
-/// The bytes of a block that hold quants, in formats whose weights are `scale * q - minimum`.
-fn quants(dtype: reflex_dtype) -> Option<Range<usize>> {
-    Some(match dtype {
-        REFLEX_DTYPE_Q4_1 => 4..20,
-        REFLEX_DTYPE_Q5_1 => 4..24,
-        REFLEX_DTYPE_Q2_K => 16..80,
-        REFLEX_DTYPE_Q4_K => 16..144,
-        REFLEX_DTYPE_Q5_K => 16..176,
-        _ => return None,
-    })
-}
-
 /// Magnitudes of weights, each the sum of its `scale * q` and its minimum: what rounding errors are relative to.
 pub fn magnitudes(dtype: reflex_dtype, rows: usize, dim: usize, bytes: &[u8]) -> Vec<f64> {
     let weights = expand(&Env::cpu(), dtype, rows, dim, bytes);
-    let minima = match quants(dtype) {
-        None => vec![0.0; weights.len()],
-        Some(quants) => {
+    let minima = match scales(dtype) {
+        // `scale * q - minimum`, of which the scale comes first: without it the minimum is left.
+        Some(&[Scale::F16(at, _), Scale::F16(..)]) => {
             let mut bytes = bytes.to_vec();
             for block in bytes.chunks_mut(reflex_dtype_block_bytes(dtype) as usize) {
-                block[quants.clone()].fill(0);
+                block[at..at + 2].fill(0);
             }
             expand(&Env::cpu(), dtype, rows, dim, &bytes)
         }
+        _ => vec![0.0; weights.len()],
     };
     let pairs = weights.iter().zip(minima).map(|(&w, m)| (f64::from(w), f64::from(m)));
     pairs.map(|(w, m)| (w - m).abs() + m.abs()).collect()

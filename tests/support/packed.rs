@@ -4,23 +4,6 @@ use super::buffer::Spec;
 use super::parity::{Io, Launch};
 use reflex_infer::*;
 
-/// Every format that can be packed.
-pub const BLOCKS: [reflex_dtype; 13] = [
-    REFLEX_DTYPE_Q4_0,
-    REFLEX_DTYPE_Q4_1,
-    REFLEX_DTYPE_Q5_0,
-    REFLEX_DTYPE_Q5_1,
-    REFLEX_DTYPE_Q8_0,
-    REFLEX_DTYPE_Q2_K,
-    REFLEX_DTYPE_Q3_K,
-    REFLEX_DTYPE_Q4_K,
-    REFLEX_DTYPE_Q5_K,
-    REFLEX_DTYPE_Q6_K,
-    REFLEX_DTYPE_IQ4_NL,
-    REFLEX_DTYPE_IQ4_XS,
-    REFLEX_DTYPE_MXFP4,
-];
-
 pub fn packed(dtype: reflex_dtype) -> reflex_dtype {
     reflex_dtype(dtype.0 | REFLEX_DTYPE_PACKED.0)
 }

@@ -19,11 +19,15 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+
+from formats import formats
 from labels import label_faults
 from rows import day, days, device, label, model_name, model_title, newest, read
 
-DTYPES = ["Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16", "BF16", "F32",
-          "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS", "MXFP4"]
+# Those that most models are stored in first.
+USUAL = ["Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16", "BF16", "F32"]
+DTYPES = USUAL + [form.name for form in formats() if form.name not in USUAL]
 COLOURS = dict(zip(DTYPES, plt.get_cmap("tab10").colors + plt.get_cmap("Dark2").colors))
 OURS, WINS, LOSES, GREY = "#3b6ea5", "#4c9a5b", "#c0504d", "#888888"
 # Orin Nano Super: 102 GB/s over 8 SMs at 1.02 GHz. Below this a kernel is bound by instructions there, not by memory.

@@ -32,7 +32,7 @@ int run(const bench::options &wanted) {
         case bench::command::help:
             break;
     }
-    std::fputs(bench::usage_text(), stdout);
+    std::fputs(bench::usage_text().c_str(), stdout);
     return 0;
 }
 

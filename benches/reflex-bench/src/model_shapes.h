@@ -1,6 +1,7 @@
 // The sizes of known models, from which the ops get their shapes.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -54,8 +55,11 @@ inline const std::vector<reflex_dtype> &usual_weight_dtypes() {
 inline const std::vector<reflex_dtype> &weight_dtypes() {
     static const std::vector<reflex_dtype> all = [] {
         std::vector<reflex_dtype> out = usual_weight_dtypes();
-        out.insert(out.end(), {REFLEX_DTYPE_Q4_1, REFLEX_DTYPE_Q5_0, REFLEX_DTYPE_Q5_1, REFLEX_DTYPE_Q2_K,
-                               REFLEX_DTYPE_Q3_K, REFLEX_DTYPE_IQ4_NL, REFLEX_DTYPE_IQ4_XS, REFLEX_DTYPE_MXFP4});
+        // Every block format that the library has: these are 0x100 + ggml's number.
+        for (uint32_t ggml = 0; ggml < 0x100; ++ggml) {
+            const reflex_dtype dtype = reflex_dtype_from_ggml(ggml);
+            if (dtype == 0x100 + ggml && std::find(out.begin(), out.end(), dtype) == out.end()) out.push_back(dtype);
+        }
         return out;
     }();
     return all;

@@ -223,30 +223,58 @@ options parse_options(int argc, const char *const *argv) {
     return out;
 }
 
-const char *usage_text() {
-    return "usage: reflex-bench ops [OPTION...]         speed of the library's ops\n"
-           "       reflex-bench ceiling [OPTION...]     what this device can read, copy and launch at most\n"
-           "       reflex-bench model FILE.gguf [OPTION...] [-- REFLEX-LLM OPTION...]\n"
-           "                                            prefill and decode of a model, by running reflex-llm\n"
+namespace {
+
+// "F32, F16" in lines that begin below the first name.
+std::string listed(const std::vector<reflex_dtype> &dtypes) {
+    const std::string indent(23, ' ');
+    std::string out;
+    size_t length = 0;  // of the line
+    for (const reflex_dtype dtype : dtypes) {
+        const std::string name = reflex_dtype_name(dtype);
+        if (!out.empty()) {
+            out += length > 56 ? ",\n" + indent : ", ";
+            length = length > 56 ? 0 : length + 2;
+        }
+        out += name;
+        length += name.size();
+    }
+    return out;
+}
+
+}  // namespace
+
+std::string usage_text() {
+    return std::string(
+               "usage: reflex-bench ops [OPTION...]         speed of the library's ops\n"
+               "       reflex-bench ceiling [OPTION...]     what this device can read, copy and launch at most\n"
+               "       reflex-bench model FILE.gguf [OPTION...] [-- REFLEX-LLM OPTION...]\n"
+               "                                            prefill and decode of a model, by running reflex-llm\n"
+               "\n"
+               "  --json FILE          write the results, with all that makes them comparable\n"
+               "  --device N           CUDA device ordinal\n"
+               "  --commit TEXT        commit of the library, where this program cannot know it\n"
+               "  --backend cuda|cpu   cpu checks the set-up of every case; its times are not a measurement\n"
+               "\n"
+               "ops and ceiling:\n"
+               "  --sm-count N         use only N SMs, by a green context (CUDA 12.4); the driver may round N up\n"
+               "\n"
+               "ops:\n"
+               "  --op NAME[,NAME]     matmul, attention_decode, attention, embedding, norm, rope, activation, add,\n"
+               "                       quantize, argmax, sample; all without this option\n"
+               "  --shapes NAME[,NAME] the shapes of qwen3-4b (used without this option), llama3-8b, gemma3-4b, or "
+               "tiny\n"
+               "  --shapes [M,]N,K     a matmul of N outputs and K inputs, of M rows or those of --rows; may be given "
+               "more\n"
+               "                       than once\n"
+               "  --dtype NAME[,NAME]  weight types, of\n"
+               "                       ") +
+           listed(weight_dtypes()) +
            "\n"
-           "  --json FILE          write the results, with all that makes them comparable\n"
-           "  --device N           CUDA device ordinal\n"
-           "  --commit TEXT        commit of the library, where this program cannot know it\n"
-           "  --backend cuda|cpu   cpu checks the set-up of every case; its times are not a measurement\n"
+           "                       without this option\n"
+           "                       " +
+           listed(usual_weight_dtypes()) +
            "\n"
-           "ops and ceiling:\n"
-           "  --sm-count N         use only N SMs, by a green context (CUDA 12.4); the driver may round N up\n"
-           "\n"
-           "ops:\n"
-           "  --op NAME[,NAME]     matmul, attention_decode, attention, embedding, norm, rope, activation, add,\n"
-           "                       quantize, argmax, sample; all without this option\n"
-           "  --shapes NAME[,NAME] the shapes of qwen3-4b (used without this option), llama3-8b, gemma3-4b, or tiny\n"
-           "  --shapes [M,]N,K     a matmul of N outputs and K inputs, of M rows or those of --rows; may be given "
-           "more\n"
-           "                       than once\n"
-           "  --dtype NAME[,NAME]  weight types: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,\n"
-           "                       Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4; without this option\n"
-           "                       Q4_K, Q5_K, Q6_K, Q8_0, Q4_0, F16, BF16, F32\n"
            "  --layout LIST        of weights in block formats: native (used without this option), packed\n"
            "  --compute LIST       of a matmul of block formats: exact (used without this option), int8 (of an x of "
            "ACT_I8,\n"

@@ -61,6 +61,6 @@ const char *compute_name(compute how);
 std::vector<std::string> shape_names();
 
 options parse_options(int argc, const char *const *argv);
-const char *usage_text();
+std::string usage_text();
 
 }  // namespace bench

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "../../../kernels/formats.def"
+
 namespace bench {
 namespace {
 
@@ -31,23 +33,23 @@ uint16_t half_bits(uint32_t random) {
 // A block's scale: positive and about 2^-6.
 uint16_t scale_bits(uint32_t random) { return static_cast<uint16_t>(9u << 10 | (random & 0x3FF)); }
 
-// Where the half-precision scales of a block lie.
-std::vector<size_t> scale_offsets(reflex_dtype dtype) {
-    switch (dtype) {
-        case REFLEX_DTYPE_Q4_1:
-        case REFLEX_DTYPE_Q5_1:
-        case REFLEX_DTYPE_Q4_K:
-        case REFLEX_DTYPE_Q5_K:
-            return {0, 2};
-        case REFLEX_DTYPE_Q2_K:
-            return {80, 82};
-        case REFLEX_DTYPE_Q3_K:
-            return {108};
-        case REFLEX_DTYPE_Q6_K:
-            return {208};
-        default:
-            return {0};
-    }
+enum class scale_kind { half, exponent };
+struct block_scale {
+    scale_kind kind;
+    size_t at;  // byte of the block
+};
+
+// Where the scales of a block lie.
+std::vector<block_scale> block_scales(reflex_dtype dtype) {
+#define F16(at, value) {scale_kind::half, at},
+#define E8M0(at, value) {scale_kind::exponent, at},
+#define REFLEX_SCALES(NAME, name, ggml, elements, bytes, bits, group, scales) \
+    if (dtype == REFLEX_DTYPE_##NAME) return {scales};
+    REFLEX_BLOCK_FORMATS(REFLEX_SCALES)
+#undef REFLEX_SCALES
+#undef E8M0
+#undef F16
+    return {};
 }
 
 }  // namespace
@@ -56,17 +58,18 @@ std::vector<uint8_t> make_pattern(reflex_dtype dtype) {
     random_numbers random;
     const size_t unit = reflex_dtype_block_bytes(dtype);
     const bool blocks = reflex_dtype_block_elements(dtype) > 1;
+    const std::vector<block_scale> scales = block_scales(dtype);
     const size_t count = blocks ? pattern_blocks : pattern_elements;
     std::vector<uint8_t> out(count * unit);
     for (size_t i = 0; i < count; ++i) {
         const size_t at = i * unit;
         if (blocks) {
             for (size_t j = 0; j < unit; ++j) out[at + j] = static_cast<uint8_t>(random.next() >> 24);
-            if (dtype == REFLEX_DTYPE_MXFP4) {
-                out[at] = static_cast<uint8_t>(118 + random.next() % 4);  // the exponent of about 2^-7
-                continue;
+            for (const block_scale &scale : scales) {
+                const uint32_t bits = random.next();
+                if (scale.kind == scale_kind::half) put16(out, at + scale.at, scale_bits(bits));
+                else out[at + scale.at] = static_cast<uint8_t>(118 + bits % 4);  // the exponent of about 2^-7
             }
-            for (const size_t offset : scale_offsets(dtype)) put16(out, at + offset, scale_bits(random.next()));
         } else if (dtype == REFLEX_DTYPE_F16) {
             put16(out, at, half_bits(random.next()));
         } else {

@@ -15,17 +15,21 @@ struct ggml_type {
 
     // Quantised: elements share a scale.
     bool is_block() const { return block_elements > 1; }
+    // The library multiplies with it.
+    bool is_weight() const;
 };
 
 // nullptr for ids that no GGUF version assigns or that were withdrawn (4, 5, 31 to 33, 36 to 38).
 const ggml_type *find_ggml_type(uint32_t id);
 
+// Those that `is_weight` is true of: "F32, F16, Q4_0 and BF16".
+std::string weight_type_names();
+
 // Why `find_ggml_type` does not know this number, and what to do: "has type number 31 (Q4_0_4_4), which ...".
 std::string unknown_ggml_type(uint32_t id);
 
 namespace ggml_id {
-constexpr uint32_t f32 = 0, f16 = 1, q4_0 = 2, q4_1 = 3, q5_0 = 6, q5_1 = 7, q8_0 = 8, q2_k = 10, q3_k = 11, q4_k = 12,
-                   q5_k = 13, q6_k = 14, iq4_nl = 20, iq4_xs = 23, bf16 = 30, mxfp4 = 39;
+constexpr uint32_t f32 = 0, f16 = 1, bf16 = 30;
 }
 
 }  // namespace llm

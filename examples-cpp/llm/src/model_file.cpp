@@ -136,17 +136,11 @@ public:
     // A matrix that is multiplied with: any type that reflex_matmul reads.
     const gguf_tensor *matrix(const std::string &name, uint64_t columns, uint64_t rows,
                               presence wanted = presence::required) {
-        constexpr uint32_t types[] = {ggml_id::f32,  ggml_id::f16,    ggml_id::bf16,   ggml_id::q4_0,
-                                      ggml_id::q4_1, ggml_id::q5_0,   ggml_id::q5_1,   ggml_id::q8_0,
-                                      ggml_id::q2_k, ggml_id::q3_k,   ggml_id::q4_k,   ggml_id::q5_k,
-                                      ggml_id::q6_k, ggml_id::iq4_nl, ggml_id::iq4_xs, ggml_id::mxfp4};
         if (skips(name, wanted)) return nullptr;
         const gguf_tensor *tensor = require(name, {columns, rows});
-        if (std::find(std::begin(types), std::end(types), tensor->type->id) == std::end(types)) {
-            fail("tensor " + tensor->describe() +
-                 " has a type that is not supported; supported are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, "
-                 "Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS and MXFP4");
-        }
+        if (!tensor->type->is_weight())
+            fail("tensor " + tensor->describe() + " has a type that is not supported; supported are " +
+                 weight_type_names());
         return tensor;
     }
 

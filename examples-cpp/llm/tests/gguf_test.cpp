@@ -1,6 +1,8 @@
 // The GGUF reader on well-formed files, and on files that lie: every one of them has to give gguf_error and nothing else.
 #include <memory>
 
+#include <reflex/infer.h>
+
 #include "check.h"
 #include "gguf_builder.h"
 
@@ -270,16 +272,25 @@ void knows_block_sizes() {
         uint32_t id;
         const char *name;
         uint32_t elements, size;
-    } const expected[] = {
-        {0, "F32", 1, 4},       {1, "F16", 1, 2},         {2, "Q4_0", 32, 18},    {3, "Q4_1", 32, 20},
-        {6, "Q5_0", 32, 22},    {7, "Q5_1", 32, 24},      {8, "Q8_0", 32, 34},    {10, "Q2_K", 256, 84},
-        {11, "Q3_K", 256, 110}, {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176}, {14, "Q6_K", 256, 210},
-        {20, "IQ4_NL", 32, 18}, {23, "IQ4_XS", 256, 136}, {30, "BF16", 1, 2},     {39, "MXFP4", 32, 17}};
+    } const expected[] = {// Some that the library has, and some that it has not.
+                          {0, "F32", 1, 4},    {12, "Q4_K", 256, 144}, {30, "BF16", 1, 2},     {39, "MXFP4", 32, 17},
+                          {9, "Q8_1", 32, 40}, {15, "Q8_K", 256, 292}, {22, "IQ2_S", 256, 82}, {41, "Q1_0", 128, 18}};
     for (const auto &e : expected) {
         const llm::ggml_type *type = llm::find_ggml_type(e.id);
         CHECK(type != nullptr && std::string(type->name) == e.name && type->block_elements == e.elements &&
               type->block_bytes == e.size);
     }
+    // Each that the library multiplies with is a weight, and nothing else is.
+    size_t weights = 0;
+    for (uint32_t id = 0; id < 0x200; ++id) {
+        const llm::ggml_type *type = llm::find_ggml_type(id);
+        const bool known = reflex_dtype_from_ggml(id) != REFLEX_DTYPE_NONE;
+        CHECK(!known || type != nullptr);
+        if (type == nullptr) continue;
+        CHECK(type->is_weight() == (known && id != 26));
+        weights += type->is_weight();
+    }
+    CHECK(weights >= 16 && llm::weight_type_names().find("Q4_K, ") != std::string::npos);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Blocks of 256 elements with a quantised scale, and in some formats a minimum, for each 16 or 32 of them: Q2_K to Q6_K.
+// Blocks of 256 elements. All but TQ2_0 have a quantised scale, and in some formats a minimum, for each 16 or 32 of them.
 #pragma once
 
 #include "common/blocks/staged.cuh"
@@ -58,6 +58,48 @@ struct q2_k_staged : staged_format<q2_k> {
     }
     static __device__ __forceinline__ void row(const regs &r, float &scale, float &minimum) {
         scale = low_half(r.d), minimum = high_half(r.d);
+    }
+};
+
+// 64 bytes of quants as in Q2_K, d: f16. w = d * (q - 1): three values, and a fourth that files do not hold.
+struct tq2_0 : block_format<tq2_0, 4, 32> {
+    using staged = struct tq2_0_staged;
+    static constexpr bool SIGNED = false, MINIMUM = false;
+    static constexpr int BYTES = 66, ELEMENTS = 256, GROUP = 32, BITS = 2, OFFSET = 1, STAGES = 4;
+    struct piece {
+        u32 q[2];
+        float d;
+    };
+    using chunk = piece;
+
+    static __device__ __forceinline__ piece at(const char *block, i32 i) {
+        piece p;
+        load_words(block + 32 * (i >> 7 & 1) + (i & 24), p.q);
+        p.d = half_at(block + 64);
+        return p;
+    }
+    static __device__ __forceinline__ void quants8(const piece &p, i32 i, u32 &q0, u32 &q1) {
+        const i32 j = i >> 5 & 3;
+        q0 = p.q[0] >> 2 * j & 0x03030303u, q1 = p.q[1] >> 2 * j & 0x03030303u;
+    }
+    static __device__ __forceinline__ void scale8(const piece &p, i32, float &scale, float &minimum) {
+        scale = p.d, minimum = 0.0f;
+    }
+};
+struct tq2_0_staged : staged_format<tq2_0> {
+    static constexpr bool ROW = true;
+    using regs = u32;
+    static __device__ __forceinline__ constexpr i32 scale_of(i32 b) { return 1 << 2 * (b & 3); }
+    static __device__ __forceinline__ void words(const bytes &row, i32 b, i32 t, u32 &w0, u32 &w1) {
+        const u32 at = 32 * (b >> 2), mask = 0x03030303u << 2 * (b & 3);
+        w0 = row.word(at, 4 * t) & mask, w1 = row.word(at + 16, 4 * t) & mask;
+    }
+    static __device__ __forceinline__ regs load(const bytes &row, i32) { return row.half(64); }
+    static __device__ __forceinline__ void get(const regs &, i32, float &scale, float &minimum) {
+        scale = 1.0f, minimum = 0.0f;
+    }
+    static __device__ __forceinline__ void row(const regs &r, float &scale, float &minimum) {
+        scale = low_half(r), minimum = 0.0f;
     }
 };
 

@@ -10,7 +10,7 @@
 //   planes(row, b, t, w0, w1)       where PLANE: bits above these quants, left where they lie. Their sum times
 //                                   plane_weight(b) is added to that of the words: fields of a byte cost a mask each, and
 //                                   products are cheaper than putting them together. PLANE_BITS: elements 8i + 2t + w.
-//   load(row, t), get, row          scales as in tile/scales.cuh, of blocks 2t and 2t + 1 of one row.
+//   load(row, t), get, row          scales as in tile/formats.cuh, of blocks 2t and 2t + 1 of one row.
 #pragma once
 
 #include "common/blocks/format.cuh"

@@ -145,7 +145,7 @@ template <u32 QH> struct k6 : superblock<k6<QH>> {
     }
 };
 
-// Q2_K: byte l of 32 bytes n holds element l of blocks 4n + s at bit 2s.
+// Two bits: byte l of 32 bytes n holds element l of blocks 4n + s at bit 2s.
 template <u32 QS> struct k2 : superblock<k2<QS>> {
     static __device__ __forceinline__ u32 get(const char *run, u32 b, u32 e) {
         return load_word(run + QS + 32 * (b >> 2) + e) >> 2 * (b & 3) & PAIRS;

@@ -99,7 +99,7 @@ struct sixes {
     }
 };
 
-// Two bits: Q2_K.
+// Two bits.
 struct pairs {
     static constexpr i32 QUANT_BYTES = 1024;
     static constexpr bool SIGNED = false, NIBBLES = false, SPLIT = false, TWOS = false, HIGH = false;
@@ -142,7 +142,7 @@ __device__ __forceinline__ u32 signed_permute(u32 a, u32 b, u32 selectors) {
     return v;
 }
 
-// Four bits that index a table of sixteen signed bytes, eight of either sign: IQ4_NL, IQ4_XS, MXFP4. The low half of a word
+// Four bits that index a table of sixteen signed bytes, eight of either sign. The low half of a word
 // is four nibbles of the even block, the high half of the odd one: what a byte permute takes as its selector. One that has
 // its top bit set gives the top bit of a byte eight times, 0 for magnitudes, 0xff for their complements: so a permute leaves
 // out the other sign. FLIP: the positive ones are the upper half of the table.

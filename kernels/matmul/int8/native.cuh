@@ -6,22 +6,6 @@
 #include "matmul/int8/columns.cuh"
 #include "matmul/int8/staged.cuh"
 
-// The formats of these products, as cases of a switch.
-#define REFLEX_INT8_FORMATS(CASE) \
-    CASE(Q4_0, q4_0)              \
-    CASE(Q4_1, q4_1)              \
-    CASE(Q5_0, q5_0)              \
-    CASE(Q5_1, q5_1)              \
-    CASE(Q8_0, q8_0)              \
-    CASE(Q2_K, q2_k)              \
-    CASE(Q3_K, q3_k)              \
-    CASE(Q4_K, q4_k)              \
-    CASE(Q5_K, q5_k)              \
-    CASE(Q6_K, q6_k)              \
-    CASE(IQ4_NL, iq4_nl)          \
-    CASE(IQ4_XS, iq4_xs)          \
-    CASE(MXFP4, mxfp4)
-
 namespace reflex {
 
 // The four words of block b of a tile that a lane multiplies; `i` is the block's first element from `start` on.

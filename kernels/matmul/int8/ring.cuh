@@ -3,7 +3,7 @@
 #pragma once
 
 #include "common/mma.cuh"
-#include "common/tile.cuh"
+#include "common/tile/formats.cuh"
 
 namespace reflex {
 

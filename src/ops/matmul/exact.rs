@@ -4,10 +4,10 @@
 use super::{Matmul, MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View};
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args, symbol};
+use crate::format::panels::Panels;
 use crate::ops::activation::{Activation, ActivationPlan};
 use crate::ops::add::{Add, AddPlan};
 use crate::ops::norm::{Norm, NormPlan};
-use crate::ops::panels::Panels;
 use crate::ops::schedule::{Candidate, Schedule, only};
 use crate::ops::weights_pack::{Direction, WeightsPackPlan, WeightsUnpack};
 
@@ -78,10 +78,13 @@ macro_rules! kernels {
     };
 }
 
-static KERNELS: [Kernels; 16] = kernels!(
-    F32 "f32", F16 "f16", BF16 "bf16", Q4_0 "q4_0", Q8_0 "q8_0", Q4_K "q4_k", Q5_K "q5_k", Q6_K "q6_k",
-    Q4_1 "q4_1", Q5_0 "q5_0", Q5_1 "q5_1", Q2_K "q2_k", Q3_K "q3_k", IQ4_NL "iq4_nl", IQ4_XS "iq4_xs", MXFP4 "mxfp4"
-);
+macro_rules! kernels_of_formats {
+    ($({ $NAME:ident $type:ident $name:literal $($facts:tt)* })*) => {
+        kernels!(F32 "f32", F16 "f16", BF16 "bf16" $(, $NAME $name)*)
+    };
+}
+
+static KERNELS: [Kernels; Dtype::WEIGHTS.len()] = block_formats!(kernels_of_formats);
 
 /// A kernel, and the rows and outputs that a block of it makes with so many threads.
 struct Tiling {
@@ -256,9 +259,8 @@ struct Parts {
 }
 
 /// Rows of a packed weight that are unpacked together: whole panels, about 32 MiB.
-fn stretch_rows(part: &MatmulPart) -> i64 {
+fn stretch_rows(panels: &Panels, part: &MatmulPart) -> i64 {
     const BYTES: i64 = 32 << 20;
-    let panels = Panels::of(&part.weight);
     (BYTES / panels.bytes().max(1))
         .max(1)
         .saturating_mul(Panels::ROWS)
@@ -267,8 +269,10 @@ fn stretch_rows(part: &MatmulPart) -> i64 {
 
 impl Parts {
     fn book(p: &MatmulPlan, to: &mut Schedule) -> Parts {
-        let packed = p.parts().filter(|part| part.weight.packed);
-        let stretch = packed.map(|part| stretch_rows(part) * Panels::of(&part.weight).row_bytes());
+        let stretch = p.parts().filter_map(|part| {
+            let panels = Panels::of_packed(&part.weight)?;
+            Some(stretch_rows(&panels, part) * panels.row_bytes())
+        });
         let gated = if p.gate.is_some() {
             p.rows * p.first().n() * 4
         } else {
@@ -323,20 +327,20 @@ impl Parts {
 
     /// One weight, unpacked where it has to be.
     fn schedule_part(&self, p: &MatmulPlan, part: &MatmulPart, to: &mut Schedule) -> Result<()> {
-        if !part.weight.packed || p.k == 0 {
+        let Some(panels) = Panels::of_packed(&part.weight).filter(|_| p.k > 0) else {
             // Of no elements one order is like the other.
             let mut weight = part.weight;
             weight.packed = false;
             return to.add::<Matmul>(&p.only(MatmulPart { weight, ..*part }));
-        }
-        let rows = stretch_rows(part);
+        };
+        let rows = stretch_rows(&panels, part);
         let mut first = 0;
         while first < part.n() {
             let count = rows.min(part.n() - first);
             let source = part.weight.narrow(0, first, count);
-            let row_bytes = Panels::of(&source).row_bytes();
-            let native = source.matrix_at(self.weight, source.dtype, row_bytes);
-            to.add::<WeightsUnpack>(&WeightsPackPlan::of(native, source, Direction::Unpack))?;
+            let native = source.matrix_at(self.weight, source.dtype, panels.row_bytes());
+            let unpack = WeightsPackPlan::of(panels.format, native, source, Direction::Unpack);
+            to.add::<WeightsUnpack>(&unpack)?;
             let stretch = MatmulPart {
                 weight: native,
                 bias: part.bias.map(|bias| bias.narrow(0, first, count)),

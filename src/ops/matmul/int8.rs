@@ -29,16 +29,19 @@ macro_rules! of_groups {
         [$(kernel($file, symbol(concat!("reflex_", $file, "_", $group, "\0")))),*]
     };
 }
-
-macro_rules! each_group {
-    ($file:literal) => {
-        of_groups!($file: "q4_k_q6_k" "q5_k_q6_k" "q3_k_q5_k" "q2_k_q3_k" "iq4_xs_q5_k" "iq4_nl" "mxfp4" "q4_0" "q4_1" "q5_0" "q5_1" "q8_0")
-    };
+macro_rules! narrow_of_groups {
+    ($({ $group:literal $($NAME:ident)* })*) => { of_groups!("matmul_int8_narrow": $($group)*) };
+}
+macro_rules! few8_of_groups {
+    ($({ $group:literal $($NAME:ident)* })*) => { of_groups!("matmul_int8_few8": $($group)*) };
+}
+macro_rules! few16_of_groups {
+    ($({ $group:literal $($NAME:ident)* })*) => { of_groups!("matmul_int8_few16": $($group)*) };
 }
 
-static WHOLE: [Kernel; GROUPS.len()] = each_group!("matmul_int8_narrow");
-static FEW8: [Kernel; GROUPS.len()] = each_group!("matmul_int8_few8");
-static FEW16: [Kernel; GROUPS.len()] = each_group!("matmul_int8_few16");
+static WHOLE: [Kernel; GROUPS.len()] = int8_groups!(narrow_of_groups);
+static FEW8: [Kernel; GROUPS.len()] = int8_groups!(few8_of_groups);
+static FEW16: [Kernel; GROUPS.len()] = int8_groups!(few16_of_groups);
 static Q4_K_ONLY: Kernel = kernel("matmul_int8_narrow", c"reflex_matmul_int8_narrow_q4_k");
 static NARROW: Kernel = kernel("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow");
 static NATIVE: Kernel = kernel("matmul_int8_native", c"reflex_matmul_int8_vector_native");

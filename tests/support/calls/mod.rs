@@ -2,9 +2,9 @@
 
 mod ops;
 
-use super::blocks::WEIGHTS;
+use super::blocks::{BLOCKS, WEIGHTS};
 use super::env::{Env, last_error, ok, status_name};
-use super::packed::{BLOCKS, packed};
+use super::packed::packed;
 use super::random::Random;
 use reflex_infer::*;
 use std::collections::BTreeMap;

@@ -1,7 +1,8 @@
 //! What a call of each op may be like.
 
+use super::super::blocks::BLOCKS;
 use super::super::matmul::{MatmulCall, weight_of};
-use super::super::packed::{BLOCKS, packed};
+use super::super::packed::packed;
 use super::{Calls, Maker, Scratch};
 use reflex_infer::*;
 

@@ -70,11 +70,11 @@ template <int NB> __device__ __forceinline__ void int8_shared_product(const int8
     __shared__ columns_barriers barriers;
     pdl_launch_dependents();
     if (!a.prefetch) pdl_wait();
-#define REFLEX_RUN(type, format)                                     \
+#define REFLEX_RUN(type, format, ...)                                \
     case type:                                                       \
         columns_run<tiles::format, weight::format, NB>(a, barriers); \
         break;
-    switch (columns_place<NB>(a).part->weight_type) { REFLEX_INT8_FORMATS(REFLEX_RUN) }
+    switch (columns_place<NB>(a).part->weight_type) { REFLEX_BLOCK_FORMATS(REFLEX_RUN) }
 #undef REFLEX_RUN
     const columns_place<NB> at(a);
     const int8_sums sums = at.sums();

@@ -100,21 +100,15 @@ fn wide_pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     )
 }
 
-/// The kernels of `Shape::Whole`: formats that files mix in one launch. Of those that have a launch's formats it takes the first.
-pub(super) const GROUPS: [&[Dtype]; 12] = [
-    &[Dtype::Q4_K, Dtype::Q6_K],
-    &[Dtype::Q5_K, Dtype::Q6_K],
-    &[Dtype::Q3_K, Dtype::Q5_K],
-    &[Dtype::Q2_K, Dtype::Q3_K],
-    &[Dtype::IQ4_XS, Dtype::Q5_K],
-    &[Dtype::IQ4_NL],
-    &[Dtype::MXFP4],
-    &[Dtype::Q4_0],
-    &[Dtype::Q4_1],
-    &[Dtype::Q5_0],
-    &[Dtype::Q5_1],
-    &[Dtype::Q8_0],
-];
+macro_rules! formats_of {
+    ($({ $name:literal $($NAME:ident)* })*) => {
+        &[$(&[$(Dtype::$NAME),*]),*]
+    };
+}
+
+/// The kernels of `Shape::Whole`: formats that files mix in one launch (kernels/formats.def). Of those that have a launch's formats it takes
+/// the first.
+pub(super) const GROUPS: &[&[Dtype]] = int8_groups!(formats_of);
 /// Instead of the first, of one row, Q4_K alone and a long k: where k is short, code that other launches of a token have fetched is
 /// worth more than the registers it takes.
 pub(super) const Q4_K_ALONE: usize = GROUPS.len();

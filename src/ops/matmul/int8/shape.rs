@@ -97,7 +97,9 @@ pub(super) fn shared_stages(columns: i64) -> i64 {
 
 /// Which of the two layouts a format reads.
 pub(super) fn x_layout(dtype: Dtype) -> usize {
-    usize::from(matches!(dtype, Dtype::Q2_K | Dtype::Q3_K | Dtype::Q6_K))
+    dtype
+        .block()
+        .map_or(0, |format| usize::from(format.scale_group() == 16))
 }
 
 /// As `few_x::ROW`: a row's 256 elements of x in shared memory.

@@ -1,4 +1,6 @@
-// The scales of a packed tile. A lane has those of blocks 2t and 2t + 1 (t = lane % 4) of rows g and g + 8 (g = lane / 4):
+// The packed formats as products read them: one type each in reflex::tiles, made of its quants and of its scales.
+//
+// A lane has the scales of blocks 2t and 2t + 1 (t = lane % 4) of rows g and g + 8 (g = lane / 4):
 // `load` fetches what it needs, `get` gives group c of row g + 8 half, so that
 //   weight = scale * (q - OFFSET) - minimum
 // Groups: c = 0, 1 are the two blocks where a scale is for 32 elements; c = 0..3 are the two halves of each where it is for
@@ -6,7 +8,7 @@
 // and `row` gives what scales and minima are multiplied with. `whole` is such a scale as an integer.
 #pragma once
 
-#include "common/tile/quants.cuh"
+#include "common/tile/format.cuh"
 
 namespace reflex::tiles {
 
@@ -202,5 +204,48 @@ struct iq4_xs_scales {
         minimum = 0.0f;
     }
 };
+
+// One f16 for all 256 elements.
+struct row_halves {
+    static constexpr i32 BYTES = 32, GROUP = 32;
+    static constexpr bool MINIMA = false, ROW = true;
+    using regs = u32;
+    static __device__ __forceinline__ regs load(const char *p, i32 lane) {
+        return reinterpret_cast<const u32 *>(p)[lane >> 2];
+    }
+    static __device__ __forceinline__ void get(const regs &, i32, i32, float &scale, float &minimum) {
+        scale = 1.0f, minimum = 0.0f;
+    }
+    static __device__ __forceinline__ i32 whole(const regs &, i32, i32) { return 1; }
+    static __device__ __forceinline__ void row(const regs &r, i32 half, float &scale, float &minimum) {
+        scale = half_of(r, half), minimum = 0.0f;
+    }
+};
+
+using iq4_quants = table_nibbles<0x26190d01u, 0x71594535u, 0x4153687fu, 0x0a162331u, true>;
+using mxfp4_quants = table_nibbles<0x03020100u, 0x0c080604u, 0x03020100u, 0x0c080604u, false>;
+
+using q4_0 = format<nibbles, block_halves, 8>;
+using q4_1 = format<nibbles, block_pairs, 0>;
+using q5_0 = format<fives, block_halves, 16>;
+using q5_1 = format<fives, block_pairs, 0>;
+using q8_0 = format<bytes8, block_halves, 0>;
+using q2_k = format<pairs, q2_k_scales, 0>;
+using q3_k = format<threes, q3_k_scales, 4>;
+using q4_k = format<nibbles, q45_k_scales, 0>;
+using q5_k = format<fives, q45_k_scales, 0>;
+using q6_k = format<sixes, q6_k_scales, 32>;
+using iq4_nl = format<iq4_quants, block_halves, 0>;
+using iq4_xs = format<iq4_quants, iq4_xs_scales, 0>;
+using mxfp4 = format<mxfp4_quants, block_exponents, 0>;
+using tq2_0 = format<pairs, row_halves, 1>;
+
+#define REFLEX_AGREES(NAME, name, ggml, elements, bytes, bits, group, ...)                                             \
+    static_assert(name::TILE_BYTES == TILE_ROWS * (TILE_K / elements * bytes), "a tile is as large as what it packs"); \
+    static_assert(name::QUANT_BYTES == TILE_ROWS * TILE_K * bits / 8 && name::GROUP == group,                          \
+                  "formats.def has "                                                                                   \
+                  "others");
+REFLEX_BLOCK_FORMATS(REFLEX_AGREES)
+#undef REFLEX_AGREES
 
 }  // namespace reflex::tiles

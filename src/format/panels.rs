@@ -1,11 +1,11 @@
 //! Weights in panels of rows, as the packed layout has them: docs/packed-weights.md.
 
-use crate::abi::{Dtype, View};
+use crate::abi::{BlockFormat, View};
 
 /// Sizes of a `[n, k]` matrix of a block format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Panels {
-    dtype: Dtype,
+    pub format: BlockFormat,
     n: i64,
     k: i64,
 }
@@ -16,12 +16,19 @@ impl Panels {
     /// Elements of a row in a tile.
     pub(crate) const TILE: i64 = 256;
 
-    pub fn of(weight: &View) -> Panels {
+    /// Of a matrix of blocks of `format`.
+    pub fn of(format: BlockFormat, weight: &View) -> Panels {
         Panels {
-            dtype: weight.dtype,
+            format,
             n: weight.dim(0),
             k: weight.dim(1),
         }
+    }
+
+    /// `None` where the matrix is not packed.
+    pub fn of_packed(weight: &View) -> Option<Panels> {
+        let format = weight.dtype.block().filter(|_| weight.packed)?;
+        Some(Panels::of(format, weight))
     }
 
     /// Whole panels; the rows that are left stay native.
@@ -59,6 +66,6 @@ impl Panels {
     }
 
     fn elements_bytes(&self, elements: i64) -> i64 {
-        elements / self.dtype.block_elements() as i64 * self.dtype.block_bytes() as i64
+        elements / self.format.elements() as i64 * self.format.bytes() as i64
     }
 }

@@ -1,3 +1,0 @@
-#include "matmul/kernels.cuh"
-
-REFLEX_MATMUL_KERNELS(q8_0)
