@@ -2,6 +2,7 @@
 
 use super::act_i8::compare_act_i8;
 use super::buffer::*;
+use super::cases::{Call, Problem, has_pattern, tolerance_of};
 use super::env::*;
 use reflex_infer::*;
 use std::cell::RefCell;
@@ -161,15 +162,38 @@ pub fn expect_refused(env: &Env, op: &str, (status, words): (reflex_status, &str
 /// The CUDA path of a case against the CPU backend, then against itself: launched again, captured and replayed twice,
 /// and from two threads on two streams, each time bit for bit.
 pub fn parity(cpu: &Env, cuda: &Env, tolerance: Tolerance, case: &(dyn Fn(&Io) -> Launch + Sync)) {
+    let call = |io: &Io| Call {
+        launch: case(io),
+        kernel: Box::new(|_| String::new()),
+    };
+    compare_backends(cpu, cuda, &|_| tolerance, &call);
+}
+
+/// The same of a problem, within the bound of the kernel that the device selects.
+pub fn problem_parity(cpu: &Env, cuda: &Env, problem: &dyn Problem) {
+    let tolerance = |kernel: &str| {
+        if let Some((wanted, since)) = problem.expects_kernel() {
+            let right = has_pattern(kernel, wanted) || cuda.device_info().sm < since;
+            assert!(right, "the kernel is {kernel}, expected {wanted}");
+        }
+        tolerance_of(kernel, problem.size())
+    };
+    compare_backends(cpu, cuda, &tolerance, &|io| problem.call(io));
+    problem.check(cuda);
+}
+
+fn compare_backends(cpu: &Env, cuda: &Env, tolerance: &dyn Fn(&str) -> Tolerance, case: &(dyn Fn(&Io) -> Call + Sync)) {
     let reference = {
         let io = Io::new(cpu);
-        ok(case(&io)(cpu.context, cpu.stream));
+        ok((case(&io).launch)(cpu.context, cpu.stream));
         io.read()
     };
     let io = Io::new(cuda);
-    let launch = case(&io);
+    let call = case(&io);
+    let launch = call.launch;
     ok(launch(cuda.context, cuda.stream));
     let first = io.read();
+    let tolerance = tolerance(&(call.kernel)(cuda));
     for (i, (spec, role)) in io.specs().into_iter().enumerate() {
         if matches!(role, Role::Output | Role::InOut) {
             compare(&spec, &first[i], &reference[i], tolerance, i);
@@ -195,10 +219,10 @@ pub fn parity(cpu: &Env, cuda: &Env, tolerance: Tolerance, case: &(dyn Fn(&Io) -
                 let env = std::mem::ManuallyDrop::new(Env {
                     context: cuda.context,
                     stream: cuda.new_stream(),
-                    cuda: true,
+                    cuda: cuda.cuda,
                 });
                 let io = Io::new(&env);
-                let launch = case(&io);
+                let launch = case(&io).launch;
                 for _ in 0..4 {
                     io.reset();
                     ok(launch(env.context, env.stream));

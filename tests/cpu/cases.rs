@@ -1,0 +1,55 @@
+//! The problems of `cases/` on the CPU backend, through the machinery that the GPU tests have: a descriptor that is wrong, an operand that
+//! an op writes beside, or a launch that differs when it is captured fails here too. REFLEX_TIER=full takes all of them, not the smoke
+//! tier alone, REFLEX_CASE the one that it describes.
+
+use crate::support::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Those that the environment asks for.
+pub fn wanted_cases(op: &str) -> Vec<Descriptor> {
+    if let Ok(text) = std::env::var("REFLEX_CASE") {
+        let cases = read_case(&text).unwrap_or_else(|what| panic!("{what}"));
+        return cases.into_iter().filter(|case| case.op == op).collect();
+    }
+    let tier =
+        std::env::var("REFLEX_TIER").map_or(Tier::Smoke, |text| text.parse().unwrap_or_else(|what| panic!("{what}")));
+    let all = cases(op).cases.iter().filter(|case| case.tier <= tier);
+    all.cloned().collect()
+}
+
+/// Runs `check` on each of them, and says how one that fails is run alone.
+pub fn each_case(op: &str, test: &str, check: impl Fn(&Descriptor)) {
+    for case in wanted_cases(op) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&case))) {
+            panic!(
+                "{}\nit alone: REFLEX_CASE='{case}' cargo test --test cpu {test}",
+                message_of(panic)
+            );
+        }
+    }
+}
+
+#[test]
+fn run_and_repeat() {
+    for op in case_ops() {
+        let (one, other) = (Env::cpu(), Env::cpu());
+        each_case(op, "cases::run_and_repeat", |case| {
+            problem_parity(&one, &other, &*problem(case))
+        });
+    }
+}
+
+/// Both tiers can be read, whatever is run.
+#[test]
+fn every_line_is_a_problem() {
+    for op in case_ops() {
+        let list = cases(op);
+        for case in &list.cases {
+            problem(case).size();
+        }
+        assert!(
+            list.cases.iter().any(|case| case.tier == Tier::Smoke),
+            "{op} has no smoke tier"
+        );
+    }
+}
