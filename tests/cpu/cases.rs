@@ -1,5 +1,5 @@
-//! The problems of `cases/` on the CPU backend, through the machinery that the GPU tests have: a descriptor that is wrong, an operand that
-//! an op writes beside, or a launch that differs when it is captured fails here too. REFLEX_TIER=full takes all of them, not the smoke
+//! The problems of `cases/` on the CPU backend, with the operands that the GPU tests have: a descriptor that is wrong, an operand that
+//! an op writes beside, or a launch that differs when it is recorded fails here too. REFLEX_TIER=full takes all of them, not the smoke
 //! tier alone, REFLEX_CASE the one that it describes.
 
 use crate::support::*;
@@ -32,9 +32,9 @@ pub fn each_case(op: &str, test: &str, check: impl Fn(&Descriptor)) {
 #[test]
 fn run_and_repeat() {
     for op in case_ops() {
-        let (one, other) = (Env::cpu(), Env::cpu());
+        let env = Env::cpu();
         each_case(op, "cases::run_and_repeat", |case| {
-            problem_parity(&one, &other, &*problem(case))
+            problem_repeats(&env, &*problem(case))
         });
     }
 }
@@ -45,7 +45,7 @@ fn every_line_is_a_problem() {
     for op in case_ops() {
         let list = cases(op);
         for case in &list.cases {
-            problem(case).size();
+            problem(case).size("cpu");
         }
         assert!(
             list.cases.iter().any(|case| case.tier == Tier::Smoke),

@@ -20,7 +20,7 @@ fn case(words: &str) -> DecodeCase {
 
 /// Elements of y, which is F32, are close to the CPU's.
 fn expect_close(case: &DecodeCase, kernel: &str, [got, want]: [&[u8]; 2], what: &str) {
-    let limit = tolerance_of(kernel, case.size());
+    let limit = tolerance_of(kernel, case.size(kernel));
     let values = |bytes| decode(REFLEX_DTYPE_F32, bytes);
     for (got, want) in values(got).into_iter().zip(values(want)) {
         assert!(

@@ -176,10 +176,31 @@ pub fn problem_parity(cpu: &Env, cuda: &Env, problem: &dyn Problem) {
             let right = has_pattern(kernel, wanted) || cuda.device_info().sm < since;
             assert!(right, "the kernel is {kernel}, expected {wanted}");
         }
-        tolerance_of(kernel, problem.size())
+        tolerance_of(&problem.bounded_by(kernel), problem.size(kernel))
     };
-    compare_backends(cpu, cuda, &tolerance, &|io| problem.call(io));
+    if problem.compared_with_cpu() {
+        compare_backends(cpu, cuda, &tolerance, &|io| problem.call(io));
+    } else {
+        problem.check(cpu);
+    }
     problem.check(cuda);
+}
+
+/// A problem on one backend: launched twice and recorded once, bit for bit, with guards around what it writes.
+pub fn problem_repeats(env: &Env, problem: &dyn Problem) {
+    let io = Io::new(env);
+    let call = problem.call(&io);
+    let launch = call.launch;
+    ok(launch(env.context, env.stream));
+    let first = io.read();
+    tolerance_of(&problem.bounded_by(&(call.kernel)(env)), problem.size("cpu"));
+    io.reset();
+    let graph = env.captured(|| launch(env.context, env.stream));
+    io.reset();
+    ok(reflex_graph_launch(env.context, graph, env.stream));
+    assert!(io.read() == first, "a replayed graph gave other bits");
+    reflex_graph_destroy(graph);
+    problem.check(env);
 }
 
 fn compare_backends(cpu: &Env, cuda: &Env, tolerance: &dyn Fn(&str) -> Tolerance, case: &(dyn Fn(&Io) -> Call + Sync)) {

@@ -75,6 +75,8 @@ descriptor::descriptor(const std::string &op, tier in, const std::vector<known_k
         }
         values_[k.name] = value;
     }
+    // Of a name with one word alone nobody would see that it is a problem's.
+    if (text_ == op && !keys.empty()) text_ += " " + keys.front().name + "=" + values_[keys.front().name];
 }
 
 void descriptor::fail(const std::string &key, const std::string &expected) const {

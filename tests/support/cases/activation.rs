@@ -122,7 +122,7 @@ impl Problem for Case {
         Call::new(p, reflex_activation, reflex_activation_selected_kernel)
     }
 
-    fn size(&self) -> Size {
+    fn size(&self, _kernel: &str) -> Size {
         Size::new(self.y)
     }
 }

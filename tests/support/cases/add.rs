@@ -93,7 +93,7 @@ impl Problem for Case {
         Call::new(p, reflex_add, reflex_add_selected_kernel)
     }
 
-    fn size(&self) -> Size {
+    fn size(&self, _kernel: &str) -> Size {
         Size::new(self.y)
     }
 }

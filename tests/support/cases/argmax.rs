@@ -79,7 +79,7 @@ impl Problem for Case {
         Call::new(p, reflex_argmax, reflex_argmax_selected_kernel)
     }
 
-    fn size(&self) -> Size {
+    fn size(&self, _kernel: &str) -> Size {
         Size::new(REFLEX_DTYPE_I32)
     }
 }

@@ -199,7 +199,7 @@ impl Problem for Case {
     }
 
     /// With normal q, k and v.
-    fn size(&self) -> Size {
+    fn size(&self, _kernel: &str) -> Size {
         Size::new(self.y)
     }
 

@@ -269,7 +269,7 @@ impl Problem for Case {
         Call::new(self.params(io), reflex_attention_decode, kernel)
     }
 
-    fn size(&self) -> Size {
+    fn size(&self, _kernel: &str) -> Size {
         if !self.is_step() {
             return Size::new(self.y);
         }

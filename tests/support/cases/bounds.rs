@@ -5,13 +5,18 @@ use reflex_infer::*;
 
 const TEXT: &str = include_str!("../../../cases/bounds.txt");
 
-/// What a problem's errors are measured by.
+/// What a problem's errors are measured by: (absolute * sums + beside) * scale, at least `at_least`, and `relative` times the relative bound.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Of its sums: the kernel's absolute bound is multiplied with it.
+    /// Of its sums.
     pub sums: f32,
-    /// What the absolute bound is at least: what its operands lose on their way, whatever the kernel.
+    /// What its operands are off by before anything is multiplied with them.
+    pub beside: f32,
+    /// What its sums are multiplied with afterwards.
+    pub scale: f32,
+    /// What its operands lose on their way, whatever the kernel.
     pub at_least: f32,
+    pub relative: f32,
     /// The type that results are rounded to.
     pub rounded_to: reflex_dtype,
 }
@@ -20,7 +25,10 @@ impl Size {
     pub fn new(rounded_to: reflex_dtype) -> Size {
         Size {
             sums: 1.0,
+            beside: 0.0,
+            scale: 1.0,
             at_least: 0.0,
+            relative: 1.0,
             rounded_to,
         }
     }
@@ -77,9 +85,10 @@ pub fn tolerance_of(kernel: &str, size: Size) -> Tolerance {
         REFLEX_DTYPE_BF16 => 1.0 / 128.0,
         _ => 0.0,
     };
+    let absolute = (bound.tolerance.absolute * size.sums + size.beside) * size.scale;
     Tolerance::new(
-        (bound.tolerance.absolute * size.sums).max(size.at_least),
-        bound.tolerance.relative.max(step),
+        absolute.max(size.at_least),
+        size.relative * bound.tolerance.relative.max(step),
     )
 }
 

@@ -87,7 +87,7 @@ impl Problem for Case {
         Call::new(p, reflex_embedding, reflex_embedding_selected_kernel)
     }
 
-    fn size(&self) -> Size {
+    fn size(&self, _kernel: &str) -> Size {
         Size::new(self.y)
     }
 

@@ -58,6 +58,10 @@ impl Descriptor {
             }
             values.push((key.clone(), value.clone()));
         }
+        // Of a name with one word alone nobody would see that it is a problem's.
+        if let (true, Some((key, value))) = (shown == op, values.first()) {
+            shown += &format!(" {key}={value}");
+        }
         let op = op.to_string();
         Ok(Descriptor {
             op,
@@ -345,6 +349,8 @@ mod tests {
         assert_eq!(last.list::<i32>("lengths"), [1, -2, 7, 7, 7, 0, 1]);
         assert_eq!((last.number::<i64>("rows"), last.dtype("x")), (3, REFLEX_DTYPE_F32));
         assert_eq!(list.read("kind=d n=5").unwrap()[0].to_string(), "trial kind=d n=5");
+        let defaults = List::parse("trial", "[defaults n=1 m=2]\n[full]\nm=2");
+        assert_eq!(names(&defaults), ["trial n=1 Full"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod attention_decode;
 mod bounds;
 mod embedding;
 mod list;
+mod matmul;
 mod norm;
 mod quantize;
 mod rope;
@@ -21,7 +22,8 @@ pub use attention::Case as AttentionCase;
 pub use attention_decode::Case as DecodeCase;
 pub use bounds::{Size, has_pattern, tolerance_of};
 pub use embedding::Case as EmbeddingCase;
-pub use list::{Descriptor, List, Tier};
+pub use list::{Descriptor, List, Tier, dtype_named};
+pub use matmul::Case as MatmulCase;
 pub use norm::Case as NormCase;
 pub use quantize::Case as QuantizeCase;
 
@@ -61,7 +63,18 @@ pub trait Problem: Send + Sync {
     /// Its operands on one backend. They are the same on every backend and every time.
     fn call(&self, io: &Io) -> Call;
 
-    fn size(&self) -> Size;
+    /// What its errors are measured by, of this kernel.
+    fn size(&self, kernel: &str) -> Size;
+
+    /// The name by which `cases/bounds.txt` has the kernel's bound.
+    fn bounded_by(&self, kernel: &str) -> String {
+        kernel.to_string()
+    }
+
+    /// Whether the CPU backend's results are what a device's are compared with.
+    fn compared_with_cpu(&self) -> bool {
+        true
+    }
 
     /// Name of the kernel that a device has to choose (`*` for anything), and the oldest SM that has it.
     fn expects_kernel(&self) -> Option<(&str, u32)> {
@@ -81,7 +94,7 @@ macro_rules! ops {
 }
 
 const OPS: &[(&str, &str, Read)] =
-    ops! { activation add argmax attention attention_decode embedding norm quantize rope sample weights_pack };
+    ops! { activation add argmax attention attention_decode embedding matmul norm quantize rope sample weights_pack };
 
 /// The ops that have a list.
 pub fn case_ops() -> impl Iterator<Item = &'static str> {

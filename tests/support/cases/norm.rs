@@ -146,7 +146,7 @@ impl Problem for Case {
         Call::new(p, reflex_norm, reflex_norm_selected_kernel)
     }
 
-    fn size(&self) -> Size {
+    fn size(&self, _kernel: &str) -> Size {
         Size::new(self.y)
     }
 }

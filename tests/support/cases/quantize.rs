@@ -69,7 +69,7 @@ impl Problem for Case {
         Call::new(p, reflex_quantize, reflex_quantize_selected_kernel)
     }
 
-    fn size(&self) -> Size {
+    fn size(&self, _kernel: &str) -> Size {
         Size::new(REFLEX_DTYPE_ACT_I8)
     }
 

@@ -251,7 +251,7 @@ impl Problem for Case {
     /// Each rotated value is a sum of two products that may cancel: the error is measured by the inputs' size, about 4. With a norm they are
     /// products of two normal numbers, up to 16, and have its error, 5e-7 of them. At angles up to 2^31 either backend may be off by
     /// 5 * 2^-21 of |u| + |v|, there at most 2.
-    fn size(&self) -> Size {
+    fn size(&self, _kernel: &str) -> Size {
         let worst = [F16, BF16]
             .into_iter()
             .find(|&dtype| self.x == dtype || self.x == F32 && self.cache == dtype);

@@ -29,7 +29,7 @@ impl Problem for Case {
         self.0.call(io, &Random::new(self.0.n as u64).bytes(bytes))
     }
 
-    fn size(&self) -> Size {
+    fn size(&self, _kernel: &str) -> Size {
         Size::new(self.0.dtype)
     }
 }
