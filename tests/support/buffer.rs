@@ -48,9 +48,12 @@ impl Spec {
         self.strides(&stride)
     }
 
-    /// The same, but no strides at all, which mean contiguous rows, where there is no gap.
+    /// The same, but no strides at all, which mean contiguous rows, where there is no gap and no offset.
     pub fn gap(self, gap: i64) -> Spec {
-        if gap == 0 { self } else { self.row_gap(gap) }
+        match (gap, self.offset) {
+            (0, 0) => self,
+            _ => self.row_gap(gap),
+        }
     }
 
     pub fn offset(mut self, elements: usize) -> Spec {

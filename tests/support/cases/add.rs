@@ -8,6 +8,8 @@ pub struct Case {
     pub a: reflex_dtype,
     pub b: reflex_dtype,
     pub y: reflex_dtype,
+    /// More than 1: a dimension before the rows.
+    outer: i64,
     pub rows: i64,
     pub n: i64,
     pub gap: i64,
@@ -33,6 +35,7 @@ impl Case {
             a: d.dtype("a"),
             b: d.dtype("b"),
             y: d.dtype("y"),
+            outer: d.number("outer"),
             rows: d.number("rows"),
             n: d.number("n"),
             gap: d.number("gap"),
@@ -45,7 +48,9 @@ impl Case {
     }
 
     fn spec(&self, dtype: reflex_dtype) -> Spec {
-        let spec = Spec::new(dtype, &[self.rows, self.n]).offset(self.offset);
+        let shape = [self.outer, self.rows, self.n];
+        let shape = if self.outer == 1 { &shape[1..] } else { &shape };
+        let spec = Spec::new(dtype, shape).offset(self.offset);
         match self.special || self.place != Place::None {
             true => spec.gap(self.gap),
             false => spec.row_gap(self.gap),
@@ -55,7 +60,7 @@ impl Case {
     /// Values of a and of b.
     pub fn contents(&self) -> [Vec<f32>; 2] {
         let mut random = Random::new((self.rows * 7919 + self.n) as u64);
-        let count = (self.rows * self.n) as usize;
+        let count = (self.outer * self.rows * self.n) as usize;
         let mut a = random.normals(count);
         let mut b = random.normals(if self.broadcast { self.n as usize } else { count });
         if self.special {

@@ -27,30 +27,52 @@ pub struct Case {
     pub x: reflex_dtype,
     pub flags: u32,
     pub products: Vec<Product>,
-    gate: Option<reflex_activation_kind>,
-    norm: Option<reflex_dtype>,
+    /// Number of the first product, which decides its contents: for one of several alone.
+    pub first: usize,
+    pub gate: Option<reflex_activation_kind>,
+    pub norm: Option<reflex_dtype>,
     /// Of the norm that a later product reads the first y through.
-    y_norm: Option<reflex_dtype>,
+    pub y_norm: Option<reflex_dtype>,
     /// x is what such a product has left.
-    x_squares: bool,
+    pub x_squares: bool,
     /// Elements between rows of x and y, blocks between rows of native weights.
-    gaps: [i64; 3],
+    pub gaps: [i64; 3],
     /// Elements before x, y and native weights.
-    offsets: [usize; 3],
+    pub offsets: [usize; 3],
     /// Nothing around native weights, and so for compute-sanitizer to see what is read there.
-    bare: bool,
-    values: Values,
-    kernel: String,
-    since: u32,
+    pub bare: bool,
+    pub values: Values,
+    pub kernel: String,
+    pub since: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Values {
+pub enum Values {
     Normal,
+    /// Normals whose size differs from block to block, as that of activations does.
+    Blocks,
     /// A NaN in the second row of x.
     Nan,
     /// Scales of weights that are the largest, the smallest, subnormal, zero and the negatives of these.
     Extreme,
+}
+
+impl Product {
+    pub fn new(weight: reflex_dtype, n: i64) -> Product {
+        Product {
+            weight,
+            n,
+            packed: false,
+            y: F32,
+            bias: None,
+            residual: None,
+            in_place: false,
+        }
+    }
+
+    pub fn packed(self) -> Product {
+        Product { packed: true, ..self }
+    }
 }
 
 /// `q5_k:47:y.f16:bias.f32`: a further product. `same` is the format of the first.
@@ -61,13 +83,8 @@ fn other(text: &str, first: &Product) -> Option<Product> {
         name => dtype_named(name)?,
     };
     let mut product = Product {
-        weight,
-        n: words.next()?.parse().ok()?,
         packed: first.packed,
-        y: F32,
-        bias: None,
-        residual: None,
-        in_place: false,
+        ..Product::new(weight, words.next()?.parse().ok()?)
     };
     for word in words {
         let (what, dtype) = word.split_once('.').unwrap_or((word, ""));
@@ -115,6 +132,7 @@ impl Case {
                 | flag(d.flag("invariant"), REFLEX_MATMUL_BATCH_INVARIANT)
                 | flag(gate.is_some(), REFLEX_MATMUL_GATED),
             products,
+            first: 0,
             gate,
             norm: d.optional_dtype("norm"),
             y_norm: d.optional_dtype("y_norm"),
@@ -126,6 +144,7 @@ impl Case {
                 "values",
                 &[
                     ("normal", Values::Normal),
+                    ("blocks", Values::Blocks),
                     ("nan", Values::Nan),
                     ("extreme", Values::Extreme),
                 ],
@@ -135,17 +154,48 @@ impl Case {
         }
     }
 
+    /// Products of an F32 x, and nothing else.
+    pub fn new(rows: i64, k: i64, products: &[Product]) -> Case {
+        Case {
+            rows,
+            k,
+            x: F32,
+            flags: 0,
+            products: products.to_vec(),
+            first: 0,
+            gate: None,
+            norm: None,
+            y_norm: None,
+            x_squares: false,
+            gaps: [0; 3],
+            offsets: [0; 3],
+            bare: false,
+            values: Values::Blocks,
+            kernel: "*".into(),
+            since: 75,
+        }
+    }
+
+    /// The first rows are the same, however many follow.
     pub fn x_values(&self) -> Vec<f32> {
-        let mut x = Random::new((self.rows * 7919 + self.k) as u64).normals((self.rows * self.k) as usize);
-        if self.values == Values::Nan {
-            x[self.k as usize + 300] = f32::NAN;
+        let mut x = Random::new(self.k as u64 + 11).normals((self.rows * self.k) as usize);
+        match self.values {
+            Values::Nan => x[self.k as usize + 300] = f32::NAN,
+            Values::Blocks => {
+                for (i, block) in x.chunks_mut(32).enumerate() {
+                    block.iter_mut().for_each(|v| *v *= 2f32.powi((i % 5) as i32 - 2));
+                }
+            }
+            Values::Normal | Values::Extreme => {}
         }
         x
     }
 
-    /// A weight's native rows without gaps.
-    pub fn weight_bytes(&self, product: &Product) -> Vec<u8> {
-        let mut random = Random::new((product.n * 31 + self.k) as u64 + u64::from(product.weight.0));
+    /// Native rows of a product's weight, without gaps.
+    pub fn weight_bytes(&self, i: usize) -> Vec<u8> {
+        let product = &self.products[i];
+        let seed = product.n * 31 + self.k + (self.first + i) as i64;
+        let mut random = Random::new(seed as u64 + u64::from(product.weight.0));
         let count = (product.n * self.k) as usize;
         match self.values {
             Values::Extreme => extreme_weights(&mut random, product.weight, count),
@@ -153,13 +203,20 @@ impl Case {
         }
     }
 
-    pub fn weight(&self, io: &Io, product: &Product) -> reflex_tensor {
-        let bytes = self.weight_bytes(product);
+    pub fn bias_values(&self, i: usize) -> Vec<f32> {
+        Random::new(5 + (self.first + i) as u64).normals(self.products[i].n as usize)
+    }
+
+    pub fn residual_values(&self, i: usize) -> Vec<f32> {
+        Random::new(77 + (self.first + i) as u64).normals((self.rows * self.products[i].n) as usize)
+    }
+
+    pub fn weight(&self, io: &Io, i: usize) -> reflex_tensor {
+        let (product, bytes) = (&self.products[i], self.weight_bytes(i));
         let shape = [product.n, self.k];
         if !product.packed {
-            let spec = Spec::new(product.weight, &shape)
-                .row_gap(self.gaps[2])
-                .offset(self.offsets[2]);
+            let spec = Spec::new(product.weight, &shape);
+            let spec = spec.row_gap(self.gaps[2]).offset(self.offsets[2]);
             return io.input_bytes(if self.bare { spec.bare() } else { spec }, &bytes);
         }
         let case = PackCase::new(product.weight, product.n, self.k, Direction::Pack);
@@ -182,17 +239,20 @@ impl Case {
 
     /// The operands, with a workspace.
     pub fn params(&self, io: &Io) -> MatmulCall {
-        let mut random = Random::new((self.rows * 7919 + self.k) as u64);
-        random.normals((self.rows * self.k) as usize);
+        self.operands(io).with_workspace(io)
+    }
+
+    pub fn operands(&self, io: &Io) -> MatmulCall {
         let x = io.input(self.x_spec(), &self.x_values());
         let mut p = MatmulCall::new(self.flags, x, &[]);
         p.activation = self.gate.unwrap_or_default();
         if let Some(dtype) = self.norm {
-            p.norm = io.input(Spec::new(dtype, &[self.k]), &random.normals(self.k as usize));
+            let weights = Random::new(3).normals(self.k as usize);
+            p.norm = io.input(Spec::new(dtype, &[self.k]), &weights);
             p.norm_epsilon = 1e-5;
         }
         if self.x_squares {
-            let squares: Vec<f32> = random.normals((self.rows * self.k / 32) as usize);
+            let squares: Vec<f32> = Random::new(4).normals((self.rows * self.k / 32) as usize);
             let squares: Vec<f32> = squares.iter().map(|v| 16.0 + 8.0 * v.abs()).collect();
             let spec = Spec::new(F32, &[self.rows, self.k / 32]).row_gap(self.gaps[0]);
             p.x_squares = io.input(spec, &squares);
@@ -200,34 +260,38 @@ impl Case {
         }
         if let Some(dtype) = self.y_norm {
             let (rows, n) = (self.rows, self.products[0].n);
-            p.y_norm = io.input(Spec::new(dtype, &[n]), &random.normals(n as usize));
+            p.y_norm = io.input(Spec::new(dtype, &[n]), &Random::new(6).normals(n as usize));
             p.y_normed = io.output(Spec::new(ACT_I8, &[rows, n]).row_gap(n / 32 % 2));
             p.y_squares = io.output(Spec::new(F32, &[rows, n / 32]).row_gap(self.gaps[1]));
         }
         for (i, product) in self.products.iter().enumerate() {
             let mut made = reflex_matmul_product {
-                weight: weight_of(self.weight(io, product)),
+                weight: weight_of(self.weight(io, i)),
                 ..Default::default()
             };
             if let Some(dtype) = product.bias {
-                made.bias = io.input(Spec::new(dtype, &[product.n]), &random.normals(product.n as usize));
+                made.bias = io.input(Spec::new(dtype, &[product.n]), &self.bias_values(i));
             }
-            // A gated pair has one y.
-            if self.gate.is_none() || i == 0 {
-                let values = random.normals((self.rows * product.n) as usize);
+            if i < self.outputs().len() {
+                let spec = |dtype| self.y_spec(dtype, product.n);
                 if product.in_place {
-                    made.residual = io.in_out(self.y_spec(product.y, product.n), &values);
+                    made.residual = io.in_out(spec(product.y), &self.residual_values(i));
                     made.y = made.residual;
                 } else {
                     if let Some(dtype) = product.residual {
-                        made.residual = io.input(self.y_spec(dtype, product.n), &values);
+                        made.residual = io.input(spec(dtype), &self.residual_values(i));
                     }
-                    made.y = io.output(self.y_spec(product.y, product.n));
+                    made.y = io.output(spec(product.y));
                 }
             }
             p.push(made);
         }
-        p.with_workspace(io)
+        p
+    }
+
+    /// Every product has a y, but a gated pair has one.
+    pub fn outputs(&self) -> &[Product] {
+        &self.products[..if self.gate.is_some() { 1 } else { self.products.len() }]
     }
 
     /// Results against sums in f64, on one backend.
@@ -240,7 +304,7 @@ impl Case {
     fn check_extremes(&self, env: &Env) {
         let product = self.products[0];
         let (rows, n, k) = (self.rows as usize, product.n as usize, self.k as usize);
-        let bytes = self.weight_bytes(&product);
+        let bytes = self.weight_bytes(0);
         let weights = expand(&Env::cpu(), product.weight, n, k, &bytes);
         let magnitudes = magnitudes(product.weight, n, k, &bytes);
         let spec = Spec::new(ACT_I8, &[self.rows, self.k]);

@@ -23,7 +23,7 @@ pub use attention_decode::Case as DecodeCase;
 pub use bounds::{Size, has_pattern, tolerance_of};
 pub use embedding::Case as EmbeddingCase;
 pub use list::{Descriptor, List, Tier, dtype_named};
-pub use matmul::Case as MatmulCase;
+pub use matmul::{Case as MatmulCase, Product as MatmulProduct};
 pub use norm::Case as NormCase;
 pub use quantize::Case as QuantizeCase;
 

@@ -137,7 +137,7 @@ impl Case {
 
     fn params(&self, io: &Io) -> reflex_sample_params {
         let spec = Spec::new(self.logits, &[self.rows, self.n]);
-        let logits = io.input(spec.gap(self.gap).offset(self.offset), &self.contents());
+        let logits = io.input(spec.offset(self.offset).gap(self.gap), &self.contents());
         let ids = || io.output(Spec::new(REFLEX_DTYPE_I32, &[self.rows]));
         match self.own {
             Own::None => self.settings(logits, ids()),
