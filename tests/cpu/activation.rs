@@ -56,27 +56,32 @@ pub fn formula(kind: reflex_activation_kind, x: f64) -> f64 {
 #[test]
 fn equals_the_formula() {
     let env = Env::cpu();
-    each_case("activation", "activation::equals_the_formula", |descriptor| {
-        let case = ActivationCase::read(descriptor);
-        if descriptor.text("values") != "normal" || descriptor.flag("merged") {
-            return;
-        }
-        let [gate, up] = case.contents();
-        let held = |dtype, values: &[f32]| decode(dtype, &encode(dtype, values));
-        let gate = held(case.gate, &gate);
-        let up = case.up.map_or(vec![1.0; gate.len()], |dtype| held(dtype, &up));
-        let want: Vec<f64> = (gate.iter().zip(&up))
-            .map(|(&gate, &up)| oracle(case.kind, gate) * f64::from(up))
-            .collect();
-        let outputs = run_once(&env, |io| case.call(io).launch);
-        if case.y == REFLEX_DTYPE_ACT_I8 {
-            return assert_quantized(&outputs[0], &want, Tolerance::new(1e-6, 2e-6));
-        }
-        for (i, (&got, want)) in outputs[0].iter().zip(want).enumerate() {
-            let bound = 1e-7 + (1e-6 + half_step(case.y)) * want.abs();
-            assert!((f64::from(got) - want).abs() <= bound, "f({}): {got} {want}", gate[i]);
-        }
-    });
+    each_case(
+        "activation",
+        Tier::Full,
+        "activation::equals_the_formula",
+        |descriptor| {
+            let case = ActivationCase::read(descriptor);
+            if descriptor.text("values") != "normal" || descriptor.flag("merged") {
+                return;
+            }
+            let [gate, up] = case.contents();
+            let held = |dtype, values: &[f32]| decode(dtype, &encode(dtype, values));
+            let gate = held(case.gate, &gate);
+            let up = case.up.map_or(vec![1.0; gate.len()], |dtype| held(dtype, &up));
+            let want: Vec<f64> = (gate.iter().zip(&up))
+                .map(|(&gate, &up)| oracle(case.kind, gate) * f64::from(up))
+                .collect();
+            let outputs = run_once(&env, |io| case.call(io).launch);
+            if case.y == REFLEX_DTYPE_ACT_I8 {
+                return assert_quantized(&outputs[0], &want, Tolerance::new(1e-6, 2e-6));
+            }
+            for (i, (&got, want)) in outputs[0].iter().zip(want).enumerate() {
+                let bound = 1e-7 + (1e-6 + half_step(case.y)) * want.abs();
+                assert!((f64::from(got) - want).abs() <= bound, "f({}): {got} {want}", gate[i]);
+            }
+        },
+    );
 }
 
 #[test]

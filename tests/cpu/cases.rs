@@ -1,25 +1,29 @@
 //! The problems of `cases/` on the CPU backend, with the operands that the GPU tests have: a descriptor that is wrong, an operand that
-//! an op writes beside, or a launch that differs when it is recorded fails here too. REFLEX_TIER=full takes all of them, not the smoke
-//! tier alone, REFLEX_CASE the one that it describes.
+//! an op writes beside, or a launch that differs when it is recorded fails here too. The tests that are long take
+//! the smoke tier, or with REFLEX_TIER=full all; REFLEX_CASE is a problem to take alone.
 
 use crate::support::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Those that the environment asks for.
-pub fn wanted_cases(op: &str) -> Vec<Descriptor> {
+/// The tier that the environment asks for.
+pub fn wanted_tier() -> Tier {
+    let tier = std::env::var("REFLEX_TIER").map(|text| text.parse());
+    tier.map_or(Tier::Smoke, |tier| tier.unwrap_or_else(|what| panic!("{what}")))
+}
+
+/// Those of an op up to a tier, or what the environment describes.
+fn wanted_cases(op: &str, tier: Tier) -> Vec<Descriptor> {
     if let Ok(text) = std::env::var("REFLEX_CASE") {
         let cases = read_case(&text).unwrap_or_else(|what| panic!("{what}"));
         return cases.into_iter().filter(|case| case.op == op).collect();
     }
-    let tier =
-        std::env::var("REFLEX_TIER").map_or(Tier::Smoke, |text| text.parse().unwrap_or_else(|what| panic!("{what}")));
     let all = cases(op).cases.iter().filter(|case| case.tier <= tier);
     all.cloned().collect()
 }
 
 /// Runs `check` on each of them, and says how one that fails is run alone.
-pub fn each_case(op: &str, test: &str, check: impl Fn(&Descriptor)) {
-    for case in wanted_cases(op) {
+pub fn each_case(op: &str, tier: Tier, test: &str, check: impl Fn(&Descriptor)) {
+    for case in wanted_cases(op, tier) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&case))) {
             panic!(
                 "{}\nit alone: REFLEX_CASE='{case}' cargo test --test cpu {test}",
@@ -33,7 +37,7 @@ pub fn each_case(op: &str, test: &str, check: impl Fn(&Descriptor)) {
 fn run_and_repeat() {
     for op in case_ops() {
         let env = Env::cpu();
-        each_case(op, "cases::run_and_repeat", |case| {
+        each_case(op, wanted_tier(), "cases::run_and_repeat", |case| {
             problem_repeats(&env, &*problem(case))
         });
     }

@@ -21,7 +21,7 @@ fn held(dtype: reflex_dtype, values: &[f32]) -> Vec<f32> {
 #[test]
 fn equals_the_formula() {
     let env = Env::cpu();
-    each_case("norm", "norm::equals_the_formula", |descriptor| {
+    each_case("norm", Tier::Full, "norm::equals_the_formula", |descriptor| {
         let case = NormCase::read(descriptor);
         if descriptor.text("values") != "normal" || case.rows == 0 {
             return;

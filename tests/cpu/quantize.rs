@@ -34,17 +34,22 @@ fn one_block(x: [f32; 32]) -> Q8Block {
 #[test]
 fn equals_the_definition() {
     let env = Env::cpu();
-    each_case("quantize", "quantize::equals_the_definition", |descriptor| {
-        let case = QuantizeCase::read(descriptor);
-        let x = decode(case.x, &encode(case.x, &case.contents()));
-        let k = *case.shape.last().expect("a dimension") as usize;
-        let got = run_once_bytes(&env, |io| case.call(io).launch).remove(0);
-        assert!(got == encode_act_i8(&x, k));
-        if x.iter().all(|v| v.is_finite() && v.abs() < 100.0) {
-            let want: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
-            assert_quantized(&decode_act_i8(&got, k), &want, Tolerance::new(0.0, 1e-6));
-        }
-    });
+    each_case(
+        "quantize",
+        Tier::Full,
+        "quantize::equals_the_definition",
+        |descriptor| {
+            let case = QuantizeCase::read(descriptor);
+            let x = decode(case.x, &encode(case.x, &case.contents()));
+            let k = *case.shape.last().expect("a dimension") as usize;
+            let got = run_once_bytes(&env, |io| case.call(io).launch).remove(0);
+            assert!(got == encode_act_i8(&x, k));
+            if x.iter().all(|v| v.is_finite() && v.abs() < 100.0) {
+                let want: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
+                assert_quantized(&decode_act_i8(&got, k), &want, Tolerance::new(0.0, 1e-6));
+            }
+        },
+    );
 }
 
 #[test]

@@ -172,7 +172,9 @@ pub fn parity(cpu: &Env, cuda: &Env, tolerance: Tolerance, case: &(dyn Fn(&Io) -
 /// The same of a problem, within the bound of the kernel that the device selects.
 pub fn problem_parity(cpu: &Env, cuda: &Env, problem: &dyn Problem) {
     let tolerance = |kernel: &str| {
-        if let Some((wanted, since)) = problem.expects_kernel() {
+        // Where a candidate is asked for, nothing is chosen.
+        let is_free = std::env::var_os("REFLEX_IMPL").is_none();
+        if let Some((wanted, since)) = problem.expects_kernel().filter(|_| is_free) {
             let right = has_pattern(kernel, wanted) || cuda.device_info().sm < since;
             assert!(right, "the kernel is {kernel}, expected {wanted}");
         }
