@@ -164,13 +164,13 @@ echo "== C++ parity"
 check_listed parity "$bin/reflex-parity" --backend cuda
 check_listed cases "$bin/reflex-bench" check --tier "$tier"
 check examples reflex-quickstart "$bin/reflex-quickstart"
-[ $tier = smoke ] || echo "== golden text"
+[ "$tier" = smoke ] || echo "== golden text"
 while IFS=$'\t' read -r model predict case; do
   check golden "$model $case graph" golden_text "$model" "$predict" "$case"
   check golden "$model $case no graph" golden_text "$model" "$predict" "$case" --no-graph
   check golden "$model $case exact" golden_text "$model" "$predict" "$case" --compute exact
-done < <([ $tier = smoke ] || cat "$here/golden/cases.tsv")
-[ $tier = smoke ] || echo "== perplexity"
+done < <([ "$tier" = smoke ] || cat "$here/golden/cases.tsv")
+[ "$tier" = smoke ] || echo "== perplexity"
 while IFS=$'\t' read -r name expected; do
   [ -f "$here/models/$name" ] || continue
   check perplexity "$name exact" perplexity "$here/models/$name" "$expected" 0.005 --compute exact
@@ -178,7 +178,7 @@ while IFS=$'\t' read -r name expected; do
   # What kernels of up to 64 rows have for themselves, and those of native weights.
   check perplexity "$name int8 64 rows" perplexity "$here/models/$name" "$expected" 0.01 --compute int8 --batch 64
   check perplexity "$name int8 native" perplexity "$here/models/$name" "$expected" 0.01 --compute int8 --batch 64 --weights copied
-done < <([ $tier = smoke ] || grep -v '^#' "$here/models/perplexity.tsv")
+done < <([ "$tier" = smoke ] || grep -v '^#' "$here/models/perplexity.tsv")
 if [ $sanitizer -eq 1 ]; then
   echo "== compute-sanitizer"
   model=$(ls "$here"/models/*q4_k_m.gguf)

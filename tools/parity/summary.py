@@ -2,7 +2,8 @@
 """Keeps a summary of a GPU parity report: summary.py REPORT --results FOLDER. Prints the file that it wrote.
 
 REPORT is what run.sh of the GPU bundle writes; it names each of some thousand tests. The summary has its header, the counts of each
-suite and of each op (the part of a test's name before `::`, the first word of a descriptor), and the names of all tests that failed or were skipped. It becomes
+suite and of each op (the part of a test's name before `::`, the first word of a descriptor), and the names of all tests that failed or
+were skipped. It becomes
 FOLDER/<gpu>/parity.json, or parity-<archs>.json where the bundle was built for other architectures than the default.
 """
 

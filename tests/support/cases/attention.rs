@@ -33,27 +33,27 @@ pub const LAYOUTS: &[(&str, Layout)] = &[
 
 #[derive(Clone, Debug)]
 pub struct Case {
-    q: reflex_dtype,
-    kv: reflex_dtype,
-    y: reflex_dtype,
+    pub q: reflex_dtype,
+    pub kv: reflex_dtype,
+    pub y: reflex_dtype,
     pub batch: i64,
-    tokens: i64,
-    heads: i64,
-    kv_heads: i64,
-    capacity: i64,
-    dim: i64,
-    v_dim: i64,
-    full: bool,
-    scale: f32,
+    pub tokens: i64,
+    pub heads: i64,
+    pub kv_heads: i64,
+    pub capacity: i64,
+    pub dim: i64,
+    pub v_dim: i64,
+    pub full: bool,
+    pub scale: f32,
     /// Absent when empty.
-    lengths: Vec<i32>,
-    gap: i64,
-    offset: usize,
-    special: bool,
-    layout: Layout,
-    in_place: bool,
-    kernel: String,
-    since: u32,
+    pub lengths: Vec<i32>,
+    pub gap: i64,
+    pub offset: usize,
+    pub special: bool,
+    pub layout: Layout,
+    pub in_place: bool,
+    pub kernel: String,
+    pub since: u32,
 }
 
 impl Case {
@@ -91,11 +91,8 @@ impl Case {
         Spec::new(dtype, &shape).row_gap(self.gap).offset(self.offset)
     }
 
-    pub fn params(&self, io: &Io) -> reflex_attention_params {
-        if self.layout == Layout::Merged {
-            return self.merged(io);
-        }
-        let mut random = Random::new((self.tokens * 7919 + self.dim * 31 + self.heads) as u64);
+    /// Of q, k and v.
+    fn specs(&self) -> [Spec; 3] {
         let q = self.spec(self.q, [self.batch, self.tokens, self.heads, self.dim]);
         let cache = |dim: i64| {
             let spec = self.spec(self.kv, [self.batch, self.capacity, self.kv_heads, dim]);
@@ -104,13 +101,27 @@ impl Case {
                 _ => spec,
             }
         };
-        let (k, v) = (cache(self.dim), cache(self.v_dim));
-        let [qs, mut ks, mut vs] = [&q, &k, &v].map(|spec| random.normals(spec.elements()));
-        poisoned(&mut ks, &self.lengths, self.capacity);
-        poisoned(&mut vs, &self.lengths, self.capacity);
+        [q, cache(self.dim), cache(self.v_dim)]
+    }
+
+    /// Values of q, k and v.
+    pub fn contents(&self) -> [Vec<f32>; 3] {
+        let mut random = Random::new((self.tokens * 7919 + self.dim * 31 + self.heads) as u64);
+        let [q, mut k, mut v] = self.specs().map(|spec| random.normals(spec.elements()));
+        poisoned(&mut k, &self.lengths, self.capacity);
+        poisoned(&mut v, &self.lengths, self.capacity);
         if self.special {
-            self.specials(&mut ks, &mut vs);
+            self.specials(&mut k, &mut v);
         }
+        [q, k, v]
+    }
+
+    pub fn params(&self, io: &Io) -> reflex_attention_params {
+        if self.layout == Layout::Merged {
+            return self.merged(io);
+        }
+        let [q, k, v] = self.specs();
+        let [qs, ks, vs] = self.contents();
         let y = self.spec(self.y, [self.batch, self.tokens, self.heads, self.v_dim]);
         let q = if self.in_place {
             io.in_out(q, &qs)
