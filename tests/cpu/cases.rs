@@ -3,6 +3,7 @@
 //! the smoke tier, or with REFLEX_TIER=full all; REFLEX_CASE is a problem to take alone.
 
 use crate::support::*;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The tier that the environment asks for.
@@ -46,6 +47,12 @@ fn run_and_repeat() {
 /// Both tiers can be read, whatever is run.
 #[test]
 fn every_line_is_a_problem() {
+    let modules: HashSet<&str> = reflex_infer::OPS.iter().map(|op| op.module).collect();
+    assert_eq!(
+        case_ops().collect::<HashSet<_>>(),
+        modules,
+        "ops with problems, and all ops"
+    );
     for op in case_ops() {
         let list = cases(op);
         for case in &list.cases {

@@ -1,6 +1,6 @@
 //! Tests that need a GPU: run where there is one, reported as ignored where there is none.
 
-use super::cases::{Descriptor, Tier, cases, problem, read_case};
+use super::cases::{Descriptor, Tier, case_ops, cases, problem, read_case};
 use super::env::Env;
 use super::parity::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -48,6 +48,8 @@ pub struct Suite {
     wanted: Wanted,
     trials: Vec<Trial>,
     names: HashSet<String>,
+    /// Those whose problems were added.
+    ops: HashSet<String>,
     kernels: Vec<Descriptor>,
 }
 
@@ -81,6 +83,7 @@ impl Suite {
 
     /// Every problem of an op against the CPU backend, twice, captured, and from two threads.
     pub fn cases(&mut self, op: &str) {
+        self.ops.insert(op.to_string());
         for case in &cases(op).cases {
             if case.tier <= self.tier() && self.wanted.cases.is_empty() {
                 self.case(case.clone());
@@ -155,6 +158,8 @@ impl Suite {
     }
 
     pub fn run(mut self) -> ExitCode {
+        let forgotten: Vec<&str> = case_ops().filter(|op| !self.ops.contains(*op)).collect();
+        assert!(forgotten.is_empty(), "nothing runs the problems of {forgotten:?}");
         for text in std::mem::take(&mut self.wanted.cases) {
             match read_case(&text) {
                 Ok(cases) => cases.into_iter().for_each(|case| self.case(case)),
