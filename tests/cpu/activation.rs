@@ -1,9 +1,8 @@
+use crate::cases::each_case;
 use crate::support::*;
 use reflex_infer::*;
 
 const F32: reflex_dtype = REFLEX_DTYPE_F32;
-const F16: reflex_dtype = REFLEX_DTYPE_F16;
-const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
 
 const KINDS: [reflex_activation_kind; 3] = [
     REFLEX_ACTIVATION_SILU,
@@ -53,37 +52,36 @@ pub fn formula(kind: reflex_activation_kind, x: f64) -> f64 {
     }
 }
 
+/// Every problem of `cases/activation.txt` whose results are numbers.
 #[test]
 fn equals_the_formula() {
     let env = Env::cpu();
-    for kind in KINDS {
-        for (dtype, relative) in [(F32, 1e-6), (F16, 1.0 / 2048.0), (BF16, 1.0 / 256.0)] {
-            let n = 301;
-            let gate: Vec<f32> = (0..2 * n).map(|i| (i as f32 - n as f32) * 0.04).collect();
-            let up = Random::new(1).normals(2 * n);
-            for with_up in [false, true] {
-                let outputs = run_once(&env, |io| {
-                    let spec = Spec::new(F32, &[2, n as i64]).row_gap(3);
-                    let mut p = base(kind);
-                    p.gate = io.input(spec.clone(), &gate);
-                    if with_up {
-                        p.up = io.input(spec, &up);
-                    }
-                    p.y = io.output(Spec::new(dtype, &[2, n as i64]));
-                    Box::new(move |context, stream| reflex_activation(context, &p, stream))
-                });
-                for i in 0..2 * n {
-                    let want = oracle(kind, gate[i]) * if with_up { f64::from(up[i]) } else { 1.0 };
-                    let got = f64::from(outputs[0][i]);
-                    assert!(
-                        (got - want).abs() <= 1e-7 + relative * want.abs(),
-                        "{kind:?} f({}): {got} {want}",
-                        gate[i]
-                    );
-                }
+    each_case(
+        "activation",
+        Tier::Full,
+        "activation::equals_the_formula",
+        |descriptor| {
+            let case = ActivationCase::read(descriptor);
+            if descriptor.text("values") != "normal" || descriptor.flag("merged") {
+                return;
             }
-        }
-    }
+            let [gate, up] = case.contents();
+            let held = |dtype, values: &[f32]| decode(dtype, &encode(dtype, values));
+            let gate = held(case.gate, &gate);
+            let up = case.up.map_or(vec![1.0; gate.len()], |dtype| held(dtype, &up));
+            let want: Vec<f64> = (gate.iter().zip(&up))
+                .map(|(&gate, &up)| oracle(case.kind, gate) * f64::from(up))
+                .collect();
+            let outputs = run_once(&env, |io| case.call(io).launch);
+            if case.y == REFLEX_DTYPE_ACT_I8 {
+                return assert_quantized(&outputs[0], &want, Tolerance::new(1e-6, 2e-6));
+            }
+            for (i, (&got, want)) in outputs[0].iter().zip(want).enumerate() {
+                let bound = 1e-7 + (1e-6 + half_step(case.y)) * want.abs();
+                assert!((f64::from(got) - want).abs() <= bound, "f({}): {got} {want}", gate[i]);
+            }
+        },
+    );
 }
 
 #[test]
@@ -180,29 +178,5 @@ fn bad_input_is_refused() {
         let named = message.contains(&format!("activation: {field}"));
         assert!(named, "case {i} {field}: {message}");
         assert_eq!(status, REFLEX_INVALID_ARGUMENT, "case {i}: {message}");
-    }
-}
-
-#[test]
-fn quantizes_what_it_activated() {
-    let env = Env::cpu();
-    for kind in KINDS {
-        let n = 192;
-        let mut random = Random::new(5);
-        let (gate, up) = (random.normals(3 * n), random.normals(3 * n));
-        let shape = [3, n as i64];
-        let outputs = run_once(&env, |io| {
-            let p = reflex_activation_params {
-                gate: io.input(Spec::new(F32, &shape), &gate),
-                up: io.input(Spec::new(F32, &shape), &up),
-                y: io.output(Spec::new(REFLEX_DTYPE_ACT_I8, &shape)),
-                ..base(kind)
-            };
-            Box::new(move |context, stream| reflex_activation(context, &p, stream))
-        });
-        let want: Vec<f64> = (gate.iter().zip(&up))
-            .map(|(&gate, &up)| oracle(kind, gate) * f64::from(up))
-            .collect();
-        assert_quantized(&outputs[0], &want, Tolerance::new(1e-6, 2e-6));
     }
 }

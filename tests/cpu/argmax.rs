@@ -1,3 +1,4 @@
+use crate::cases::{each_case, wanted_tier};
 use crate::support::*;
 use reflex_infer::*;
 
@@ -41,6 +42,30 @@ fn finds_the_greatest() {
         assert_eq!(outputs[0], want);
         assert_eq!(outputs[1], [1.0, 42.0, 0.0, 8.0, (i32::MIN + 1) as f32]);
     }
+}
+
+/// Problems of `cases/argmax.txt`: the first of the greatest, NaN being less than all.
+#[test]
+fn problems_find_the_greatest() {
+    let env = Env::cpu();
+    each_case(
+        "argmax",
+        wanted_tier(),
+        "argmax::problems_find_the_greatest",
+        |descriptor| {
+            let case = ArgmaxCase::read(descriptor);
+            let x = decode(case.x, &encode(case.x, &case.contents()));
+            let outputs = run_once(&env, |io| case.call(io).launch);
+            for (row, &id) in x.chunks(case.n as usize).zip(&outputs[0]) {
+                let value = |v: f32| if v.is_nan() { (false, 0.0) } else { (true, v) };
+                let best = (1..row.len()).fold(0, |best, i| if value(row[i]) > value(row[best]) { i } else { best });
+                assert_eq!(id, best as f32);
+            }
+            for (&got, &before) in outputs.get(1).into_iter().flatten().zip(&case.counters) {
+                assert_eq!(got, before.wrapping_add(1) as f32);
+            }
+        },
+    );
 }
 
 #[test]

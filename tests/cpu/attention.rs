@@ -1,3 +1,4 @@
+use crate::cases::{each_case, wanted_tier};
 use crate::support::*;
 use reflex_infer::*;
 
@@ -169,6 +170,51 @@ fn equals_the_formula() {
             }
         }
     }
+}
+
+/// Problems of `cases/attention.txt` that are numbers in caches of their own.
+#[test]
+fn problems_equal_the_formula() {
+    let env = Env::cpu();
+    each_case(
+        "attention",
+        wanted_tier(),
+        "attention::problems_equal_the_formula",
+        |descriptor| {
+            let case = AttentionCase::read(descriptor);
+            if case.special || descriptor.text("layout") == "merged" {
+                return;
+            }
+            let [b, t, h, g] = [case.batch, case.tokens, case.heads, case.kv_heads].map(|n| n as usize);
+            let [cap, d, dv] = [case.capacity, case.dim, case.v_dim].map(|n| n as usize);
+            let held = |dtype, values: &[f32]| decode(dtype, &encode(dtype, values));
+            let [q, k, v] = case.contents();
+            let (q, k, v) = (held(case.q, &q), held(case.kv, &k), held(case.kv, &v));
+            let mut lengths = vec![cap; b];
+            for (to, &given) in lengths.iter_mut().zip(&case.lengths) {
+                *to = given.clamp(0, case.capacity as i32) as usize;
+            }
+            let scale = match case.scale {
+                0.0 => 1.0 / (d as f64).sqrt(),
+                scale => f64::from(scale),
+            };
+            let want = oracle(
+                Sizes { b, t, h, g, cap, d, dv },
+                &q,
+                &k,
+                &v,
+                &lengths,
+                !case.full,
+                scale,
+            );
+            let outputs = run_once(&env, |io| case.call(io).launch);
+            assert_eq!(outputs[0].len(), want.len());
+            for (i, (&got, want)) in outputs[0].iter().zip(want).enumerate() {
+                let bound = 1e-5 + (1e-5 + half_step(case.y)) * want.abs();
+                assert!((f64::from(got) - want).abs() <= bound, "{i}: {got} {want}");
+            }
+        },
+    );
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use crate::cases::{each_case, wanted_tier};
 use crate::support::*;
 use reflex_infer::*;
 use std::path::Path;
@@ -27,6 +28,35 @@ fn blocks_are_expanded_bit_for_bit() {
             );
         }
     }
+}
+
+/// Problems of `cases/embedding.txt`: rows of the expanded table, scaled and rounded once, and NaN where there is no row.
+#[test]
+fn problems_are_rows_of_the_table() {
+    let env = Env::cpu();
+    each_case(
+        "embedding",
+        wanted_tier(),
+        "embedding::problems_are_rows_of_the_table",
+        |descriptor| {
+            let case = EmbeddingCase::read(descriptor);
+            let (vocab, dim) = (case.vocab as usize, case.dim as usize);
+            let table = expand(&env, case.table, vocab, dim, &case.native_bytes());
+            let scale = if case.scale == 0.0 { 1.0 } else { case.scale };
+            let y = run_once(&env, |io| case.call(io).launch).remove(0);
+            for (row, &id) in y.chunks(dim).zip(&case.ids) {
+                let known = usize::try_from(id).ok().filter(|&id| id < vocab);
+                let Some(id) = known else {
+                    assert!(row.iter().all(|v| v.is_nan()), "row {id} is not there");
+                    continue;
+                };
+                let want: Vec<f32> = table[id * dim..][..dim].iter().map(|v| scale * v).collect();
+                let want = decode(case.y, &encode(case.y, &want));
+                let same = row.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "row {id}: {row:?}, expected {want:?}");
+            }
+        },
+    );
 }
 
 /// Row strides keep every block as aligned as those of the first row, and need no more than that.

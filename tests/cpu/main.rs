@@ -9,6 +9,7 @@ mod argmax;
 mod attention;
 mod attention_decode;
 mod calls;
+mod cases;
 mod decode_step;
 mod embedding;
 mod infinities;

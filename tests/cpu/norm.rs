@@ -1,3 +1,4 @@
+use crate::cases::each_case;
 use crate::support::*;
 use reflex_infer::*;
 
@@ -11,62 +12,50 @@ fn oracle(x: &[f32], residual: Option<&[f32]>, weight: &[f32], epsilon: f64) -> 
     h.iter().zip(weight).map(|(v, &w)| v * scale * f64::from(w)).collect()
 }
 
+/// Values as a type holds them.
+fn held(dtype: reflex_dtype, values: &[f32]) -> Vec<f32> {
+    decode(dtype, &encode(dtype, values))
+}
+
+/// Every problem of `cases/norm.txt` whose results are numbers.
 #[test]
 fn equals_the_formula() {
     let env = Env::cpu();
-    for dim in [1usize, 5, 64, 1000, 2560] {
-        let mut random = Random::new(dim as u64);
-        let (x, r, w) = (random.normals(3 * dim), random.normals(3 * dim), random.normals(dim));
-        let outputs = run_once(&env, |io| {
-            let spec = Spec::new(REFLEX_DTYPE_F32, &[3, dim as i64]).row_gap(3);
-            let p = reflex_norm_params {
-                struct_size: size_of::<reflex_norm_params>() as u32,
-                epsilon: 1e-5,
-                x: io.input(spec.clone(), &x),
-                residual: io.input(spec.clone(), &r),
-                residual_out: io.output(spec.clone()),
-                weight: io.input(Spec::new(REFLEX_DTYPE_F32, &[dim as i64]), &w),
-                y: io.output(spec),
-            };
-            Box::new(move |context, stream| reflex_norm(context, &p, stream))
-        });
-        for row in 0..3 {
-            let range = row * dim..(row + 1) * dim;
-            let want = oracle(&x[range.clone()], Some(&r[range.clone()]), &w, 1e-5);
-            for (got, want) in outputs[1][range.clone()].iter().zip(want) {
-                assert!(
-                    (f64::from(*got) - want).abs() <= 1e-6 + 2e-6 * want.abs(),
-                    "{got} {want}"
-                );
-            }
-            for i in range {
-                assert_eq!(outputs[0][i], x[i] + r[i]);
+    each_case("norm", Tier::Full, "norm::equals_the_formula", |descriptor| {
+        let case = NormCase::read(descriptor);
+        if descriptor.text("values") != "normal" || case.rows == 0 {
+            return;
+        }
+        let contents = case.contents();
+        let dim = case.dim as usize;
+        let x = held(case.x, &contents.x);
+        let residual = case.residual.map(|dtype| held(dtype, &contents.residual));
+        let weight = case
+            .weight
+            .map_or(vec![1.0; dim], |dtype| held(dtype, &contents.weight));
+        let row = |values: &[f32], row: usize| values[row * dim..][..dim].to_vec();
+        let want: Vec<f64> = (0..x.len() / dim)
+            .flat_map(|i| {
+                let residual = residual.as_ref().map(|r| row(r, i));
+                oracle(&row(&x, i), residual.as_deref(), &weight, f64::from(case.epsilon()))
+            })
+            .collect();
+        let outputs = run_once(&env, |io| case.call(io).launch);
+        let y = &outputs[outputs.len() - 1];
+        if case.y == REFLEX_DTYPE_ACT_I8 {
+            assert_quantized(y, &want, Tolerance::new(1e-6, 2e-6));
+        } else {
+            let step = half_step(case.y);
+            for (&got, want) in y.iter().zip(&want) {
+                let bound = 1e-6 + (2e-6 + step) * want.abs();
+                assert!((f64::from(got) - want).abs() <= bound, "{got} {want}");
             }
         }
-    }
-}
-
-#[test]
-fn quantizes_what_it_normalized() {
-    let env = Env::cpu();
-    for dim in [32usize, 64, 2560] {
-        let mut random = Random::new(dim as u64);
-        let (x, w) = (random.normals(3 * dim), random.normals(dim));
-        let shape = [3, dim as i64];
-        let outputs = run_once(&env, |io| {
-            let p = reflex_norm_params {
-                struct_size: size_of::<reflex_norm_params>() as u32,
-                epsilon: 1e-5,
-                x: io.input(Spec::new(REFLEX_DTYPE_F32, &shape), &x),
-                weight: io.input(Spec::new(REFLEX_DTYPE_F32, &[dim as i64]), &w),
-                y: io.output(act_i8(&shape)),
-                ..Default::default()
-            };
-            Box::new(move |context, stream| reflex_norm(context, &p, stream))
-        });
-        let want: Vec<f64> = x.chunks(dim).flat_map(|x| oracle(x, None, &w, 1e-5)).collect();
-        assert_quantized(&outputs[0], &want, Tolerance::new(1e-6, 2e-6));
-    }
+        if let Some(residual) = residual {
+            let sums: Vec<f32> = x.iter().zip(&residual).map(|(a, b)| a + b).collect();
+            assert_eq!(outputs[0], held(case.x, &sums));
+        }
+    });
 }
 
 #[test]

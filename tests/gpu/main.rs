@@ -1,4 +1,7 @@
 //! Every op's CUDA path against the CPU backend. Ignored, never passed, where there is no GPU.
+//!
+//! Besides the options of libtest: `--tier smoke` for a part that takes half a minute, `--case 'norm rows=3 dim=77'` for one problem, in
+//! `cases/` or not, and `--kernels` for the kernel that each problem gets on this device.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -9,8 +12,6 @@ mod argmax;
 mod attention;
 mod attention_decode;
 mod calls;
-mod decode_case;
-mod decode_step;
 mod embedding;
 mod matmul;
 mod norm;
@@ -22,16 +23,20 @@ mod telemetry;
 mod weights_pack;
 
 use std::process::ExitCode;
+use support::{Suite, Wanted, usage};
 
 fn main() -> ExitCode {
-    let mut suite = support::Suite::default();
+    let wanted = match Wanted::read(std::env::args().skip(1), std::env::var("REFLEX_TIER").ok()) {
+        Ok(wanted) => wanted,
+        Err(what) => return usage(&what),
+    };
+    let mut suite = Suite::new(wanted);
     activation::tests(&mut suite);
     add::tests(&mut suite);
     argmax::tests(&mut suite);
     attention::tests(&mut suite);
     attention_decode::tests(&mut suite);
     calls::tests(&mut suite);
-    decode_step::tests(&mut suite);
     embedding::tests(&mut suite);
     matmul::tests(&mut suite);
     norm::tests(&mut suite);

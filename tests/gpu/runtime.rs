@@ -64,7 +64,7 @@ impl Rows {
 }
 
 pub fn tests(suite: &mut Suite) {
-    suite.test("runtime::auto_is_cuda_and_says_what_it_is", |env| {
+    suite.smoke_test("runtime::auto_is_cuda_and_says_what_it_is", |env| {
         let mut context = null_mut();
         ok(reflex_context_create(std::ptr::null(), &mut context));
         let mut backend = REFLEX_BACKEND_AUTO;
@@ -88,7 +88,7 @@ pub fn tests(suite: &mut Suite) {
     });
 
     // The same table that tests/abi runs on the CPU backend, each case with a context of its own.
-    for &(name, case) in LIFETIME {
+    for &(name, case) in lifetime() {
         let name = format!("runtime::{name}");
         suite.test(name.clone(), move |_| {
             alone(&name, || case(&Env::cuda().expect("a GPU")))
@@ -167,7 +167,7 @@ pub fn tests(suite: &mut Suite) {
         reflex_graph_destroy(graph);
     });
 
-    suite.test("runtime::the_null_stream_needs_no_current_context", |env| {
+    suite.smoke_test("runtime::the_null_stream_needs_no_current_context", |env| {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 assert!(current_context().is_null());
@@ -251,7 +251,7 @@ pub fn tests(suite: &mut Suite) {
         cuda(unsafe { sys::cuGraphDestroy(graph) });
     });
 
-    suite.test("runtime::a_graph_replays_on_another_stream", |_| {
+    suite.smoke_test("runtime::a_graph_replays_on_another_stream", |_| {
         let env = Env::cuda().expect("a GPU");
         let rows = Rows::new(&env);
         let graph = env.captured(|| reflex_norm(env.context, &rows.params, env.stream));
@@ -266,7 +266,7 @@ pub fn tests(suite: &mut Suite) {
         ok(reflex_stream_destroy(env.context, other));
     });
 
-    suite.test("runtime::each_launch_sees_what_the_one_before_wrote", |_| {
+    suite.smoke_test("runtime::each_launch_sees_what_the_one_before_wrote", |_| {
         // Launches that may start early: wide ones that last, then narrow ones that are soon through, over and over, in
         // place, so that a launch that did not wait for the one before it would lose a sum.
         let env = Env::cuda().expect("a GPU");
@@ -393,7 +393,7 @@ pub fn tests(suite: &mut Suite) {
         assert!(last_error().contains("device is 4096"), "{}", last_error());
     });
 
-    suite.test("runtime::kernels_are_planned_for_the_sms_that_are_told", |env| {
+    suite.smoke_test("runtime::kernels_are_planned_for_the_sms_that_are_told", |env| {
         let all = env.device_info().sm_count;
         let create = |backend, sm_count| {
             let params = reflex_context_params {

@@ -2,76 +2,7 @@ use crate::support::*;
 use reflex_infer::*;
 
 pub fn tests(suite: &mut Suite) {
-    // Bits move; none changes.
-    let mut add = |name: String, case: PackCase| {
-        suite.parity(name, Tolerance::EXACT, move |io| {
-            let bytes = matrix_bytes(case.dtype, case.n, case.k);
-            case.launch(io, &Random::new(case.n as u64).bytes(bytes))
-        });
-    };
-    for dtype in BLOCKS {
-        let block = i64::from(reflex_dtype_block_elements(dtype));
-        for direction in [Direction::Pack, Direction::Unpack] {
-            let name = |what: &str| {
-                format!(
-                    "weights_pack::{}_{what}_{}",
-                    dtype_name(dtype),
-                    format!("{direction:?}").to_lowercase()
-                )
-            };
-            let base = PackCase::new(dtype, 48, 768, direction);
-            add(name("panels"), base);
-            // A matrix wide enough for several thread blocks, with rows left over.
-            let case = PackCase {
-                n: 33,
-                k: 2048 + block,
-                ..base
-            };
-            add(name("odd"), case);
-            // Native rows at every alignment that blocks can have.
-            let case = PackCase {
-                gap: 1,
-                offset: 1,
-                ..case
-            };
-            add(name("strided"), case);
-            let case = PackCase { n: 5, k: block, ..base };
-            add(name("left_over"), case);
-            let case = PackCase {
-                k: 768 + block,
-                n: 50,
-                in_place: true,
-                ..base
-            };
-            add(name("in_place"), case);
-        }
-    }
-    for direction in [Direction::Pack, Direction::Unpack] {
-        // More than the workspace takes at a time: 18.9 MB, whose last panels are a short turn.
-        let case = PackCase {
-            in_place: true,
-            ..PackCase::new(REFLEX_DTYPE_Q4_K, 8200, 4096, direction)
-        };
-        add(
-            format!("weights_pack::large_in_place_{direction:?}").to_lowercase(),
-            case,
-        );
-        for (n, k) in [(0, 256), (16, 0), (16, 32), (3, 256)] {
-            let dtype = if k == 32 { REFLEX_DTYPE_Q8_0 } else { REFLEX_DTYPE_Q6_K };
-            for in_place in [false, true] {
-                let case = PackCase {
-                    in_place,
-                    ..PackCase::new(dtype, n, k, direction)
-                };
-                let place = if in_place { "in_place" } else { "apart" };
-                add(
-                    format!("weights_pack::no_tiles_{n}_{k}_{place}_{direction:?}").to_lowercase(),
-                    case,
-                );
-            }
-        }
-    }
-
+    suite.cases("weights_pack");
     suite.test("weights_pack::workspace_and_kernel", |env| {
         let io = Io::new(env);
         let (n, k) = (64, 512);

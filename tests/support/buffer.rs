@@ -48,6 +48,14 @@ impl Spec {
         self.strides(&stride)
     }
 
+    /// The same, but no strides at all, which mean contiguous rows, where there is no gap and no offset.
+    pub fn gap(self, gap: i64) -> Spec {
+        match (gap, self.offset) {
+            (0, 0) => self,
+            _ => self.row_gap(gap),
+        }
+    }
+
     pub fn offset(mut self, elements: usize) -> Spec {
         self.offset = elements;
         self
@@ -269,6 +277,15 @@ pub fn decode(dtype: reflex_dtype, bytes: &[u8]) -> Vec<f32> {
             .map(|b| i32::from_le_bytes(b.try_into().unwrap()) as f32)
             .collect(),
         other => panic!("decode: {other:?}"),
+    }
+}
+
+/// What rounding to a type may change, relative to the number.
+pub fn half_step(dtype: reflex_dtype) -> f64 {
+    match dtype {
+        REFLEX_DTYPE_F16 => 1.0 / 2048.0,
+        REFLEX_DTYPE_BF16 => 1.0 / 256.0,
+        _ => 0.0,
     }
 }
 

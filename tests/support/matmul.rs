@@ -72,6 +72,14 @@ impl MatmulCall {
         reflex_matmul_workspace_size(context, &unsafe { &*call }.params(), bytes)
     }
 
+    pub extern "C" fn selected_kernel(
+        context: *const reflex_context,
+        call: *const MatmulCall,
+        name: *mut *const std::ffi::c_char,
+    ) -> reflex_status {
+        reflex_matmul_selected_kernel(context, &unsafe { &*call }.params(), name)
+    }
+
     /// The kernel that would be launched.
     pub fn selected(&self, env: &super::env::Env) -> String {
         selected(env, reflex_matmul_selected_kernel, &self.params())

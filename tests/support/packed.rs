@@ -1,6 +1,7 @@
 //! Launches of the two directions of packing.
 
 use super::buffer::Spec;
+use super::cases::Call;
 use super::parity::{Io, Launch};
 use reflex_infer::*;
 
@@ -49,6 +50,11 @@ impl PackCase {
 
     /// `bytes`: the source's rows without gaps.
     pub fn launch(self, io: &Io, bytes: &[u8]) -> Launch {
+        self.call(io, bytes).launch
+    }
+
+    /// The same, with the kernel that it is.
+    pub fn call(self, io: &Io, bytes: &[u8]) -> Call {
         let native = Spec::new(self.dtype, &[self.n, self.k])
             .row_gap(self.gap)
             .offset(self.offset);
@@ -71,7 +77,7 @@ impl PackCase {
             false => (io.input_bytes(from, bytes), io.output(to)),
         };
         macro_rules! launch {
-            ($params:ident, $op:ident, $workspace_size:ident) => {{
+            ($params:ident, $op:ident, $workspace_size:ident, $kernel:ident) => {{
                 let mut p = $params {
                     struct_size: size_of::<$params>() as u32,
                     source,
@@ -80,19 +86,21 @@ impl PackCase {
                 };
                 super::ok($workspace_size(io.env.context, &p, &mut p.workspace_size));
                 p.workspace = io.workspace(p.workspace_size);
-                Box::new(move |context, stream| $op(context, &p, stream))
+                Call::new(p, $op, $kernel)
             }};
         }
         match self.direction {
             Direction::Pack => launch!(
                 reflex_weights_pack_params,
                 reflex_weights_pack,
-                reflex_weights_pack_workspace_size
+                reflex_weights_pack_workspace_size,
+                reflex_weights_pack_selected_kernel
             ),
             Direction::Unpack => launch!(
                 reflex_weights_unpack_params,
                 reflex_weights_unpack,
-                reflex_weights_unpack_workspace_size
+                reflex_weights_unpack_workspace_size,
+                reflex_weights_unpack_selected_kernel
             ),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::act_i8::compare_act_i8;
 use super::buffer::*;
+use super::cases::{Call, Problem, has_pattern, tolerance_of};
 use super::env::*;
 use reflex_infer::*;
 use std::cell::RefCell;
@@ -161,15 +162,61 @@ pub fn expect_refused(env: &Env, op: &str, (status, words): (reflex_status, &str
 /// The CUDA path of a case against the CPU backend, then against itself: launched again, captured and replayed twice,
 /// and from two threads on two streams, each time bit for bit.
 pub fn parity(cpu: &Env, cuda: &Env, tolerance: Tolerance, case: &(dyn Fn(&Io) -> Launch + Sync)) {
+    let call = |io: &Io| Call {
+        launch: case(io),
+        kernel: Box::new(|_| String::new()),
+    };
+    compare_backends(cpu, cuda, &|_| tolerance, &call);
+}
+
+/// The same of a problem, within the bound of the kernel that the device selects.
+pub fn problem_parity(cpu: &Env, cuda: &Env, problem: &dyn Problem) {
+    let tolerance = |kernel: &str| {
+        // Where a candidate is asked for, nothing is chosen.
+        let is_free = std::env::var_os("REFLEX_IMPL").is_none();
+        if let Some((wanted, since)) = problem.expects_kernel().filter(|_| is_free) {
+            let right = has_pattern(kernel, wanted) || cuda.device_info().sm < since;
+            assert!(right, "the kernel is {kernel}, expected {wanted}");
+        }
+        tolerance_of(&problem.bounded_by(kernel), problem.size(kernel))
+    };
+    if problem.compared_with_cpu() {
+        compare_backends(cpu, cuda, &tolerance, &|io| problem.call(io));
+    } else {
+        problem.check(cpu);
+    }
+    problem.check(cuda);
+}
+
+/// A problem on one backend: launched twice and recorded once, bit for bit, with guards around what it writes.
+pub fn problem_repeats(env: &Env, problem: &dyn Problem) {
+    let io = Io::new(env);
+    let call = problem.call(&io);
+    let launch = call.launch;
+    ok(launch(env.context, env.stream));
+    let first = io.read();
+    tolerance_of(&problem.bounded_by(&(call.kernel)(env)), problem.size("cpu"));
+    io.reset();
+    let graph = env.captured(|| launch(env.context, env.stream));
+    io.reset();
+    ok(reflex_graph_launch(env.context, graph, env.stream));
+    assert!(io.read() == first, "a replayed graph gave other bits");
+    reflex_graph_destroy(graph);
+    problem.check(env);
+}
+
+fn compare_backends(cpu: &Env, cuda: &Env, tolerance: &dyn Fn(&str) -> Tolerance, case: &(dyn Fn(&Io) -> Call + Sync)) {
     let reference = {
         let io = Io::new(cpu);
-        ok(case(&io)(cpu.context, cpu.stream));
+        ok((case(&io).launch)(cpu.context, cpu.stream));
         io.read()
     };
     let io = Io::new(cuda);
-    let launch = case(&io);
+    let call = case(&io);
+    let launch = call.launch;
     ok(launch(cuda.context, cuda.stream));
     let first = io.read();
+    let tolerance = tolerance(&(call.kernel)(cuda));
     for (i, (spec, role)) in io.specs().into_iter().enumerate() {
         if matches!(role, Role::Output | Role::InOut) {
             compare(&spec, &first[i], &reference[i], tolerance, i);
@@ -195,10 +242,10 @@ pub fn parity(cpu: &Env, cuda: &Env, tolerance: Tolerance, case: &(dyn Fn(&Io) -
                 let env = std::mem::ManuallyDrop::new(Env {
                     context: cuda.context,
                     stream: cuda.new_stream(),
-                    cuda: true,
+                    cuda: cuda.cuda,
                 });
                 let io = Io::new(&env);
-                let launch = case(&io);
+                let launch = case(&io).launch;
                 for _ in 0..4 {
                     io.reset();
                     ok(launch(env.context, env.stream));

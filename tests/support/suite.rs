@@ -1,16 +1,56 @@
 //! Tests that need a GPU: run where there is one, reported as ignored where there is none.
 
+use super::cases::{Descriptor, Tier, case_ops, cases, problem, read_case};
 use super::env::Env;
 use super::parity::*;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
+/// What the caller of the program wants besides the options of libtest.
+#[derive(Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// Full without one.
+    pub tier: Option<Tier>,
+    /// Nothing but these problems, in a list or not.
+    pub cases: Vec<String>,
+    /// Print the kernel of each problem, and run none.
+    pub kernels: bool,
+    /// For libtest.
+    rest: Vec<String>,
+}
+
+impl Wanted {
+    /// `--tier smoke|full`, which the variable REFLEX_TIER gives as well; `--case 'norm rows=3 dim=77'`; `--kernels`.
+    pub fn read(arguments: impl IntoIterator<Item = String>, tier: Option<String>) -> Result<Wanted, String> {
+        let mut wanted = Wanted {
+            tier: tier.map(|text| text.parse()).transpose()?,
+            ..Default::default()
+        };
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--tier" => wanted.tier = Some(value()?.parse()?),
+                "--case" => wanted.cases.push(value()?),
+                "--kernels" => wanted.kernels = true,
+                _ => wanted.rest.push(argument),
+            }
+        }
+        Ok(wanted)
+    }
+}
+
 #[derive(Default)]
 pub struct Suite {
+    wanted: Wanted,
     trials: Vec<Trial>,
     names: HashSet<String>,
+    /// Those whose problems were added.
+    ops: HashSet<String>,
+    kernels: Vec<Descriptor>,
 }
 
 /// One context of each backend for the whole run: what an engine has, and what keeps modules loaded.
@@ -19,8 +59,64 @@ fn envs() -> Option<&'static (Env, Env)> {
     ENVS.get_or_init(|| Env::cuda().map(|cuda| (Env::cpu(), cuda))).as_ref()
 }
 
+/// What a test that panicked said.
+pub fn message_of(panic: Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast::<String>().map(|text| *text);
+    text.unwrap_or_else(|panic| {
+        panic
+            .downcast::<&str>()
+            .map_or("a panic".into(), |text| text.to_string())
+    })
+}
+
 impl Suite {
-    /// `case` against the CPU backend, twice, captured, and from two threads.
+    pub fn new(wanted: Wanted) -> Suite {
+        Suite {
+            wanted,
+            ..Default::default()
+        }
+    }
+
+    fn tier(&self) -> Tier {
+        self.wanted.tier.unwrap_or(Tier::Full)
+    }
+
+    /// Every problem of an op against the CPU backend, twice, captured, and from two threads.
+    pub fn cases(&mut self, op: &str) {
+        self.ops.insert(op.to_string());
+        for case in &cases(op).cases {
+            if case.tier <= self.tier() && self.wanted.cases.is_empty() {
+                self.case(case.clone());
+            }
+        }
+    }
+
+    fn case(&mut self, case: Descriptor) {
+        if self.wanted.kernels {
+            self.kernels.push(case);
+            return;
+        }
+        let name = case.to_string();
+        self.trial(name.clone(), move || {
+            let (cpu, _) = envs().expect("a GPU");
+            // A stream of its own: the runner starts tests in parallel.
+            let cuda = Env::cuda().expect("a GPU");
+            let run = || problem_parity(cpu, &cuda, &*problem(&case));
+            let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else {
+                return Ok(Completion::Completed);
+            };
+            let what = message_of(panic);
+            // A candidate that was asked for, and is not for this problem.
+            if what.contains("REFLEX_IMPL asks for") && what.starts_with("REFLEX_UNSUPPORTED") {
+                return Ok(Completion::ignored_with(what));
+            }
+            Err(Failed::from(format!(
+                "{what}\nit alone: reflex-gpu-tests --case '{name}'"
+            )))
+        });
+    }
+
+    /// A case that no list can describe, against the CPU backend as those of the lists.
     pub fn parity(
         &mut self,
         name: impl Into<String>,
@@ -30,26 +126,71 @@ impl Suite {
         let case = Arc::new(case);
         self.test(name, move |_| {
             let (cpu, _) = envs().expect("a GPU");
-            // A stream of its own: the runner starts tests in parallel.
             let cuda = Env::cuda().expect("a GPU");
             parity(cpu, &cuda, tolerance, &*case);
         });
     }
 
-    /// Anything else that needs a GPU. A report names tests that failed, so a name is given once.
+    /// Anything else that needs a GPU, in the full tier.
     pub fn test(&mut self, name: impl Into<String>, body: impl Fn(&Env) + Send + Sync + 'static) {
-        let name = name.into();
+        self.test_of(Tier::Full, name, body);
+    }
+
+    /// The same in both tiers.
+    pub fn smoke_test(&mut self, name: impl Into<String>, body: impl Fn(&Env) + Send + Sync + 'static) {
+        self.test_of(Tier::Smoke, name, body);
+    }
+
+    fn test_of(&mut self, tier: Tier, name: impl Into<String>, body: impl Fn(&Env) + Send + Sync + 'static) {
+        if tier <= self.tier() && self.wanted.cases.is_empty() && !self.wanted.kernels {
+            self.trial(name.into(), move || {
+                body(&envs().expect("a GPU").1);
+                Ok(Completion::Completed)
+            });
+        }
+    }
+
+    /// A report names tests that failed, so a name is given once.
+    fn trial(&mut self, name: String, body: impl Fn() -> Result<Completion, Failed> + Send + 'static) {
         assert!(self.names.insert(name.clone()), "two tests are called {name}");
-        let trial = Trial::test(name, move || {
-            body(&envs().expect("a GPU").1);
-            Ok(())
-        });
+        let trial = Trial::ignorable_test(name, body);
         self.trials.push(trial.with_ignored_flag(envs().is_none()));
     }
 
-    pub fn run(self) -> ExitCode {
-        libtest_mimic::run(&Arguments::from_args(), self.trials).exit_code()
+    pub fn run(mut self) -> ExitCode {
+        let forgotten: Vec<&str> = case_ops().filter(|op| !self.ops.contains(*op)).collect();
+        assert!(forgotten.is_empty(), "nothing runs the problems of {forgotten:?}");
+        for text in std::mem::take(&mut self.wanted.cases) {
+            match read_case(&text) {
+                Ok(cases) => cases.into_iter().for_each(|case| self.case(case)),
+                Err(what) => return usage(&what),
+            }
+        }
+        if self.wanted.kernels {
+            return self.print_kernels();
+        }
+        let name = std::env::args().next();
+        let arguments = Arguments::from_iter(name.into_iter().chain(self.wanted.rest));
+        libtest_mimic::run(&arguments, self.trials).exit_code()
     }
+
+    /// Which kernel each problem gets here: to see what the tiers reach.
+    fn print_kernels(self) -> ExitCode {
+        let Some((_, cuda)) = envs() else {
+            return usage("--kernels needs a GPU");
+        };
+        for case in self.kernels {
+            let call = problem(&case).call(&Io::new(cuda));
+            println!("{}\t{case}", (call.kernel)(cuda));
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+/// A wrong option.
+pub fn usage(what: &str) -> ExitCode {
+    eprintln!("reflex-gpu-tests: {what}");
+    ExitCode::from(2)
 }
 
 #[cfg(test)]
@@ -72,5 +213,52 @@ mod tests {
             assert_eq!(message, format!("two tests are called {name}"));
         }
         assert_eq!(suite.trials.len(), 3);
+    }
+
+    fn read(arguments: &[&str], tier: Option<&str>) -> Result<Wanted, String> {
+        let arguments = arguments.iter().map(|text| text.to_string());
+        Wanted::read(arguments, tier.map(str::to_string))
+    }
+
+    #[test]
+    fn a_tier_is_a_part_of_the_tests() {
+        let count = |arguments: &[&str], tier| {
+            let mut suite = Suite::new(read(arguments, tier).unwrap());
+            suite.cases("norm");
+            suite.test("one", |_| {});
+            suite.smoke_test("two", |_| {});
+            suite.trials.len()
+        };
+        let full = count(&[], None);
+        assert_eq!(full, cases("norm").cases.len() + 2);
+        assert_eq!(count(&["--tier", "full"], Some("smoke")), full);
+        let smoke = count(&["--tier", "smoke"], None);
+        assert_eq!(smoke, count(&[], Some("smoke")));
+        assert!(1 < smoke && smoke < full / 3, "{smoke} of {full}");
+        assert_eq!(count(&["--case", "norm rows=5"], None), 0, "before run()");
+        for (arguments, what) in [
+            (["--tier", "slow"], "tier slow: expected smoke or full"),
+            (["x", "--case"], "--case needs a value"),
+        ] {
+            assert_eq!(read(&arguments, None), Err(what.to_string()));
+        }
+        assert_eq!(read(&["norm", "--exact"], None).unwrap().rest, ["norm", "--exact"]);
+    }
+
+    #[test]
+    fn a_case_that_cannot_be_read_is_told() {
+        let message = read_case("softmax rows=1").unwrap_err();
+        assert!(
+            message.starts_with("case `softmax rows=1`: expected one of activation, add"),
+            "{message}"
+        );
+        assert_eq!(
+            read_case("norm row=1").unwrap_err(),
+            "case `norm row=1`: norm has no key row"
+        );
+        assert_eq!(
+            read_case("norm rows=1|2 dim=9").unwrap()[1].to_string(),
+            "norm rows=2 dim=9"
+        );
     }
 }

@@ -79,7 +79,7 @@ fill_bundle() {
   bytes=$(find "$out" -path "$out/models" -prune -o -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }')
   echo "$bytes bytes"
   [ "$bytes" -lt "$bundle_limit" ] || { echo "the bundle has more than $bundle_limit bytes" && return 1; }
-  "$programs/bin/reflex-parity" --info --backend cpu && "$programs/bin/reflex-gpu-tests" --list
+  "$programs/bin/reflex-parity" --info --backend cpu && "$programs/bin/reflex-gpu-tests" --list && "$programs/bin/reflex-bench" check --backend cpu --op norm
 }
 
 cmd_gpu_bundle() {

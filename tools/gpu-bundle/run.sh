@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the bundle's tests on this machine's GPU and writes report.json. Needs bash, tar, gzip and a driver.
 #
-#   ./run.sh [--report FILE] [--sanitizer]
+#   ./run.sh [--report FILE] [--tier smoke|full] [--sanitizer]
 #
+# --tier smoke runs a part of the tests that takes about half a minute: every kernel and the sharp edges, no models.
 # --sanitizer also runs a reduced set under compute-sanitizer (memcheck and racecheck) where that tool is on PATH.
 # Cut off by SIGTERM or SIGINT it still writes the report, with one failure more.
 # Exit status: 0 all passed, 1 something failed, 2 wrong usage, 3 no usable GPU.
@@ -11,13 +12,16 @@ set -uo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 report=$here/report.json
 sanitizer=0
+tier=full
 while [ $# -gt 0 ]; do
   case $1 in
     --report) report=${2:?--report needs a value} && shift 2 ;;
+    --tier) tier=${2:?--tier needs a value} && shift 2 ;;
     --sanitizer) sanitizer=1 && shift ;;
     *) echo "run.sh: unexpected argument $1" >&2 && exit 2 ;;
   esac
 done
+case $tier in smoke | full) ;; *) echo "run.sh: --tier $tier: expected smoke or full" >&2 && exit 2 ;; esac
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -55,13 +59,14 @@ check_listed() {
   shift
   before=$(grep -c $'\tfailed$' "$results")
   "$@" >"$work/listed" 2>&1 </dev/null || rc=$?
-  while read -r _ test _ status _; do
+  # Names have spaces.
+  while IFS=$'\t' read -r test status; do
     case $status in
       ok) record "$suite" "$test" ok ;;
       ignored*) record "$suite" "$test" skipped ;;
       *) record "$suite" "$test" failed ;;
     esac
-  done < <(grep -E '^test [^ ]+ +\.\.\. ' "$work/listed")
+  done < <(sed -nE 's/^test (.*[^ ]) +\.\.\. ([A-Za-z]+).*/\1\t\2/p' "$work/listed")
   # Killed before it could say which.
   if [ $rc -ne 0 ] && [ "$before" -eq "$(grep -c $'\tfailed$' "$results")" ]; then record "$suite" "whole program" failed "(status $rc)"; fi
   if [ $rc -ne 0 ]; then tail -n 60 "$work/listed" | sed 's/^/    | /'; fi
@@ -115,6 +120,7 @@ write_report() {
     printf '  "driver": "%s",\n' "$(driver | text)"
     printf '  "compute_capability": "%s",\n' "$(info compute_capability)"
     printf '  "bundle": "%s",\n  "version": "%s",\n  "archs": "%s",\n  "nvrtc": "%s",\n' "$(info bundle)" "$(info version)" "$(info cuda_archs)" "$(info nvrtc_version)"
+    printf '  "tier": "%s",\n' "$tier"
     printf '  "commit": "%s",\n  "tree": "%s",\n' "$(info commit)" "$(info tree)"
     printf '  "time": "%s",\n  "seconds": %d,\n  %s,\n  "suites": [' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$SECONDS" "$(counts)"
     separator=''
@@ -153,17 +159,18 @@ cut_off() {
 trap cut_off TERM INT
 
 echo "== Rust GPU tests"
-check_listed gpu "$bin/reflex-gpu-tests"
+check_listed gpu "$bin/reflex-gpu-tests" --tier "$tier"
 echo "== C++ parity"
 check_listed parity "$bin/reflex-parity" --backend cuda
+check_listed cases "$bin/reflex-bench" check --tier "$tier"
 check examples reflex-quickstart "$bin/reflex-quickstart"
-echo "== golden text"
+[ "$tier" = smoke ] || echo "== golden text"
 while IFS=$'\t' read -r model predict case; do
   check golden "$model $case graph" golden_text "$model" "$predict" "$case"
   check golden "$model $case no graph" golden_text "$model" "$predict" "$case" --no-graph
   check golden "$model $case exact" golden_text "$model" "$predict" "$case" --compute exact
-done <"$here/golden/cases.tsv"
-echo "== perplexity"
+done < <([ "$tier" = smoke ] || cat "$here/golden/cases.tsv")
+[ "$tier" = smoke ] || echo "== perplexity"
 while IFS=$'\t' read -r name expected; do
   [ -f "$here/models/$name" ] || continue
   check perplexity "$name exact" perplexity "$here/models/$name" "$expected" 0.005 --compute exact
@@ -171,7 +178,7 @@ while IFS=$'\t' read -r name expected; do
   # What kernels of up to 64 rows have for themselves, and those of native weights.
   check perplexity "$name int8 64 rows" perplexity "$here/models/$name" "$expected" 0.01 --compute int8 --batch 64
   check perplexity "$name int8 native" perplexity "$here/models/$name" "$expected" 0.01 --compute int8 --batch 64 --weights copied
-done < <(grep -v '^#' "$here/models/perplexity.tsv")
+done < <([ "$tier" = smoke ] || grep -v '^#' "$here/models/perplexity.tsv")
 if [ $sanitizer -eq 1 ]; then
   echo "== compute-sanitizer"
   model=$(ls "$here"/models/*q4_k_m.gguf)
@@ -182,7 +189,7 @@ if [ $sanitizer -eq 1 ]; then
     fi
     check sanitizer "$tool parity" sanitized "$tool" "$bin/reflex-parity" --backend cuda
     # Of one format the kernels of integer products, one test after the other: what goes wrong is then that test's.
-    check sanitizer "$tool matmul" sanitized "$tool" "$bin/reflex-gpu-tests" --test-threads 1 matmul::int8_q4_k_rows_16
+    check sanitizer "$tool matmul" sanitized "$tool" "$bin/reflex-gpu-tests" --test-threads 1 'matmul weight=q4_k rows=16 '
     for graph in '' --no-graph; do
       check sanitizer "$tool llm ${graph:-graph}" sanitized "$tool" "$bin/reflex-llm" --model "$model" \
         --prompt 'When the vector gets dropped,' --n-predict 8 --temp 0 --backend cuda $graph

@@ -2,7 +2,8 @@
 """Keeps a summary of a GPU parity report: summary.py REPORT --results FOLDER. Prints the file that it wrote.
 
 REPORT is what run.sh of the GPU bundle writes; it names each of some thousand tests. The summary has its header, the counts of each
-suite and of each op (the part of a test's name before `::`), and the names of all tests that failed or were skipped. It becomes
+suite and of each op (the part of a test's name before `::`, the first word of a descriptor), and the names of all tests that failed or
+were skipped. It becomes
 FOLDER/<gpu>/parity.json, or parity-<archs>.json where the bundle was built for other architectures than the default.
 """
 
@@ -28,8 +29,10 @@ def summary_of_suite(suite):
     tests = suite["tests"]
     ops = {}
     for name, status in tests.items():
-        if "::" in name:
-            ops.setdefault(name.split("::")[0], []).append(status)
+        # A descriptor of cases/, `norm rows=3`, or a test of its own, `norm::of_something`.
+        op = re.match("([a-z_]+)(::| [a-z_]+=)", name)
+        if op:
+            ops.setdefault(op[1], []).append(status)
     out = {"name": suite["name"], **counts_of(tests.values())}
     # A test that is named twice is counted twice in the report, and one of the two results is hidden.
     for name in COUNTS.values():
@@ -49,6 +52,8 @@ def summary_of(report):
             raise ValueError(f'no field "{field}"; is it a report of run.sh?')
     if any("tests" not in suite for suite in report["suites"]):
         raise ValueError("a suite names no tests; is it a summary already?")
+    if report.get("tier") == "smoke":
+        raise ValueError("a report of the smoke tier; one of all tests is kept")
     suites = [summary_of_suite(suite) for suite in report["suites"]]
     for name in COUNTS.values():
         if report[name] != sum(suite[name] for suite in suites):

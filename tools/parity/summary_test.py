@@ -15,11 +15,11 @@ import summary
 
 REPORT = {
     "gpu": "NVIDIA A GPU", "driver": "1.0", "compute_capability": "9.0", "bundle": "default", "version": "0.1.0", "archs": "90a",
-    "nvrtc": "13.0", "commit": "0123abcd", "tree": "4567cdef", "time": "2026-11-20T22:02:53Z", "seconds": 10,
+    "nvrtc": "13.0", "tier": "full", "commit": "0123abcd", "tree": "4567cdef", "time": "2026-11-20T22:02:53Z", "seconds": 10,
     "passed": 3, "failed": 1, "skipped": 1,
     "suites": [
         {"name": "gpu", "passed": 2, "failed": 1, "skipped": 1,
-         "tests": {"norm::b": "ok", "norm::a": "failed", "add::a": "ok", "add::b": "skipped"}},
+         "tests": {"norm rows=3": "ok", "norm::a": "failed", "add::a": "ok", "add::b": "skipped"}},
         {"name": "examples", "passed": 1, "failed": 0, "skipped": 0, "tests": {"quickstart": "ok"}},
     ],
 }
@@ -56,6 +56,8 @@ class Summary(unittest.TestCase):
             del report[name]
             with self.assertRaisesRegex(ValueError, f'no field "{name}"'):
                 summary.summary_of(report)
+        with self.assertRaisesRegex(ValueError, "smoke tier"):
+            summary.summary_of({**REPORT, "tier": "smoke"})
         with self.assertRaisesRegex(ValueError, "a summary already"):
             summary.summary_of(summary.summary_of(REPORT))
 

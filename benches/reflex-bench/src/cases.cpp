@@ -4,6 +4,7 @@
 
 #include "launch_calls.h"
 #include "model_shapes.h"
+#include "problems.h"
 
 namespace bench {
 namespace {
@@ -366,7 +367,29 @@ std::string bench_case::shape_text() const {
     return out;
 }
 
+namespace {
+
+// The problems that the user described: in contiguous memory, as those of a model.
+std::vector<bench_case> described_cases(const options &wanted) {
+    std::vector<bench_case> out;
+    for (const descriptor &d : wanted.cases) {
+        try {
+            out.push_back(problem_of(d).call);
+        } catch (const case_error &error) {
+            throw usage_error(error.what());
+        }
+        for (const operand &o : out.back().operands) {
+            if (o.gap != 0 || o.offset != 0)
+                throw usage_error("--case " + d.text() + ": rows that lie apart are checked, not measured");
+        }
+    }
+    return out;
+}
+
+}  // namespace
+
 std::vector<bench_case> list_cases(const options &wanted) {
+    if (!wanted.cases.empty()) return described_cases(wanted);
     std::vector<bench_case> out = case_list(wanted).all();
     if (out.empty()) throw usage_error("nothing to measure: no type of the list has such a layout or computation");
     return out;

@@ -40,6 +40,8 @@ struct operand {
     bool shared = false;
     // Bytes that a launch moves, where that is not the whole operand.
     double moved = -1;
+    // Elements (blocks) between rows, and before the first one. What is measured has none.
+    int64_t gap = 0, offset = 0;
 
     size_t bytes() const;
     double moved_bytes() const { return moved >= 0 ? moved : static_cast<double>(bytes()); }

@@ -8,5 +8,6 @@ namespace bench {
 int run_ops(const options &wanted);
 int run_ceiling(const options &wanted);
 int run_model(const options &wanted);
+int run_check(const options &wanted);
 
 }  // namespace bench

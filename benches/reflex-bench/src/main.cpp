@@ -7,14 +7,17 @@
 
 namespace {
 
-const char *name_of(bench::command what) {
+// What cannot be done without a GPU.
+const char *what_needs_one(bench::command what) {
     switch (what) {
         case bench::command::ops:
-            return "ops";
+            return "measure ops";
         case bench::command::ceiling:
-            return "ceiling";
+            return "measure ceiling";
         case bench::command::model:
-            return "model";
+            return "measure model";
+        case bench::command::check:
+            return "check";
         case bench::command::help:
             break;
     }
@@ -29,6 +32,8 @@ int run(const bench::options &wanted) {
             return bench::run_ceiling(wanted);
         case bench::command::model:
             return bench::run_model(wanted);
+        case bench::command::check:
+            return bench::run_check(wanted);
         case bench::command::help:
             break;
     }
@@ -47,7 +52,7 @@ int main(int argc, char **argv) {
         std::fprintf(stderr, "reflex-bench: %s\n", error.what());
         return 2;
     } catch (const bench::no_gpu_error &error) {
-        std::fprintf(stderr, "reflex-bench: cannot measure %s without a usable GPU: %s\n", name_of(wanted.what),
+        std::fprintf(stderr, "reflex-bench: cannot %s without a usable GPU: %s\n", what_needs_one(wanted.what),
                      error.what());
         return 2;
     } catch (const std::exception &error) {

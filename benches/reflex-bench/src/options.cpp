@@ -83,8 +83,9 @@ command command_named(const std::string &name) {
     if (name == "ops") return command::ops;
     if (name == "ceiling") return command::ceiling;
     if (name == "model") return command::model;
+    if (name == "check") return command::check;
     if (name == "help" || name == "--help" || name == "-h") return command::help;
-    throw usage_error("no command " + name + "; expected ops, ceiling or model (--help tells more)");
+    throw usage_error("no command " + name + "; expected ops, ceiling, model or check (--help tells more)");
 }
 
 class argument_reader {
@@ -101,6 +102,15 @@ private:
     int argc_, at_ = 1;
     const char *const *argv_;
 };
+
+// Problems that the user describes.
+void add_cases(options &out, const std::string &option, const std::string &text) {
+    try {
+        for (descriptor &d : read_case(text)) out.cases.push_back(std::move(d));
+    } catch (const case_error &error) {
+        throw usage_error(option + " `" + text + "`: " + error.what());
+    }
+}
 
 // Options of every command. False where `name` is none of them.
 bool common_option(options &out, const std::string &name, argument_reader &in) {
@@ -120,8 +130,26 @@ bool common_option(options &out, const std::string &name, argument_reader &in) {
     return true;
 }
 
-bool ops_option(options &out, const std::string &name, argument_reader &in) {
+bool check_option(options &out, const std::string &name, argument_reader &in) {
     if (name == "--op") {
+        for (const std::string &op : split(in.value_of(name))) {
+            choice(name, op, case_ops());
+            out.ops.push_back(op);
+        }
+    } else if (name == "--tier") {
+        out.full = choice(name, in.value_of(name), {"smoke", "full"}) == 1;
+    } else if (name == "--case") {
+        add_cases(out, name, in.value_of(name));
+    } else {
+        return false;
+    }
+    return true;
+}
+
+bool ops_option(options &out, const std::string &name, argument_reader &in) {
+    if (name == "--case") {
+        add_cases(out, name, in.value_of(name));
+    } else if (name == "--op") {
         for (const std::string &op : split(in.value_of(name))) {
             const auto &known = op_names();
             if (std::find(known.begin(), known.end(), op) == known.end())
@@ -189,7 +217,7 @@ std::vector<std::string> shape_names() {
 options parse_options(int argc, const char *const *argv) {
     argument_reader in(argc, argv);
     options out;
-    if (in.done()) throw usage_error("no command; expected ops, ceiling or model (--help tells more)");
+    if (in.done()) throw usage_error("no command; expected ops, ceiling, model or check (--help tells more)");
     out.what = command_named(in.next());
     while (!in.done()) {
         const std::string name = in.next();
@@ -199,11 +227,12 @@ options parse_options(int argc, const char *const *argv) {
         }
         if (out.what == command::help) throw usage_error("unexpected argument " + name);
         if (common_option(out, name, in)) continue;
-        if (out.what != command::model && name == "--sm-count") {
+        if ((out.what == command::ops || out.what == command::ceiling) && name == "--sm-count") {
             out.sm_count = static_cast<uint32_t>(whole_number(name, in.value_of(name), 1, 4096));
             continue;
         }
         if (out.what == command::ops && ops_option(out, name, in)) continue;
+        if (out.what == command::check && check_option(out, name, in)) continue;
         if (out.what == command::model && name == "--llm") {
             out.llm = in.value_of(name);
         } else if (out.what == command::model && name == "--sequences") {
@@ -250,6 +279,7 @@ std::string usage_text() {
                "       reflex-bench ceiling [OPTION...]     what this device can read, copy and launch at most\n"
                "       reflex-bench model FILE.gguf [OPTION...] [-- REFLEX-LLM OPTION...]\n"
                "                                            prefill and decode of a model, by running reflex-llm\n"
+               "       reflex-bench check [OPTION...]       results of the device against those of the CPU backend\n"
                "\n"
                "  --json FILE          write the results, with all that makes them comparable\n"
                "  --device N           CUDA device ordinal\n"
@@ -259,7 +289,14 @@ std::string usage_text() {
                "ops and ceiling:\n"
                "  --sm-count N         use only N SMs, by a green context (CUDA 12.4); the driver may round N up\n"
                "\n"
+               "check:\n"
+               "  --tier smoke|full    problems of cases/: a part (used without this option), or all\n"
+               "  --op NAME[,NAME]     of these ops alone\n"
+               "  --case DESCRIPTOR    this problem alone, as 'norm rows=3 dim=77'; may be given more than once\n"
+               "\n"
                "ops:\n"
+               "  --case DESCRIPTOR    a problem in the form of cases/, in place of a model's; may be given more than "
+               "once\n"
                "  --op NAME[,NAME]     matmul, attention_decode, attention, embedding, norm, rope, activation, add,\n"
                "                       quantize, argmax, sample; all without this option\n"
                "  --shapes NAME[,NAME] the shapes of qwen3-4b (used without this option), llama3-8b, gemma3-4b, or "

@@ -8,6 +8,8 @@
 
 #include <reflex/infer.h>
 
+#include "case_file.h"
+
 namespace bench {
 
 // Wrong usage: one line and exit status 2.
@@ -16,7 +18,7 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-enum class command { help, ops, ceiling, model };
+enum class command { help, ops, ceiling, model, check };
 
 struct matmul_shape {
     int64_t rows;  // 0: those of --rows
@@ -35,6 +37,8 @@ enum class compute {
 struct options {
     command what = command::help;
     std::vector<std::string> ops;     // empty: all
+    std::vector<descriptor> cases;    // empty: those of the shapes (ops), of the tier (check)
+    bool full = false;                // check: the full tier
     std::vector<std::string> models;  // whose shapes
     std::vector<matmul_shape> shapes;
     std::vector<reflex_dtype> dtypes;    // of weights; empty: the usual ones

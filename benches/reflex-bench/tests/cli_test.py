@@ -36,7 +36,14 @@ class Messages(unittest.TestCase):
         self.one_line(2)
         self.one_line(2, "model")
 
+    def test_wrong_case(self):
+        self.assertIn("norm has no key row", self.one_line(2, "check", "--case", "norm row=3"))
+        self.assertIn("expected one of smoke, full", self.one_line(2, "check", "--tier", "slow"))
+        self.assertIn("checked, not measured", self.one_line(2, "ops", "--case", "norm gap=3"))
+        self.assertIn("sets up no norm with place=x", self.one_line(2, "check", "--backend", "cpu", "--case", "norm place=x"))
+
     def test_without_a_gpu(self):
+        self.assertIn("cannot check", self.one_line(2, "check"))
         self.assertIn("cannot measure ops", self.one_line(2, "ops"))
         self.assertIn("cannot measure ceiling", self.one_line(2, "ceiling", "--sm-count", "8"))
         with tempfile.NamedTemporaryFile() as model:
@@ -87,6 +94,29 @@ class EveryCase(unittest.TestCase):
             self.assertEqual(of("compute"), {None, "int8", "int8_quantize"})
             self.assertEqual(of("activations"), {"F32", "ACT_I8"})
             self.assertLessEqual({"attn_qkv", "ffn_gate_up"}, of("name"))
+
+    def test_problems_of_the_lists(self):
+        got = run("check", "--backend", "cpu", "--op", "norm,add,activation,quantize,embedding")
+        self.assertEqual(got.returncode, 0, got)
+        *lines, last = got.stdout.splitlines()
+        self.assertRegex(last, "^[0-9]+ more problems are those of reflex-gpu-tests alone$")
+        self.assertEqual(len(lines), len(set(lines)))
+        for line in lines:
+            self.assertRegex(line, r"^test [a-z]+( [a-z0-9_]+=[^ =]+)+ \.\.\. ok$")
+        self.assertGreater(len(lines), 40)
+
+    def test_described_problems(self):
+        words = ["--case", "norm rows=2 dim=64|128 y=act_i8", "--case", "attention_decode heads=4 lengths=700"]
+        got = run("check", "--backend", "cpu", *words)
+        self.assertEqual(got.stdout, "test norm rows=2 dim=64 y=act_i8 ... ok\ntest norm rows=2 dim=128 y=act_i8 ... ok\n"
+                                     "test attention_decode heads=4 lengths=700 ... ok\n")
+        with tempfile.TemporaryDirectory() as folder:
+            report = pathlib.Path(folder, "report.json")
+            got = run("ops", "--backend", "cpu", *words, "--json", report)
+            self.assertEqual(got.returncode, 0, got)
+            rows = json.loads(report.read_text())["results"]
+            self.assertEqual([row["name"] for row in rows],
+                             ["rows=2 dim=64 y=act_i8", "rows=2 dim=128 y=act_i8", "heads=4 lengths=700"])
 
     def test_one_shape(self):
         got = run("ops", "--backend", "cpu", "--op", "matmul", "--shapes", "2,64,256", "--dtype", "Q6_K")

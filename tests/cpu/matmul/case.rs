@@ -1,5 +1,7 @@
 //! Matmuls of up to three weights in every mode, against the formula in f64.
 
+pub use crate::support::{MatmulCase as Case, MatmulProduct as Product};
+
 use crate::activation::formula;
 use crate::support::*;
 use reflex_infer::*;
@@ -8,51 +10,6 @@ pub const F32: reflex_dtype = REFLEX_DTYPE_F32;
 pub const F16: reflex_dtype = REFLEX_DTYPE_F16;
 pub const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
 pub const ACT_I8: reflex_dtype = REFLEX_DTYPE_ACT_I8;
-
-/// One weight and its epilogue.
-#[derive(Clone, Copy, Debug)]
-pub struct Product {
-    pub weight: reflex_dtype,
-    pub packed: bool,
-    pub n: i64,
-    pub y: reflex_dtype,
-    pub bias: Option<reflex_dtype>,
-    pub residual: Option<reflex_dtype>,
-    /// The residual is y itself.
-    pub in_place: bool,
-}
-
-impl Product {
-    pub fn new(weight: reflex_dtype, n: i64) -> Product {
-        Product {
-            weight,
-            packed: false,
-            n,
-            y: F32,
-            bias: None,
-            residual: None,
-            in_place: false,
-        }
-    }
-
-    pub fn packed(self) -> Product {
-        Product { packed: true, ..self }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct Case {
-    pub rows: i64,
-    pub k: i64,
-    pub x: reflex_dtype,
-    pub flags: u32,
-    pub gate: Option<reflex_activation_kind>,
-    pub products: Vec<Product>,
-    /// Elements (of plain types; blocks of others) between rows of x and y, and between those of native weights.
-    pub gap: i64,
-    /// Number of the first product, which decides its contents: for one of several alone.
-    pub first: usize,
-}
 
 /// What an element must be, and how far from it.
 #[derive(Clone, Copy, Debug)]
@@ -67,19 +24,6 @@ fn held(dtype: reflex_dtype, values: &[f32]) -> Vec<f32> {
 }
 
 impl Case {
-    pub fn new(rows: i64, k: i64, products: &[Product]) -> Case {
-        Case {
-            rows,
-            k,
-            x: F32,
-            flags: 0,
-            gate: None,
-            products: products.to_vec(),
-            gap: 0,
-            first: 0,
-        }
-    }
-
     pub fn int8(self) -> Case {
         Case {
             flags: self.flags | REFLEX_MATMUL_INT8,
@@ -112,86 +56,6 @@ impl Case {
             gate: Some(kind),
             ..self
         }
-    }
-
-    /// Every product has a y, but a gated pair has one.
-    fn outputs(&self) -> &[Product] {
-        &self.products[..if self.gate.is_some() { 1 } else { self.products.len() }]
-    }
-
-    /// Normals whose size differs from block to block, as that of activations does.
-    pub fn x_values(&self) -> Vec<f32> {
-        let mut x = Random::new(self.k as u64 + 11).normals((self.rows * self.k) as usize);
-        for (i, block) in x.chunks_mut(32).enumerate() {
-            block.iter_mut().for_each(|v| *v *= 2f32.powi((i % 5) as i32 - 2));
-        }
-        x
-    }
-
-    pub fn weight_bytes(&self, i: usize) -> Vec<u8> {
-        let product = &self.products[i];
-        let mut random =
-            Random::new(31 * product.n as u64 + self.k as u64 + u64::from(product.weight.0) + (self.first + i) as u64);
-        random_weights(&mut random, product.weight, (product.n * self.k) as usize)
-    }
-
-    fn bias_values(&self, i: usize) -> Vec<f32> {
-        Random::new(5 + (self.first + i) as u64).normals(self.products[i].n as usize)
-    }
-
-    fn residual_values(&self, i: usize) -> Vec<f32> {
-        Random::new(77 + (self.first + i) as u64).normals((self.rows * self.products[i].n) as usize)
-    }
-
-    fn activation_spec(&self, dtype: reflex_dtype, width: i64) -> Spec {
-        let shape = [self.rows, width];
-        match dtype {
-            ACT_I8 => act_i8(&shape),
-            _ => Spec::new(dtype, &shape).row_gap(self.gap),
-        }
-    }
-
-    /// The operands, and a workspace.
-    pub fn params(&self, io: &Io) -> MatmulCall {
-        self.operands(io).with_workspace(io)
-    }
-
-    pub fn operands(&self, io: &Io) -> MatmulCall {
-        let x = io.input(self.activation_spec(self.x, self.k), &self.x_values());
-        let mut p = MatmulCall::new(self.flags, x, &[]);
-        p.activation = self.gate.unwrap_or_default();
-        for (i, product) in self.products.iter().enumerate() {
-            let bytes = self.weight_bytes(i);
-            let shape = [product.n, self.k];
-            let weight = if product.packed {
-                let pack = PackCase::new(product.weight, product.n, self.k, Direction::Pack);
-                let bytes = run_once_bytes(io.env, |io| pack.launch(io, &bytes)).remove(0);
-                io.input_bytes(Spec::new(packed(product.weight), &shape), &bytes)
-            } else {
-                io.input_bytes(Spec::new(product.weight, &shape).row_gap(self.gap), &bytes)
-            };
-            let mut made = reflex_matmul_product {
-                weight: weight_of(weight),
-                ..Default::default()
-            };
-            if let Some(dtype) = product.bias {
-                made.bias = io.input(Spec::new(dtype, &[product.n]), &self.bias_values(i));
-            }
-            if i < self.outputs().len() {
-                let values = self.residual_values(i);
-                if product.in_place {
-                    made.y = io.in_out(self.activation_spec(product.y, product.n), &values);
-                    made.residual = made.y;
-                } else {
-                    if let Some(dtype) = product.residual {
-                        made.residual = io.input(self.activation_spec(dtype, product.n), &values);
-                    }
-                    made.y = io.output(self.activation_spec(product.y, product.n));
-                }
-            }
-            p.push(made);
-        }
-        p
     }
 
     /// The bytes of every y.

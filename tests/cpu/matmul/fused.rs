@@ -90,7 +90,7 @@ fn a_gated_pair_equals_the_formula() {
             };
             for rows in [1, 66] {
                 let exact = Case {
-                    gap: 2,
+                    gaps: [2; 3],
                     ..Case::new(rows, 256, &[in_place, Product { packed: true, ..up }])
                 };
                 exact.gated(kind).check(&env);

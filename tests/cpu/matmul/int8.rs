@@ -23,7 +23,7 @@ fn every_format_equals_the_formula() {
                 ..Product::new(weight, n)
             };
             let case = Case {
-                gap: 1,
+                gaps: [1; 3],
                 ..Case::new(rows, k, &[epilogue]).int8()
             };
             case.check(&env);

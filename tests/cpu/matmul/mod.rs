@@ -5,6 +5,7 @@ mod handed_on;
 mod int8;
 mod products;
 
+use crate::cases::{each_case, wanted_tier};
 use crate::support::*;
 use reflex_infer::*;
 
@@ -82,6 +83,25 @@ fn equals_the_formula() {
         run(&env, REFLEX_DTYPE_F32, 2, 3, k);
         run(&env, REFLEX_DTYPE_BF16, 2, 3, k);
     }
+}
+
+/// Problems of `cases/matmul.txt` that are products with bias, residual and gate, of a size for f64.
+#[test]
+fn problems_equal_the_formula() {
+    let env = Env::cpu();
+    each_case(
+        "matmul",
+        wanted_tier(),
+        "matmul::problems_equal_the_formula",
+        |descriptor| {
+            let case = case::Case::read(descriptor);
+            let work: i64 = case.products.iter().map(|product| case.rows * case.k * product.n).sum();
+            let plain = case.norm.is_none() && case.y_norm.is_none() && !case.x_squares;
+            if plain && descriptor.text("values") == "normal" && work < 1 << 22 {
+                case.check(&env);
+            }
+        },
+    );
 }
 
 /// Integers small enough that every sum is exact: the result must be, in every type.

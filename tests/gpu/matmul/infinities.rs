@@ -1,8 +1,9 @@
 //! An infinity in a row of x makes all of that row of y infinite or NaN in integer products, and no other row.
 
-use super::F32;
 use crate::support::*;
 use reflex_infer::*;
+
+const F32: reflex_dtype = REFLEX_DTYPE_F32;
 
 pub fn tests(suite: &mut Suite) {
     for weight in BLOCKS {

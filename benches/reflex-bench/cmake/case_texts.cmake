@@ -1,0 +1,12 @@
+# Writes ${OUT}: every file of ${CASES} as a string, for case_file.cpp.
+file(GLOB _files "${CASES}/*.txt")
+list(SORT _files)
+set(_code "// Made from cases/*.txt by cmake/case_texts.cmake.\n#pragma once\n\nnamespace bench {\n\n")
+string(APPEND _code "struct case_text {\n    const char *name, *text;\n};\n\nconstexpr case_text case_texts[] = {\n")
+foreach(_file IN LISTS _files)
+  get_filename_component(_name "${_file}" NAME_WE)
+  file(READ "${_file}" _text)
+  string(APPEND _code "    {\"${_name}\", R\"cases(${_text})cases\"},\n")
+endforeach()
+string(APPEND _code "};\n\n}  // namespace bench\n")
+file(WRITE "${OUT}" "${_code}")

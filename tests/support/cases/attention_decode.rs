@@ -1,0 +1,320 @@
+//! `cases/attention_decode.txt`: attention alone, or with the operands of a whole decode step.
+
+use super::attention::{LAYOUTS, Layout, heads_first, poisoned};
+use super::rope::ROPE_MODES;
+use super::*;
+use crate::support::*;
+
+const F32: reflex_dtype = REFLEX_DTYPE_F32;
+const F16: reflex_dtype = REFLEX_DTYPE_F16;
+const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
+
+#[derive(Clone, Debug)]
+pub struct Case {
+    mode: reflex_rope_mode,
+    /// Of q, k_new and v_new.
+    x: reflex_dtype,
+    kv: reflex_dtype,
+    y: reflex_dtype,
+    pub heads: i64,
+    kv_heads: i64,
+    capacity: i64,
+    dim: i64,
+    pub v_dim: i64,
+    scale: f32,
+    rotary: u32,
+    /// One for each sequence; where they are not given, the capacity.
+    lengths: Vec<i32>,
+    given: bool,
+    rotated: bool,
+    /// Of the first sequence.
+    position: i32,
+    append: bool,
+    norms: Option<reflex_dtype>,
+    factors: bool,
+    /// Elements by which rows are further apart than they are long, and by which the first one is off.
+    gap: i64,
+    offset: usize,
+    layout: Layout,
+    special: bool,
+    in_place: bool,
+    kernel: String,
+    since: u32,
+}
+
+impl Case {
+    pub fn read(d: &Descriptor) -> Case {
+        let dim = d.number("dim");
+        Case {
+            mode: d.one_of("mode", ROPE_MODES),
+            x: d.dtype("x"),
+            kv: d.dtype("kv"),
+            y: d.dtype("y"),
+            heads: d.number("heads"),
+            kv_heads: d.number("kv_heads"),
+            capacity: d.number("capacity"),
+            dim,
+            v_dim: if d.text("v_dim") == "dim" {
+                dim
+            } else {
+                d.number("v_dim")
+            },
+            scale: d.number("scale"),
+            rotary: d.number("rotary"),
+            lengths: d.list("lengths"),
+            given: d.flag("given"),
+            rotated: d.flag("rotated"),
+            position: d.number("position"),
+            append: d.flag("append"),
+            norms: d.optional_dtype("norms"),
+            factors: d.flag("factors"),
+            gap: d.number("gap"),
+            offset: d.number("offset"),
+            layout: d.one_of("layout", LAYOUTS),
+            special: d.one_of("values", &[("normal", false), ("special", true)]),
+            in_place: d.flag("in_place"),
+            kernel: d.text("kernel").to_string(),
+            since: d.number("since"),
+        }
+    }
+
+    pub fn batch(&self) -> i64 {
+        self.lengths.len() as i64
+    }
+
+    fn is_step(&self) -> bool {
+        self.rotated || self.append || self.norms.is_some()
+    }
+
+    fn spec(&self, dtype: reflex_dtype, shape: &[i64]) -> Spec {
+        Spec::new(dtype, shape).row_gap(self.gap).offset(self.offset)
+    }
+
+    pub fn params(&self, io: &Io) -> reflex_attention_decode_params {
+        let mut p = self.operands(io);
+        // The last of the buffers: the CPU backend, whose buffers are compared with the GPU's one by one, needs none.
+        ok(reflex_attention_decode_workspace_size(
+            io.env.context,
+            &p,
+            &mut p.workspace_size,
+        ));
+        p.workspace = io.workspace(p.workspace_size);
+        p
+    }
+
+    /// K and V, the first two buffers.
+    fn caches(&self, io: &Io, random: &mut Random) -> [reflex_tensor; 2] {
+        let [k, v] = [self.dim, self.v_dim].map(|dim| {
+            let spec = self.spec(self.kv, &[self.batch(), self.capacity, self.kv_heads, dim]);
+            match self.layout {
+                Layout::HeadsFirst => heads_first(spec),
+                _ => spec,
+            }
+        });
+        let [mut ks, mut vs] = [&k, &v].map(|spec| random.normals(spec.elements()));
+        // The new row is not there yet.
+        let cached: Vec<i32> = self.lengths.iter().map(|&n| n.min(self.capacity as i32)).collect();
+        let cached: Vec<i32> = cached.iter().map(|n| n - i32::from(self.append)).collect();
+        poisoned(&mut ks, &cached, self.capacity);
+        poisoned(&mut vs, &cached, self.capacity);
+        if self.special {
+            let row = (self.kv_heads * self.dim) as usize;
+            // A column of the first kv head, and the whole of the second and third; the fourth stays as it is.
+            (vs[300 * row + 5], vs[301 * row + 6]) = (f32::NAN, f32::INFINITY);
+            ks[400 * row + 64] = f32::NAN;
+            ks[612 * row + 128] = f32::INFINITY;
+        }
+        [(k, ks), (v, vs)].map(|(spec, values)| match self.append {
+            true => io.in_out(spec, &values),
+            false => io.input(spec, &values),
+        })
+    }
+
+    /// q, k_new and v_new.
+    fn rows(&self, io: &Io, random: &mut Random) -> [reflex_tensor; 3] {
+        let (batch, dim) = (self.batch(), self.dim);
+        let heads: i64 = self.heads + 2 * self.kv_heads;
+        let size = i64::from(reflex_dtype_block_bytes(self.x));
+        if self.layout == Layout::Merged {
+            let values = random.normals((batch * heads * dim) as usize);
+            let merged = io.input(Spec::new(self.x, &[batch, heads, dim]), &values);
+            return [0, self.heads, self.heads + self.kv_heads].map(|first| reflex_tensor {
+                data: merged.data.wrapping_byte_add((first * dim * size) as usize),
+                shape: [batch, if first == 0 { self.heads } else { self.kv_heads }, dim, 0],
+                stride: [heads * dim * size, dim * size, size, 0],
+                ..merged
+            });
+        }
+        let q = match self.layout {
+            Layout::StridedQ => self.strided(self.x, dim),
+            _ => self.spec(self.x, &[batch, self.heads, dim]),
+        };
+        let new = [dim, self.v_dim].map(|dim| self.spec(self.x, &[batch, self.kv_heads, dim]));
+        let mut values = |spec: &Spec| random.normals(spec.elements());
+        let (qs, ks, vs) = (values(&q), values(&new[0]), values(&new[1]));
+        let [k, v] = new;
+        // y may be q itself, though several blocks read it.
+        let q = if self.in_place {
+            io.in_out(q, &qs)
+        } else {
+            io.input(q, &qs)
+        };
+        match self.append {
+            true => [q, io.input(k, &ks), io.input(v, &vs)],
+            false => [q, Default::default(), Default::default()],
+        }
+    }
+
+    /// Heads side by side in rows that are four heads longer.
+    fn strided(&self, dtype: reflex_dtype, dim: i64) -> Spec {
+        let spec = Spec::new(dtype, &[self.batch(), self.heads, dim]);
+        let size = spec.block_bytes();
+        spec.strides(&[(self.heads + 4) * dim * size, dim * size, size])
+    }
+
+    fn operands(&self, io: &Io) -> reflex_attention_decode_params {
+        let mut random = Random::new((self.capacity * 7919 + self.dim * 31 + self.heads) as u64);
+        let (batch, dim, v_dim, none) = (self.batch(), self.dim, self.v_dim, reflex_tensor::default());
+        let caches = self.caches(io, &mut random);
+        let [q, k_new, v_new] = self.rows(io, &mut random);
+        let mut norm = || {
+            self.norms.map_or(none, |dtype| {
+                let weights: Vec<f32> = (0..dim).map(|_| random.range(0.5, 1.5)).collect();
+                io.input(Spec::new(dtype, &[dim]).offset(self.offset), &weights)
+            })
+        };
+        let mut p = reflex_attention_decode_params {
+            struct_size: size_of::<reflex_attention_decode_params>() as u32,
+            scale: self.scale,
+            mode: self.mode,
+            rotary_dim: self.rotary,
+            q,
+            k: caches[0],
+            v: caches[1],
+            kv_lengths: if self.given { io.ints(&self.lengths) } else { none },
+            q_norm: norm(),
+            k_norm: if self.append { norm() } else { none },
+            y: match (self.in_place, self.layout, self.y) {
+                (true, ..) => q,
+                (_, Layout::StridedQ, dtype) => io.output(self.strided(dtype, v_dim)),
+                (.., REFLEX_DTYPE_ACT_I8) => io.output(act_i8(&[batch, self.heads * v_dim])),
+                (.., dtype) => io.output(self.spec(dtype, &[batch, self.heads, v_dim])),
+            },
+            ..Default::default()
+        };
+        if self.append {
+            (p.k_new, p.v_new) = (k_new, v_new);
+        }
+        if self.rotated {
+            // Any positions: they need not be those of the rows.
+            let positions: Vec<i32> = (0..batch as i32).map(|b| self.position + 5000 * b).collect();
+            p.positions = io.ints(&positions);
+        }
+        if self.factors {
+            let rotary = if self.rotary == 0 { dim } else { self.rotary.into() };
+            let factors: Vec<f32> = (0..rotary / 2).map(|_| random.range(1.0, 8.0)).collect();
+            p.freq_factors = io.input(Spec::new(F32, &[rotary / 2]), &factors);
+            (p.theta_base, p.freq_scale, p.magnitude, p.norm_epsilon) = (5e5, 0.25, 1.1, 1e-5);
+        }
+        p
+    }
+
+    /// The same rotation and append as a call of reflex_rope.
+    fn rope(&self, io: &Io, p: &reflex_attention_decode_params) -> reflex_rope_params {
+        let rows = self.batch() * self.capacity;
+        let slots: Vec<i32> = (0..self.batch() as i32)
+            .zip(&self.lengths)
+            .map(|(b, &n)| match n.min(self.capacity as i32) {
+                n if n > 0 => b * self.capacity as i32 + n - 1,
+                _ => -1,
+            })
+            .collect();
+        let cache = |t: reflex_tensor| reflex_tensor {
+            rank: 3,
+            shape: [rows, t.shape[2], t.shape[3], 0],
+            // The rows of all sequences are equally far apart.
+            stride: match t.stride {
+                [0, 0, 0, 0] => [0; 4],
+                [_, slot, head, element] => [slot, head, element, 0],
+            },
+            ..t
+        };
+        reflex_rope_params {
+            struct_size: size_of::<reflex_rope_params>() as u32,
+            mode: p.mode,
+            theta_base: p.theta_base,
+            freq_scale: p.freq_scale,
+            magnitude: p.magnitude,
+            rotary_dim: p.rotary_dim,
+            q: p.q,
+            q_out: io.output(Spec::new(F32, &[self.batch(), self.heads, self.dim])),
+            k: p.k_new,
+            v: p.v_new,
+            positions: p.positions,
+            freq_factors: p.freq_factors,
+            k_cache: cache(p.k),
+            v_cache: cache(p.v),
+            slots: io.ints(&slots),
+            q_norm: p.q_norm,
+            k_norm: p.k_norm,
+            norm_epsilon: p.norm_epsilon,
+            ..Default::default()
+        }
+    }
+}
+
+impl Problem for Case {
+    fn call(&self, io: &Io) -> Call {
+        let kernel = reflex_attention_decode_selected_kernel;
+        Call::new(self.params(io), reflex_attention_decode, kernel)
+    }
+
+    fn size(&self, _kernel: &str) -> Size {
+        if !self.is_step() {
+            return Size::new(self.y);
+        }
+        // An element of a step's k between two of the cache's numbers may fall to either: a row of the cache is off by what tensor cores
+        // round all of them to.
+        let (rounding, rounded_to) = match (self.kv, self.y) {
+            (F16, BF16) => (2e-3, BF16),
+            (F16, _) => (2e-3, F16),
+            (BF16, _) => (1.6e-2, BF16),
+            (_, y) => (1e-5, y),
+        };
+        // Angles near 2^31 are good to 2^-19, of pairs with |u| + |v| up to 10, on either side.
+        let far = if self.position.unsigned_abs() > 1 << 24 {
+            5e-5
+        } else {
+            0.0
+        };
+        Size {
+            at_least: rounding + far,
+            ..Size::new(rounded_to)
+        }
+    }
+
+    fn expects_kernel(&self) -> Option<(&str, u32)> {
+        Some((&self.kernel, self.since))
+    }
+
+    /// What a step leaves in the cache is what reflex_rope leaves there, bit for bit.
+    fn check(&self, env: &Env) {
+        if !(self.append && self.rotated) {
+            return;
+        }
+        let caches = |rope: bool| {
+            let io = Io::new(env);
+            let p = self.params(&io);
+            if rope {
+                let r = self.rope(&io, &p);
+                ok(reflex_rope(env.context, &r, env.stream));
+            } else {
+                ok(reflex_attention_decode(env.context, &p, env.stream));
+            }
+            // Guards are checked here, and that no input changed: q is none of rope's, which has an output for it.
+            io.read()[..2].to_vec()
+        };
+        let (fused, rope) = (caches(false), caches(true));
+        assert!(fused == rope, "other bits in the caches than reflex_rope's");
+    }
+}
