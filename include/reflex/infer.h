@@ -25,7 +25,8 @@
  *   12  norm: RMS norm of rows, with the sum of a residual before it.
  *   13  quantize: activations in 8 bits.
  *   14  sample: a token drawn from each row of logits.
- *   15  weights_pack and weights_unpack: weights between the arrangement of a GGUF file and the packed one.
+ *   15  softcap: values kept within a bound by a hyperbolic tangent.
+ *   16  weights_pack and weights_unpack: weights between the arrangement of a GGUF file and the packed one.
  *
  * Every struct that has one of these fields means the same by it:
  *   `struct_size`: The caller sets it to `sizeof` of the struct that it was compiled with, as `REFLEX_<STRUCT>_INIT`
@@ -1865,7 +1866,57 @@ reflex_status reflex_sample_selected_kernel(const struct reflex_context *context
                                             const char **name);
 
 /* =====================================================================================================================
- * 15. weights_pack
+ * 15. softcap
+ *
+ * The op `softcap`: values kept within a bound by a hyperbolic tangent.
+ */
+
+// Operands of `reflex_softcap`.
+typedef struct reflex_softcap_params {
+    uint32_t struct_size;
+    // The bound: greater than 0, normal in f32 as is its reciprocal.
+    float cap;
+    // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
+    struct reflex_tensor x;
+    // The shape of `x`, F32, F16 or BF16. May be `x` itself.
+    struct reflex_tensor y;
+} reflex_softcap_params;
+
+#ifndef __cplusplus
+#define REFLEX_SOFTCAP_PARAMS_INIT { .struct_size = sizeof(reflex_softcap_params) }
+#endif
+
+// Keeps values between -cap and cap, smoothly: `y = cap * tanh(x / cap)`, element by element.
+//
+// Gemma 2 caps its logits so (30), and its attention scores (50); small values pass nearly unchanged.
+//
+// Shapes and types: see `reflex_softcap_params`; each operand may have its own float type. Computed in f32, rounded once to the
+// type of `y`. Alignment: rows that are 16-byte aligned, with n a multiple of 8, are faster.
+//
+// Aliasing: `y` may be exactly `x` (in place); it shares no other byte with it, nor with itself. No workspace. Asynchronous on
+// `stream`, capturable, thread-safe.
+//
+// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
+//
+// Infinities and NaN: infinities become cap and -cap, NaN stays NaN.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Gemma Team, "Gemma 2: Improving Open Language Models at a Practical Size", 2024.
+reflex_status reflex_softcap(const struct reflex_context *context,
+                             const struct reflex_softcap_params *params,
+                             reflex_stream stream);
+
+// Whether `reflex_softcap` would take these params on this context: its own validation and selection, without a launch.
+reflex_status reflex_softcap_supported(const struct reflex_context *context,
+                                       const struct reflex_softcap_params *params);
+
+// Name of the kernel that `reflex_softcap` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+reflex_status reflex_softcap_selected_kernel(const struct reflex_context *context,
+                                             const struct reflex_softcap_params *params,
+                                             const char **name);
+
+/* =====================================================================================================================
+ * 16. weights_pack
  *
  * The ops `weights_pack` and `weights_unpack`: weights between the arrangement of a GGUF file and the packed one.
  */

@@ -36,7 +36,7 @@ fn choose<O: Op>(plan: &O::Plan, limits: &DeviceLimits, forced: &Forced) -> Resu
     if !forced.is_empty() {
         expect_ops(forced)?;
         if let Some(wanted) = forced.candidate(O::NAME) {
-            return choose_forced::<O>(plan, limits, wanted);
+            return choose_forced::<O>(plan, limits, wanted).inspect(|_| forced.count());
         }
     }
     let fits = |c: &&Candidate<O::Plan>| (c.takes)(plan, limits).is_ok() && (c.pays)(plan, limits).is_ok();

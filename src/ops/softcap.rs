@@ -58,9 +58,9 @@ impl Op for Softcap {
                 p.cap
             )));
         }
-        let x = View::required(op, "x", &p.x)?;
+        let x = View::required("x", &p.x)?;
         x.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
-        let y = View::required(op, "y", &p.y)?;
+        let y = View::required("y", &p.y)?;
         y.expect_dtype(Dtype::FLOATS)?
             .expect_shape(x.dims(), "the shape of x")?
             .expect_dense_rows()?;

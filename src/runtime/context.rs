@@ -174,6 +174,12 @@ pub fn create_context_with_candidates(
     }
 }
 
+/// How many calls and questions got a candidate that was asked for. For tests.
+#[doc(hidden)]
+pub fn forced_choices(context: *const reflex_context) -> u64 {
+    reflex_context::get("forced_choices", context).map_or(0, |context| context.forced.counted())
+}
+
 /// The backend, and why it is this one.
 fn create_backend(params: &reflex_context_params) -> Result<(Backend, String)> {
     if params.device < 0 {

@@ -1,10 +1,11 @@
 //! Candidates that are asked for by name, in tests and benches: `REFLEX_IMPL=norm:block,matmul:int8_columns`.
 
 use crate::abi::{Error, Result};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Op and candidate of each entry.
+/// Op and candidate of each entry, and how often one was chosen.
 #[derive(Debug, Default)]
-pub(crate) struct Forced(Vec<(String, String)>);
+pub(crate) struct Forced(Vec<(String, String)>, AtomicU64);
 
 impl Forced {
     /// What the environment asks for.
@@ -25,7 +26,9 @@ impl Forced {
                 "REFLEX_IMPL is {text:?}, expected op:candidate, several with commas between them"
             ))),
         });
-        parsed.collect::<Result<_>>().map(Forced)
+        parsed
+            .collect::<Result<_>>()
+            .map(|entries| Forced(entries, AtomicU64::new(0)))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -35,6 +38,15 @@ impl Forced {
     pub fn candidate(&self, op: &str) -> Option<&str> {
         let found = self.0.iter().find(|(name, _)| name == op);
         found.map(|(_, candidate)| candidate.as_str())
+    }
+
+    /// Called when a call gets what was asked for.
+    pub fn count(&self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn counted(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
     }
 
     /// The ops that are named.

@@ -26,6 +26,7 @@ fn env() -> Env {
         context,
         stream,
         cuda: false,
+        forced: false,
     }
 }
 

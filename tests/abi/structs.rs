@@ -71,6 +71,9 @@ structs! {
         struct_size, temperature, top_k, top_p, min_p, reserved, seed, logits, steps, ids, counters, workspace,
         workspace_size, seeds, temperatures, top_ks, top_ps, min_ps, row_keys
     }
+    reflex_softcap_params {
+        struct_size, cap, x, y
+    }
     reflex_weights_pack_params {
         struct_size, reserved, source, destination, workspace, workspace_size
     }

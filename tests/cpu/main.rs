@@ -3,20 +3,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod activation;
-mod add;
-mod argmax;
-mod attention;
-mod attention_decode;
 mod calls;
 mod cases;
 mod decode_step;
-mod embedding;
 mod infinities;
 mod limits;
-mod matmul;
-mod norm;
-mod quantize;
-mod rope;
-mod sample;
-mod weights_pack;
+
+macro_rules! modules {
+    ($($module:ident { $($op:tt)+ })+) => {
+        $(mod $module;)+
+    };
+}
+reflex_infer::for_each_op!(modules);

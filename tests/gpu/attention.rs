@@ -2,7 +2,6 @@ use crate::support::*;
 use reflex_infer::*;
 
 pub fn tests(suite: &mut Suite) {
-    suite.cases("attention");
     suite.test("attention::replayed_with_new_lengths", |_| replayed_with_new_lengths());
 }
 

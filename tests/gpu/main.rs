@@ -1,4 +1,5 @@
-//! Every op's CUDA path against the CPU backend. Ignored, never passed, where there is no GPU.
+//! Every op's CUDA path against the CPU backend: the problems of `cases/`, and what no list can describe. Ignored, never passed, where there
+//! is no GPU.
 //!
 //! Besides the options of libtest: `--tier smoke` for a part that takes half a minute, `--case 'norm rows=3 dim=77'` for one problem, in
 //! `cases/` or not, and `--kernels` for the kernel that each problem gets on this device.
@@ -6,16 +7,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod activation;
-mod add;
-mod argmax;
 mod attention;
 mod attention_decode;
 mod calls;
-mod embedding;
+mod candidates;
 mod matmul;
-mod norm;
-mod quantize;
 mod rope;
 mod runtime;
 mod sample;
@@ -23,7 +19,7 @@ mod telemetry;
 mod weights_pack;
 
 use std::process::ExitCode;
-use support::{Suite, Wanted, usage};
+use support::{Suite, Wanted, case_ops, usage};
 
 fn main() -> ExitCode {
     let wanted = match Wanted::read(std::env::args().skip(1), std::env::var("REFLEX_TIER").ok()) {
@@ -31,16 +27,14 @@ fn main() -> ExitCode {
         Err(what) => return usage(&what),
     };
     let mut suite = Suite::new(wanted);
-    activation::tests(&mut suite);
-    add::tests(&mut suite);
-    argmax::tests(&mut suite);
+    for op in case_ops() {
+        suite.cases(op);
+    }
     attention::tests(&mut suite);
     attention_decode::tests(&mut suite);
     calls::tests(&mut suite);
-    embedding::tests(&mut suite);
+    candidates::tests(&mut suite);
     matmul::tests(&mut suite);
-    norm::tests(&mut suite);
-    quantize::tests(&mut suite);
     rope::tests(&mut suite);
     runtime::tests(&mut suite);
     sample::tests(&mut suite);

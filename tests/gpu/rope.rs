@@ -2,7 +2,6 @@ use crate::support::*;
 use reflex_infer::*;
 
 pub fn tests(suite: &mut Suite) {
-    suite.cases("rope");
     // Against numbers of 600 bits, by every kernel: aligned short heads, longer ones, and odd ones.
     for (mode, name) in [(REFLEX_ROPE_NEOX, "neox"), (REFLEX_ROPE_INTERLEAVED, "interleaved")] {
         for (kind, extra_dim, offset) in [("heads", 0, 0), ("wide", 256, 0), ("odd", 3, 1)] {

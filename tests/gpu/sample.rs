@@ -1,7 +1,6 @@
 use crate::support::*;
 
 pub fn tests(suite: &mut Suite) {
-    suite.cases("sample");
     for n in [9, 700, 9000] {
         suite.test(format!("sample::rows_draw_for_themselves_n_{n}"), move |_| {
             expect_rows_draw_for_themselves(&Env::cuda().expect("a GPU"), 24, n);

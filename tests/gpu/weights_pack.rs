@@ -2,7 +2,6 @@ use crate::support::*;
 use reflex_infer::*;
 
 pub fn tests(suite: &mut Suite) {
-    suite.cases("weights_pack");
     suite.test("weights_pack::workspace_and_kernel", |env| {
         let io = Io::new(env);
         let (n, k) = (64, 512);

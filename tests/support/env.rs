@@ -8,6 +8,8 @@ pub struct Env {
     pub context: *mut reflex_context,
     pub stream: reflex_stream,
     pub cuda: bool,
+    /// A candidate was asked for: nothing is chosen.
+    pub forced: bool,
 }
 
 // The context may be used from many threads; the stream is used by one at a time.
@@ -43,16 +45,33 @@ fn create(backend: reflex_backend) -> Result<Env, reflex_status> {
     if status != REFLEX_SUCCESS {
         return Err(status);
     }
-    let mut stream = null_mut();
-    ok(reflex_stream_create(context, &mut stream));
-    Ok(Env {
-        context,
-        stream,
-        cuda: backend == REFLEX_BACKEND_CUDA,
-    })
+    let forced = std::env::var_os("REFLEX_IMPL").is_some();
+    Ok(Env::of(context, backend == REFLEX_BACKEND_CUDA, forced))
 }
 
 impl Env {
+    fn of(context: *mut reflex_context, cuda: bool, forced: bool) -> Env {
+        let mut stream = null_mut();
+        ok(reflex_stream_create(context, &mut stream));
+        Env {
+            context,
+            stream,
+            cuda,
+            forced,
+        }
+    }
+
+    /// A context of the GPU whose calls of an op get this candidate: `norm:block`.
+    pub fn with_candidate(candidate: &str) -> Env {
+        let params = reflex_context_params {
+            struct_size: size_of::<reflex_context_params>() as u32,
+            backend: REFLEX_BACKEND_CUDA,
+            ..Default::default()
+        };
+        let context = create_context_with_candidates(&params, candidate);
+        Env::of(context.unwrap_or_else(|_| panic!("{}", last_error())), true, true)
+    }
+
     pub fn cpu() -> Env {
         create(REFLEX_BACKEND_CPU).expect("the CPU backend is always there")
     }

@@ -173,8 +173,7 @@ pub fn parity(cpu: &Env, cuda: &Env, tolerance: Tolerance, case: &(dyn Fn(&Io) -
 pub fn problem_parity(cpu: &Env, cuda: &Env, problem: &dyn Problem) {
     let tolerance = |kernel: &str| {
         // Where a candidate is asked for, nothing is chosen.
-        let is_free = std::env::var_os("REFLEX_IMPL").is_none();
-        if let Some((wanted, since)) = problem.expects_kernel().filter(|_| is_free) {
+        if let Some((wanted, since)) = problem.expects_kernel().filter(|_| !cuda.forced) {
             let right = has_pattern(kernel, wanted) || cuda.device_info().sm < since;
             assert!(right, "the kernel is {kernel}, expected {wanted}");
         }
@@ -243,6 +242,7 @@ fn compare_backends(cpu: &Env, cuda: &Env, tolerance: &dyn Fn(&str) -> Tolerance
                     context: cuda.context,
                     stream: cuda.new_stream(),
                     cuda: cuda.cuda,
+                    forced: cuda.forced,
                 });
                 let io = Io::new(&env);
                 let launch = case(&io).launch;

@@ -69,6 +69,11 @@ pub fn message_of(panic: Box<dyn std::any::Any + Send>) -> String {
     })
 }
 
+/// Whether a panic says that a candidate was asked for that is not for the problem.
+pub fn is_declined(what: &str) -> bool {
+    what.contains("REFLEX_IMPL asks for") && what.starts_with("REFLEX_UNSUPPORTED")
+}
+
 impl Suite {
     pub fn new(wanted: Wanted) -> Suite {
         Suite {
@@ -106,8 +111,7 @@ impl Suite {
                 return Ok(Completion::Completed);
             };
             let what = message_of(panic);
-            // A candidate that was asked for, and is not for this problem.
-            if what.contains("REFLEX_IMPL asks for") && what.starts_with("REFLEX_UNSUPPORTED") {
+            if is_declined(&what) {
                 return Ok(Completion::ignored_with(what));
             }
             Err(Failed::from(format!(

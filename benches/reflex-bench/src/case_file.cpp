@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <sstream>
 
 #include "case_texts.h"
@@ -11,6 +12,9 @@
 
 namespace bench {
 namespace {
+
+// What ends the problems of a list.
+constexpr const char *bounds_heading = "[bounds]";
 
 std::vector<std::string> split(const std::string &text, char by) {
     std::vector<std::string> out;
@@ -193,6 +197,8 @@ problem_list::problem_list(std::string op, const std::string &text) : op_(std::m
         ++number;
         const std::string code = code_of(each);
         if (code.empty()) continue;
+        // What follows is not for problems: see bound_of.
+        if (code == bounds_heading) break;
         try {
             line(code);
         } catch (const case_error &error) {
@@ -304,18 +310,14 @@ std::vector<descriptor> problem_list::read(const std::string &words) const { ret
 
 std::vector<std::string> case_ops() {
     std::vector<std::string> out;
-    for (const case_text &each : case_texts) {
-        if (std::string(each.name) != "bounds") out.push_back(each.name);
-    }
+    for (const case_text &each : case_texts) out.push_back(each.name);
     return out;
 }
 
 const problem_list &cases_of(const std::string &op) {
     static const std::map<std::string, problem_list> lists = [] {
         std::map<std::string, problem_list> out;
-        for (const case_text &each : case_texts) {
-            if (std::string(each.name) != "bounds") out.emplace(each.name, problem_list(each.name, each.text));
-        }
+        for (const case_text &each : case_texts) out.emplace(each.name, problem_list(each.name, each.text));
         return out;
     }();
     const auto found = lists.find(op);
@@ -332,9 +334,12 @@ std::vector<descriptor> read_case(const std::string &text) {
 }
 
 bound bound_of(const std::string &kernel) {
+    if (kernel == "none" || kernel == "cpu") return {0, 0, true};
     for (const case_text &each : case_texts) {
-        if (std::string(each.name) != "bounds") continue;
-        for (const std::string &line : split(each.text, '\n')) {
+        const std::string text = each.text;
+        const size_t heading = text.find(std::string("\n") + bounds_heading + "\n");
+        if (heading == std::string::npos) continue;
+        for (const std::string &line : split(text.substr(heading + 1 + std::strlen(bounds_heading)), '\n')) {
             const std::vector<std::string> words = words_of(code_of(line));
             if (words.empty() || !has_pattern(kernel, words.front())) continue;
             if (words.size() == 2 && words[1] == "exact") return {0, 0, true};
@@ -342,7 +347,7 @@ bound bound_of(const std::string &kernel) {
             return {std::strtod(words[1].c_str(), nullptr), std::strtod(words[2].c_str(), nullptr), false};
         }
     }
-    throw case_error("cases/bounds.txt has no bound for " + kernel);
+    throw case_error("no list of cases/ has a bound for " + kernel);
 }
 
 }  // namespace bench

@@ -95,7 +95,7 @@ const problem_list &cases_of(const std::string &op);
 // The problems that a text such as "norm rows=3 dim=77" describes.
 std::vector<descriptor> read_case(const std::string &text);
 
-// How far a kernel's results may be from the CPU backend's: cases/bounds.txt.
+// How far a kernel's results may be from the CPU backend's, as the end of a list says it.
 struct bound {
     double absolute, relative;
     bool exact;

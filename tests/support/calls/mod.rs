@@ -1,7 +1,5 @@
 //! Random calls of every op, right and wrong ones: what `_supported` says of a call is what the launch then does.
 
-mod ops;
-
 use super::blocks::{BLOCKS, WEIGHTS};
 use super::env::{Env, last_error, ok, status_name};
 use super::packed::packed;
@@ -14,12 +12,12 @@ use std::ffi::c_void;
 const SLOT: usize = 1 << 18;
 const SLOTS: usize = 24;
 const WORKSPACE: usize = 1 << 24;
-const FLOATS: [reflex_dtype; 3] = [REFLEX_DTYPE_F32, REFLEX_DTYPE_F16, REFLEX_DTYPE_BF16];
+pub const FLOATS: [reflex_dtype; 3] = [REFLEX_DTYPE_F32, REFLEX_DTYPE_F16, REFLEX_DTYPE_BF16];
 
 /// Makes operands in memory that holds all of them, whatever their strides.
-struct Maker<'e> {
+pub struct Maker<'e> {
     env: &'e Env,
-    random: Random,
+    pub random: Random,
     arena: *mut c_void,
     workspace: *mut c_void,
     slot: usize,
@@ -51,27 +49,27 @@ impl<'e> Maker<'e> {
         self.wild = self.one_in(2);
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub fn one_in(&mut self, n: u64) -> bool {
         self.random.below(n) == 0
     }
 
     /// What happens once in `n` times to operands of calls in which something may be wrong.
-    fn mishap(&mut self, n: u64) -> bool {
+    pub fn mishap(&mut self, n: u64) -> bool {
         self.wild && self.one_in(n)
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.random.below(from.len() as u64) as usize]
     }
 
-    fn float(&mut self) -> reflex_dtype {
+    pub fn float(&mut self) -> reflex_dtype {
         match self.mishap(60) {
             true => self.pick(&[REFLEX_DTYPE_I32, REFLEX_DTYPE_Q4_0, REFLEX_DTYPE_NONE]),
             false => self.pick(&FLOATS),
         }
     }
 
-    fn float_or_act_i8(&mut self) -> reflex_dtype {
+    pub fn float_or_act_i8(&mut self) -> reflex_dtype {
         if self.one_in(3) {
             REFLEX_DTYPE_ACT_I8
         } else {
@@ -80,17 +78,17 @@ impl<'e> Maker<'e> {
     }
 
     /// Small, and 0 now and then.
-    fn dim(&mut self) -> i64 {
+    pub fn dim(&mut self) -> i64 {
         self.pick(&[0, 1, 1, 2, 2, 3, 4, 5, 7, 9, 17])
     }
 
     /// Of a last dimension; often a multiple of 32.
-    fn width(&mut self) -> i64 {
+    pub fn width(&mut self) -> i64 {
         self.pick(&[0, 1, 2, 7, 8, 31, 32, 32, 64, 64, 96, 128, 160, 256])
     }
 
     /// An operand of this shape, now and then of another one.
-    fn tensor(&mut self, dtype: reflex_dtype, shape: &[i64]) -> reflex_tensor {
+    pub fn tensor(&mut self, dtype: reflex_dtype, shape: &[i64]) -> reflex_tensor {
         let mut dims = shape.to_vec();
         if self.mishap(40) {
             let i = self.random.below(dims.len() as u64) as usize;
@@ -175,7 +173,7 @@ impl<'e> Maker<'e> {
     }
 
     /// The same view, or one of its own.
-    fn in_place(&mut self, of: reflex_tensor, dtype: reflex_dtype) -> reflex_tensor {
+    pub fn in_place(&mut self, of: reflex_tensor, dtype: reflex_dtype) -> reflex_tensor {
         if self.one_in(3) {
             return of;
         }
@@ -183,7 +181,7 @@ impl<'e> Maker<'e> {
         self.tensor(dtype, &shape[..of.rank as usize])
     }
 
-    fn optional(&mut self, make: impl FnOnce(&mut Self) -> reflex_tensor) -> reflex_tensor {
+    pub fn optional(&mut self, make: impl FnOnce(&mut Self) -> reflex_tensor) -> reflex_tensor {
         if self.one_in(2) {
             make(self)
         } else {
@@ -191,24 +189,24 @@ impl<'e> Maker<'e> {
         }
     }
 
-    fn floats(&mut self, shape: &[i64]) -> reflex_tensor {
+    pub fn floats(&mut self, shape: &[i64]) -> reflex_tensor {
         let dtype = self.float();
         self.tensor(dtype, shape)
     }
 
-    fn ints(&mut self, count: i64) -> reflex_tensor {
+    pub fn ints(&mut self, count: i64) -> reflex_tensor {
         self.tensor(REFLEX_DTYPE_I32, &[count])
     }
 
     /// Any shape of rank 1 to 4.
-    fn shape(&mut self) -> Vec<i64> {
+    pub fn shape(&mut self) -> Vec<i64> {
         let rank = 1 + self.random.below(4) as usize;
         let mut shape: Vec<i64> = (0..rank).map(|_| self.dim().min(5)).collect();
         shape[rank - 1] = self.width();
         shape
     }
 
-    fn weight(&mut self, n: i64, k: i64) -> reflex_tensor {
+    pub fn weight(&mut self, n: i64, k: i64) -> reflex_tensor {
         let dtype = match self.one_in(3) {
             true => self.pick(&WEIGHTS),
             false => self.pick(&BLOCKS),
@@ -235,15 +233,30 @@ type Launcher<P> = extern "C" fn(*const reflex_context, *const P, reflex_stream)
 type Supported<P> = extern "C" fn(*const reflex_context, *const P) -> reflex_status;
 type WorkspaceSize<P> = extern "C" fn(*const reflex_context, *const P, *mut usize) -> reflex_status;
 
+/// Sizes of heads that kernels of their own take, and others.
+pub const HEADS: [i64; 7] = [8, 32, 64, 64, 128, 128, 40];
+
+/// The `Scratch` of params with the usual fields.
+macro_rules! scratch {
+    ($size:ident, $optional:literal) => {
+        Some(Scratch {
+            size: $size,
+            set: |p, data, bytes| (p.workspace, p.workspace_size) = (data, bytes),
+            optional: $optional,
+        })
+    };
+}
+pub(crate) use scratch;
+
 /// How an op takes its workspace.
-struct Scratch<P> {
-    size: WorkspaceSize<P>,
-    set: fn(&mut P, *mut c_void, usize),
+pub struct Scratch<P> {
+    pub size: WorkspaceSize<P>,
+    pub set: fn(&mut P, *mut c_void, usize),
     /// Without one it does the same.
-    optional: bool,
+    pub optional: bool,
 }
 
-struct Calls<'e> {
+pub struct Calls<'e> {
     maker: Maker<'e>,
     count: u32,
     seen: BTreeMap<&'static str, Seen>,
@@ -251,7 +264,7 @@ struct Calls<'e> {
 
 impl Calls<'_> {
     /// `count` calls of one op. What `make` leaves in a params struct is valid or nearly so.
-    fn op<P: Copy + Default>(
+    pub fn op<P: Copy + Default>(
         &mut self,
         name: &'static str,
         (launch, supported): (Launcher<P>, Supported<P>),
@@ -335,10 +348,9 @@ pub fn random_calls(env: &Env, seed: u64, count: u32) {
         count,
         seen: BTreeMap::new(),
     };
-    ops::rows(&mut calls);
-    ops::heads(&mut calls);
-    ops::matrices(&mut calls);
-    ops::tokens(&mut calls);
+    for make in super::cases::call_makers() {
+        make(&mut calls);
+    }
     for (name, seen) in &calls.seen {
         // Every kind of call came up, or the test would prove little.
         let refused: u32 = seen.refused.values().sum();
@@ -346,8 +358,11 @@ pub fn random_calls(env: &Env, seed: u64, count: u32) {
         assert!(seen.empty > count / 100, "{name}: {seen:?}");
         assert!(refused > count / 20, "{name}: {seen:?}");
     }
-    let names: Vec<&str> = calls.seen.keys().copied().collect();
-    assert_eq!(names.len(), 13, "{names:?}");
+    assert!(
+        OPS.iter().all(|op| calls.seen.contains_key(op.name)),
+        "{:?}",
+        calls.seen.keys()
+    );
     for memory in [calls.maker.arena, calls.maker.workspace] {
         ok(reflex_device_free(env.context, memory));
     }

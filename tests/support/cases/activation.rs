@@ -126,3 +126,20 @@ impl Problem for Case {
         Size::new(self.y)
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    calls.op(
+        "activation",
+        (reflex_activation, reflex_activation_supported),
+        None,
+        |m, p: &mut reflex_activation_params| {
+            let shape = m.shape();
+            p.kind = reflex_activation_kind(m.random.below(3) as u32);
+            p.gate = m.floats(&shape);
+            p.up = m.optional(|m| m.floats(&shape));
+            let dtype = m.float_or_act_i8();
+            p.y = m.in_place(p.gate, dtype);
+        },
+    );
+}

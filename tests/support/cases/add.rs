@@ -102,3 +102,20 @@ impl Problem for Case {
         Size::new(self.y)
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    calls.op(
+        "add",
+        (reflex_add, reflex_add_supported),
+        None,
+        |m, p: &mut reflex_add_params| {
+            let shape = m.shape();
+            p.a = m.floats(&shape);
+            let row = m.one_in(3);
+            p.b = m.floats(if row { &shape[shape.len() - 1..] } else { &shape });
+            let dtype = m.float();
+            p.y = m.in_place(p.a, dtype);
+        },
+    );
+}

@@ -83,3 +83,20 @@ impl Problem for Case {
         Size::new(REFLEX_DTYPE_I32)
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    /// Of a vocabulary; the last is long enough for several blocks to share a row.
+    const VOCABULARIES: [i64; 5] = [1, 7, 100, 1000, 1 << 15];
+    calls.op(
+        "argmax",
+        (reflex_argmax, reflex_argmax_supported),
+        scratch!(reflex_argmax_workspace_size, true),
+        |m, p: &mut reflex_argmax_params| {
+            let (n, rows, count) = (m.pick(&VOCABULARIES), m.dim(), m.dim());
+            p.x = m.floats(&[if n > 1000 { rows.min(1) } else { rows }, n]);
+            p.ids = m.ints(p.x.shape[0]);
+            p.counters = m.optional(|m| m.ints(count));
+        },
+    );
+}

@@ -218,3 +218,28 @@ impl Problem for Case {
         Some((&self.kernel, self.since))
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    calls.op(
+        "attention",
+        (reflex_attention, reflex_attention_supported),
+        None,
+        |m, p: &mut reflex_attention_params| {
+            let (batch, tokens, capacity) = (m.dim().min(3), m.dim(), m.dim());
+            let (kv_heads, group) = (m.dim().min(3), m.dim().min(4));
+            let (dim, v_dim) = (m.pick(&HEADS), m.pick(&HEADS));
+            let v_dim = if m.one_in(2) { dim } else { v_dim };
+            p.mask = reflex_attention_mask(m.random.below(2) as u32);
+            p.q = m.floats(&[batch, tokens, kv_heads * group, dim]);
+            p.k = m.floats(&[batch, capacity, kv_heads, dim]);
+            p.v = m.tensor(p.k.dtype, &[batch, capacity, kv_heads, v_dim]);
+            p.kv_lengths = m.optional(|m| m.ints(batch));
+            p.y = if dim == v_dim && m.one_in(4) {
+                p.q
+            } else {
+                m.floats(&[batch, tokens, kv_heads * group, v_dim])
+            };
+        },
+    );
+}

@@ -318,3 +318,38 @@ impl Problem for Case {
         assert!(fused == rope, "other bits in the caches than reflex_rope's");
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    calls.op(
+        "attention_decode",
+        (reflex_attention_decode, reflex_attention_decode_supported),
+        scratch!(reflex_attention_decode_workspace_size, false),
+        |m, p: &mut reflex_attention_decode_params| {
+            let (batch, capacity) = (m.dim().min(4), m.pick(&[0, 1, 3, 9, 65]));
+            let (kv_heads, group) = (m.dim().min(2), m.dim().min(4));
+            let dim = m.pick(&HEADS);
+            let v_dim = if m.one_in(4) { m.pick(&HEADS) } else { dim };
+            p.q = m.floats(&[batch, kv_heads * group, dim]);
+            p.k = m.floats(&[batch, capacity, kv_heads, dim]);
+            p.v = m.tensor(p.k.dtype, &[batch, capacity, kv_heads, v_dim]);
+            p.kv_lengths = m.optional(|m| m.ints(batch));
+            p.y = match m.one_in(3) {
+                true => m.tensor(REFLEX_DTYPE_ACT_I8, &[batch, kv_heads * group * v_dim]),
+                false if dim == v_dim && m.one_in(4) => p.q,
+                false => m.floats(&[batch, kv_heads * group, v_dim]),
+            };
+            if m.one_in(2) {
+                p.k_new = m.floats(&[batch, kv_heads, dim]);
+                p.v_new = m.floats(&[batch, kv_heads, v_dim]);
+                p.k_norm = m.optional(|m| m.floats(&[dim]));
+            }
+            p.q_norm = m.optional(|m| m.floats(&[dim]));
+            if m.one_in(2) {
+                p.mode = reflex_rope_mode(m.random.below(2) as u32);
+                p.positions = m.ints(batch);
+                p.freq_factors = m.optional(|m| m.tensor(REFLEX_DTYPE_F32, &[dim / 2]));
+            }
+        },
+    );
+}

@@ -95,3 +95,18 @@ impl Problem for Case {
         Some((&self.kernel, 75))
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    calls.op(
+        "embedding",
+        (reflex_embedding, reflex_embedding_supported),
+        None,
+        |m, p: &mut reflex_embedding_params| {
+            let (vocab, k, ids) = (m.pick(&[0, 1, 16, 33]), m.pick(&[0, 8, 32, 256, 256, 512]), m.dim());
+            p.table = m.weight(vocab, k);
+            p.ids = m.ints(ids);
+            p.y = m.floats(&[ids, k]);
+        },
+    );
+}

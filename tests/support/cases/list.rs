@@ -192,7 +192,10 @@ fn sets_of_formats() -> HashMap<String, String> {
     let elements = |dtype: reflex_dtype| reflex_dtype_block_elements(dtype);
     let named = |wanted: &dyn Fn(u32) -> bool| {
         let names = WEIGHTS.into_iter().filter(|&dtype| wanted(elements(dtype)));
-        names.map(super::super::blocks::dtype_name).collect::<Vec<_>>().join("|")
+        names
+            .map(super::super::blocks::dtype_name)
+            .collect::<Vec<_>>()
+            .join("|")
     };
     let set = |name: &str, wanted: &dyn Fn(u32) -> bool| (name.to_string(), named(wanted));
     HashMap::from([
@@ -256,6 +259,10 @@ impl List {
             let code = line.split('#').next().unwrap_or_default().trim();
             if code.is_empty() {
                 continue;
+            }
+            // What follows is not for problems: see `bounds`.
+            if code == "[bounds]" {
+                break;
             }
             list.line(code, &mut section)
                 .unwrap_or_else(|what| panic!("cases/{op}.txt, line {}: {what}", number + 1));

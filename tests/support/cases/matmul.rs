@@ -400,3 +400,75 @@ impl Problem for Case {
         }
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    calls.op(
+        "matmul",
+        (MatmulCall::launch, MatmulCall::supported),
+        Some(Scratch {
+            size: MatmulCall::workspace_size,
+            set: |p, data, bytes| (p.workspace, p.workspace_size) = (data, bytes),
+            optional: false,
+        }),
+        random_call,
+    );
+}
+
+/// Every mode: exact and in integers, gated, with the norm in front and the one behind, and nothing to sum.
+fn random_call(m: &mut Maker, p: &mut MatmulCall) {
+    *p = MatmulCall::default();
+    let rows = m.pick(&[0, 1, 1, 2, 3, 8, 9, 17, 65]);
+    let k = m.pick(&[0, 0, 32, 64, 256, 256, 512, 544]);
+    let n = m.pick(&[0, 1, 16, 32, 32, 40, 64]);
+    for flag in [REFLEX_MATMUL_BATCH_INVARIANT, REFLEX_MATMUL_CONSTANT_WEIGHTS] {
+        p.flags |= if m.one_in(3) { flag } else { 0 };
+    }
+    p.flags |= if m.one_in(2) { REFLEX_MATMUL_INT8 } else { 0 };
+    let dtype = m.float_or_act_i8();
+    p.x = m.tensor(dtype, &[rows, k]);
+    let quantised = dtype == REFLEX_DTYPE_ACT_I8;
+    match quantised {
+        true if m.one_in(3) => p.x_squares = m.tensor(REFLEX_DTYPE_F32, &[rows, k / 32]),
+        false if m.one_in(3) => p.norm = m.floats(&[k]),
+        _ => {}
+    }
+    let integers = quantised || p.flags & REFLEX_MATMUL_INT8 != 0;
+    let gated = m.one_in(4);
+    let count = if gated { 2 } else { 1 + m.random.below(3) as usize };
+    for i in 0..count {
+        let n = if i > 0 && !gated { m.pick(&[0, 16, 32, 48]) } else { n };
+        let mut product = reflex_matmul_product {
+            weight: weight_of(m.weight(n, k)),
+            bias: m.optional(|m| m.floats(&[n])),
+            ..Default::default()
+        };
+        if i == 0 || !gated {
+            let dtype = if integers && m.one_in(3) {
+                REFLEX_DTYPE_ACT_I8
+            } else {
+                m.float()
+            };
+            product.y = m.tensor(dtype, &[rows, n]);
+            let y = product.y;
+            product.residual = m.optional(|m| m.in_place(y, REFLEX_DTYPE_F32));
+        }
+        p.push(product);
+    }
+    if m.mishap(40) {
+        p.product_count = m.pick(&[0, 1, 2, 3, 4, u32::MAX]);
+    }
+    if m.mishap(40) {
+        let place = m.random.below(3) as usize;
+        p.products[place].weight.scales = p.x;
+    }
+    if gated {
+        p.flags |= REFLEX_MATMUL_GATED;
+        p.activation = reflex_activation_kind(m.random.below(3) as u32);
+    }
+    if integers && (gated || count == 1) && m.one_in(2) {
+        p.y_norm = m.floats(&[n]);
+        p.y_normed = m.tensor(REFLEX_DTYPE_ACT_I8, &[rows, n]);
+        p.y_squares = m.tensor(REFLEX_DTYPE_F32, &[rows, n / 32]);
+    }
+}

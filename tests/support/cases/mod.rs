@@ -1,19 +1,7 @@
 //! Problems of every op from `cases/`, and how their operands are made: what tests of both backends are about.
 
-mod activation;
-mod add;
-mod argmax;
-mod attention;
-mod attention_decode;
 mod bounds;
-mod embedding;
 mod list;
-mod matmul;
-mod norm;
-mod quantize;
-mod rope;
-mod sample;
-mod weights_pack;
 
 pub use activation::Case as ActivationCase;
 pub use add::Case as AddCase;
@@ -27,6 +15,7 @@ pub use matmul::{Case as MatmulCase, Product as MatmulProduct};
 pub use norm::Case as NormCase;
 pub use quantize::Case as QuantizeCase;
 
+use super::calls::Calls;
 use super::env::{Env, SelectedKernel, selected};
 use super::parity::{Io, Launch};
 use reflex_infer::*;
@@ -66,7 +55,7 @@ pub trait Problem: Send + Sync {
     /// What its errors are measured by, of this kernel.
     fn size(&self, kernel: &str) -> Size;
 
-    /// The name by which `cases/bounds.txt` has the kernel's bound.
+    /// The name by which the list has the kernel's bound.
     fn bounded_by(&self, kernel: &str) -> String {
         kernel.to_string()
     }
@@ -87,14 +76,28 @@ pub trait Problem: Send + Sync {
 
 type Read = fn(&Descriptor) -> Box<dyn Problem>;
 
-macro_rules! ops {
-    ($($op:ident)*) => {
-        &[$((stringify!($op), include_str!(concat!("../../../cases/", stringify!($op), ".txt")), |d| Box::new($op::Case::read(d)))),*]
+macro_rules! modules {
+    ($($module:ident { $($op:tt)+ })+) => {
+        $(pub mod $module;)+
+
+        /// Module, list and reader.
+        const OPS: &[(&str, &str, Read)] = &[$((
+            stringify!($module),
+            include_str!(concat!("../../../cases/", stringify!($module), ".txt")),
+            |d| Box::new($module::Case::read(d)),
+        )),+];
+
+        /// Of each module.
+        pub fn call_makers() -> impl Iterator<Item = fn(&mut Calls)> {
+            [$($module::random_calls as fn(&mut Calls)),+].into_iter()
+        }
     };
 }
+reflex_infer::for_each_op!(modules);
 
-const OPS: &[(&str, &str, Read)] =
-    ops! { activation add argmax attention attention_decode embedding matmul norm quantize rope sample weights_pack };
+fn texts() -> impl Iterator<Item = &'static str> {
+    OPS.iter().map(|(_, text, _)| *text)
+}
 
 /// The ops that have a list.
 pub fn case_ops() -> impl Iterator<Item = &'static str> {
@@ -106,7 +109,7 @@ pub fn cases(op: &str) -> &'static List {
     static LISTS: OnceLock<Vec<List>> = OnceLock::new();
     let lists = LISTS.get_or_init(|| OPS.iter().map(|(op, text, _)| List::parse(op, text)).collect());
     let at = OPS.iter().position(|(known, ..)| *known == op);
-    &lists[at.unwrap_or_else(|| panic!("no cases/{op}.txt is known: tests/support/cases/mod.rs names the ops"))]
+    &lists[at.unwrap_or_else(|| panic!("no cases/{op}.txt is known: src/ops/registry.rs names the ops"))]
 }
 
 pub fn problem(case: &Descriptor) -> Box<dyn Problem> {

@@ -150,3 +150,23 @@ impl Problem for Case {
         Size::new(self.y)
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    calls.op(
+        "norm",
+        (reflex_norm, reflex_norm_supported),
+        None,
+        |m, p: &mut reflex_norm_params| {
+            let shape = m.shape();
+            p.x = m.floats(&shape);
+            p.residual = m.optional(|m| m.floats(&shape));
+            p.weight = m.optional(|m| m.floats(&shape[shape.len() - 1..]));
+            let x = p.x;
+            p.residual_out = m.optional(|m| m.in_place(x, x.dtype));
+            let dtype = m.float_or_act_i8();
+            let of = if p.residual.data.is_null() { p.x } else { p.residual };
+            p.y = m.in_place(of, dtype);
+        },
+    );
+}

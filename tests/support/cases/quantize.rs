@@ -77,3 +77,17 @@ impl Problem for Case {
         Some((&self.kernel, 75))
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    calls.op(
+        "quantize",
+        (reflex_quantize, reflex_quantize_supported),
+        None,
+        |m, p: &mut reflex_quantize_params| {
+            let shape = m.shape();
+            p.x = m.floats(&shape);
+            p.y = m.tensor(REFLEX_DTYPE_ACT_I8, &shape);
+        },
+    );
+}

@@ -273,3 +273,39 @@ impl Problem for Case {
         Some((&self.kernel, 75))
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    calls.op(
+        "rope",
+        (reflex_rope, reflex_rope_supported),
+        None,
+        |m, p: &mut reflex_rope_params| {
+            let (tokens, q_heads, kv_heads, slots) = (m.dim(), m.dim(), m.dim(), m.dim());
+            let (dim, v_dim) = (m.pick(&[0, 2, 6, 8, 32, 64, 128]), m.pick(&[0, 3, 8, 64]));
+            p.mode = reflex_rope_mode(m.random.below(2) as u32);
+            p.positions = m.ints(tokens);
+            if !m.one_in(4) {
+                p.q = m.floats(&[tokens, q_heads, dim]);
+                let q = p.q;
+                p.q_out = m.optional(|m| m.in_place(q, q.dtype));
+                p.q_norm = m.optional(|m| m.floats(&[dim]));
+            }
+            if !m.one_in(3) {
+                p.k = m.floats(&[tokens, kv_heads, dim]);
+                let k = p.k;
+                p.k_out = m.optional(|m| m.in_place(k, k.dtype));
+                p.k_cache = m.optional(|m| m.floats(&[slots, kv_heads, dim]));
+                p.k_norm = m.optional(|m| m.floats(&[dim]));
+            }
+            if m.one_in(2) {
+                p.v = m.floats(&[tokens, kv_heads, v_dim]);
+                p.v_cache = m.floats(&[slots, kv_heads, v_dim]);
+            }
+            p.freq_factors = m.optional(|m| m.tensor(REFLEX_DTYPE_F32, &[dim / 2]));
+            if !p.k_cache.data.is_null() || !p.v_cache.data.is_null() {
+                p.slots = m.optional(|m| m.ints(tokens));
+            }
+        },
+    );
+}

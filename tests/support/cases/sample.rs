@@ -221,3 +221,34 @@ impl Problem for Case {
         Size::new(REFLEX_DTYPE_I32)
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    /// Of a vocabulary; the last is long enough for several blocks to share a row.
+    const VOCABULARIES: [i64; 5] = [1, 7, 100, 1000, 1 << 15];
+    calls.op(
+        "sample",
+        (reflex_sample, reflex_sample_supported),
+        scratch!(reflex_sample_workspace_size, false),
+        |m, p: &mut reflex_sample_params| {
+            let (n, rows, count) = (m.pick(&VOCABULARIES[..4]), m.dim(), m.dim());
+            p.temperature = m.pick(&[0.0, 0.7, -1.0, 1.0]);
+            p.top_k = m.pick(&[0, 1, 40]);
+            p.top_p = m.pick(&[0.0, 0.9, 1.0, 1.5]);
+            p.logits = m.floats(&[rows, n]);
+            p.steps = m.optional(|m| m.ints(rows));
+            p.temperatures = m.optional(|m| m.tensor(REFLEX_DTYPE_F32, &[rows]));
+            p.top_ks = m.optional(|m| m.ints(rows));
+            p.ids = m.ints(rows);
+            let steps = p.steps;
+            p.counters = m.optional(|m| match m.one_in(2) && !steps.data.is_null() {
+                true => reflex_tensor {
+                    shape: [rows + count, 0, 0, 0],
+                    stride: [0; 4],
+                    ..steps
+                },
+                false => m.ints(count),
+            });
+        },
+    );
+}

@@ -33,3 +33,44 @@ impl Problem for Case {
         Size::new(self.0.dtype)
     }
 }
+
+/// What a call of it may be like.
+pub fn random_calls(calls: &mut Calls) {
+    calls.op(
+        "weights_pack",
+        (reflex_weights_pack, reflex_weights_pack_supported),
+        scratch!(reflex_weights_pack_workspace_size, false),
+        |m, p: &mut reflex_weights_pack_params| {
+            let (n, k, dtype) = (
+                m.pick(&[0, 1, 16, 17, 40]),
+                m.pick(&[0, 32, 256, 256, 512, 544]),
+                m.pick(&BLOCKS),
+            );
+            p.source = m.tensor(dtype, &[n, k]);
+            p.destination = match m.one_in(4) {
+                true => reflex_tensor {
+                    dtype: packed(dtype),
+                    ..p.source
+                },
+                false => m.tensor(packed(dtype), &[n, k]),
+            };
+        },
+    );
+    calls.op(
+        "weights_unpack",
+        (reflex_weights_unpack, reflex_weights_unpack_supported),
+        scratch!(reflex_weights_unpack_workspace_size, false),
+        |m, p: &mut reflex_weights_unpack_params| {
+            let (n, k, dtype) = (
+                m.pick(&[0, 1, 16, 17, 40]),
+                m.pick(&[0, 32, 256, 256, 512, 544]),
+                m.pick(&BLOCKS),
+            );
+            p.source = m.tensor(packed(dtype), &[n, k]);
+            p.destination = match m.one_in(4) {
+                true => reflex_tensor { dtype, ..p.source },
+                false => m.tensor(dtype, &[n, k]),
+            };
+        },
+    );
+}

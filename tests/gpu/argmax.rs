@@ -1,5 +1,0 @@
-use crate::support::*;
-
-pub fn tests(suite: &mut Suite) {
-    suite.cases("argmax");
-}
