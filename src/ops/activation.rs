@@ -58,7 +58,7 @@ impl ActivationPlan {
         let last = gate.rank() - 1;
         Ok(ActivationPlan {
             kind,
-            rows: Rows::of(Activation::NAME, &gate)?,
+            rows: Rows::of(&gate)?,
             n: gate.dim(last),
             gate,
             up,
@@ -79,10 +79,9 @@ impl Op for Activation {
     type Plan = ActivationPlan;
 
     fn plan(p: &reflex_activation_params) -> Result<ActivationPlan> {
-        let op = Self::NAME;
         if p.kind.0 > REFLEX_ACTIVATION_GELU_ERF.0 {
             return Err(Error::invalid(format!(
-                "{op}: kind is {}, expected REFLEX_ACTIVATION_SILU, _GELU_TANH or _GELU_ERF",
+                "kind is {}, expected REFLEX_ACTIVATION_SILU, _GELU_TANH or _GELU_ERF",
                 p.kind.0
             )));
         }

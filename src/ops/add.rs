@@ -46,7 +46,7 @@ impl AddPlan {
     pub fn of(a: View, b: View, scale: f32, y: View) -> Result<AddPlan> {
         let last = a.rank() - 1;
         Ok(AddPlan {
-            rows: Rows::of(Add::NAME, &a)?,
+            rows: Rows::of(&a)?,
             n: a.dim(last),
             scale,
             a,
@@ -68,10 +68,9 @@ impl Op for Add {
     type Plan = AddPlan;
 
     fn plan(p: &reflex_add_params) -> Result<AddPlan> {
-        let op = Self::NAME;
         if !p.scale.is_finite() {
             return Err(Error::invalid(format!(
-                "{op}: scale is {}, expected a finite number",
+                "scale is {}, expected a finite number",
                 p.scale
             )));
         }

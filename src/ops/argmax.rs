@@ -90,10 +90,10 @@ impl ArgmaxPlan {
 }
 
 /// The reserved field of a params struct.
-pub(super) fn expect_reserved(op: &str, reserved: u32) -> Result<()> {
+pub(super) fn expect_reserved(reserved: u32) -> Result<()> {
     match reserved {
         0 => Ok(()),
-        value => Err(Error::invalid(format!("{op}: reserved is {value}, expected 0"))),
+        value => Err(Error::invalid(format!("reserved is {value}, expected 0"))),
     }
 }
 
@@ -130,8 +130,7 @@ impl Op for Argmax {
     type Plan = ArgmaxPlan;
 
     fn plan(p: &reflex_argmax_params) -> Result<ArgmaxPlan> {
-        let op = Self::NAME;
-        expect_reserved(op, p.reserved)?;
+        expect_reserved(p.reserved)?;
         let x = scores(View::required("x", &p.x)?)?;
         let ids = integers(View::required("ids", &p.ids)?, x.dim(0), "[rows] of x")?;
         let counters = View::optional("counters", &p.counters)?.map(counters).transpose()?;

@@ -72,17 +72,17 @@ pub(crate) struct KvCache {
 
 impl KvCache {
     /// `q` is `[batch, .., q_heads, head_dim]`.
-    pub fn new(op: &'static str, q: &View, [k, v, kv_lengths]: [&reflex_tensor; 3], scale: f32) -> Result<KvCache> {
+    pub fn new(q: &View, [k, v, kv_lengths]: [&reflex_tensor; 3], scale: f32) -> Result<KvCache> {
         if !(scale.is_finite() && scale >= 0.0) {
             return Err(Error::invalid(format!(
-                "{op}: scale is {scale}, expected a finite number, 0 or more"
+                "scale is {scale}, expected a finite number, 0 or more"
             )));
         }
         q.expect_dim(q.rank() - 2, 0..=LARGEST)?;
         let queries: i64 = q.dims()[..q.rank() - 1].iter().product();
         if queries > i64::from(i32::MAX) {
             return Err(Error::unsupported(format!(
-                "{op}: q.shape has {queries} rows of head_dim elements, expected at most {}",
+                "q.shape has {queries} rows of head_dim elements, expected at most {}",
                 i32::MAX
             )));
         }
@@ -110,14 +110,14 @@ impl KvCache {
         )?;
         if kv_heads == 0 && q_heads > 0 || kv_heads > 0 && q_heads % kv_heads != 0 {
             return Err(Error::invalid(format!(
-                "{op}: q.shape[{}] is {q_heads}, expected a multiple of {kv_heads} (kv_heads of k)",
+                "q.shape[{}] is {q_heads}, expected a multiple of {kv_heads} (kv_heads of k)",
                 q.rank() - 2
             )));
         }
         for (field, value) in [("q", dim), ("v", v_dim)] {
             if value % 8 != 0 || !(8..=256).contains(&value) {
                 return Err(Error::unsupported(format!(
-                    "{op}: the last dimension of {field} is {value}, expected a multiple of 8, 8 to 256"
+                    "the last dimension of {field} is {value}, expected a multiple of 8, 8 to 256"
                 )));
             }
         }
@@ -155,17 +155,17 @@ impl KvCache {
     }
 
     /// The output of a decode step as the matmul behind it reads it: `[batch, q_heads * v_head_dim]`, ACT_I8.
-    pub fn quantized_output(&self, op: &'static str, y: &reflex_tensor) -> Result<View> {
+    pub fn quantized_output(&self, y: &reflex_tensor) -> Result<View> {
         if self.v_dim % 32 != 0 {
             return Err(Error::unsupported(format!(
-                "{op}: the last dimension of v is {}, expected a multiple of 32 for a y of ACT_I8",
+                "the last dimension of v is {}, expected a multiple of 32 for a y of ACT_I8",
                 self.v_dim
             )));
         }
         let width = self.kv_heads * self.group * self.v_dim;
         if width > LARGEST {
             return Err(Error::unsupported(format!(
-                "{op}: y.shape[1] is {width}, expected at most {LARGEST} for a y of ACT_I8"
+                "y.shape[1] is {width}, expected at most {LARGEST} for a y of ACT_I8"
             )));
         }
         let y = View::required("y", y)?;
@@ -221,26 +221,25 @@ impl Op for Attention {
     type Plan = AttentionPlan;
 
     fn plan(p: &reflex_attention_params) -> Result<AttentionPlan> {
-        let op = Self::NAME;
         if ![REFLEX_ATTENTION_CAUSAL, REFLEX_ATTENTION_FULL].contains(&p.mask) {
             return Err(Error::invalid(format!(
-                "{op}: mask is {}, expected REFLEX_ATTENTION_CAUSAL (0) or REFLEX_ATTENTION_FULL (1)",
+                "mask is {}, expected REFLEX_ATTENTION_CAUSAL (0) or REFLEX_ATTENTION_FULL (1)",
                 p.mask.0
             )));
         }
         if p.reserved != 0 {
-            return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
+            return Err(Error::invalid(format!("reserved is {}, expected 0", p.reserved)));
         }
         let q = View::required("q", &p.q)?;
         q.expect_dtype(Dtype::FLOATS)?
             .expect_rank(4..=4)?
             .expect_dense_rows()?
             .expect_dim(1, 0..=LARGEST)?;
-        let cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
+        let cache = KvCache::new(&q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
         let tokens = q.dim(1);
         if tokens * cache.group > LARGEST {
             return Err(Error::unsupported(format!(
-                "{op}: q.shape[1] is {tokens}, expected at most {} with {} query heads to a kv head",
+                "q.shape[1] is {tokens}, expected at most {} with {} query heads to a kv head",
                 LARGEST / cache.group,
                 cache.group
             )));

@@ -101,13 +101,12 @@ impl Op for AttentionDecode {
     type Plan = AttentionDecodePlan;
 
     fn plan(p: &reflex_attention_decode_params) -> Result<AttentionDecodePlan> {
-        let op = Self::NAME;
         let q = View::required("q", &p.q)?;
         q.expect_dtype(Dtype::FLOATS)?.expect_rank(3..=3)?.expect_dense_rows()?;
-        let cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
-        let step = Step::new(op, p, &q, &cache)?;
+        let cache = KvCache::new(&q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
+        let step = Step::new(p, &q, &cache)?;
         let y = match p.y.dtype {
-            REFLEX_DTYPE_ACT_I8 => cache.quantized_output(op, &p.y)?,
+            REFLEX_DTYPE_ACT_I8 => cache.quantized_output(&p.y)?,
             _ => cache.output(&q, &p.y)?,
         };
         Ok(AttentionDecodePlan { cache, q, y, step })

@@ -52,10 +52,9 @@ impl Op for Embedding {
     type Plan = EmbeddingPlan;
 
     fn plan(p: &reflex_embedding_params) -> Result<EmbeddingPlan> {
-        let op = Self::NAME;
         if !p.scale.is_finite() {
             return Err(Error::invalid(format!(
-                "{op}: scale is {}, expected a finite number",
+                "scale is {}, expected a finite number",
                 p.scale
             )));
         }

@@ -50,7 +50,7 @@ impl NormPlan {
     /// For views whose types and shapes go together.
     pub fn of(x: View, weight: Option<View>, epsilon: f32, y: View) -> Result<NormPlan> {
         Ok(NormPlan {
-            rows: Rows::of(Norm::NAME, &x)?,
+            rows: Rows::of(&x)?,
             dim: x.dim(x.rank() - 1),
             epsilon,
             x,
@@ -95,10 +95,9 @@ impl Op for Norm {
     type Plan = NormPlan;
 
     fn plan(p: &reflex_norm_params) -> Result<NormPlan> {
-        let op = Self::NAME;
         if !(p.epsilon.is_finite() && p.epsilon >= 0.0) {
             return Err(Error::invalid(format!(
-                "{op}: epsilon is {}, expected a finite number, 0 or more",
+                "epsilon is {}, expected a finite number, 0 or more",
                 p.epsilon
             )));
         }

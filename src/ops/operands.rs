@@ -98,14 +98,14 @@ impl<'a> Operands<'a> {
     }
 
     /// The workspace, as long as the caller says that it is, is nobody else's.
-    pub fn check_workspace(&self, op: &str, workspace: &Workspace) -> Result<()> {
+    pub fn check_workspace(&self, workspace: &Workspace) -> Result<()> {
         let start = workspace.data as u128;
         let end = start + workspace.bytes as u128;
         for operand in self.all[..self.count].iter().flatten() {
             let view = operand.view;
             if start.max(operand.extent.0) < end.min(operand.extent.1) && view.meets_range(start, workspace.bytes) {
                 return Err(Error::invalid(format!(
-                    "{op}: workspace {:p} of {} bytes overlaps {} at {:p}, expected memory of its own",
+                    "workspace {:p} of {} bytes overlaps {} at {:p}, expected memory of its own",
                     workspace.data,
                     workspace.bytes,
                     view.field(),

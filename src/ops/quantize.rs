@@ -41,7 +41,7 @@ impl QuantizePlan {
     pub fn of(x: View, y: View) -> Result<QuantizePlan> {
         let last = x.rank() - 1;
         Ok(QuantizePlan {
-            rows: Rows::of(Quantize::NAME, &x)?,
+            rows: Rows::of(&x)?,
             k: x.dim(last),
             x,
             y,
@@ -57,9 +57,8 @@ impl Op for Quantize {
     type Plan = QuantizePlan;
 
     fn plan(p: &reflex_quantize_params) -> Result<QuantizePlan> {
-        let op = Self::NAME;
         if p.reserved != 0 {
-            return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
+            return Err(Error::invalid(format!("reserved is {}, expected 0", p.reserved)));
         }
         let x = View::required("x", &p.x)?;
         x.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;

@@ -161,7 +161,6 @@ impl Op for Rope {
     type Plan = RopePlan;
 
     fn plan(p: &reflex_rope_params) -> Result<RopePlan> {
-        let op = Self::NAME;
         let operand = |field, tensor| {
             let view = View::optional(field, tensor)?;
             view.iter().try_for_each(expect_heads)?;
@@ -169,9 +168,9 @@ impl Op for Rope {
         };
         let (q, k, v) = (operand("q", &p.q)?, operand("k", &p.k)?, operand("v", &p.v)?);
         let Some(first) = q.or(k).or(v) else {
-            return Err(Error::invalid(format!(
-                "{op}: q.data, k.data and v.data are NULL, expected at least one of them"
-            )));
+            return Err(Error::invalid(
+                "q.data, k.data and v.data are NULL, expected at least one of them",
+            ));
         };
         let tokens = first.dim(0);
         for x in [q, k, v].into_iter().flatten() {
@@ -185,10 +184,10 @@ impl Op for Rope {
         }
         View::required("positions", &p.positions)?;
         let rotated_dim = q.or(k).map(|x| x.dim(2));
-        let rotation = Rotation::new(op, &rotation_params!(p), rotated_dim, tokens)?;
+        let rotation = Rotation::new(&rotation_params!(p), rotated_dim, tokens)?;
         let head_dim = rotated_dim.unwrap_or(0);
-        let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
-        expect_reserved(op, p.reserved)?;
+        let norm_epsilon = norm_epsilon(p.norm_epsilon)?;
+        expect_reserved(p.reserved)?;
         let slots = View::optional("slots", &p.slots)?;
         slots
             .iter()
@@ -200,22 +199,19 @@ impl Op for Rope {
         let k_out = View::optional("k_out", &p.k_out)?;
         let k_cache = View::optional("k_cache", &p.k_cache)?;
         let v_cache = View::optional("v_cache", &p.v_cache)?;
-        expect_pairs(
-            op,
-            &[
-                (("q_out", q_out.is_some()), ("q", q.is_some())),
-                (("k_out", k_out.is_some()), ("k", k.is_some())),
-                (("q_norm", q_norm.is_some()), ("q", q.is_some())),
-                (("k_norm", k_norm.is_some()), ("k", k.is_some())),
-                (("k_cache", k_cache.is_some()), ("k", k.is_some())),
-                (("v_cache", v_cache.is_some()), ("v", v.is_some())),
-                (("v", v.is_some()), ("v_cache", v_cache.is_some())),
-                (
-                    ("slots", slots.is_some()),
-                    ("k_cache or v_cache", k_cache.or(v_cache).is_some()),
-                ),
-            ],
-        )?;
+        expect_pairs(&[
+            (("q_out", q_out.is_some()), ("q", q.is_some())),
+            (("k_out", k_out.is_some()), ("k", k.is_some())),
+            (("q_norm", q_norm.is_some()), ("q", q.is_some())),
+            (("k_norm", k_norm.is_some()), ("k", k.is_some())),
+            (("k_cache", k_cache.is_some()), ("k", k.is_some())),
+            (("v_cache", v_cache.is_some()), ("v", v.is_some())),
+            (("v", v.is_some()), ("v_cache", v_cache.is_some())),
+            (
+                ("slots", slots.is_some()),
+                ("k_cache or v_cache", k_cache.or(v_cache).is_some()),
+            ),
+        ])?;
         for norm in [&q_norm, &k_norm].into_iter().flatten() {
             expect_head_norm(norm, head_dim)?;
         }

@@ -38,7 +38,7 @@ impl Rows {
     /// Of a row: kernels count elements in 31 bits, and their loops step beyond the end.
     const MOST_ELEMENTS: i64 = (i32::MAX / 2) as i64;
 
-    pub fn of(op: &str, view: &View) -> Result<Rows> {
+    pub fn of(view: &View) -> Result<Rows> {
         view.expect_dim(view.rank() - 1, 0..=Rows::MOST_ELEMENTS)?;
         let outer = &view.dims()[..view.rank() - 1];
         let mut dims = [1i64; 3];
@@ -46,7 +46,7 @@ impl Rows {
         for (i, &n) in dims.iter().enumerate().skip(1) {
             if n > i64::from(i32::MAX) {
                 return Err(Error::unsupported(format!(
-                    "{op}: {}.shape[{}] is {n}, expected at most {} in an inner dimension",
+                    "{}.shape[{}] is {n}, expected at most {} in an inner dimension",
                     view.field(),
                     i + outer.len() - 3,
                     i32::MAX
@@ -56,7 +56,7 @@ impl Rows {
         let count: i64 = dims.iter().product();
         if count > i64::from(i32::MAX) {
             return Err(Error::unsupported(format!(
-                "{op}: {}.shape has {count} rows of the last dimension, expected at most {}",
+                "{}.shape has {count} rows of the last dimension, expected at most {}",
                 view.field(),
                 i32::MAX
             )));

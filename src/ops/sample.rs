@@ -140,7 +140,7 @@ pub(crate) struct RowChoices {
 }
 
 impl RowChoices {
-    fn new(op: &'static str, p: &reflex_sample_params, rows: i64) -> Result<RowChoices> {
+    fn new(p: &reflex_sample_params, rows: i64) -> Result<RowChoices> {
         let operand = |field, tensor, dtype: Dtype| {
             let view = View::optional(field, tensor)?;
             if let Some(view) = &view {
@@ -157,7 +157,7 @@ impl RowChoices {
             match view.is_contiguous() {
                 true => Ok(view),
                 false => Err(Error::invalid(format!(
-                    "{op}: seeds.stride[0] is {}, expected 8 (seeds are dense)",
+                    "seeds.stride[0] is {}, expected 8 (seeds are dense)",
                     view.stride(0)
                 ))),
             }
@@ -206,10 +206,7 @@ pub(crate) struct Sample;
 fn expect_fraction(field: &str, value: f32) -> Result<()> {
     match (0.0..=1.0).contains(&value) {
         true => Ok(()),
-        false => Err(Error::invalid(format!(
-            "{}: {field} is {value}, expected 0 to 1",
-            Sample::NAME
-        ))),
+        false => Err(Error::invalid(format!("{field} is {value}, expected 0 to 1"))),
     }
 }
 
@@ -219,11 +216,10 @@ impl Op for Sample {
     type Plan = SamplePlan;
 
     fn plan(p: &reflex_sample_params) -> Result<SamplePlan> {
-        let op = Self::NAME;
-        expect_reserved(op, p.reserved)?;
+        expect_reserved(p.reserved)?;
         if !(p.temperature.is_finite() && p.temperature >= 0.0) {
             return Err(Error::invalid(format!(
-                "{op}: temperature is {}, expected a finite number, 0 or more",
+                "temperature is {}, expected a finite number, 0 or more",
                 p.temperature
             )));
         }
@@ -234,7 +230,7 @@ impl Op for Sample {
         let steps = View::optional("steps", &p.steps)?
             .map(|view| integers(view, rows, "[rows] of logits"))
             .transpose()?;
-        let of_rows = RowChoices::new(op, p, rows)?;
+        let of_rows = RowChoices::new(p, rows)?;
         let ids = integers(View::required("ids", &p.ids)?, rows, "[rows] of logits")?;
         let counters = View::optional("counters", &p.counters)?.map(counters).transpose()?;
         Ok(SamplePlan {

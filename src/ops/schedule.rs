@@ -136,7 +136,7 @@ impl<'a> Schedule<'a> {
             return Err(Error::new(
                 REFLEX_WORKSPACE_TOO_SMALL,
                 format!(
-                    "{op}: workspace is {:p} with {} bytes, expected {need} bytes (reflex_{op}_workspace_size{parts})",
+                    "workspace is {:p} with {} bytes, expected {need} bytes (reflex_{op}_workspace_size{parts})",
                     given.data, given.bytes
                 ),
             ));
@@ -145,7 +145,7 @@ impl<'a> Schedule<'a> {
             return Err(Error::new(
                 REFLEX_MISALIGNED,
                 format!(
-                    "{op}: workspace is {:p}, expected a multiple of {}",
+                    "workspace is {:p}, expected a multiple of {}",
                     given.data,
                     Workspace::ALIGNMENT
                 ),

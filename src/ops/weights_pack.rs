@@ -104,15 +104,9 @@ impl WeightsPackPlan {
         }
     }
 
-    fn new(
-        op: &'static str,
-        reserved: u32,
-        source: View,
-        destination: View,
-        direction: Direction,
-    ) -> Result<WeightsPackPlan> {
+    fn new(reserved: u32, source: View, destination: View, direction: Direction) -> Result<WeightsPackPlan> {
         if reserved != 0 {
-            return Err(Error::invalid(format!("{op}: reserved is {reserved}, expected 0")));
+            return Err(Error::invalid(format!("reserved is {reserved}, expected 0")));
         }
         const LARGEST: i64 = 1 << 30;
         let format = source.expect_block()?;
@@ -178,10 +172,9 @@ impl Op for WeightsPack {
     type Plan = WeightsPackPlan;
 
     fn plan(p: &reflex_weights_pack_params) -> Result<WeightsPackPlan> {
-        let op = Self::NAME;
         let source = View::required("source", &p.source)?;
         let destination = View::weight("destination", &p.destination)?;
-        WeightsPackPlan::new(op, p.reserved, source, destination, Direction::Pack)
+        WeightsPackPlan::new(p.reserved, source, destination, Direction::Pack)
     }
 
     fn operands<'a>(plan: &'a WeightsPackPlan, to: &mut Operands<'a>) {
@@ -207,10 +200,9 @@ impl Op for WeightsUnpack {
     type Plan = WeightsPackPlan;
 
     fn plan(p: &reflex_weights_unpack_params) -> Result<WeightsPackPlan> {
-        let op = Self::NAME;
         let source = View::weight("source", &p.source)?;
         let destination = View::required("destination", &p.destination)?;
-        WeightsPackPlan::new(op, p.reserved, source, destination, Direction::Unpack)
+        WeightsPackPlan::new(p.reserved, source, destination, Direction::Unpack)
     }
 
     fn operands<'a>(plan: &'a WeightsPackPlan, to: &mut Operands<'a>) {
@@ -409,25 +401,23 @@ fn plan_launches(p: &WeightsPackPlan, schedule: &mut Schedule, kernel: &'static 
 /// multiple of the block, and more bytes than 64 bits count; `REFLEX_MISALIGNED`. Thread-safe. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64, bytes: *mut u64) -> reflex_status {
-    const NAME: &str = "reflex_weights_packed_size";
-    guard(NAME, || {
-        out_pointer(NAME, "bytes", bytes)?;
-        let invalid = |what: String| Error::invalid(format!("{NAME}: {what}"));
+    guard("reflex_weights_packed_size", || {
+        out_pointer("bytes", bytes)?;
         let (block, packed) =
-            Dtype::parse(dtype).ok_or_else(|| invalid(format!("dtype is {}", Dtype::unknown(dtype))))?;
+            Dtype::parse(dtype).ok_or_else(|| Error::invalid(format!("dtype is {}", Dtype::unknown(dtype))))?;
         if block.block().is_none() {
-            return Err(invalid(format!(
+            return Err(Error::invalid(format!(
                 "dtype is {}, expected a GGUF block format",
                 block.name()
             )));
         }
         if n < 0 {
-            return Err(invalid(format!("n is {n}, expected 0 or more")));
+            return Err(Error::invalid(format!("n is {n}, expected 0 or more")));
         }
         let size = block
-            .row_bytes(packed, NAME, "k", k)?
+            .row_bytes(packed, "k", k)?
             .checked_mul(n as u64)
-            .ok_or_else(|| invalid(format!("[{n}, {k}] overflows 64 bits")))?;
+            .ok_or_else(|| Error::invalid(format!("[{n}, {k}] overflows 64 bits")))?;
         // SAFETY: checked above.
         unsafe { bytes.write(size) };
         Ok(())

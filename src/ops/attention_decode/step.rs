@@ -40,14 +40,9 @@ impl Step {
     };
 
     /// `None` where the call asks for nothing of it.
-    pub fn new(
-        op: &'static str,
-        p: &reflex_attention_decode_params,
-        q: &View,
-        cache: &KvCache,
-    ) -> Result<Option<Step>> {
-        let rotation = Rotation::new(op, &rotation_params!(p), Some(cache.dim), cache.batch)?;
-        let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
+    pub fn new(p: &reflex_attention_decode_params, q: &View, cache: &KvCache) -> Result<Option<Step>> {
+        let rotation = Rotation::new(&rotation_params!(p), Some(cache.dim), cache.batch)?;
+        let norm_epsilon = norm_epsilon(p.norm_epsilon)?;
         let row = |field, tensor: &reflex_tensor, dim: i64, what: &str| {
             let view = View::optional(field, tensor)?;
             if let Some(view) = &view {
@@ -63,18 +58,15 @@ impl Step {
         for norm in [&q_norm, &k_norm].into_iter().flatten() {
             expect_head_norm(norm, cache.dim)?;
         }
-        expect_pairs(
-            op,
-            &[
-                (("k_new", k_new.is_some()), ("v_new", v_new.is_some())),
-                (("v_new", v_new.is_some()), ("k_new", k_new.is_some())),
-                (("k_norm", k_norm.is_some()), ("k_new", k_new.is_some())),
-                (
-                    ("freq_factors", rotation.freq_factors.is_some()),
-                    ("positions", rotation.positions.is_some()),
-                ),
-            ],
-        )?;
+        expect_pairs(&[
+            (("k_new", k_new.is_some()), ("v_new", v_new.is_some())),
+            (("v_new", v_new.is_some()), ("k_new", k_new.is_some())),
+            (("k_norm", k_norm.is_some()), ("k_new", k_new.is_some())),
+            (
+                ("freq_factors", rotation.freq_factors.is_some()),
+                ("positions", rotation.positions.is_some()),
+            ),
+        ])?;
         let step = Step {
             k_new,
             v_new,

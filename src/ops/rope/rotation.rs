@@ -52,36 +52,35 @@ pub(crate) struct Rotation {
 impl Rotation {
     /// `head_dim`: of the heads to rotate, where there are any. The parameters are checked in any case; without heads or
     /// without positions they have no effect.
-    pub fn new(op: &'static str, p: &RotationParams, head_dim: Option<i64>, tokens: i64) -> Result<Rotation> {
+    pub fn new(p: &RotationParams, head_dim: Option<i64>, tokens: i64) -> Result<Rotation> {
         let neox = match p.mode {
             REFLEX_ROPE_NEOX => true,
             REFLEX_ROPE_INTERLEAVED => false,
             other => {
                 return Err(Error::invalid(format!(
-                    "{op}: mode is {}, expected REFLEX_ROPE_NEOX or REFLEX_ROPE_INTERLEAVED",
+                    "mode is {}, expected REFLEX_ROPE_NEOX or REFLEX_ROPE_INTERLEAVED",
                     other.0
                 )));
             }
         };
-        let theta_base = factor(op, "theta_base", p.theta_base, 10000.0, 1.0)?;
-        let freq_scale = factor(op, "freq_scale", p.freq_scale, 1.0, 0.0)?;
-        let magnitude = factor(op, "magnitude", p.magnitude, 1.0, 0.0)?;
+        let theta_base = factor("theta_base", p.theta_base, 10000.0, 1.0)?;
+        let freq_scale = factor("freq_scale", p.freq_scale, 1.0, 0.0)?;
+        let magnitude = factor("magnitude", p.magnitude, 1.0, 0.0)?;
         let positions = View::optional("positions", p.positions)?;
         positions.iter().try_for_each(|view| expect_indices(view, tokens))?;
         let given = i64::from(p.rotary_dim);
         match head_dim {
             Some(head_dim) if given > head_dim => {
                 return Err(Error::invalid(format!(
-                    "{op}: rotary_dim is {given}, expected at most head_dim, {head_dim}"
+                    "rotary_dim is {given}, expected at most head_dim, {head_dim}"
                 )));
             }
             // The default's size matters to what is rotated alone.
             Some(head_dim) if given == 0 && positions.is_some() => expect_rotary_dim(
-                op,
                 head_dim,
                 format_args!("rotary_dim is 0, which selects head_dim, {head_dim}"),
             )?,
-            _ => expect_rotary_dim(op, given, format_args!("rotary_dim is {given}"))?,
+            _ => expect_rotary_dim(given, format_args!("rotary_dim is {given}"))?,
         }
         let rotary_dim = match given {
             0 => head_dim,
@@ -124,13 +123,13 @@ impl Rotation {
 }
 
 /// Pairs of elements, and no more than the kernels hold.
-fn expect_rotary_dim(op: &str, n: i64, what: std::fmt::Arguments) -> Result<()> {
+fn expect_rotary_dim(n: i64, what: std::fmt::Arguments) -> Result<()> {
     if n % 2 != 0 {
-        return Err(Error::invalid(format!("{op}: {what}, expected an even number")));
+        return Err(Error::invalid(format!("{what}, expected an even number")));
     }
     if n / 2 > MAX_PAIRS {
         return Err(Error::unsupported(format!(
-            "{op}: {what}, expected at most {}",
+            "{what}, expected at most {}",
             2 * MAX_PAIRS
         )));
     }
@@ -138,19 +137,19 @@ fn expect_rotary_dim(op: &str, n: i64, what: std::fmt::Arguments) -> Result<()> 
 }
 
 /// `0` selects the default; anything else is finite and at least `least`.
-pub(crate) fn factor(op: &str, field: &str, value: f32, default: f32, least: f32) -> Result<f32> {
+pub(crate) fn factor(field: &str, value: f32, default: f32, least: f32) -> Result<f32> {
     match value {
         0.0 => Ok(default),
         v if v.is_finite() && v >= least => Ok(v),
         _ => Err(Error::invalid(format!(
-            "{op}: {field} is {value}, expected 0 (which selects {default}) or a finite number of {least} or more"
+            "{field} is {value}, expected 0 (which selects {default}) or a finite number of {least} or more"
         ))),
     }
 }
 
 /// `norm_epsilon` of either op.
-pub(crate) fn norm_epsilon(op: &str, value: f32) -> Result<f32> {
-    factor(op, "norm_epsilon", value, 1e-6, 0.0)
+pub(crate) fn norm_epsilon(value: f32) -> Result<f32> {
+    factor("norm_epsilon", value, 1e-6, 0.0)
 }
 
 /// `[head_dim]`: the weight of the norm of each head.
@@ -184,13 +183,13 @@ pub(crate) fn expect_indices(view: &View, tokens: i64) -> Result<()> {
 type Named = (&'static str, bool);
 
 /// Of each pair: where the first is given, the second is, too. A pair whose other order is there as well goes together.
-pub(crate) fn expect_pairs(op: &str, pairs: &[(Named, Named)]) -> Result<()> {
+pub(crate) fn expect_pairs(pairs: &[(Named, Named)]) -> Result<()> {
     match pairs.iter().find(|(one, other)| one.1 && !other.1) {
         Some(((field, _), (other, _))) => {
             let mutual = pairs.iter().any(|(one, needed)| (one.0, needed.0) == (*other, *field));
             Err(Error::invalid(match mutual {
-                true => format!("{op}: {field} is given and {other}.data is NULL, expected both or neither"),
-                false => format!("{op}: {field} is given, which needs {other}"),
+                true => format!("{field} is given and {other}.data is NULL, expected both or neither"),
+                false => format!("{field} is given, which needs {other}"),
             }))
         }
         None => Ok(()),

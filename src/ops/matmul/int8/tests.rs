@@ -343,7 +343,7 @@ fn a_float_x_is_quantised_in_the_workspace() {
         let (status, message) = refused(data, bytes).unwrap();
         assert_eq!(status, REFLEX_WORKSPACE_TOO_SMALL);
         assert!(
-            message.starts_with("matmul: workspace is")
+            message.starts_with("workspace is")
                 && message.contains("expected 1920 bytes")
                 && message.contains("1920 for x in 8 bits"),
             "{message}"
