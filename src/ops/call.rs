@@ -1,4 +1,4 @@
-//! The one path that a call takes, and the questions about a call, which take the same.
+//! The path of every call, and of the questions about a call, which take the same one.
 
 use super::op::{Op, Reference};
 use super::operands::Operands;
@@ -55,8 +55,8 @@ fn asked<'a, O: Op>(
     Schedule::of::<O>(plan, device, &context.forced, workspace)
 }
 
-/// Body of `reflex_<op>_supported`: the launch's own validation and selection, without the launch. The workspace is
-/// not looked at, so that it can be asked before one is allocated.
+/// Body of `reflex_<op>_supported`: the validation and selection of the launch, without the launch. It does not look at
+/// the workspace, so that it can be called before one is allocated.
 pub(crate) fn supported<O: Op>(context: *const reflex_context, params: *const O::Params) -> reflex_status {
     guard(O::NAME, || {
         let context = reflex_context::get(context)?;

@@ -1,4 +1,4 @@
-//! Which candidate computes a plan, and its schedule.
+//! Chooses the candidate that computes a plan, and makes its schedule.
 
 use super::op::Op;
 use super::registry::NAMES;
@@ -20,7 +20,7 @@ impl<'a> Schedule<'a> {
         Ok(schedule)
     }
 
-    /// The launches of an op, which may be a part of another.
+    /// Adds the launches of an op, which may be a part of another.
     pub fn add<O: Op>(&mut self, plan: &O::Plan) -> Result<()> {
         if O::is_empty(plan) {
             return Ok(());

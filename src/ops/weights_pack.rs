@@ -7,7 +7,8 @@ use super::operands::{InPlace, Operands};
 use super::schedule::{Candidate, Schedule, only};
 use super::workspace::workspace_fields;
 use crate::abi::{
-    BlockFormat, Dtype, Error, Params, Result, View, guard, out_pointer, reflex_dtype, reflex_status, reflex_stream, reflex_tensor,
+    BlockFormat, Dtype, Error, Params, Result, View, guard, out_pointer, reflex_dtype, reflex_status, reflex_stream,
+    reflex_tensor,
 };
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::format::panels::Panels;

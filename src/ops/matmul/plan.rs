@@ -1,4 +1,4 @@
-//! What a product is made of: the params, checked.
+//! The plan of a call: its params, checked.
 
 use super::{
     REFLEX_MATMUL_BATCH_INVARIANT, REFLEX_MATMUL_CONSTANT_WEIGHTS, REFLEX_MATMUL_GATED, REFLEX_MATMUL_INT8,
@@ -12,7 +12,7 @@ use crate::ops::activation::{
 use crate::ops::operands::InPlace;
 use std::mem::MaybeUninit;
 
-/// One weight and what is made of its product. Of a gated pair the second has the y of the first.
+/// One product: its weight and its epilogue. The second of a gated pair has the y of the first.
 #[derive(Clone, Copy)]
 pub(crate) struct MatmulPart {
     pub weight: View,
@@ -27,8 +27,8 @@ impl MatmulPart {
     }
 }
 
-/// What a later product reads in place of y with a norm: y times the norm's weight, and the sums of squares that the norm
-/// divides by.
+/// The outputs of a deferred norm, which a later product reads in place of y: y times the norm's weight, and the sums
+/// of squares that the norm divides by.
 #[derive(Clone, Copy)]
 pub(crate) struct NormedOutput {
     pub weight: View,
@@ -42,14 +42,14 @@ pub(crate) struct MatmulPlan {
     pub k: i64,
     pub batch_invariant: bool,
     pub constant_weights: bool,
-    /// In integers, of a quantised x.
+    /// Whether the products are int8, of a quantised x.
     pub int8: bool,
     pub gate: Option<reflex_activation_kind>,
     pub x: View,
     pub norm: Option<View>,
     pub norm_epsilon: f32,
     pub x_squares: Option<View>,
-    /// Of the first part.
+    /// The deferred norm of the first part.
     pub normed: Option<NormedOutput>,
     pub(super) parts: [Option<MatmulPart>; MOST_PRODUCTS],
 }
@@ -94,7 +94,7 @@ impl MatmulPlan {
             normed: None,
             parts: [None; MOST_PRODUCTS],
         };
-        // Filled in place: a plan has two kilobytes.
+        // The parts are filled in place, because a plan has two kilobytes.
         for (i, fields) in FIELDS.iter().enumerate().take(products.len()) {
             let mut room = MaybeUninit::uninit();
             let product = products.get(i, &mut room);
@@ -117,18 +117,18 @@ impl MatmulPlan {
     }
 }
 
-/// Of a call.
+/// The most products of a call.
 const MOST_PRODUCTS: usize = 3;
 const LARGEST: i64 = 1 << 30;
-/// Elements of a sum of squares: those of a block of ACT_I8.
+/// The elements of a sum of squares are those of a block of ACT_I8.
 pub(crate) const SQUARES: i64 = 32;
-/// The most rows of an int8 product: blocks of eight are counted in a grid dimension of 65535.
+/// The most rows of an int8 product: its blocks of eight rows are counted in a grid dimension, which has at most 65535.
 const MOST_INT8_ROWS: i64 = 1 << 18;
-/// The most rows that REFLEX_MATMUL_INT8 turns to integers where a weight is not packed: more would unpack it again and again, and
-/// are faster on the tensor cores as TF32, which a batch-invariant product does not use.
+/// The most rows for which REFLEX_MATMUL_INT8 selects int8 products where a weight is not packed. More rows would
+/// unpack it again and again, and are faster on the tensor cores as TF32, which a batch-invariant product does not use.
 const INT8_ROWS: i64 = 64;
 
-/// Names of a product's fields, for messages, and which of them its y may be.
+/// The names of a product's fields, for messages, and which of them its y may be.
 pub(super) struct Fields {
     weight: &'static str,
     data: &'static str,
@@ -156,7 +156,7 @@ macro_rules! fields {
 pub(super) static FIELDS: [Fields; MOST_PRODUCTS] =
     [fields!("products[0]"), fields!("products[1]"), fields!("products[2]")];
 
-/// The caller's products: as many as a call takes.
+/// Reads the caller's products, and checks that a call takes so many.
 fn products(p: &reflex_matmul_params, gated: bool) -> Result<Array<reflex_matmul_product>> {
     let count = p.product_count;
     if gated && count != 2 {
@@ -281,7 +281,7 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
     }))
 }
 
-/// `gate` is the first of a gated pair whose second this is: it has the shape of that, and its y.
+/// Checks a product. If it is the second of a gated pair, `gate` is the first, whose shape and y it has.
 fn part(product: &reflex_matmul_product, fields: &Fields, x: &View, gate: Option<&MatmulPart>) -> Result<MatmulPart> {
     let (rows, k) = (x.dim(0), x.dim(1));
     let weight = View::weight(fields.data, &product.weight.data)?;
@@ -343,7 +343,8 @@ fn part(product: &reflex_matmul_product, fields: &Fields, x: &View, gate: Option
     })
 }
 
-/// An exact product of any number of rows has a block for eight outputs of one row, and a grid's first dimension 31 bits.
+/// Checks that an exact product can be launched: with any number of rows it has a block for eight outputs of one row,
+/// and the first dimension of a grid has 31 bits.
 fn expect_launchable(plan: &MatmulPlan) -> Result<()> {
     let too_many = |part: &&MatmulPart| plan.rows * ceil_div(part.n(), 8) > i64::from(i32::MAX);
     match plan.parts().find(too_many) {
@@ -357,7 +358,7 @@ fn expect_launchable(plan: &MatmulPlan) -> Result<()> {
     }
 }
 
-/// What makes a product one of integers, for messages.
+/// The conditions under which a product is int8, for messages.
 fn integers_wanted() -> String {
     format!(
         "x is ACT_I8, or REFLEX_MATMUL_INT8 is set, weights are block formats, and they are packed, have at most {INT8_ROWS} rows \
@@ -383,7 +384,8 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
     }
     let allowed = allowed && plain.is_none();
     let int8 = match plan.batch_invariant {
-        // The same for every number of rows, so that too many are refused rather than computed in another way.
+        // The choice is the same for every number of rows, so that too many are refused rather than computed in another
+        // way.
         true if allowed && plan.rows > MOST_INT8_ROWS => {
             return Err(Error::unsupported(format!(
                 "x.shape[0] is {}, expected at most {MOST_INT8_ROWS} with REFLEX_MATMUL_INT8 and \
