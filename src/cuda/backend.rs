@@ -170,7 +170,7 @@ impl CudaBackend {
             return Err(Error::new(
                 REFLEX_UNSUPPORTED_DEVICE,
                 format!(
-                    "reflex_context_create: REFLEX_AS is {}, and kernel file {file} has no PTX for SM {} or older that runs on sm_{device}                      (this library has kernels for {}, expected {}-virtual)",
+                    "REFLEX_AS is {}, and kernel file {file} has no PTX for SM {} or older that runs on sm_{device} (this library has kernels for {}, expected {}-virtual)",
                     board.name,
                     board.sm,
                     env!("REFLEX_BUILT_ARCHS"),
@@ -180,7 +180,7 @@ impl CudaBackend {
         }
         if board.sm_count > self.device_limits.sm_count {
             return Err(Error::invalid(format!(
-                "reflex_context_create: REFLEX_AS is {}, which has {} SMs; {} has {}",
+                "REFLEX_AS is {}, which has {} SMs; {} has {}",
                 board.name, board.sm_count, self.name, self.device_limits.sm_count
             )));
         }
