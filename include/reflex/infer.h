@@ -17,16 +17,19 @@
  *    5  add: the sum of two tensors.
  *    6  argmax: the index of the largest element of each row.
  *    7  attention: attention of many queries over contiguous keys and values.
- *    8  rope: rotary position embedding of queries and keys, with the append to a cache.
- *    9  attention_decode: attention of a decode step over contiguous caches, with its rotation and append where asked
- *       for.
+ *    8  rope: rotary position embedding of queries and keys, fused with the norms of the heads and the append to a
+ *       cache.
+ *    9  attention_decode: attention of a decode step over contiguous caches, optionally fused with the norms of the
+ *       heads, the rotation and the append of the new key and value.
  *   10  embedding: rows of a table by ids.
- *   11  matmul: products of up to three weights and one x, with what an engine fuses to them.
- *   12  norm: RMS norm of rows, with the sum of a residual before it.
- *   13  quantize: activations in 8 bits.
+ *   11  matmul: products of one x with up to three weights, fused with norm, bias, activation, residual and
+ *       quantisation.
+ *   12  norm: RMS norm of rows, with an optional sum with a residual before it.
+ *   13  quantize: quantisation of activations to 8 bits.
  *   14  sample: a token drawn from each row of logits.
  *   15  softcap: values kept within a bound by a hyperbolic tangent.
- *   16  weights_pack and weights_unpack: weights between the arrangement of a GGUF file and the packed one.
+ *   16  weights_pack and weights_unpack: conversion of weights between the arrangement of a GGUF file and the packed
+ *       one.
  *
  * Every struct that has one of these fields means the same by it:
  *   `struct_size`: The caller sets it to `sizeof` of the struct that it was compiled with, as `REFLEX_<STRUCT>_INIT`
@@ -243,23 +246,24 @@ typedef struct reflex_tensor {
  * Weights: the one type that every weight matrix of an op has.
  */
 
-// A view of a weight matrix: the caller's memory, never owned by the library.
+// A view of a weight matrix. The memory belongs to the caller; the library never owns it.
 //
-// F32, F16, BF16 and the block formats have all that belongs to them in `data`: the other tensors are absent (`data == NULL`), and
-// `group_size` is 0. The other fields are the places of formats that keep scales apart from their elements. This version knows no such
-// format, and refuses a weight in which one of them is set with `REFLEX_INVALID_ARGUMENT`.
+// Weights in F32, F16, BF16 and the block formats keep everything in `data`: their other tensors are absent
+// (`data == NULL`), and their `group_size` is 0. The other fields are reserved for formats that store scales apart
+// from the elements. This version knows no such format, and refuses a weight in which one of them is set with
+// `REFLEX_INVALID_ARGUMENT`.
 typedef struct reflex_weight {
-    // `[n, k]`, elements or blocks.
+    // The matrix, `[n, k]`: its elements, or its blocks.
     struct reflex_tensor data;
-    // Place of the scales of groups of elements. Absent.
+    // Reserved for the scales of groups of elements. It has to be absent.
     struct reflex_tensor scales;
-    // Place of the zero points of groups of elements. Absent.
+    // Reserved for the zero points of groups of elements. It has to be absent.
     struct reflex_tensor zeros;
-    // Place of a scale that all elements share. Absent.
+    // Reserved for a scale that all elements share. It has to be absent.
     struct reflex_tensor global_scale;
-    // Place of the order of the columns, for formats that sort them. Absent.
+    // Reserved for the order of the columns in formats that sort them. It has to be absent.
     struct reflex_tensor order;
-    // Place of the number of elements of a row that share a scale. 0.
+    // Reserved for the number of elements of a row that share a scale. It has to be 0.
     uint32_t group_size;
     uint32_t reserved;
 } reflex_weight;
@@ -938,13 +942,13 @@ void reflex_telemetry_sampler_destroy(struct reflex_telemetry_sampler *sampler);
  * The op `activation`: an activation function of one tensor, times another where there is one.
  */
 
-// The function `reflex_activation` applies.
+// The function that `reflex_activation` applies.
 typedef uint32_t reflex_activation_kind;
 
 // x * sigmoid(x); with `up` this is SwiGLU.
 #define REFLEX_ACTIVATION_SILU 0
 
-// GELU in its tanh form; with `up` this is GeGLU as Gemma has it.
+// GELU in its tanh form; with `up` this is GeGLU as Gemma uses it.
 #define REFLEX_ACTIVATION_GELU_TANH 1
 
 // GELU by the error function.
@@ -955,11 +959,12 @@ typedef struct reflex_activation_params {
     uint32_t struct_size;
     // `REFLEX_ACTIVATION_*`.
     reflex_activation_kind kind;
-    // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free (halves of a merged buffer).
+    // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free, so that `gate` and `up` may be
+    // halves of a merged buffer.
     struct reflex_tensor gate;
     // Optional, the shape of `gate`: multiplies the activated gate.
     struct reflex_tensor up;
-    // The shape of `gate`; also ACT_I8. May be `gate` or `up` itself.
+    // The shape of `gate`, F32, F16, BF16 or ACT_I8. It may be `gate` or `up` itself.
     struct reflex_tensor y;
 } reflex_activation_params;
 
@@ -967,21 +972,22 @@ typedef struct reflex_activation_params {
 #define REFLEX_ACTIVATION_PARAMS_INIT { .struct_size = sizeof(reflex_activation_params) }
 #endif
 
-// Activation function of a gate, times an optional second operand.
+// Applies an activation function to a gate, and multiplies the result with an optional second operand.
 //
 // `y = f(gate) * up`, or `f(gate)` without `up`. SiLU: `f(x) = x / (1 + e^-x)`. GELU tanh:
 // `f(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`. GELU erf: `f(x) = x (1 + erf(x / sqrt 2)) / 2`.
 //
-// Shapes and types: see `reflex_activation_params`; every operand may have its own float type. Computed in f32, by forms
-// without cancellation for negative x. A `y` in ACT_I8 is quantised
-// from f32, as by `reflex_quantize` but without a launch and a pass over memory of its own.
+// Shapes and types: see `reflex_activation_params`; every operand may have its own float type. The function is
+// computed in f32, in forms without cancellation for negative x. A `y` in ACT_I8 is quantised from f32 as
+// `reflex_quantize` does it, but without a launch and a pass over memory of its own.
 //
-// Aliasing: `y` may be exactly `gate` or `up` (in place); it shares no other byte with either, nor with itself. No workspace. Asynchronous on `stream`,
-// capturable, thread-safe.
+// Aliasing: `y` may be exactly `gate` or `up` (in place). It shares no other byte with either, nor with itself. The op
+// needs no workspace. The call is asynchronous on `stream`, capturable and thread-safe.
 //
-// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
+// Limits: a row has at most 2^30 - 1 elements, and there are at most 2^31 - 1 rows.
 //
-// Infinities and NaN: f(gate) of minus infinity is 0, of infinity infinity, of NaN NaN; the product with `up` follows IEEE 754.
+// Infinities and NaN: f(gate) is 0 where the gate is minus infinity, infinity where it is infinity, and NaN where it
+// is NaN. The product with `up` follows IEEE 754.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Shazeer, "GLU Variants Improve Transformer", 2020; Hendrycks and
@@ -990,11 +996,13 @@ reflex_status reflex_activation(const struct reflex_context *context,
                                 const struct reflex_activation_params *params,
                                 reflex_stream stream);
 
-// Whether `reflex_activation` would take these params on this context: its own validation and selection, without a launch.
+// Says by its status whether `reflex_activation` would take these params on this context. It does the validation and
+// the selection of `reflex_activation`, without a launch.
 reflex_status reflex_activation_supported(const struct reflex_context *context,
                                           const struct reflex_activation_params *params);
 
-// Name of the kernel that `reflex_activation` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+// Sets `*name` to the kernel that `reflex_activation` would launch. The name is a static string: `"cpu"` on the CPU
+// backend, `"none"` when there is nothing to do.
 reflex_status reflex_activation_selected_kernel(const struct reflex_context *context,
                                                 const struct reflex_activation_params *params,
                                                 const char **name);
@@ -1008,13 +1016,13 @@ reflex_status reflex_activation_selected_kernel(const struct reflex_context *con
 // Operands of `reflex_add`.
 typedef struct reflex_add_params {
     uint32_t struct_size;
-    // Multiplies `b`; finite, may be negative; 0 selects 1.
+    // The factor of `b`. It is finite and may be negative; 0 selects 1.
     float scale;
     // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
     struct reflex_tensor a;
-    // The shape of `a`, or `[n]`: added to every row.
+    // The shape of `a`, or `[n]`, which is added to every row.
     struct reflex_tensor b;
-    // The shape of `a`. May be `a` or `b` itself (`b` only when it has the shape of `a`).
+    // The shape of `a`. It may be `a` itself, or `b` itself when `b` has the shape of `a`.
     struct reflex_tensor y;
 } reflex_add_params;
 
@@ -1022,16 +1030,18 @@ typedef struct reflex_add_params {
 #define REFLEX_ADD_PARAMS_INIT { .struct_size = sizeof(reflex_add_params) }
 #endif
 
-// Scaled sum: a residual, or a bias on every row.
+// Adds a scaled tensor to another: a residual, or a bias on every row.
 //
-// `y = a + scale * b`, rounded once in f32 (fused multiply-add), then to the type of `y`.
+// `y = a + scale * b`. The sum is rounded once in f32 (fused multiply-add), and then to the type of `y`.
 //
 // Shapes and types: see `reflex_add_params`; every operand may have its own float type.
 //
-// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); it shares no
-// other byte with either, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place). It shares no other byte
+// with either, nor with itself. The op needs no workspace. The call is asynchronous on `stream`, capturable and
+// thread-safe.
 //
-// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them. Infinities and NaN follow IEEE 754; the scale may be negative.
+// Limits: a row has at most 2^30 - 1 elements, and there are at most 2^31 - 1 rows. Infinities and NaN follow IEEE
+// 754.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
@@ -1039,10 +1049,12 @@ reflex_status reflex_add(const struct reflex_context *context,
                          const struct reflex_add_params *params,
                          reflex_stream stream);
 
-// Whether `reflex_add` would take these params on this context: its own validation and selection, without a launch.
+// Says by its status whether `reflex_add` would take these params on this context. It does the validation and the
+// selection of `reflex_add`, without a launch.
 reflex_status reflex_add_supported(const struct reflex_context *context, const struct reflex_add_params *params);
 
-// Name of the kernel that `reflex_add` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+// Sets `*name` to the kernel that `reflex_add` would launch. The name is a static string: `"cpu"` on the CPU backend,
+// `"none"` when there is nothing to do.
 reflex_status reflex_add_selected_kernel(const struct reflex_context *context,
                                          const struct reflex_add_params *params,
                                          const char **name);
@@ -1056,20 +1068,19 @@ reflex_status reflex_add_selected_kernel(const struct reflex_context *context,
 // Operands of `reflex_argmax`.
 typedef struct reflex_argmax_params {
     uint32_t struct_size;
-    // 0.
     uint32_t reserved;
     // `[rows, n]`, F32, F16 or BF16, n at least 1.
     struct reflex_tensor x;
-    // `[rows]`, I32: index of the greatest element of each row; the lowest index on a tie; NaN counts as less than
-    // everything; 0 when a row is NaN throughout.
+    // `[rows]`, I32: receives the index of the greatest element of each row. On a tie that is the lowest index. NaN
+    // counts as less than everything, and a row that is NaN throughout gives 0.
     struct reflex_tensor ids;
-    // Optional, `[m]`, I32: every element is increased by one (2^31 - 1 becomes -2^31) once nothing else of this launch reads
-    // it. Lets a captured decode step advance its own positions and lengths.
+    // Optional, `[m]`, I32: every element is increased by one (2^31 - 1 becomes -2^31) once nothing else of this
+    // launch reads it. A captured decode step advances its own positions and lengths by this.
     struct reflex_tensor counters;
-    // Optional scratch of `reflex_argmax_workspace_size` bytes, 256-byte aligned: with it several blocks share a long
-    // row where there are few rows.
-    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
-    // of every op. Calls that may run at the same time need one each.
+    // Optional scratch of `reflex_argmax_workspace_size` bytes, 256-byte aligned. With it several blocks share a long
+    // row where there are few rows. The library keeps nothing in it from one call to the next: one workspace with the
+    // largest size that any call asks for serves all calls of a stream, of every op. Calls that may run at the same
+    // time need a workspace each.
     void *workspace;
     size_t workspace_size;
 } reflex_argmax_params;
@@ -1078,20 +1089,21 @@ typedef struct reflex_argmax_params {
 #define REFLEX_ARGMAX_PARAMS_INIT { .struct_size = sizeof(reflex_argmax_params) }
 #endif
 
-// Index of the greatest element of each row.
+// Finds the index of the greatest element of each row.
 //
-// `ids[r] = min { i : x[r, i] = max_j x[r, j] }`; -0 equals 0; NaN counts as less than everything; 0 when a row is NaN
-// throughout. Then `counters[i] += 1` for every i, and 2^31 - 1 becomes -2^31.
+// `ids[r] = min { i : x[r, i] = max_j x[r, j] }`. -0 equals 0, NaN counts as less than everything, and a row that is
+// NaN throughout gives 0. Then `counters[i] += 1` for every i, where 2^31 - 1 becomes -2^31.
 //
-// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
-// rows. What other launches read of them is ordered by the stream.
+// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are
+// no rows. What other launches read of them is ordered by the stream.
 //
-// Aliasing: no two of `x`, `ids`, `counters` and `workspace` share a byte. Workspace: optional; with it several blocks
-// share a long row where there are few, and a second launch puts them together: faster, with the same result. Its
-// contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
-// capturable, thread-safe.
+// Aliasing: no two of `x`, `ids`, `counters` and `workspace` share a byte. Workspace: it is optional. With it several
+// blocks share a long row where there are few rows, and a second launch combines their results, which is faster and
+// gives the same ids. Its contents need not be kept, and launches that may run at the same time need one each. The
+// call is asynchronous on `stream`, capturable and thread-safe.
 //
-// Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows. Infinity is the greatest, minus infinity greater than NaN alone.
+// Limits: n is 1 to 2^30 - 1, and there are at most 2^31 - 1 rows. Infinity is greater than every other element, and
+// minus infinity is greater than NaN alone.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 // `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
@@ -1099,16 +1111,18 @@ reflex_status reflex_argmax(const struct reflex_context *context,
                             const struct reflex_argmax_params *params,
                             reflex_stream stream);
 
-// Bytes of scratch with which `reflex_argmax` is fastest for these params on this context; their `workspace` is not
-// looked at. 0 where it would not help, and on the CPU backend.
+// Sets `*bytes` to the scratch with which `reflex_argmax` is fastest for these params on this context. It is 0 where
+// scratch would not help, and on the CPU backend. The function does not look at the workspace fields of the params.
 reflex_status reflex_argmax_workspace_size(const struct reflex_context *context,
                                            const struct reflex_argmax_params *params,
                                            size_t *bytes);
 
-// Whether `reflex_argmax` would take these params on this context: its own validation and selection, without a launch.
+// Says by its status whether `reflex_argmax` would take these params on this context. It does the validation and the
+// selection of `reflex_argmax`, without a launch.
 reflex_status reflex_argmax_supported(const struct reflex_context *context, const struct reflex_argmax_params *params);
 
-// Name of the kernel that `reflex_argmax` would launch first: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+// Sets `*name` to the kernel that `reflex_argmax` would launch first. The name is a static string: `"cpu"` on the CPU
+// backend, `"none"` when there is nothing to do.
 reflex_status reflex_argmax_selected_kernel(const struct reflex_context *context,
                                             const struct reflex_argmax_params *params,
                                             const char **name);
@@ -1119,13 +1133,14 @@ reflex_status reflex_argmax_selected_kernel(const struct reflex_context *context
  * The op `attention`: attention of many queries over contiguous keys and values.
  */
 
-// Which keys a query sees.
+// The keys that a query sees.
 typedef uint32_t reflex_attention_mask;
 
-// Keys up to the query's own position, aligned to the end: query i of T sees keys 0 ..= length - T + i.
+// A query sees the keys up to its own position. Positions are aligned to the end of the sequence: query i of T sees
+// the keys 0 ..= length - T + i.
 #define REFLEX_ATTENTION_CAUSAL 0
 
-// Every key of the sequence.
+// A query sees every key of the sequence.
 #define REFLEX_ATTENTION_FULL 1
 
 // Operands of `reflex_attention`.
@@ -1133,21 +1148,21 @@ typedef struct reflex_attention_params {
     uint32_t struct_size;
     // `REFLEX_ATTENTION_*`.
     reflex_attention_mask mask;
-    // Multiplies q k^T; finite and not negative; 0 selects 1 / sqrt(head_dim).
+    // The factor of q k^T. It is finite and not negative; 0 selects 1 / sqrt(head_dim).
     float scale;
-    // 0.
     uint32_t reserved;
     // `[batch, tokens, q_heads, head_dim]`, F32, F16 or BF16; head_dim is a multiple of 8, up to 256.
     struct reflex_tensor q;
-    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. Dense, it is a `k_cache`
-    // of `reflex_rope` with `slot = b * capacity + position`.
+    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. A dense k is a
+    // `k_cache` of `reflex_rope` with `slot = b * capacity + position`.
     struct reflex_tensor k;
     // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
     struct reflex_tensor v;
-    // Optional, `[batch]`, I32, read on the device: keys of each sequence, the new tokens' included; a value outside
-    // 0..=capacity is clamped. Absent: capacity.
+    // Optional, `[batch]`, I32, read on the device: the number of keys of each sequence, which counts those of the new
+    // tokens. A value outside 0..=capacity is clamped. When absent, every sequence has capacity keys.
     struct reflex_tensor kv_lengths;
-    // `[batch, tokens, q_heads, v_head_dim]`, F32, F16 or BF16. A query that sees no key gives zeros. May be `q` itself.
+    // `[batch, tokens, q_heads, v_head_dim]`, F32, F16 or BF16. It may be `q` itself. A query that sees no key gives
+    // zeros.
     struct reflex_tensor y;
 } reflex_attention_params;
 
@@ -1155,42 +1170,47 @@ typedef struct reflex_attention_params {
 #define REFLEX_ATTENTION_PARAMS_INIT { .struct_size = sizeof(reflex_attention_params) }
 #endif
 
-// Attention of many queries over a contiguous cache: prefill, and appending to what is there.
+// Computes the attention of many queries over a contiguous cache, as prefill and the continuation of a sequence need
+// it.
 //
 // `y[b][i][h] = softmax(scale * q[b][i][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` that query `i` of `T`
-// sees, with `h' = h / (q_heads / kv_heads)`. `REFLEX_ATTENTION_CAUSAL`: keys `0 ..= length - T + i`, aligned to the end
-// of the sequence, so that the new tokens' keys are its last ones. `REFLEX_ATTENTION_FULL`: every key of the sequence.
+// sees, with `h' = h / (q_heads / kv_heads)`. With `REFLEX_ATTENTION_CAUSAL` these are the keys
+// `0 ..= length - T + i`: queries are aligned to the end of the sequence, so that the keys of the new tokens are its
+// last ones. With `REFLEX_ATTENTION_FULL` they are all keys of the sequence.
 //
 // Shapes and types: see `reflex_attention_params`. Strides of the outer dimensions are free, rows are dense. Sums are
-// f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16 from
-// SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16 cache.
-// Other types and alignments are computed in f32, more slowly.
+// f32. If K and V are F16 or BF16 and 16-byte aligned, and the GPU has tensor cores for their type (F16 from SM 7.5,
+// BF16 from SM 8.0), q and the softmax weights are first rounded to that type; beside an F16 cache, an element of q
+// beyond 65504 becomes infinite by this rounding. Other types and alignments are computed in f32, more slowly.
 //
 // A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
 // other; memory beyond a sequence's length is not read.
 //
-// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with an input, nor with itself. No workspace. Asynchronous on `stream`, capturable
-// (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+// Aliasing: `y` may be exactly `q` (in place). It shares no other byte with an input, nor with itself. The op needs no
+// workspace. The call is asynchronous on `stream`, capturable (`kv_lengths` is read at each replay) and thread-safe.
+// Results are deterministic.
 //
-// Limits: head sizes as in the params; batch, capacity, heads and tokens * q_heads / kv_heads up to 2^30 each; batch * tokens *
-// q_heads up to 2^31 - 1.
+// Limits: the params say which head sizes are possible. batch, capacity, heads and tokens * q_heads / kv_heads are at
+// most 2^30 each; batch * tokens * q_heads is at most 2^31 - 1.
 //
-// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
-// every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.
+// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN. A score of minus infinity has the
+// weight 0, and a query whose scores are all minus infinity gives 0. A NaN or an infinity in v reaches y in its own
+// element, and as NaN where its weight is 0.
 //
-// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes that
-// are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein, "Online
-// normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes
+// that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein,
+// "Online normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
 reflex_status reflex_attention(const struct reflex_context *context,
                                const struct reflex_attention_params *params,
                                reflex_stream stream);
 
-// Whether `reflex_attention` would take these params on this context: its own validation and selection, without a launch.
+// Says by its status whether `reflex_attention` would take these params on this context. It does the validation and
+// the selection of `reflex_attention`, without a launch.
 reflex_status reflex_attention_supported(const struct reflex_context *context,
                                          const struct reflex_attention_params *params);
 
-// Name of the kernel that `reflex_attention` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
-// empty.
+// Sets `*name` to the kernel that `reflex_attention` would launch. The name is a static string: `"cpu"` on the CPU
+// backend, `"none"` when there is nothing to do.
 reflex_status reflex_attention_selected_kernel(const struct reflex_context *context,
                                                const struct reflex_attention_params *params,
                                                const char **name);
@@ -1198,16 +1218,17 @@ reflex_status reflex_attention_selected_kernel(const struct reflex_context *cont
 /* =====================================================================================================================
  * 8. rope
  *
- * The op `rope`: rotary position embedding of queries and keys, with the append to a cache.
+ * The op `rope`: rotary position embedding of queries and keys, fused with the norms of the heads and the append to a
+ * cache.
  */
 
 // How `reflex_rope` pairs the elements of a head.
 typedef uint32_t reflex_rope_mode;
 
-// Pairs (i, i + rotary_dim / 2): GPT-NeoX, Qwen, Hugging Face Llama.
+// The pairs are (i, i + rotary_dim / 2), as in GPT-NeoX, Qwen and the Hugging Face Llama.
 #define REFLEX_ROPE_NEOX 0
 
-// Pairs (2i, 2i + 1): the original Llama, GGUF files of architecture `llama`.
+// The pairs are (2i, 2i + 1), as in the original Llama and in GGUF files of architecture `llama`.
 #define REFLEX_ROPE_INTERLEAVED 1
 
 // Operands of `reflex_rope`.
@@ -1215,43 +1236,48 @@ typedef struct reflex_rope_params {
     uint32_t struct_size;
     // `REFLEX_ROPE_*`.
     reflex_rope_mode mode;
-    // Base of the frequencies, finite, 1 or more; 0 selects 10000.
+    // The base of the frequencies. It is finite and 1 or more; 0 selects 10000.
     float theta_base;
-    // Multiplies the position (1 / factor of linear scaling); finite and not negative; 0 selects 1.
+    // The factor of the positions (1 / factor of linear scaling). It is finite and not negative; 0 selects 1.
     float freq_scale;
-    // Multiplies cosine and sine (YaRN's magnitude); finite and not negative; 0 selects 1.
+    // The factor of cosine and sine (YaRN's magnitude). It is finite and not negative; 0 selects 1.
     float magnitude;
-    // Leading elements of a head of q and k that are rotated, even, at most head_dim and 1024; 0 selects all of them.
+    // The number of leading elements of a head of q and k that are rotated. It is even and at most head_dim and 1024;
+    // 0 selects all of them.
     uint32_t rotary_dim;
-    // `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional.
+    // Optional, `[tokens, q_heads, head_dim]`, F32, F16 or BF16.
     struct reflex_tensor q;
-    // `[tokens, kv_heads, head_dim]`. Optional.
+    // Optional, `[tokens, kv_heads, head_dim]`, F32, F16 or BF16.
     struct reflex_tensor k;
-    // `[tokens, kv_heads, v_head_dim]`: copied to `v_cache`, not rotated. Present exactly when `v_cache` is.
+    // `[tokens, kv_heads, v_head_dim]`, F32, F16 or BF16, present exactly when `v_cache` is: copied to `v_cache`
+    // without a rotation.
     struct reflex_tensor v;
-    // The shape of `q`; absent: q is rotated in place.
+    // Optional, the shape of `q`: receives the rotated q. When absent, q is rotated in place.
     struct reflex_tensor q_out;
-    // The shape of `k`; absent: k is rotated in place, or with `k_cache` written there alone.
+    // Optional, the shape of `k`: receives the rotated k. When absent, k is rotated in place, or, with `k_cache`, is
+    // written there alone.
     struct reflex_tensor k_out;
-    // `[tokens]`, I32, read on the device: any number, also a negative one. Required also of V alone.
+    // `[tokens]`, I32, read on the device: the position of each token, which may be any number, also a negative one. A
+    // call with v alone has to give it, too.
     struct reflex_tensor positions;
-    // Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`). A factor that is 0 or not
-    // finite makes its pair NaN; any other is taken, also a negative or a subnormal one.
+    // Optional, `[rotary_dim / 2]`, F32, by which the frequencies are divided (Llama 3's `rope_freqs`). A factor that
+    // is 0 or not finite makes its pair NaN; any other is taken, also a negative or a subnormal one.
     struct reflex_tensor freq_factors;
-    // Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot. For the dense
-    // `[batch, capacity, kv_heads, head_dim]` that the attention ops read, give it as `[batch * capacity, kv_heads, head_dim]`
-    // and `slots` of `b * capacity + position`.
+    // Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot. The
+    // attention ops read a dense `[batch, capacity, kv_heads, head_dim]`: give it here as
+    // `[batch * capacity, kv_heads, head_dim]`, with `slots` of `b * capacity + position`.
     struct reflex_tensor k_cache;
     // Optional, `[slots, kv_heads, v_head_dim]`, F32, F16 or BF16: receives V at each token's slot.
     struct reflex_tensor v_cache;
-    // Optional, `[tokens]`, I32, read on the device: row of the caches for each token; absent: its position.
-    // A slot outside the cache is skipped (give -1 to padding tokens).
+    // Optional, `[tokens]`, I32, read on the device: the row of the caches for each token. When absent, that is the
+    // token's position. A slot outside the cache is skipped (give -1 to padding tokens).
     struct reflex_tensor slots;
     // Optional, `[head_dim]`, F32, F16 or BF16: each head of q gets an RMS norm with this weight before it is rotated.
     struct reflex_tensor q_norm;
-    // Optional, `[head_dim]`: the same for k.
+    // Optional, `[head_dim]`, F32, F16 or BF16: each head of k gets an RMS norm with this weight before it is rotated.
     struct reflex_tensor k_norm;
-    // Of both norms, added to the mean square; 0 selects 1e-6. Finite and not negative.
+    // The epsilon of the RMS norms of `q_norm` and `k_norm`: it is added to the mean square. It is finite and not
+    // negative; 0 selects 1e-6.
     float norm_epsilon;
     // 0.
     uint32_t reserved;
@@ -1261,40 +1287,43 @@ typedef struct reflex_rope_params {
 #define REFLEX_ROPE_PARAMS_INIT { .struct_size = sizeof(reflex_rope_params) }
 #endif
 
-// Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch. With `q_norm`
-// or `k_norm` each head has an RMS norm first (Qwen3, Gemma 3), in the same launch.
+// Rotates q and k by their positions (rotary position embedding) and appends K and V to a contiguous cache, in one
+// launch. With `q_norm` or `k_norm` each head gets an RMS norm first (Qwen3, Gemma 3), in the same launch.
 //
-// `h[i] = x[i] / sqrt(mean(x^2) + norm_epsilon) * norm[i]` over each head of q or k that has a norm, else `h = x`. Then
-// `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`; each pair (u, v) of h
-// becomes `(u cos - v sin, v cos + u sin) * magnitude`. Pairs: see `REFLEX_ROPE_*`. Elements of h from `rotary_dim` on
-// are not rotated. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
-// `positions[t]` without `slots`; a slot outside the cache is skipped. Of two tokens with one slot either may remain.
+// `h[i] = x[i] / sqrt(mean(x^2) + norm_epsilon) * norm[i]` over each head of q or k that has a norm, else `h = x`.
+// Then `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`, and each pair
+// (u, v) of h becomes `(u cos - v sin, v cos + u sin) * magnitude`. `REFLEX_ROPE_*` say which elements are a pair.
+// Elements of h from `rotary_dim` on are not rotated. Then `k_cache[slot] = rotated k` and `v_cache[slot] = v`, with
+// `slot = slots[t]`, or `slot = positions[t]` without `slots`. A slot outside the cache is skipped. Of two tokens with
+// one slot either may remain.
 //
-// Shapes and types: see `reflex_rope_params`; every operand may have its own type. Operands may be views into one merged
-// QKV buffer. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get the f32
-// value, rounded once.
+// Shapes and types: see `reflex_rope_params`; every operand may have its own type. Operands may be views into one
+// merged QKV buffer. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get
+// the f32 value, rounded once.
 //
-// Which operands: any of `q`, `k` and `v`, at least one. An operand that belongs to another one is refused without it:
-// `q_out` and `q_norm` without `q`; `k_out`, `k_norm` and `k_cache` without `k`; `v` and `v_cache` without each other;
-// `slots` without a cache. The other fields are checked by themselves whatever is given: with `v` alone those of the
-// rotation, and without a norm `norm_epsilon`, have no effect.
+// Operands: any of `q`, `k` and `v` may be given, and at least one has to be. An operand that belongs to another one
+// is refused without it: `q_out` and `q_norm` without `q`; `k_out`, `k_norm` and `k_cache` without `k`; `v` and
+// `v_cache` without each other; `slots` without a cache. The other fields are checked by themselves, whether they have
+// an effect or not: those of the rotation have none with `v` alone, and `norm_epsilon` has none without a norm.
 //
-// Error: of a rotated pair (u, v) of h at most `magnitude * (|u| + |v|) * (2^-21 + 2^-50 |angle|)` before the rounding to
-// the output's type, at every position, on both backends, where `magnitude` and `magnitude * (|u| + |v|)` are normal numbers of
-// f32 (from 2^-126 on, and less than 2^128): cosine and sine are multiplied with the magnitude in f32, and u and v with these.
-// Below, a pair may lose its last bits or all of them; above, it may be infinite or NaN. The second term is what a double's error in the frequency
-// makes of the angle: it reaches the first at |angle| = 2^29, and at 2^31 it is four times as large. An angle is reduced
-// exactly, however large it is: cosine and sine are finite for any position, base, scale and factor but such factors as above.
+// Error: before the rounding to the output's type, a rotated pair (u, v) of h is off by at most
+// `magnitude * (|u| + |v|) * (2^-21 + 2^-50 |angle|)`, at every position and on both backends. This holds where
+// `magnitude` and `magnitude * (|u| + |v|)` are normal numbers of f32 (from 2^-126 on, and less than 2^128): cosine
+// and sine are multiplied with the magnitude in f32, and u and v with these products. Where one of the two is smaller,
+// a pair may lose its last bits or all of them; where one is larger, the pair may be infinite or NaN. The second term
+// of the bound comes from a double's error in the frequency: it is as large as the first at |angle| = 2^29, and four
+// times as large at 2^31. An angle is reduced exactly, however large it is: cosine and sine are finite for any
+// position, base, scale and factor, except for the factors that make their pair NaN.
 //
-// Limits: heads and head sizes up to 16384, `rotary_dim` up to 1024, up to 2^31 - 1 tokens.
+// Limits: heads and head sizes are at most 16384, `rotary_dim` is at most 1024, and there are at most 2^31 - 1 tokens.
 //
-// Infinities and NaN: a head with a norm is what `reflex_norm` makes of it. An infinity makes its pair infinite or NaN, a NaN
-// its pair NaN; elements that are not rotated come through as they are.
+// Infinities and NaN: a head with a norm is first what `reflex_norm` makes of it. An infinity makes its pair infinite
+// or NaN, and a NaN makes its pair NaN. Elements that are not rotated stay as they are.
 //
-// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); outputs and caches share no other byte with an input, with one
-// another or with themselves; the caches may interleave in one allocation. Without `q_out` q is rotated in
-// place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on
-// `stream`, capturable, thread-safe.
+// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place). Outputs and caches share no other byte with an
+// input, with one another or with themselves, though the caches may interleave in one allocation. Without `q_out`, q
+// is rotated in place. Without `k_out`, k is rotated in place unless `k_cache` is given; then `k` is left as it is.
+// The op needs no workspace. The call is asynchronous on `stream`, capturable and thread-safe.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Su et al., "RoFormer: Enhanced Transformer with Rotary Position
@@ -1303,10 +1332,12 @@ reflex_status reflex_rope(const struct reflex_context *context,
                           const struct reflex_rope_params *params,
                           reflex_stream stream);
 
-// Whether `reflex_rope` would take these params on this context: its own validation and selection, without a launch.
+// Says by its status whether `reflex_rope` would take these params on this context. It does the validation and the
+// selection of `reflex_rope`, without a launch.
 reflex_status reflex_rope_supported(const struct reflex_context *context, const struct reflex_rope_params *params);
 
-// Name of the kernel that `reflex_rope` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+// Sets `*name` to the kernel that `reflex_rope` would launch. The name is a static string: `"cpu"` on the CPU backend,
+// `"none"` when there is nothing to do.
 reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
                                           const struct reflex_rope_params *params,
                                           const char **name);
@@ -1314,59 +1345,65 @@ reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
 /* =====================================================================================================================
  * 9. attention_decode
  *
- * The op `attention_decode`: attention of a decode step over contiguous caches, with its rotation and append where
- * asked for.
+ * The op `attention_decode`: attention of a decode step over contiguous caches, optionally fused with the norms of the
+ * heads, the rotation and the append of the new key and value.
  */
 
 // Operands of `reflex_attention_decode`.
 typedef struct reflex_attention_decode_params {
     uint32_t struct_size;
-    // Multiplies q k^T; finite and not negative; 0 selects 1 / sqrt(head_dim).
+    // The factor of q k^T. It is finite and not negative; 0 selects 1 / sqrt(head_dim).
     float scale;
-    // `[batch, q_heads, head_dim]`, F32, F16 or BF16: one query a sequence, which sees every key of it; head_dim is a
-    // multiple of 8, up to 256.
+    // `[batch, q_heads, head_dim]`, F32, F16 or BF16; head_dim is a multiple of 8, up to 256. Each sequence has one
+    // query, which sees every key of the sequence.
     struct reflex_tensor q;
-    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. Dense, it is a `k_cache`
-    // of `reflex_rope` with `slot = b * capacity + position`.
+    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. A dense k is a
+    // `k_cache` of `reflex_rope` with `slot = b * capacity + position`.
     struct reflex_tensor k;
     // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
     struct reflex_tensor v;
-    // Optional, `[batch]`, I32, read on the device: keys of each sequence, the new token's included; a value outside
-    // 0..=capacity is clamped. Absent: capacity.
+    // Optional, `[batch]`, I32, read on the device: the number of keys of each sequence, which counts that of the new
+    // token. A value outside 0..=capacity is clamped. When absent, every sequence has capacity keys.
     struct reflex_tensor kv_lengths;
-    // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16; may be `q` itself. Or `[batch, q_heads * v_head_dim]`, ACT_I8, with
-    // v_head_dim a multiple of 32: a row holds the heads one after the other. A sequence without keys gives zeros.
+    // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16, which may be `q` itself; or `[batch, q_heads * v_head_dim]`,
+    // ACT_I8, with v_head_dim a multiple of 32, whose rows hold the heads one after the other. A sequence without keys
+    // gives zeros.
     struct reflex_tensor y;
-    // Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    // The size depends on shapes alone, never on `kv_lengths`.
-    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
-    // of every op. Calls that may run at the same time need one each.
+    // Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned. It may be NULL when that size is 0.
+    // The size depends on shapes alone, never on `kv_lengths`. The library keeps nothing in it from one call to the
+    // next: one workspace with the largest size that any call asks for serves all calls of a stream, of every op.
+    // Calls that may run at the same time need a workspace each.
     void *workspace;
     size_t workspace_size;
-    // Of the rotation, as in `reflex_rope_params`: `REFLEX_ROPE_*`.
+    // The pairing of elements in the rotation, `REFLEX_ROPE_*`, as in `reflex_rope_params`.
     reflex_rope_mode mode;
-    // Base of the frequencies, finite, 1 or more; 0 selects 10000.
+    // The base of the frequencies of the rotation. It is finite and 1 or more; 0 selects 10000.
     float theta_base;
-    // Multiplies the position; finite and not negative; 0 selects 1.
+    // The factor of the positions in the rotation. It is finite and not negative; 0 selects 1.
     float freq_scale;
-    // Multiplies cosine and sine; finite and not negative; 0 selects 1.
+    // The factor of cosine and sine in the rotation. It is finite and not negative; 0 selects 1.
     float magnitude;
-    // Leading elements of a head that are rotated, even, at most head_dim; 0 selects all of them.
+    // The number of leading elements of a head that are rotated. It is even and at most head_dim; 0 selects all of
+    // them.
     uint32_t rotary_dim;
-    // Of both norms, added to the mean square; 0 selects 1e-6. Finite and not negative.
+    // The epsilon of the RMS norms of `q_norm` and `k_norm`: it is added to the mean square. It is finite and not
+    // negative; 0 selects 1e-6.
     float norm_epsilon;
-    // Optional, with `v_new`: `[batch, kv_heads, head_dim]`, F32, F16 or BF16: the new token's k, written to row
-    // length - 1 of the sequence in `k` after norm and rotation, and seen by the query.
+    // Optional, with `v_new`: `[batch, kv_heads, head_dim]`, F32, F16 or BF16, the k of the new token. After norm and
+    // rotation it is written to row length - 1 of the sequence in `k`, where the query sees it.
     struct reflex_tensor k_new;
-    // Optional, with `k_new`: `[batch, kv_heads, v_head_dim]`, F32, F16 or BF16, written to that row of `v`.
+    // Optional, with `k_new`: `[batch, kv_heads, v_head_dim]`, F32, F16 or BF16, the v of the new token. It is written
+    // to the same row of `v`.
     struct reflex_tensor v_new;
-    // Optional, `[batch]`, I32, read on the device: q and `k_new` are rotated. Absent: they are not.
+    // Optional, `[batch]`, I32, read on the device: the positions of the new tokens, by which q and `k_new` are
+    // rotated. When absent, neither is rotated.
     struct reflex_tensor positions;
-    // Optional, with `positions`: `[rotary_dim / 2]`, F32: divides the frequencies.
+    // Optional, with `positions`: `[rotary_dim / 2]`, F32, by which the frequencies are divided.
     struct reflex_tensor freq_factors;
     // Optional, `[head_dim]`, F32, F16 or BF16: each head of q gets an RMS norm with this weight before it is rotated.
     struct reflex_tensor q_norm;
-    // Optional, with `k_new`: the same for `k_new`.
+    // Optional, with `k_new`: `[head_dim]`, F32, F16 or BF16; each head of `k_new` gets an RMS norm with this weight
+    // before it is rotated.
     struct reflex_tensor k_norm;
 } reflex_attention_decode_params;
 
@@ -1374,69 +1411,77 @@ typedef struct reflex_attention_decode_params {
 #define REFLEX_ATTENTION_DECODE_PARAMS_INIT { .struct_size = sizeof(reflex_attention_decode_params) }
 #endif
 
-// Attention of one query per sequence over a contiguous cache: a decode step.
+// Computes the attention of one query per sequence over a contiguous cache: a decode step.
 //
 // `y[b][h] = softmax(scale * q[b][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` of the sequence, with
 // `h' = h / (q_heads / kv_heads)`.
 //
-// With the operands from `k_new` on it is all that lies between the QKV product of a layer and its output projection: what
-// `reflex_rope` would do comes first, with `k[b][length - 1] = rope(k_new[b])` and `v[b][length - 1] = v_new[b]`, where
-// length counts the new token, and `rope(q)` in the place of q. `rope(x)` is x with an RMS norm of each head, if there is a
-// weight for it, and rotated, if there are positions: `reflex_rope` has the formulas. The rows of the cache get the very bits that
-// `reflex_rope` gives. `q` and `k_new` stay as they are. A sequence of length 0 gets no row. An operand that belongs to another
-// one is refused without it: `k_new` and `v_new` without each other, `k_norm` without `k_new`, `freq_factors` without `positions`.
-// The other fields are checked by themselves whatever is given: without `positions` those of the rotation, and without a norm
-// `norm_epsilon`, have no effect. Beside an aligned cache of F16
-// or BF16 no launch of its own does that, if heads and norms are aligned to 16 bytes, too; else one of rope comes first, and
-// a rotated q passes through the workspace in F32.
+// With the operands from `k_new` on, the op does all that lies between the QKV product of a layer and its output
+// projection. It first does what `reflex_rope` would do: `k[b][length - 1] = rope(k_new[b])` and
+// `v[b][length - 1] = v_new[b]`, where length counts the new token, and `rope(q)` takes the place of q. `rope(x)` is x
+// with an RMS norm of each head, if there is a weight for it, and then rotated, if there are positions; `reflex_rope`
+// has the formulas. The rows of the cache get the very bits that `reflex_rope` gives. `q` and `k_new` stay as they
+// are. A sequence of length 0 gets no row.
 //
-// The query heads of a kv head are computed together, so that each key and value is read once for all of them (for up
-// to 16 of them; 8 outside the tensor core kernels). The keys of a sequence are shared among several blocks, whose
-// results are put together by themselves, as a cluster (from SM 9.0 on, with 64 SMs or more), or by a second launch; how many
-// depends on shapes and the device alone, so that a captured graph stays right as `kv_lengths` grows, and each takes its
-// part of the length that it finds there.
+// An operand that belongs to another one is refused without it: `k_new` and `v_new` without each other, `k_norm`
+// without `k_new`, `freq_factors` without `positions`. The other fields are checked by themselves, whether they have
+// an effect or not: those of the rotation have none without `positions`, and `norm_epsilon` has none without a norm.
 //
-// Shapes and types: see `reflex_attention_decode_params`. Strides of the outer dimensions are free, rows are dense. Sums
-// are f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16
-// from SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16
-// cache. Other types and alignments are computed in f32.
+// Beside an aligned cache of F16 or BF16, norms, rotation and append take no launch of their own if heads and norms
+// are aligned to 16 bytes, too. Otherwise a launch of rope comes first, and a rotated q passes through the workspace
+// in F32.
 //
-// A `y` in ACT_I8 is quantised from f32, as by `reflex_quantize` but without a launch of its own; its row is what a matmul
-// with the output projection takes.
+// The query heads of a kv head, a GQA group, are computed together, so that each key and value is read once for up to
+// 16 of them (for up to 8 outside the tensor core kernels). Several blocks share the keys of a sequence. Either they
+// combine their results by themselves, as a cluster (from SM 9.0 on, with 64 SMs or more), or a second launch combines
+// them. The number of blocks depends on shapes and the device alone, so that a captured graph stays right as
+// `kv_lengths` grows: each block takes its part of the length that it finds.
+//
+// Shapes and types: see `reflex_attention_decode_params`. Strides of the outer dimensions are free, rows are dense.
+// Sums are f32. If K and V are F16 or BF16 and 16-byte aligned, and the GPU has tensor cores for their type (F16 from
+// SM 7.5, BF16 from SM 8.0), q and the softmax weights are first rounded to that type; beside an F16 cache, an element
+// of q beyond 65504 becomes infinite by this rounding. Other types and alignments are computed in f32.
+//
+// A `y` in ACT_I8 is quantised from f32 as `reflex_quantize` does it, but without a launch of its own. Its row is what
+// a `reflex_matmul` with the output projection takes as x.
 //
 // A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
 //
-// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with another operand, nor with itself. With `k_new`
-// nor do `k` and `v`; they may interleave in one allocation. Workspace: see `reflex_attention_decode_workspace_size`; it shares no
-// byte with an operand, its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
-// capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+// Aliasing: `y` may be exactly `q` (in place). It shares no other byte with another operand, nor with itself. With
+// `k_new` the same holds for `k` and `v`: they share no byte with another operand, nor with themselves, though they
+// may interleave in one allocation. Workspace: see `reflex_attention_decode_workspace_size`; it shares no byte with an
+// operand, its contents need not be kept, and launches that may run at the same time need one each. The call is
+// asynchronous on `stream`, capturable (`kv_lengths` is read at each replay) and thread-safe. Results are
+// deterministic.
 //
-// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, heads up to 16384 with operands from `k_new`
-// on; batch * q_heads up to 2^31 - 1.
+// Limits: the params say which head sizes are possible. batch, capacity and heads are at most 2^30 each; with operands
+// from `k_new` on, heads are at most 16384. batch * q_heads is at most 2^31 - 1.
 //
-// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
-// every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.
+// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN. A score of minus infinity has the
+// weight 0, and a query whose scores are all minus infinity gives 0. A NaN or an infinity in v reaches y in its own
+// element, and as NaN where its weight is 0.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
-// `REFLEX_UNSUPPORTED` (head sizes that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since
-// 0.1. Dao et al., "Flash-Decoding for long-context inference", 2023.
+// `REFLEX_UNSUPPORTED` (head sizes that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later.
+// Since 0.1. Dao et al., "Flash-Decoding for long-context inference", 2023.
 reflex_status reflex_attention_decode(const struct reflex_context *context,
                                       const struct reflex_attention_decode_params *params,
                                       reflex_stream stream);
 
-// Bytes of scratch that `reflex_attention_decode` needs for these params on this context, from their shapes alone; the
-// workspace fields are not looked at. 0 on the CPU backend, and where the keys are not split and q is taken as it is.
+// Sets `*bytes` to the scratch that `reflex_attention_decode` needs for these params on this context, which depends on
+// their shapes alone. It is 0 on the CPU backend, and where the keys are not split and q is taken as it is. The
+// function does not look at the workspace fields of the params.
 reflex_status reflex_attention_decode_workspace_size(const struct reflex_context *context,
                                                      const struct reflex_attention_decode_params *params,
                                                      size_t *bytes);
 
-// Whether `reflex_attention_decode` would take these params on this context: its own validation and selection, without
-// a launch.
+// Says by its status whether `reflex_attention_decode` would take these params on this context. It does the validation
+// and the selection of `reflex_attention_decode`, without a launch.
 reflex_status reflex_attention_decode_supported(const struct reflex_context *context,
                                                 const struct reflex_attention_decode_params *params);
 
-// Name of the kernel in which `reflex_attention_decode` would meet the keys: a static string, `"cpu"` on the CPU backend,
-// `"none"` when empty.
+// Sets `*name` to the kernel in which `reflex_attention_decode` would read the keys. The name is a static string:
+// `"cpu"` on the CPU backend, `"none"` when there is nothing to do.
 reflex_status reflex_attention_decode_selected_kernel(const struct reflex_context *context,
                                                       const struct reflex_attention_decode_params *params,
                                                       const char **name);
@@ -1450,9 +1495,9 @@ reflex_status reflex_attention_decode_selected_kernel(const struct reflex_contex
 // Operands of `reflex_embedding`.
 typedef struct reflex_embedding_params {
     uint32_t struct_size;
-    // Multiplies every element; finite, may be negative; 0 selects 1.
+    // The factor of every element. It is finite and may be negative; 0 selects 1.
     float scale;
-    // `[vocab, dim]`, any weight type, packed or not; for alignment of block formats see `reflex_embedding`.
+    // `[vocab, dim]`, any weight type, packed or not. `reflex_embedding` says how block formats are aligned.
     struct reflex_tensor table;
     // `[tokens]`, I32, read on the device. An id outside the table gives a row of NaN.
     struct reflex_tensor ids;
@@ -1464,19 +1509,21 @@ typedef struct reflex_embedding_params {
 #define REFLEX_EMBEDDING_PARAMS_INIT { .struct_size = sizeof(reflex_embedding_params) }
 #endif
 
-// Rows of a table, chosen by ids.
+// Gathers the rows of a table that ids name.
 //
-// `y[t] = scale * table[ids[t]]`; an id below 0 or not below `vocab` gives a row of NaN.
+// `y[t] = scale * table[ids[t]]`. An id below 0, or one that is not below `vocab`, gives a row of NaN.
 //
-// Shapes and types: see `reflex_embedding_params`. Block formats are expanded bit for bit as the GGUF reference does,
-// multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are free.
+// Shapes and types: see `reflex_embedding_params`. Block formats are expanded bit for bit as the GGUF reference does
+// it, multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are
+// free.
 //
-// Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
-// up to 16, that divides a block's bytes; contiguous rows have it. A packed table (`reflex_weights_pack`)
-// gives the bits of the native one. `y` shares no byte with the table, the ids or itself. No workspace. Asynchronous on `stream`,
-// capturable (the ids are read when the kernel runs), thread-safe.
+// Alignment: every operand is aligned to its elements. The data of a block format is 16-byte aligned. Its row stride
+// is a multiple of the power of two, up to 16, that divides the bytes of a block, as the stride of contiguous rows is.
+// A packed table (`reflex_weights_pack`) gives the same bits as the native one. `y` shares no byte with the table, the
+// ids or itself. The op needs no workspace. The call is asynchronous on `stream`, capturable (the ids are read when
+// the kernel runs) and thread-safe.
 //
-// Limits: dim up to 2^30. Infinities and NaN of the table come through, times `scale` as IEEE 754 has it.
+// Limits: dim is at most 2^30. Infinities and NaN of the table reach y, multiplied by `scale` as IEEE 754 defines it.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -1484,13 +1531,13 @@ reflex_status reflex_embedding(const struct reflex_context *context,
                                const struct reflex_embedding_params *params,
                                reflex_stream stream);
 
-// Whether `reflex_embedding` would take these params on this context: its own validation and selection, without a
-// launch.
+// Says by its status whether `reflex_embedding` would take these params on this context. It does the validation and
+// the selection of `reflex_embedding`, without a launch.
 reflex_status reflex_embedding_supported(const struct reflex_context *context,
                                          const struct reflex_embedding_params *params);
 
-// Name of the kernel that `reflex_embedding` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
-// empty.
+// Sets `*name` to the kernel that `reflex_embedding` would launch. The name is a static string: `"cpu"` on the CPU
+// backend, `"none"` when there is nothing to do.
 reflex_status reflex_embedding_selected_kernel(const struct reflex_context *context,
                                                const struct reflex_embedding_params *params,
                                                const char **name);
@@ -1498,41 +1545,45 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
 /* =====================================================================================================================
  * 11. matmul
  *
- * The op `matmul`: products of up to three weights and one x, with what an engine fuses to them.
+ * The op `matmul`: products of one x with up to three weights, fused with norm, bias, activation, residual and
+ * quantisation.
  */
 
-// A row's result does not depend, bit for bit, on how many other rows there are.
+// A row's result has the same bits whatever the number of rows beside it.
 #define REFLEX_MATMUL_BATCH_INVARIANT 1
 
-// Products of a floating-point x and block formats may be computed in 8-bit integers, of packed weights with up to 262144 rows,
-// of others with at most 64: x is quantised to ACT_I8 first, once for all weights of the call. Where one weight of the call is F32,
-// F16 or BF16, or one that is not packed meets more rows, no product of the call is. With `REFLEX_MATMUL_BATCH_INVARIANT` too the
-// number of rows has no say: all products are, unless a weight is F32, F16 or BF16. Without the flag a floating-point x is
-// multiplied with the weights' exact values. An x of ACT_I8 is multiplied in integers with or without it, 262144 rows at most of
-// any block format.
+// A floating-point x may be multiplied with block formats in 8-bit integers: x is first quantised to ACT_I8, once for
+// all weights of the call. The flag takes effect if every weight of the call is a block format and x has at most
+// 262144 rows, or at most 64 rows when a weight is not packed. With `REFLEX_MATMUL_BATCH_INVARIANT` the number of rows
+// has no say: the flag takes effect if every weight is a block format, and more than 262144 rows are refused. Where
+// the flag does not take effect, and without it, a floating-point x is multiplied with the exact values of the
+// weights. An x of ACT_I8 is multiplied in integers with or without the flag, with weights of any block format and at
+// most 262144 rows.
 #define REFLEX_MATMUL_INT8 2
 
-// The weights were written before the launch in front of this one on the stream began, as when they are loaded once: they
-// may be read while it still runs.
+// The caller promises that the weights were written before the launch in front of this one on the stream began, as is
+// the case when they are loaded once. The kernel may then read them while that launch still runs.
 #define REFLEX_MATMUL_CONSTANT_WEIGHTS 4
 
-// The two products of the call are a gated pair with one y: `y = activation(x W0^T + b0) * (x W1^T + b1) + residual`. `W0`, `b0`,
-// `residual` and `y` are of `products[0]`, `W1` and `b1` of `products[1]`, which has no residual and no y.
+// The two products of the call are a gated pair and have one y:
+// `y = activation(x W0^T + b0) * (x W1^T + b1) + residual`. `W0`, `b0`, `residual` and `y` belong to `products[0]`,
+// `W1` and `b1` to `products[1]`, whose own residual and y are absent.
 #define REFLEX_MATMUL_GATED 8
 
-// A weight that `reflex_matmul` multiplies x with, and what is made of the product.
+// A weight that `reflex_matmul` multiplies x with, and the epilogue of the product: bias, residual and output.
 typedef struct reflex_matmul_product {
-    // `[n, k]`, any weight type, any n; block formats packed (`reflex_weights_pack`) or not. Data is 16-byte aligned for block
-    // formats, row strides too for Q4_K and Q5_K.
+    // `[n, k]`, any weight type, any n; block formats may be packed (`reflex_weights_pack`) or native. The data of a
+    // block format is 16-byte aligned, and so are the row strides of Q4_K and Q5_K.
     struct reflex_weight weight;
-    // Optional, `[n]`, F32, F16 or BF16.
+    // Optional, `[n]`, F32, F16 or BF16: added to each row of the product.
     struct reflex_tensor bias;
-    // Optional, `[rows, n]`, F32, F16 or BF16: added to the product. May be `y` itself.
+    // Optional, `[rows, n]`, F32, F16 or BF16: added to the product. It may be `y` itself.
     struct reflex_tensor residual;
-    // `[rows, n]`, F32, F16, BF16, or, of an int8 product with n a multiple of 32, ACT_I8.
+    // `[rows, n]`, F32, F16 or BF16. The y of an int8 product may also be ACT_I8, if n is a multiple of 32.
     struct reflex_tensor y;
-    // Reserved for mixtures of experts: which part of the weight each row of x is multiplied with. Absent: this version multiplies
-    // every row with the whole weight, and refuses a product with expert ids (`REFLEX_UNSUPPORTED`).
+    // Reserved for mixtures of experts, where it will say which part of the weight each row of x is multiplied with.
+    // It has to be absent: this version multiplies every row with the whole weight, and refuses a product with expert
+    // ids (`REFLEX_UNSUPPORTED`).
     struct reflex_tensor expert_ids;
 } reflex_matmul_product;
 
@@ -1543,35 +1594,41 @@ typedef struct reflex_matmul_params {
     uint32_t flags;
     // `[rows, k]`, F32, F16, BF16 or ACT_I8.
     struct reflex_tensor x;
-    // One or more products of x, one behind the other in memory of the host. The call reads them before it returns, and keeps no
-    // pointer to them: a captured launch has a copy of its own.
+    // The products of x, as an array in host memory. The call reads the array before it returns and keeps no pointer
+    // to it: a captured launch has a copy of its own.
     const struct reflex_matmul_product *products;
-    // 1 to 3; 2 with `REFLEX_MATMUL_GATED`. `REFLEX_UNSUPPORTED` for more: a second call takes the rest.
+    // The number of products: 1 to 3, and 2 with `REFLEX_MATMUL_GATED`. More are refused with `REFLEX_UNSUPPORTED`; a
+    // second call takes the rest.
     uint32_t product_count;
-    // `sizeof(reflex_matmul_product)`: the bytes from one product to the next, by which the library knows the caller's header.
+    // `sizeof(reflex_matmul_product)`: the bytes from one product to the next, by which the library knows the caller's
+    // header.
     uint32_t product_size;
-    // Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
-    // of every op. Calls that may run at the same time need one each.
+    // Scratch of `reflex_matmul_workspace_size` bytes, 256-byte aligned. It may be NULL when that size is 0. The
+    // library keeps nothing in it from one call to the next: one workspace with the largest size that any call asks
+    // for serves all calls of a stream, of every op. Calls that may run at the same time need a workspace each.
     void *workspace;
     size_t workspace_size;
-    // Activation of the gated pair; 0 without `REFLEX_MATMUL_GATED`.
+    // The activation of the gated pair. It is 0 without `REFLEX_MATMUL_GATED`.
     reflex_activation_kind activation;
     uint32_t reserved;
-    // Optional, `[k]`, F32, F16 or BF16: x is normalised first, as `reflex_norm` does it with this weight. Not of a ACT_I8 x.
+    // Optional, `[k]`, F32, F16 or BF16: x first gets an RMS norm with this weight, as `reflex_norm` computes it. It
+    // has to be absent when x is ACT_I8.
     struct reflex_tensor norm;
-    // Of the norm, added to the mean square; 0 selects 1e-6. Finite and not negative; 0 without `norm` and `x_squares`.
+    // The epsilon of the RMS norm that `norm` or `x_squares` asks for: it is added to the mean square. It is finite
+    // and not negative; 0 selects 1e-6. It is 0 when both `norm` and `x_squares` are absent.
     float norm_epsilon;
     uint32_t reserved2;
-    // Optional, `[rows, k / 32]`, F32: `x`, which is ACT_I8, is the `y_normed` of an earlier product, and these are its
-    // `y_squares`.
+    // Optional, `[rows, k / 32]`, F32: the `y_squares` of an earlier product whose `y_normed` is the `x` of this call,
+    // in ACT_I8. This call completes the deferred norm between the two.
     struct reflex_tensor x_squares;
-    // Optional, `[n]` of the first product, F32, F16 or BF16: weight of the RMS norm through which a later product reads its `y`.
-    // The call is int8, that n is a multiple of 32, and that `y` is the only one: there is one product, or a gated pair.
+    // Optional, `[n]` of the first product, F32, F16 or BF16: the weight of a deferred norm, which is the RMS norm
+    // through which a later product reads the `y` of this call. The products of this call are then int8, n is a
+    // multiple of 32, and there is one `y` alone: that of a single product, or that of a gated pair.
     struct reflex_tensor y_norm;
-    // Present exactly when `y_norm` is: `[rows, n]`, ACT_I8.
+    // `[rows, n]`, ACT_I8, present exactly when `y_norm` is: receives y times `y_norm`, the `x` of the later product.
     struct reflex_tensor y_normed;
-    // Present exactly when `y_norm` is: `[rows, n / 32]`, F32.
+    // `[rows, n / 32]`, F32, present exactly when `y_norm` is: receives sums of squares of y, the `x_squares` of the
+    // later product.
     struct reflex_tensor y_squares;
 } reflex_matmul_params;
 
@@ -1579,54 +1636,63 @@ typedef struct reflex_matmul_params {
 #define REFLEX_MATMUL_PARAMS_INIT { .struct_size = sizeof(reflex_matmul_params) }
 #endif
 
-// Rows of x times the transpose of weight matrices: a linear layer, or up to three of the same x.
+// Multiplies the rows of x with the transpose of one to three weight matrices: a linear layer, or up to three of the
+// same x.
 //
-// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]` for each of `products`. With `norm`, x is first what
-// `reflex_norm` makes of it: `x[r][i] * norm[i] / sqrt(mean(x[r]^2) + norm_epsilon)`. With `REFLEX_MATMUL_GATED`, two products
-// have one y.
+// `y[r][o] = sum_i x[r][i] * weight[o][i] + bias[o] + residual[r][o]` for each of `products`. With `norm`, x is first
+// normalised as `reflex_norm` does it: `x[r][i] * norm[i] / sqrt(mean(x[r]^2) + norm_epsilon)` takes the place of
+// `x[r][i]`. With `REFLEX_MATMUL_GATED`, two products have one y.
 //
-// An RMS norm between two products needs no launch of its own: the first one, with `y_norm`, also leaves
-// `y_normed[r][o] = y[r][o] * y_norm[o]` and `y_squares[r][b]`, the sum of `y[r][o]^2` over the 32 outputs `o` of block `b`, both of y in
-// f32 before it is rounded to its type. The second one takes them as `x` and `x_squares`, and divides the sums of
-// its products by `sqrt(sum_b x_squares[r][b] / k + norm_epsilon)` before it adds bias and residual.
+// Deferred norm: an RMS norm between two products needs no launch of its own. The first product, with `y_norm`, also
+// leaves `y_normed[r][o] = y[r][o] * y_norm[o]` and `y_squares[r][b]`, which is the sum of `y[r][o]^2` over the 32
+// outputs `o` of block `b`. Both are computed from y in f32, before y is rounded to its type. The second product takes
+// them as `x` and `x_squares`, and divides its sums by `sqrt(sum_b x_squares[r][b] / k + norm_epsilon)` before it adds
+// bias and residual.
 //
-// Shapes and types: see `reflex_matmul_params` and `reflex_matmul_product`. Sums are f32. There are two ways to compute:
+// Shapes and types: see `reflex_matmul_params` and `reflex_matmul_product`. Sums are f32. There are two ways to
+// compute:
 //
-// - Exact, of a floating-point x: up to 8 rows, and any number with `REFLEX_MATMUL_BATCH_INVARIANT`, products are f32, of
-//   weights expanded to f32. More rows are multiplied on tensor cores where there are any for it (SM 8.0): both factors are
-//   rounded to TF32 first, each by at most 2^-11 of itself. A launch for each weight.
-// - Int8, for block formats, of an x of ACT_I8 with any number of rows, packed weights or not; and with `REFLEX_MATMUL_INT8` of a
-//   floating-point x, where weights are packed or there are at most 64 rows, or `REFLEX_MATMUL_BATCH_INVARIANT` is set: x is (or is
-//   rounded to) 8 bits with a scale for every 32 elements, at most 1/254 of the largest of these from its value. Products
-//   with one row, or with weights that are not packed, are summed in 32-bit integers for each block and are exact from
-//   there on but for the f32 sums. Several rows are multiplied with packed weights as f16: both factors are rounded to
-//   that, in units that their row or column has for 256 elements of k, by at most 2^-10 of themselves and 2^-24 of the
-//   largest of these. One launch for all weights, whatever their formats, one before it when x has to be quantised, and one
-//   for more than eight rows of packed weights, which makes x f16.
+// - Exact products multiply a floating-point x. For up to 8 rows, and for any number of rows with
+//   `REFLEX_MATMUL_BATCH_INVARIANT`, they are computed in f32 from weights that are expanded to f32. More rows are
+//   multiplied on tensor cores where the GPU has them for TF32 (SM 8.0): both factors are first rounded to TF32, each
+//   by at most 2^-11 of itself. Each weight takes a launch of its own.
+// - Int8 products multiply block formats. They take an x of ACT_I8 with any number of rows, and weights that are
+//   packed or not. With `REFLEX_MATMUL_INT8` they also take a floating-point x, if the weights are packed, if there
+//   are at most 64 rows, or if `REFLEX_MATMUL_BATCH_INVARIANT` is set. x is, or is rounded to, 8 bits with a scale for
+//   every 32 elements: each element is at most 1/254 of the largest of these 32 from its value. Products with one row,
+//   or with weights that are not packed, are summed in 32-bit integers within each block; after that only the f32 sums
+//   round. Several rows may be multiplied with packed weights in f16: both factors are rounded to it, in units that
+//   their row or column has for 256 elements of k, by at most 2^-10 of themselves and 2^-24 of the largest of these.
+//   One launch takes all weights, whatever their formats. A launch in front of it quantises x where that is needed,
+//   and for more than eight rows of packed weights another one may convert x to f16.
 //
-// `k = 0` gives what is left: the sums of the products are 0 in every mode, with `norm` and `x_squares` too, before bias,
-// activation and residual.
+// With `k = 0` the sums of the products are 0 in every mode, with `norm` and `x_squares` too; bias, activation and
+// residual are applied to these zeros.
 //
-// One mode holds for all products of a call. Of a floating-point x a plain weight (F32, F16, BF16) among them, or, without
-// `REFLEX_MATMUL_BATCH_INVARIANT`, one that is not packed beside more than 64 rows, makes every product exact, whatever
-// `REFLEX_MATMUL_INT8` allows. Of an x of ACT_I8 every product is of integers, and a plain weight is refused.
+// All products of a call are computed in one way. With a floating-point x all of them are exact, whatever
+// `REFLEX_MATMUL_INT8` allows, if one weight is plain (F32, F16, BF16), or if one weight is not packed, there are more
+// than 64 rows, and `REFLEX_MATMUL_BATCH_INVARIANT` is not set. With an x of ACT_I8 all of them are int8, and a plain
+// weight is refused.
 //
-// `REFLEX_MATMUL_BATCH_INVARIANT`: a row's result has the same bits in a call of one row and in a call of many. With it
-// `REFLEX_MATMUL_INT8` depends on the types of the weights alone.
+// With `REFLEX_MATMUL_BATCH_INVARIANT` a row's result has the same bits in a call of one row and in a call of many.
+// Whether `REFLEX_MATMUL_INT8` takes effect then depends on the types of the weights alone.
 //
-// Alignment: elements, and 16 bytes for the data of a block format, for Q4_K and Q5_K for its row stride too. Rows of x
-// and of plain weights that are 16-byte aligned, with k a multiple of 8, are read faster. Rows are dense; row strides are
-// free. Packed weights are the faster ones in int8, and in exact products cost an unpacking.
+// Alignment: every operand is aligned to its elements. The data of a block format is aligned to 16 bytes, and so is
+// the row stride of Q4_K and Q5_K. Rows of x and of plain weights are read faster if they are 16-byte aligned and k is
+// a multiple of 8. Rows are dense; row strides are free. Packed weights are faster in int8 products, while exact
+// products have to unpack them first.
 //
-// Aliasing: a `y` may be exactly the `residual` of its own product (in place); neither it nor `y_normed` and `y_squares` share
-// another byte with any operand or with themselves. Workspace: see `reflex_matmul_workspace_size`; it shares no byte with an
-// operand. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: a `y` may be exactly the `residual` of its own product (in place). Apart from that, `y`, `y_normed` and
+// `y_squares` share no byte with any operand, nor with themselves. Workspace: see `reflex_matmul_workspace_size`; it
+// shares no byte with an operand. The call is asynchronous on `stream`, capturable and thread-safe.
 //
-// Limits: rows, n and k up to 2^30; exact products `rows * ((n + 7) / 8)` up to 2^31 - 1, int8 ones up to 2^18 rows.
+// Limits: rows, n and k are at most 2^30. In exact products `rows * ((n + 7) / 8)` is at most 2^31 - 1; int8 products
+// have at most 2^18 rows.
 //
-// Infinities and NaN: a NaN in a row of x makes that row of y NaN. Exact products follow IEEE 754: infinity times a weight of
-// 0 is NaN, a sum beyond f32 infinite. In int8 an infinity in a row of x makes all of that row of y infinite or NaN. With
-// `norm` a row is what `reflex_norm` makes of it. A y beyond its type is infinite.
+// Infinities and NaN: a NaN in a row of x makes that row of y NaN. Exact products follow IEEE 754: infinity times a
+// weight of 0 is NaN, and a sum beyond f32 is infinite. In int8 products an infinity in a row of x makes all of that
+// row of y infinite or NaN. With `norm` a row of x is first what `reflex_norm` makes of it. A value beyond the type of
+// y is infinite.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 // `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -1634,15 +1700,18 @@ reflex_status reflex_matmul(const struct reflex_context *context,
                             const struct reflex_matmul_params *params,
                             reflex_stream stream);
 
-// Bytes of scratch that `reflex_matmul` needs for these params on this context; the workspace fields are not looked at.
+// Sets `*bytes` to the scratch that `reflex_matmul` needs for these params on this context. The function does not look
+// at the workspace fields of the params.
 reflex_status reflex_matmul_workspace_size(const struct reflex_context *context,
                                            const struct reflex_matmul_params *params,
                                            size_t *bytes);
 
-// Whether `reflex_matmul` would take these params on this context: its own validation and selection, without a launch.
+// Says by its status whether `reflex_matmul` would take these params on this context. It does the validation and the
+// selection of `reflex_matmul`, without a launch.
 reflex_status reflex_matmul_supported(const struct reflex_context *context, const struct reflex_matmul_params *params);
 
-// Name of the kernel that `reflex_matmul` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+// Sets `*name` to the kernel that `reflex_matmul` would launch. The name is a static string: `"cpu"` on the CPU
+// backend, `"none"` when there is nothing to do.
 reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context,
                                             const struct reflex_matmul_params *params,
                                             const char **name);
@@ -1650,23 +1719,23 @@ reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context
 /* =====================================================================================================================
  * 12. norm
  *
- * The op `norm`: RMS norm of rows, with the sum of a residual before it.
+ * The op `norm`: RMS norm of rows, with an optional sum with a residual before it.
  */
 
 // Operands of `reflex_norm`.
 typedef struct reflex_norm_params {
     uint32_t struct_size;
-    // Added to the mean square; 0 selects 1e-6. Finite and not negative.
+    // The number that is added to the mean square. It is finite and not negative; 0 selects 1e-6.
     float epsilon;
     // `[.., dim]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
     struct reflex_tensor x;
-    // Optional, the shape of `x`: added to it before the norm.
+    // Optional, the shape of `x`: it is added to `x` before the norm.
     struct reflex_tensor residual;
-    // Optional, the shape of `x`: receives x + residual. May be `x` or `residual` itself.
+    // Optional, the shape of `x`: receives x + residual. It may be `x` or `residual` itself.
     struct reflex_tensor residual_out;
-    // Optional, `[dim]`.
+    // Optional, `[dim]`: the factors of the normalised elements.
     struct reflex_tensor weight;
-    // The shape of `x`; also ACT_I8. May be `x` or `residual` itself.
+    // The shape of `x`, F32, F16, BF16 or ACT_I8. It may be `x` or `residual` itself.
     struct reflex_tensor y;
 } reflex_norm_params;
 
@@ -1674,22 +1743,24 @@ typedef struct reflex_norm_params {
 #define REFLEX_NORM_PARAMS_INIT { .struct_size = sizeof(reflex_norm_params) }
 #endif
 
-// RMS norm of rows, with an optional residual sum before it.
+// Computes the RMS norm of rows, with an optional sum with a residual before it.
 //
 // `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
 //
 // Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
-// scale are f32, from h before it is rounded to `residual_out`. A `y` in ACT_I8 is quantised from f32, as by
-// `reflex_quantize` but without a launch and a pass over memory of its own. Per-head q/k norm: give `x` as
-// `[tokens, heads, head_dim]` with the buffer's strides.
+// scale are f32, and they are computed from h before it is rounded to `residual_out`. A `y` in ACT_I8 is quantised
+// from f32 as `reflex_quantize` does it, but without a launch and a pass over memory of its own. For a norm of each
+// head of q or k, give `x` as `[tokens, heads, head_dim]` with the strides of the buffer.
 //
-// Aliasing: `y` and `residual_out` may each be exactly `x` or `residual` (in place); they share no other byte with an input, with
-// one another or with themselves. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: `y` and `residual_out` may each be exactly `x` or `residual` (in place). They share no other byte with an
+// input, with one another or with themselves. The op needs no workspace. The call is asynchronous on `stream`,
+// capturable and thread-safe.
 //
-// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
+// Limits: a row has at most 2^30 - 1 elements, and there are at most 2^31 - 1 rows.
 //
-// Infinities and NaN: a NaN in a row of h makes that row of y NaN; infinities become NaN and the other elements of their row
-// 0. A row whose squares sum up to more than f32 holds, as one with an element beyond 1.8e19 does, becomes 0 throughout.
+// Infinities and NaN: a NaN in a row of h makes that row of y NaN. Infinities become NaN, and the other elements of
+// their row become 0. A row whose squares sum up to more than f32 holds, as one with an element beyond 1.8e19 does,
+// becomes 0 throughout.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
@@ -1697,10 +1768,12 @@ reflex_status reflex_norm(const struct reflex_context *context,
                           const struct reflex_norm_params *params,
                           reflex_stream stream);
 
-// Whether `reflex_norm` would take these params on this context: its own validation and selection, without a launch.
+// Says by its status whether `reflex_norm` would take these params on this context. It does the validation and the
+// selection of `reflex_norm`, without a launch.
 reflex_status reflex_norm_supported(const struct reflex_context *context, const struct reflex_norm_params *params);
 
-// Name of the kernel that `reflex_norm` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+// Sets `*name` to the kernel that `reflex_norm` would launch. The name is a static string: `"cpu"` on the CPU backend,
+// `"none"` when there is nothing to do.
 reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
                                           const struct reflex_norm_params *params,
                                           const char **name);
@@ -1708,13 +1781,12 @@ reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
 /* =====================================================================================================================
  * 13. quantize
  *
- * The op `quantize`: activations in 8 bits.
+ * The op `quantize`: quantisation of activations to 8 bits.
  */
 
 // Operands of `reflex_quantize`.
 typedef struct reflex_quantize_params {
     uint32_t struct_size;
-    // 0.
     uint32_t reserved;
     // `[.., k]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free. k is a multiple of 32.
     struct reflex_tensor x;
@@ -1726,17 +1798,19 @@ typedef struct reflex_quantize_params {
 #define REFLEX_QUANTIZE_PARAMS_INIT { .struct_size = sizeof(reflex_quantize_params) }
 #endif
 
-// Quantises activations to 8 bits, once for all the matmuls that read them.
+// Quantises activations to 8 bits, once for all the products that read them.
 //
-// Of each 32 elements of a row, with `a = max |x|`: `d = a / 127`, `q = round(x * (127 / a))`, ties to even, in f32;
-// `y = d * q`. The layout of y and what NaN, infinities and tiny numbers give: see `REFLEX_DTYPE_ACT_I8`.
+// For each 32 elements of a row, with `a = max |x|`: `d = a / 127`, `q = round(x * (127 / a))` with ties to even, in
+// f32, and `y = d * q`. `REFLEX_DTYPE_ACT_I8` describes the layout of y, and what NaN, infinities and tiny numbers
+// give.
 //
 // Shapes and types: see `reflex_quantize_params`. The bits are the same on every backend and for every alignment of x.
 // `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write ACT_I8 themselves, which saves this launch.
 //
-// Aliasing: `y` shares no byte with `x`, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: `y` shares no byte with `x`, nor with itself. The op needs no workspace. The call is asynchronous on
+// `stream`, capturable and thread-safe.
 //
-// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
+// Limits: a row has at most 2^30 - 1 elements, and there are at most 2^31 - 1 rows.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Jacob et al., "Quantization and Training of Neural Networks for
@@ -1745,11 +1819,13 @@ reflex_status reflex_quantize(const struct reflex_context *context,
                               const struct reflex_quantize_params *params,
                               reflex_stream stream);
 
-// Whether `reflex_quantize` would take these params on this context: its own validation and selection, without a launch.
+// Says by its status whether `reflex_quantize` would take these params on this context. It does the validation and the
+// selection of `reflex_quantize`, without a launch.
 reflex_status reflex_quantize_supported(const struct reflex_context *context,
                                         const struct reflex_quantize_params *params);
 
-// Name of the kernel that `reflex_quantize` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+// Sets `*name` to the kernel that `reflex_quantize` would launch. The name is a static string: `"cpu"` on the CPU
+// backend, `"none"` when there is nothing to do.
 reflex_status reflex_quantize_selected_kernel(const struct reflex_context *context,
                                               const struct reflex_quantize_params *params,
                                               const char **name);
@@ -1760,51 +1836,54 @@ reflex_status reflex_quantize_selected_kernel(const struct reflex_context *conte
  * The op `sample`: a token drawn from each row of logits.
  */
 
-// Operands of `reflex_sample`. The numbers of all rows are fields; an operand with numbers for each row takes their place.
-// What such an operand holds is read on the device, at each replay of a captured graph, and cannot be refused: what is
-// outside of the range of the field is clamped to it, and a NaN counts as 0.
+// Operands of `reflex_sample`. The settings of all rows are fields; an operand with a setting for each row takes the
+// place of the field. What such an operand holds is read on the device, at each replay of a captured graph, so that it
+// cannot be refused: what is outside of the range of the field is clamped to it, and a NaN counts as 0.
 typedef struct reflex_sample_params {
     uint32_t struct_size;
-    // Divides the logits that survive the filters, finite, not negative; 0 takes the greatest logit and draws nothing.
+    // The divisor of the logits that survive the filters. It is finite and not negative; 0 takes the greatest logit
+    // and draws nothing.
     float temperature;
-    // Keeps this many greatest logits; 0 keeps all. On a tie the lower index is kept.
+    // The number of greatest logits that are kept; 0 keeps all. On a tie the lower index is kept.
     uint32_t top_k;
-    // Keeps the smallest set of most probable tokens whose probability reaches this, 0 to 1; 0 or 1 keeps all.
+    // The probability, 0 to 1, that the kept tokens reach together: the smallest set of most probable tokens that
+    // reaches it is kept. 0 or 1 keeps all.
     float top_p;
-    // Keeps tokens with at least this fraction of the greatest probability, 0 to 1; 0 keeps all.
+    // The fraction of the greatest probability, 0 to 1, that a token needs to be kept; 0 keeps all.
     float min_p;
-    // 0.
     uint32_t reserved;
-    // Key of the random numbers.
+    // The key of the random numbers.
     uint64_t seed;
     // `[rows, n]`, F32, F16 or BF16, n at least 1. NaN counts as minus infinity.
     struct reflex_tensor logits;
-    // Optional, `[rows]`, I32, read on the device: the random number of a row depends on seed, row and this (give the
-    // position, so that every step of a replayed graph draws anew). Absent: 0.
+    // Optional, `[rows]`, I32, read on the device: the random number of a row depends on seed, row and this. Give the
+    // position, so that every step of a replayed graph draws anew. When absent, it is 0.
     struct reflex_tensor steps;
-    // `[rows]`, I32: the drawn token of each row.
+    // `[rows]`, I32: receives the drawn token of each row.
     struct reflex_tensor ids;
-    // Optional, `[m]`, I32, dense, any m: every element is increased by one (2^31 - 1 becomes -2^31) once the draw is done.
-    // They need not belong to rows: a decode step has its positions and lengths there. May begin with `steps`.
+    // Optional, `[m]`, I32, dense, any m: every element is increased by one (2^31 - 1 becomes -2^31) once the draw is
+    // done. Counters need not belong to rows: a decode step has its positions and lengths there. They may begin with
+    // `steps`.
     struct reflex_tensor counters;
-    // Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
-    // of every op. Calls that may run at the same time need one each.
+    // Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned. It may be NULL when that size is 0. The
+    // library keeps nothing in it from one call to the next: one workspace with the largest size that any call asks
+    // for serves all calls of a stream, of every op. Calls that may run at the same time need a workspace each.
     void *workspace;
     size_t workspace_size;
-    // Optional, `[rows, 2]`, I32, dense: each row's seed, its lower 32 bits first (an array of `uint64_t` is one).
+    // Optional, `[rows, 2]`, I32, dense: the seed of each row, its lower 32 bits first. An array of `uint64_t` has
+    // this form.
     struct reflex_tensor seeds;
-    // Optional, `[rows]`, F32: each row's temperature.
+    // Optional, `[rows]`, F32: the temperature of each row.
     struct reflex_tensor temperatures;
-    // Optional, `[rows]`, I32: each row's top_k; a negative one keeps all, as 0 does.
+    // Optional, `[rows]`, I32: the top_k of each row. A negative one keeps all, as 0 does.
     struct reflex_tensor top_ks;
-    // Optional, `[rows]`, F32: each row's top_p.
+    // Optional, `[rows]`, F32: the top_p of each row.
     struct reflex_tensor top_ps;
-    // Optional, `[rows]`, F32: each row's min_p.
+    // Optional, `[rows]`, F32: the min_p of each row.
     struct reflex_tensor min_ps;
-    // Optional, `[rows]`, I32, taken as unsigned: stands in the place of the row's number in its random number, so that a
-    // request draws the same tokens in whatever row of whatever batch it is. Rows of the same key, seed and step draw the
-    // same random number.
+    // Optional, `[rows]`, I32, taken as unsigned: the key of each row, which takes the place of the row's number in
+    // its random number. With it a request draws the same tokens in whatever row of whatever batch it is. Rows of the
+    // same key, seed and step draw the same random number.
     struct reflex_tensor row_keys;
 } reflex_sample_params;
 
@@ -1814,53 +1893,59 @@ typedef struct reflex_sample_params {
 
 // Draws a token from each row of logits.
 //
-// In this order: NaN becomes minus infinity; `top_k` keeps that many greatest logits; `top_p` keeps the smallest set of
-// most probable tokens whose probability, under the softmax of what is left, reaches it; `min_p` keeps tokens with at
-// least that fraction of the greatest probability; the logits left are divided by `temperature`, and one token is drawn
-// from their softmax. Of equal logits the one of lower index counts as greater. Every filter keeps at least one token.
-// Temperature 0 takes the greatest logit. With infinite logits these alone are candidates, all equally probable; a row
-// without any logit above minus infinity gives 0.
+// A row passes these steps in order: NaN becomes minus infinity; `top_k` keeps that many greatest logits; `top_p`
+// keeps the smallest set of most probable tokens whose probability, under the softmax of what is left, reaches it;
+// `min_p` keeps tokens with at least that fraction of the greatest probability; the logits that are left are divided
+// by `temperature`, and one token is drawn from their softmax. Of equal logits the one of lower index counts as
+// greater. Every filter keeps at least one token. Temperature 0 takes the greatest logit. If logits are infinite,
+// these alone are candidates, all equally probable. A row without any logit above minus infinity gives 0.
 //
-// Exactly: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), sums are exact, and the
-// draw is `floor(r * sum / 2^64)` against the running sum in index order: the token is the first whose running sum, its
-// own weight included, is greater. The same params give the same tokens on every run, device and backend.
+// Exactness: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), and sums are
+// exact. The draw compares `floor(r * sum / 2^64)` with the running sum in index order: the token is the first whose
+// running sum, its own weight included, is greater. The same params give the same tokens on every run, device and
+// backend.
 //
-// The random number: r is `x1 * 2^32 + x0`, of the four words x0 to x3 that Philox4x32-10 gives for the key (the seed's
-// lower 32 bits, its upper 32 bits) and the counter (the row's number or its `row_keys`, 0, `steps` as unsigned, 0). So
-// `row_keys` 0, 1, 2, .. are the row numbers. A row's draw depends on its own logits, settings, key and step alone, never
-// on its row or on the other rows where there are row_keys.
+// The random number: r is `x1 * 2^32 + x0`, of the four words x0 to x3 that Philox4x32-10 gives for the key (the
+// seed's lower 32 bits, its upper 32 bits) and the counter (the row's number or its `row_keys`, 0, `steps` as
+// unsigned, 0). So `row_keys` of 0, 1, 2, .. are the same as the row numbers. With `row_keys`, a row's draw depends on
+// its own logits, settings, key and step alone, never on its place or on the other rows.
 //
-// Of a row's own settings, which nobody checked before: a temperature that is negative or NaN counts as 0, an infinite one
-// as the greatest number; a negative top_k counts as 0; top_p and min_p below 0 or NaN count as 0, above 1 as 1.
+// Settings of rows are clamped, since they are read on the device, where nothing can be refused: a temperature that is
+// negative or NaN counts as 0, and an infinite one as the greatest number; a negative top_k counts as 0; a top_p or
+// min_p counts as 0 where it is below 0 or NaN, and as 1 where it is above 1.
 //
-// Then `counters[i] += 1` for every i, and 2^31 - 1 becomes -2^31.
+// After the draw `counters[i] += 1` for every i, where 2^31 - 1 becomes -2^31.
 //
-// Shapes and types: see `reflex_sample_params`; all operands but `logits` are dense. Counters advance also when there are
-// no rows.
+// Shapes and types: see `reflex_sample_params`; all operands but `logits` are dense. Counters advance also when there
+// are no rows.
 //
-// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; `ids` and `counters` share no other byte
-// with an input, with one another or with themselves. Workspace: none at present; ask `reflex_sample_workspace_size`; one that is
-// given shares no byte with an operand. Asynchronous on `stream`, capturable, thread-safe.
+// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values. `ids` and `counters` share no
+// other byte with an input, with one another or with themselves. Workspace: the op needs none at present; ask
+// `reflex_sample_workspace_size`. A workspace that is given shares no byte with an operand. The call is asynchronous
+// on `stream`, capturable and thread-safe.
 //
-// Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows.
+// Limits: n is 1 to 2^30 - 1, and there are at most 2^31 - 1 rows.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 // `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Holtzman et al., "The Curious Case of
-// Neural Text Degeneration", 2019; Nguyen et al., "Turning Up the Heat: Min-p Sampling", 2024; Salmon et al., "Parallel
-// Random Numbers: As Easy as 1, 2, 3", 2011.
+// Neural Text Degeneration", 2019; Nguyen et al., "Turning Up the Heat: Min-p Sampling", 2024; Salmon et al.,
+// "Parallel Random Numbers: As Easy as 1, 2, 3", 2011.
 reflex_status reflex_sample(const struct reflex_context *context,
                             const struct reflex_sample_params *params,
                             reflex_stream stream);
 
-// Whether `reflex_sample` would take these params on this context: its own validation and selection, without a launch.
+// Says by its status whether `reflex_sample` would take these params on this context. It does the validation and the
+// selection of `reflex_sample`, without a launch.
 reflex_status reflex_sample_supported(const struct reflex_context *context, const struct reflex_sample_params *params);
 
-// Bytes of scratch that `reflex_sample` needs for these params on this context; their `workspace` is not looked at.
+// Sets `*bytes` to the scratch that `reflex_sample` needs for these params on this context. The function does not look
+// at the workspace fields of the params.
 reflex_status reflex_sample_workspace_size(const struct reflex_context *context,
                                            const struct reflex_sample_params *params,
                                            size_t *bytes);
 
-// Name of the kernel that `reflex_sample` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+// Sets `*name` to the kernel that `reflex_sample` would launch. The name is a static string: `"cpu"` on the CPU
+// backend, `"none"` when there is nothing to do.
 reflex_status reflex_sample_selected_kernel(const struct reflex_context *context,
                                             const struct reflex_sample_params *params,
                                             const char **name);
@@ -1918,22 +2003,22 @@ reflex_status reflex_softcap_selected_kernel(const struct reflex_context *contex
 /* =====================================================================================================================
  * 16. weights_pack
  *
- * The ops `weights_pack` and `weights_unpack`: weights between the arrangement of a GGUF file and the packed one.
+ * The ops `weights_pack` and `weights_unpack`: conversion of weights between the arrangement of a GGUF file and the
+ * packed one.
  */
 
 // Operands of `reflex_weights_pack`.
 typedef struct reflex_weights_pack_params {
     uint32_t struct_size;
-    // 0.
     uint32_t reserved;
     // `[n, k]`, a block format; row strides are free.
     struct reflex_tensor source;
-    // `[n, k]`, the format of `source` with `REFLEX_DTYPE_PACKED`; dense, data 16-byte aligned. In place: the data of
-    // `source`, when that is dense.
+    // `[n, k]`, the format of `source` with `REFLEX_DTYPE_PACKED`; dense, data 16-byte aligned. To pack in place, give
+    // it the data of `source`, which then has to be dense.
     struct reflex_tensor destination;
-    // Scratch of `reflex_weights_pack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
-    // of every op. Calls that may run at the same time need one each.
+    // Scratch of `reflex_weights_pack_workspace_size` bytes, 256-byte aligned. It may be NULL when that size is 0. The
+    // library keeps nothing in it from one call to the next: one workspace with the largest size that any call asks
+    // for serves all calls of a stream, of every op. Calls that may run at the same time need a workspace each.
     void *workspace;
     size_t workspace_size;
 } reflex_weights_pack_params;
@@ -1945,16 +2030,15 @@ typedef struct reflex_weights_pack_params {
 // Operands of `reflex_weights_unpack`.
 typedef struct reflex_weights_unpack_params {
     uint32_t struct_size;
-    // 0.
     uint32_t reserved;
     // `[n, k]`, a block format with `REFLEX_DTYPE_PACKED`; dense, data 16-byte aligned.
     struct reflex_tensor source;
-    // `[n, k]`, the format of `source` without `REFLEX_DTYPE_PACKED`; row strides are free. In place: the data of
-    // `source`, dense.
+    // `[n, k]`, the format of `source` without `REFLEX_DTYPE_PACKED`; row strides are free. To unpack in place, give
+    // it the data of `source` and dense rows.
     struct reflex_tensor destination;
-    // Scratch of `reflex_weights_unpack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    // Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
-    // of every op. Calls that may run at the same time need one each.
+    // Scratch of `reflex_weights_unpack_workspace_size` bytes, 256-byte aligned. It may be NULL when that size is 0.
+    // The library keeps nothing in it from one call to the next: one workspace with the largest size that any call
+    // asks for serves all calls of a stream, of every op. Calls that may run at the same time need a workspace each.
     void *workspace;
     size_t workspace_size;
 } reflex_weights_unpack_params;
@@ -1963,26 +2047,29 @@ typedef struct reflex_weights_unpack_params {
 #define REFLEX_WEIGHTS_UNPACK_PARAMS_INIT { .struct_size = sizeof(reflex_weights_unpack_params) }
 #endif
 
-// Bytes of a packed `[n, k]` matrix, which are those of the native one; `dtype` with or without `REFLEX_DTYPE_PACKED`.
+// Sets `*bytes` to the size of a packed `[n, k]` matrix, which is that of the native one. `dtype` may have
+// `REFLEX_DTYPE_PACKED` or not.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT` for a type that is not a GGUF block format, negative sizes, a `k` that is not a
 // multiple of the block, and more bytes than 64 bits count; `REFLEX_MISALIGNED`. Thread-safe. Since 0.1.
 reflex_status reflex_weights_packed_size(reflex_dtype dtype, int64_t n, int64_t k, uint64_t *bytes);
 
-// Arranges the blocks of a weight matrix as matrix products read them fastest. Done once, when a model is loaded.
+// Arranges the blocks of a weight matrix as matrix products read them fastest. An engine packs its weights once, when
+// it loads a model.
 //
-// The bits are those of `source`, each exactly once, in the order of docs/packed-weights.md: panels of 16 rows, cut into
-// tiles of 256 columns. Sizes do not change; `reflex_weights_unpack` gives the native matrix back bit for bit. Packed
-// weights are what `reflex_matmul` and `reflex_embedding` take in place of native ones; no other op does.
+// The result has the bits of `source`, each exactly once, in the order of docs/packed-weights.md: panels of 16 rows,
+// divided into tiles of 256 columns. Sizes do not change, and `reflex_weights_unpack` gives the native matrix back bit
+// for bit. `reflex_matmul` and `reflex_embedding` take packed weights in place of native ones; no other op does.
 //
-// Shapes and types: see `reflex_weights_pack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
-// for native data and its row stride.
+// Shapes and types: see `reflex_weights_pack_params`. Alignment: packed data is aligned to 16 bytes. Native data and
+// its row stride are aligned as the format's blocks are (to 2 bytes, MXFP4 to 1).
 //
-// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); they
-// share no byte otherwise. Workspace: see `reflex_weights_pack_workspace_size`; it shares no byte with either. Asynchronous on `stream`,
-// capturable, thread-safe; in place, several launches that must not run at the same time as what reads the weights.
+// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace).
+// Otherwise the two share no byte. Workspace: see `reflex_weights_pack_workspace_size`; it shares no byte with either.
+// The call is asynchronous on `stream`, capturable and thread-safe. In place it takes several launches, and what reads
+// the weights must not run at the same time.
 //
-// Limits: n and k up to 2^30.
+// Limits: n and k are at most 2^30.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 // `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -1990,34 +2077,36 @@ reflex_status reflex_weights_pack(const struct reflex_context *context,
                                   const struct reflex_weights_pack_params *params,
                                   reflex_stream stream);
 
-// Bytes of scratch that `reflex_weights_pack` needs for these params on this context: 0 when the data pointers differ, at
-// most about 16 MiB (or one panel of 16 rows) when they are the same. The workspace fields are not looked at.
+// Sets `*bytes` to the scratch that `reflex_weights_pack` needs for these params on this context. It is 0 when the
+// data pointers differ, and at most about 16 MiB (or one panel of 16 rows) when they are the same. The function does
+// not look at the workspace fields of the params.
 reflex_status reflex_weights_pack_workspace_size(const struct reflex_context *context,
                                                  const struct reflex_weights_pack_params *params,
                                                  size_t *bytes);
 
-// Whether `reflex_weights_pack` would take these params on this context: its own validation and selection, without a
-// launch.
+// Says by its status whether `reflex_weights_pack` would take these params on this context. It does the validation and
+// the selection of `reflex_weights_pack`, without a launch.
 reflex_status reflex_weights_pack_supported(const struct reflex_context *context,
                                             const struct reflex_weights_pack_params *params);
 
-// Name of the kernel that `reflex_weights_pack` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
-// there is nothing to move.
+// Sets `*name` to the kernel that `reflex_weights_pack` would launch. The name is a static string: `"cpu"` on the CPU
+// backend, `"none"` when there is nothing to move.
 reflex_status reflex_weights_pack_selected_kernel(const struct reflex_context *context,
                                                   const struct reflex_weights_pack_params *params,
                                                   const char **name);
 
-// The native matrix that `reflex_weights_pack` was given, bit for bit.
+// Gives back the native matrix that `reflex_weights_pack` was given, bit for bit.
 //
-// Shapes and types: see `reflex_weights_unpack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
-// for native data and its row stride. Bytes between the rows of `destination` are not written.
+// Shapes and types: see `reflex_weights_unpack_params`. Alignment: packed data is aligned to 16 bytes. Native data and
+// its row stride are aligned as the format's blocks are (to 2 bytes, MXFP4 to 1). Bytes between the rows of
+// `destination` are not written.
 //
-// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace);
-// they share no byte otherwise, nor does `destination` with itself. Workspace: see `reflex_weights_unpack_workspace_size`; it shares no
-// byte with either. Asynchronous on
-// `stream`, capturable, thread-safe.
+// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace).
+// Otherwise the two share no byte, nor does `destination` with itself. Workspace: see
+// `reflex_weights_unpack_workspace_size`; it shares no byte with either. The call is asynchronous on `stream`,
+// capturable and thread-safe.
 //
-// Limits: n and k up to 2^30.
+// Limits: n and k are at most 2^30.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 // `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -2025,19 +2114,19 @@ reflex_status reflex_weights_unpack(const struct reflex_context *context,
                                     const struct reflex_weights_unpack_params *params,
                                     reflex_stream stream);
 
-// Bytes of scratch that `reflex_weights_unpack` needs for these params on this context, as
-// `reflex_weights_pack_workspace_size` says it of packing.
+// Sets `*bytes` to the scratch that `reflex_weights_unpack` needs for these params on this context. The sizes are
+// those that `reflex_weights_pack_workspace_size` gives for packing.
 reflex_status reflex_weights_unpack_workspace_size(const struct reflex_context *context,
                                                    const struct reflex_weights_unpack_params *params,
                                                    size_t *bytes);
 
-// Whether `reflex_weights_unpack` would take these params on this context: its own validation and selection, without a
-// launch.
+// Says by its status whether `reflex_weights_unpack` would take these params on this context. It does the validation
+// and the selection of `reflex_weights_unpack`, without a launch.
 reflex_status reflex_weights_unpack_supported(const struct reflex_context *context,
                                               const struct reflex_weights_unpack_params *params);
 
-// Name of the kernel that `reflex_weights_unpack` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
-// there is nothing to move.
+// Sets `*name` to the kernel that `reflex_weights_unpack` would launch. The name is a static string: `"cpu"` on the
+// CPU backend, `"none"` when there is nothing to move.
 reflex_status reflex_weights_unpack_selected_kernel(const struct reflex_context *context,
                                                     const struct reflex_weights_unpack_params *params,
                                                     const char **name);

@@ -4,7 +4,7 @@ use super::status::*;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 
-/// A status and the sentence that names op, field, value and requirement.
+/// A status and the sentence that names field, value and requirement. `guard` puts the name of the op or function in front of it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Error {
@@ -27,11 +27,11 @@ impl Error {
     }
 
     /// An object of the CUDA backend in a child of the process that made it.
-    pub fn inherited(function: &str, field: &str) -> Error {
+    pub fn inherited(field: &str) -> Error {
         Error::new(
             REFLEX_CUDA_ERROR,
             format!(
-                "{function}: {field} was made before fork, and CUDA does not live on in a child process \
+                "{field} was made before fork, and CUDA does not live on in a child process \
                  (CUDA_ERROR_NOT_INITIALIZED): use CUDA in the process that made it, or fork before anything uses CUDA"
             ),
         )
@@ -39,26 +39,21 @@ impl Error {
 
     /// A capture that another thread began.
     pub fn wrong_thread() -> Error {
-        Error::invalid(
-            "reflex_graph_capture_end: the capture was begun by another thread, expected the same one; it goes on",
-        )
+        Error::invalid("the capture was begun by another thread, expected the same one; it goes on")
     }
 
     /// A capture that another thread began with a function of CUDA: the driver has ended it.
     pub fn foreign_thread() -> Error {
         Error::invalid(
-            "reflex_graph_capture_end: the capture was begun by another thread, expected the same one; it is over \
+            "the capture was begun by another thread, expected the same one; it is over \
              (CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD)",
         )
     }
 
-    /// Of a part of the library that does not know which function called it.
+    /// Puts the name of the called function in front of the message, unless it stands there already.
     pub fn of(self, function: &str) -> Error {
-        let named = self
-            .message
-            .strip_prefix(function)
-            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'));
-        match named {
+        let named = self.message.strip_prefix(function);
+        match named.is_some_and(|rest| rest.starts_with(": ")) {
             true => self,
             false => Error::new(self.status, format!("{function}: {}", self.message)),
         }

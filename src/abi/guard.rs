@@ -73,6 +73,7 @@ mod tests {
             "norm: cuMemGetInfo failed with CUDA_ERROR_INVALID_CONTEXT"
         );
         assert_eq!(message("norms are odd"), "norm: norms are odd");
+        assert_eq!(message("norm.data is NULL"), "norm: norm.data is NULL");
     }
 
     fn last_error() -> String {

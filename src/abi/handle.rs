@@ -59,9 +59,9 @@ pub(crate) fn create<H: Handle>(body: H::Body) -> *mut H {
 }
 
 /// The magic of the object that `pointer` claims to lead to.
-fn magic<'a, H: Handle>(function: &str, field: &str, pointer: *const H) -> Result<&'a AtomicU64> {
+fn magic<'a, H: Handle>(field: &str, pointer: *const H) -> Result<&'a AtomicU64> {
     if pointer.is_null() {
-        return Err(Error::invalid(format!("{function}: {field} is NULL")));
+        return Err(Error::invalid(format!("{field} is NULL")));
     }
     let aligned = (pointer as usize).is_multiple_of(align_of::<Object<H::Body>>());
     // SAFETY: an aligned non-null pointer from the caller, who promises that it leads, or has led, to an object. Eight bytes
@@ -73,28 +73,25 @@ fn magic<'a, H: Handle>(function: &str, field: &str, pointer: *const H) -> Resul
             let seen = seen.and_then(|(_, seen)| KINDS.iter().find(|kind| kind.magic == seen));
             let name = H::KIND.name;
             Err(Error::invalid(match seen {
-                Some(other) => format!("{function}: {field} is a {}, expected a {name}", other.name),
-                None => format!("{function}: {field} is not a live {name}"),
+                Some(other) => format!("{field} is a {}, expected a {name}", other.name),
+                None => format!("{field} is not a live {name}"),
             }))
         }
     }
 }
 
 /// The object behind C's pointer.
-pub(crate) fn get<'a, H: Handle>(function: &str, field: &str, pointer: *const H) -> Result<&'a H::Body> {
-    magic(function, field, pointer)?;
+pub(crate) fn get<'a, H: Handle>(field: &str, pointer: *const H) -> Result<&'a H::Body> {
+    magic(field, pointer)?;
     // SAFETY: the magic says what it is.
     Ok(unsafe { &(*pointer.cast::<Object<H::Body>>()).body })
 }
 
 /// Ends the handle. Of two threads that come at the same time one gets it.
-pub(crate) fn take<H: Handle>(function: &str, field: &str, pointer: *mut H) -> Result<Box<Object<H::Body>>> {
-    let gone = magic(function, field, pointer)?.compare_exchange(H::KIND.magic, 0, Ordering::AcqRel, Ordering::Acquire);
+pub(crate) fn take<H: Handle>(field: &str, pointer: *mut H) -> Result<Box<Object<H::Body>>> {
+    let gone = magic(field, pointer)?.compare_exchange(H::KIND.magic, 0, Ordering::AcqRel, Ordering::Acquire);
     if gone.is_err() {
-        return Err(Error::invalid(format!(
-            "{function}: {field} is not a live {}",
-            H::KIND.name
-        )));
+        return Err(Error::invalid(format!("{field} is not a live {}", H::KIND.name)));
     }
     LIVE.with(|live| live.remove(&(pointer as usize)));
     // SAFETY: from `create`, and no other call got here with it.
@@ -122,21 +119,21 @@ mod tests {
     #[test]
     fn a_handle_is_what_it_was_made_as_until_it_is_taken() {
         let thing = create::<Thing>(7);
-        assert_eq!(get("f", "thing", thing).unwrap(), &7);
+        assert_eq!(get("thing", thing).unwrap(), &7);
         assert_eq!(at(thing as usize), Some("reflex_event"));
-        let other = get::<Other>("f", "thing", thing.cast()).unwrap_err();
-        assert_eq!(other.message, "f: thing is a reflex_event, expected a reflex_graph");
+        let other = get::<Other>("thing", thing.cast()).unwrap_err();
+        assert_eq!(other.message, "thing is a reflex_event, expected a reflex_graph");
         // The memory is kept, so that nothing is made in its place meanwhile.
-        let taken = take("f", "thing", thing).unwrap();
+        let taken = take("thing", thing).unwrap();
         assert_eq!(at(thing as usize), None);
         for error in [
-            get("f", "thing", thing).unwrap_err(),
-            take("f", "thing", thing).map(drop).unwrap_err(),
+            get("thing", thing).unwrap_err(),
+            take("thing", thing).map(drop).unwrap_err(),
         ] {
-            assert_eq!(error.message, "f: thing is not a live reflex_event");
+            assert_eq!(error.message, "thing is not a live reflex_event");
         }
         drop(taken);
-        let odd = get::<Thing>("f", "thing", std::ptr::without_provenance(9));
+        let odd = get::<Thing>("thing", std::ptr::without_provenance(9));
         assert!(odd.is_err());
     }
 
@@ -146,7 +143,7 @@ mod tests {
             let thing = create::<Thing>(1) as usize;
             let taken: Vec<_> = std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..4)
-                    .map(|_| scope.spawn(move || take("f", "thing", thing as *mut Thing).ok()))
+                    .map(|_| scope.spawn(move || take("thing", thing as *mut Thing).ok()))
                     .collect();
                 // Kept until all have tried, as the memory must stay what it was.
                 threads.into_iter().map(|thread| thread.join().unwrap()).collect()

@@ -28,16 +28,15 @@ pub(crate) unsafe trait Element: Copy {
 /// Nothing sensible is larger, and reading on would leave the caller's memory.
 const MAX_SIZE: usize = 1 << 16;
 
-/// `name`: of the op or function, for messages.
-pub(crate) fn read_params<T: Params>(name: &str, pointer: *const T) -> Result<T> {
-    in_pointer(name, "params", pointer)?;
+pub(crate) fn read_params<T: Params>(pointer: *const T) -> Result<T> {
+    in_pointer("params", pointer)?;
     let bytes = pointer.cast::<u8>();
     // SAFETY: the caller hands a params struct, whose first field is its own size.
     let size = unsafe { bytes.cast::<u32>().read() } as usize;
-    check_size::<T>(name, "struct_size", size, T::MIN_SIZE)?;
+    check_size::<T>("struct_size", size, T::MIN_SIZE)?;
     // SAFETY: the caller's struct has `size` bytes; `T` is plain data valid for any tail of zeros.
     unsafe {
-        check_tail::<T>(name, "struct_size", bytes, size, &"")?;
+        check_tail::<T>("struct_size", bytes, size, &"")?;
         Ok(read_known(bytes, size))
     }
 }
@@ -52,27 +51,19 @@ pub(crate) struct Array<T> {
 
 /// Checks the array of `count` structs of `size` bytes at `pointer`, and reads nothing behind them. With a `field` of
 /// `"product"` messages name `products`, `product_count` and `product_size`.
-pub(crate) fn read_array<T: Element>(
-    name: &str,
-    field: &str,
-    pointer: *const T,
-    count: u32,
-    size: u32,
-) -> Result<Array<T>> {
+pub(crate) fn read_array<T: Element>(field: &str, pointer: *const T, count: u32, size: u32) -> Result<Array<T>> {
     let (count, size) = (count as usize, size as usize);
     if count == 0 {
-        return Err(Error::invalid(format!(
-            "{name}: {field}_count is 0, expected 1 or more"
-        )));
+        return Err(Error::invalid(format!("{field}_count is 0, expected 1 or more")));
     }
-    in_pointer(name, format_args!("{field}s"), pointer)?;
+    in_pointer(format_args!("{field}s"), pointer)?;
     let size_field = format_args!("{field}_size");
-    check_size::<T>(name, size_field, size, T::MIN_SIZE)?;
+    check_size::<T>(size_field, size, T::MIN_SIZE)?;
     if !size.is_multiple_of(align_of::<T>()) {
         return Err(Error::new(
             REFLEX_ABI_MISMATCH,
             format!(
-                "{name}: {field}_size is {size}, expected a multiple of {} (this library's struct has {} bytes)",
+                "{field}_size is {size}, expected a multiple of {} (this library's struct has {} bytes)",
                 align_of::<T>(),
                 size_of::<T>()
             ),
@@ -85,15 +76,7 @@ pub(crate) fn read_array<T: Element>(
     };
     for i in 0..count {
         // SAFETY: the caller's array has `count` elements of `size` bytes.
-        unsafe {
-            check_tail::<T>(
-                name,
-                size_field,
-                array.bytes(i),
-                size,
-                &format_args!(" of {field}s[{i}]"),
-            )?
-        };
+        unsafe { check_tail::<T>(size_field, array.bytes(i), size, &format_args!(" of {field}s[{i}]"))? };
     }
     Ok(array)
 }
@@ -123,29 +106,29 @@ impl<T: Element> Array<T> {
 }
 
 /// Checks a pointer to what the library reads.
-fn in_pointer<T>(name: &str, field: impl Display, pointer: *const T) -> Result<()> {
+fn in_pointer<T>(field: impl Display, pointer: *const T) -> Result<()> {
     if pointer.is_null() {
-        return Err(Error::invalid(format!("{name}: {field} is NULL")));
+        return Err(Error::invalid(format!("{field} is NULL")));
     }
     if !(pointer as usize).is_multiple_of(align_of::<T>()) {
         let align = align_of::<T>();
         return Err(Error::new(
             REFLEX_MISALIGNED,
-            format!("{name}: {field} is {pointer:p}, expected a multiple of {align}"),
+            format!("{field} is {pointer:p}, expected a multiple of {align}"),
         ));
     }
     Ok(())
 }
 
 /// `field` is what the caller says the bytes of a `T` are.
-fn check_size<T>(name: &str, field: impl Display, size: usize, least: usize) -> Result<()> {
+fn check_size<T>(field: impl Display, size: usize, least: usize) -> Result<()> {
     if (least..=MAX_SIZE).contains(&size) {
         return Ok(());
     }
     Err(Error::new(
         REFLEX_ABI_MISMATCH,
         format!(
-            "{name}: {field} is {size}, expected {least} to {MAX_SIZE} (this library's struct has {} bytes)",
+            "{field} is {size}, expected {least} to {MAX_SIZE} (this library's struct has {} bytes)",
             size_of::<T>()
         ),
     ))
@@ -155,13 +138,7 @@ fn check_size<T>(name: &str, field: impl Display, size: usize, least: usize) -> 
 ///
 /// # Safety
 /// There are `size` bytes.
-unsafe fn check_tail<T>(
-    name: &str,
-    field: impl Display,
-    bytes: *const u8,
-    size: usize,
-    place: &dyn Display,
-) -> Result<()> {
+unsafe fn check_tail<T>(field: impl Display, bytes: *const u8, size: usize, place: &dyn Display) -> Result<()> {
     let known = size_of::<T>();
     // SAFETY: the caller of this function says so.
     match (known..size).find(|&i| unsafe { bytes.add(i).read() } != 0) {
@@ -169,7 +146,7 @@ unsafe fn check_tail<T>(
         Some(offset) => Err(Error::new(
             REFLEX_ABI_MISMATCH,
             format!(
-                "{name}: {field} is {size} and byte {offset}{place} is not zero, but this library knows {known} bytes: it is older than the caller's header"
+                "{field} is {size} and byte {offset}{place} is not zero, but this library knows {known} bytes: it is older than the caller's header"
             ),
         )),
     }
@@ -189,17 +166,14 @@ unsafe fn read_known<T: Copy>(bytes: *const u8, size: usize) -> T {
 }
 
 /// Checks an out pointer before anything is done.
-pub(crate) fn out_pointer<T>(function: &str, field: &str, pointer: *mut T) -> Result<()> {
+pub(crate) fn out_pointer<T>(field: &str, pointer: *mut T) -> Result<()> {
     if pointer.is_null() {
-        return Err(Error::invalid(format!("{function}: {field} is NULL")));
+        return Err(Error::invalid(format!("{field} is NULL")));
     }
     if !(pointer as usize).is_multiple_of(align_of::<T>()) {
         return Err(Error::new(
             REFLEX_MISALIGNED,
-            format!(
-                "{function}: {field} is {pointer:p}, expected a multiple of {}",
-                align_of::<T>()
-            ),
+            format!("{field} is {pointer:p}, expected a multiple of {}", align_of::<T>()),
         ));
     }
     Ok(())
@@ -213,17 +187,14 @@ pub(crate) struct OutStruct<T> {
 }
 
 /// Checks the struct that `pointer` leads to, whose first field the caller has set to its size.
-pub(crate) fn out_struct<T: Params>(function: &str, field: &str, pointer: *mut T) -> Result<OutStruct<T>> {
-    out_pointer(function, field, pointer)?;
+pub(crate) fn out_struct<T: Params>(field: &str, pointer: *mut T) -> Result<OutStruct<T>> {
+    out_pointer(field, pointer)?;
     // SAFETY: the caller's struct starts with its own size.
     let size = unsafe { pointer.cast::<u32>().read() } as usize;
     if !(T::MIN_SIZE..=MAX_SIZE).contains(&size) {
         return Err(Error::new(
             REFLEX_ABI_MISMATCH,
-            format!(
-                "{function}: {field}->struct_size is {size}, expected {} to {MAX_SIZE}",
-                T::MIN_SIZE
-            ),
+            format!("{field}->struct_size is {size}, expected {} to {MAX_SIZE}", T::MIN_SIZE),
         ));
     }
     Ok(OutStruct { pointer, size })

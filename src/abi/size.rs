@@ -19,12 +19,11 @@ use super::view::View;
 /// on success. Thread-safe. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_dtype_row_bytes(dtype: reflex_dtype, elements: i64, bytes: *mut u64) -> reflex_status {
-    const NAME: &str = "reflex_dtype_row_bytes";
-    guard(NAME, || {
-        out_pointer(NAME, "bytes", bytes)?;
+    guard("reflex_dtype_row_bytes", || {
+        out_pointer("bytes", bytes)?;
         let (known, packed) =
-            Dtype::parse(dtype).ok_or_else(|| Error::invalid(format!("{NAME}: dtype is {}", Dtype::unknown(dtype))))?;
-        let size = known.row_bytes(packed, NAME, "elements", elements)?;
+            Dtype::parse(dtype).ok_or_else(|| Error::invalid(format!("dtype is {}", Dtype::unknown(dtype))))?;
+        let size = known.row_bytes(packed, "elements", elements)?;
         // SAFETY: checked above.
         unsafe { bytes.write(size) };
         Ok(())
@@ -41,10 +40,9 @@ pub extern "C" fn reflex_dtype_row_bytes(dtype: reflex_dtype, elements: i64, byt
 /// op refuses, `REFLEX_MISALIGNED` for a stride that is. `*bytes` is set only on success. Thread-safe. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_tensor_bytes(tensor: *const reflex_tensor, bytes: *mut u64) -> reflex_status {
-    const NAME: &str = "reflex_tensor_bytes";
-    guard(NAME, || {
-        out_pointer(NAME, "tensor", tensor.cast_mut())?;
-        out_pointer(NAME, "bytes", bytes)?;
+    guard("reflex_tensor_bytes", || {
+        out_pointer("tensor", tensor.cast_mut())?;
+        out_pointer("bytes", bytes)?;
         // SAFETY: the caller's tensor, checked above.
         let mut tensor = unsafe { tensor.read() };
         // Any address that is aligned for every type: only numbers are judged here.
@@ -59,26 +57,20 @@ pub extern "C" fn reflex_tensor_bytes(tensor: *const reflex_tensor, bytes: *mut 
 
 impl Dtype {
     /// Bytes of a row of so many elements; messages name `function`, `field` and the type, packed or not.
-    pub fn row_bytes(self, packed: bool, function: &str, field: &str, elements: i64) -> Result<u64> {
+    pub fn row_bytes(self, packed: bool, field: &str, elements: i64) -> Result<u64> {
         let block = self.block_elements() as i64;
         let name = self.c_name(packed).to_str().unwrap_or("?");
         if elements < 0 {
-            return Err(Error::invalid(format!(
-                "{function}: {field} is {elements}, expected 0 or more"
-            )));
+            return Err(Error::invalid(format!("{field} is {elements}, expected 0 or more")));
         }
         if elements % block != 0 {
             return Err(Error::invalid(format!(
-                "{function}: {field} is {elements}, expected a multiple of {block} ({name})"
+                "{field} is {elements}, expected a multiple of {block} ({name})"
             )));
         }
         (elements / block)
             .checked_mul(self.block_bytes() as i64)
             .map(|bytes| bytes as u64)
-            .ok_or_else(|| {
-                Error::invalid(format!(
-                    "{function}: {field} is {elements}, which overflows 64 bits ({name})"
-                ))
-            })
+            .ok_or_else(|| Error::invalid(format!("{field} is {elements}, which overflows 64 bits ({name})")))
     }
 }

@@ -3,31 +3,32 @@
 use super::error::{Error, Result};
 use super::tensor::reflex_tensor;
 
-/// A view of a weight matrix: the caller's memory, never owned by the library.
+/// A view of a weight matrix. The memory belongs to the caller; the library never owns it.
 ///
-/// F32, F16, BF16 and the block formats have all that belongs to them in `data`: the other tensors are absent (`data == NULL`), and
-/// `group_size` is 0. The other fields are the places of formats that keep scales apart from their elements. This version knows no such
-/// format, and refuses a weight in which one of them is set with `REFLEX_INVALID_ARGUMENT`.
+/// Weights in F32, F16, BF16 and the block formats keep everything in `data`: their other tensors are absent
+/// (`data == NULL`), and their `group_size` is 0. The other fields are reserved for formats that store scales apart
+/// from the elements. This version knows no such format, and refuses a weight in which one of them is set with
+/// `REFLEX_INVALID_ARGUMENT`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct reflex_weight {
-    /// `[n, k]`, elements or blocks.
+    /// The matrix, `[n, k]`: its elements, or its blocks.
     pub data: reflex_tensor,
-    /// Place of the scales of groups of elements. Absent.
+    /// Reserved for the scales of groups of elements. It has to be absent.
     pub scales: reflex_tensor,
-    /// Place of the zero points of groups of elements. Absent.
+    /// Reserved for the zero points of groups of elements. It has to be absent.
     pub zeros: reflex_tensor,
-    /// Place of a scale that all elements share. Absent.
+    /// Reserved for a scale that all elements share. It has to be absent.
     pub global_scale: reflex_tensor,
-    /// Place of the order of the columns, for formats that sort them. Absent.
+    /// Reserved for the order of the columns in formats that sort them. It has to be absent.
     pub order: reflex_tensor,
-    /// Place of the number of elements of a row that share a scale. 0.
+    /// Reserved for the number of elements of a row that share a scale. It has to be 0.
     pub group_size: u32,
     pub reserved: u32,
 }
 
 impl reflex_weight {
-    /// Refuses what a weight of a format does not have that keeps everything in `data`. Messages call the weight `field` and its
+    /// Refuses every field but `data`, for formats that keep everything there. Messages call the weight `field` and its
     /// format `format`.
     pub(crate) fn expect_data_alone(&self, field: &str, format: impl Fn() -> &'static str) -> Result<()> {
         let tensors = [

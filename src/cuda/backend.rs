@@ -94,7 +94,7 @@ impl CudaBackend {
             return Err(Error::new(
                 REFLEX_NOT_BUILT,
                 concat!(
-                    "reflex_context_create: this library was built without CUDA kernels (",
+                    "this library was built without CUDA kernels (",
                     env!("REFLEX_NO_KERNELS"),
                     ")"
                 ),
@@ -103,18 +103,12 @@ impl CudaBackend {
         open()?;
         let count = device_count();
         if count == 0 {
-            return Err(Error::new(
-                REFLEX_NO_DRIVER,
-                "reflex_context_create: the driver sees no CUDA device",
-            ));
+            return Err(Error::new(REFLEX_NO_DRIVER, "the driver sees no CUDA device"));
         }
         if ordinal >= count {
             return Err(Error::new(
                 REFLEX_INVALID_ARGUMENT,
-                format!(
-                    "reflex_context_create: device is {ordinal}, expected 0 to {}",
-                    count - 1
-                ),
+                format!("device is {ordinal}, expected 0 to {}", count - 1),
             ));
         }
         let mut device = 0;
@@ -129,7 +123,7 @@ impl CudaBackend {
             return Err(Error::new(
                 REFLEX_UNSUPPORTED_DEVICE,
                 format!(
-                    "reflex_context_create: {name} is sm_{}, this library has kernels for {} (sm_{OLDEST_SM} is the oldest supported)",
+                    "{name} is sm_{}, this library has kernels for {} (sm_{OLDEST_SM} is the oldest supported)",
                     limits.sm,
                     env!("REFLEX_BUILT_ARCHS")
                 ),
@@ -158,7 +152,7 @@ impl CudaBackend {
         let all = self.device_limits.sm_count;
         if sm_count > all {
             return Err(Error::invalid(format!(
-                "reflex_context_create: sm_count is {sm_count}, expected 0 to {all}, which {} has",
+                "sm_count is {sm_count}, expected 0 to {all}, which {} has",
                 self.name
             )));
         }
@@ -176,7 +170,7 @@ impl CudaBackend {
             return Err(Error::new(
                 REFLEX_UNSUPPORTED_DEVICE,
                 format!(
-                    "reflex_context_create: REFLEX_AS is {}, and kernel file {file} has no PTX for SM {} or older that runs on sm_{device}                      (this library has kernels for {}, expected {}-virtual)",
+                    "REFLEX_AS is {}, and kernel file {file} has no PTX for SM {} or older that runs on sm_{device} (this library has kernels for {}, expected {}-virtual)",
                     board.name,
                     board.sm,
                     env!("REFLEX_BUILT_ARCHS"),
@@ -186,7 +180,7 @@ impl CudaBackend {
         }
         if board.sm_count > self.device_limits.sm_count {
             return Err(Error::invalid(format!(
-                "reflex_context_create: REFLEX_AS is {}, which has {} SMs; {} has {}",
+                "REFLEX_AS is {}, which has {} SMs; {} has {}",
                 board.name, board.sm_count, self.name, self.device_limits.sm_count
             )));
         }

@@ -2,7 +2,7 @@
 
 use crate::abi::{BlockFormat, View};
 
-/// Sizes of a `[n, k]` matrix of a block format.
+/// The sizes of a `[n, k]` matrix of a block format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Panels {
     pub format: BlockFormat,
@@ -11,12 +11,12 @@ pub(crate) struct Panels {
 }
 
 impl Panels {
-    /// Rows of a panel and of a tile.
+    /// The rows of a panel and of a tile.
     pub(crate) const ROWS: i64 = 16;
-    /// Elements of a row in a tile.
+    /// The elements of a row in a tile.
     pub(crate) const TILE: i64 = 256;
 
-    /// Of a matrix of blocks of `format`.
+    /// The panels of a matrix of blocks of `format`.
     pub fn of(format: BlockFormat, weight: &View) -> Panels {
         Panels {
             format,
@@ -25,13 +25,13 @@ impl Panels {
         }
     }
 
-    /// `None` where the matrix is not packed.
+    /// The panels of a packed matrix. The result is `None` where the matrix is not packed.
     pub fn of_packed(weight: &View) -> Option<Panels> {
         let format = weight.dtype.block().filter(|_| weight.packed)?;
         Some(Panels::of(format, weight))
     }
 
-    /// Whole panels; the rows that are left stay native.
+    /// The number of complete panels. The rows that are left stay native.
     pub fn count(&self) -> i64 {
         self.n / Self::ROWS
     }
@@ -40,27 +40,27 @@ impl Panels {
         self.n % Self::ROWS
     }
 
-    /// Of one row.
+    /// Bytes of one row.
     pub fn row_bytes(&self) -> i64 {
         self.elements_bytes(self.k)
     }
 
-    /// Of one panel.
+    /// Bytes of one panel.
     pub fn bytes(&self) -> i64 {
         Self::ROWS * self.row_bytes()
     }
 
-    /// Tiles of one panel; the blocks that are left of each row stay native.
+    /// The number of tiles of one panel. The blocks that are left of each row stay native.
     pub fn tiles(&self) -> i64 {
         self.k / Self::TILE
     }
 
-    /// Of one row in one tile.
+    /// Bytes of one row in one tile.
     pub fn run_bytes(&self) -> i64 {
         self.elements_bytes(Self::TILE)
     }
 
-    /// Of one row after its last tile.
+    /// Bytes of one row after its last tile.
     pub fn tail_bytes(&self) -> i64 {
         self.row_bytes() - self.tiles() * self.run_bytes()
     }

@@ -10,14 +10,14 @@ use crate::cuda::{Kernel, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
-/// The function `reflex_activation` applies.
+/// The function that `reflex_activation` applies.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct reflex_activation_kind(pub u32);
 
 /// x * sigmoid(x); with `up` this is SwiGLU.
 pub const REFLEX_ACTIVATION_SILU: reflex_activation_kind = reflex_activation_kind(0);
-/// GELU in its tanh form; with `up` this is GeGLU as Gemma has it.
+/// GELU in its tanh form; with `up` this is GeGLU as Gemma uses it.
 pub const REFLEX_ACTIVATION_GELU_TANH: reflex_activation_kind = reflex_activation_kind(1);
 /// GELU by the error function.
 pub const REFLEX_ACTIVATION_GELU_ERF: reflex_activation_kind = reflex_activation_kind(2);
@@ -29,11 +29,12 @@ pub struct reflex_activation_params {
     pub struct_size: u32,
     /// `REFLEX_ACTIVATION_*`.
     pub kind: reflex_activation_kind,
-    /// `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free (halves of a merged buffer).
+    /// `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free, so that `gate` and `up` may be
+    /// halves of a merged buffer.
     pub gate: reflex_tensor,
     /// Optional, the shape of `gate`: multiplies the activated gate.
     pub up: reflex_tensor,
-    /// The shape of `gate`; also ACT_I8. May be `gate` or `up` itself.
+    /// The shape of `gate`, F32, F16, BF16 or ACT_I8. It may be `gate` or `up` itself.
     pub y: reflex_tensor,
 }
 
@@ -53,12 +54,12 @@ pub(crate) struct ActivationPlan {
 }
 
 impl ActivationPlan {
-    /// For views whose types and shapes go together.
+    /// A plan of views whose types and shapes go together.
     pub fn of(kind: reflex_activation_kind, gate: View, up: Option<View>, y: View) -> Result<ActivationPlan> {
         let last = gate.rank() - 1;
         Ok(ActivationPlan {
             kind,
-            rows: Rows::of(Activation::NAME, &gate)?,
+            rows: Rows::of(&gate)?,
             n: gate.dim(last),
             gate,
             up,
@@ -79,10 +80,9 @@ impl Op for Activation {
     type Plan = ActivationPlan;
 
     fn plan(p: &reflex_activation_params) -> Result<ActivationPlan> {
-        let op = Self::NAME;
         if p.kind.0 > REFLEX_ACTIVATION_GELU_ERF.0 {
             return Err(Error::invalid(format!(
-                "{op}: kind is {}, expected REFLEX_ACTIVATION_SILU, _GELU_TANH or _GELU_ERF",
+                "kind is {}, expected REFLEX_ACTIVATION_SILU, _GELU_TANH or _GELU_ERF",
                 p.kind.0
             )));
         }
@@ -168,21 +168,22 @@ fn schedule(p: &ActivationPlan, to: &mut Schedule, kernel: &'static Kernel, per_
     Ok(())
 }
 
-/// Activation function of a gate, times an optional second operand.
+/// Applies an activation function to a gate, and multiplies the result with an optional second operand.
 ///
 /// `y = f(gate) * up`, or `f(gate)` without `up`. SiLU: `f(x) = x / (1 + e^-x)`. GELU tanh:
 /// `f(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`. GELU erf: `f(x) = x (1 + erf(x / sqrt 2)) / 2`.
 ///
-/// Shapes and types: see `reflex_activation_params`; every operand may have its own float type. Computed in f32, by forms
-/// without cancellation for negative x. A `y` in ACT_I8 is quantised
-/// from f32, as by `reflex_quantize` but without a launch and a pass over memory of its own.
+/// Shapes and types: see `reflex_activation_params`; every operand may have its own float type. The function is
+/// computed in f32, in forms without cancellation for negative x. A `y` in ACT_I8 is quantised from f32 as
+/// `reflex_quantize` does it, but without a launch and a pass over memory of its own.
 ///
-/// Aliasing: `y` may be exactly `gate` or `up` (in place); it shares no other byte with either, nor with itself. No workspace. Asynchronous on `stream`,
-/// capturable, thread-safe.
+/// Aliasing: `y` may be exactly `gate` or `up` (in place). It shares no other byte with either, nor with itself. The op
+/// needs no workspace. The call is asynchronous on `stream`, capturable and thread-safe.
 ///
-/// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
+/// Limits: a row has at most 2^30 - 1 elements, and there are at most 2^31 - 1 rows.
 ///
-/// Infinities and NaN: f(gate) of minus infinity is 0, of infinity infinity, of NaN NaN; the product with `up` follows IEEE 754.
+/// Infinities and NaN: f(gate) is 0 where the gate is minus infinity, infinity where it is infinity, and NaN where it
+/// is NaN. The product with `up` follows IEEE 754.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Shazeer, "GLU Variants Improve Transformer", 2020; Hendrycks and
@@ -196,7 +197,8 @@ pub extern "C" fn reflex_activation(
     call::launch::<Activation>(context, params, stream)
 }
 
-/// Whether `reflex_activation` would take these params on this context: its own validation and selection, without a launch.
+/// Says by its status whether `reflex_activation` would take these params on this context. It does the validation and
+/// the selection of `reflex_activation`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_activation_supported(
     context: *const reflex_context,
@@ -205,7 +207,8 @@ pub extern "C" fn reflex_activation_supported(
     call::supported::<Activation>(context, params)
 }
 
-/// Name of the kernel that `reflex_activation` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+/// Sets `*name` to the kernel that `reflex_activation` would launch. The name is a static string: `"cpu"` on the CPU
+/// backend, `"none"` when there is nothing to do.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_activation_selected_kernel(
     context: *const reflex_context,

@@ -15,13 +15,13 @@ use std::ffi::c_char;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct reflex_add_params {
     pub struct_size: u32,
-    /// Multiplies `b`; finite, may be negative; 0 selects 1.
+    /// The factor of `b`. It is finite and may be negative; 0 selects 1.
     pub scale: f32,
     /// `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
     pub a: reflex_tensor,
-    /// The shape of `a`, or `[n]`: added to every row.
+    /// The shape of `a`, or `[n]`, which is added to every row.
     pub b: reflex_tensor,
-    /// The shape of `a`. May be `a` or `b` itself (`b` only when it has the shape of `a`).
+    /// The shape of `a`. It may be `a` itself, or `b` itself when `b` has the shape of `a`.
     pub y: reflex_tensor,
 }
 
@@ -36,17 +36,17 @@ pub(crate) struct AddPlan {
     pub n: i64,
     pub scale: f32,
     pub a: View,
-    /// Of the shape of `a`, or one row for all of them.
+    /// It has the shape of `a`, or is one row for all rows of `a`.
     pub b: View,
     pub y: View,
 }
 
 impl AddPlan {
-    /// For views whose types and shapes go together.
+    /// A plan of views whose types and shapes go together.
     pub fn of(a: View, b: View, scale: f32, y: View) -> Result<AddPlan> {
         let last = a.rank() - 1;
         Ok(AddPlan {
-            rows: Rows::of(Add::NAME, &a)?,
+            rows: Rows::of(&a)?,
             n: a.dim(last),
             scale,
             a,
@@ -68,10 +68,9 @@ impl Op for Add {
     type Plan = AddPlan;
 
     fn plan(p: &reflex_add_params) -> Result<AddPlan> {
-        let op = Self::NAME;
         if !p.scale.is_finite() {
             return Err(Error::invalid(format!(
-                "{op}: scale is {}, expected a finite number",
+                "scale is {}, expected a finite number",
                 p.scale
             )));
         }
@@ -143,7 +142,7 @@ fn schedule(p: &AddPlan, to: &mut Schedule, kernel: &'static Kernel, per_thread:
         b: p.b.data,
         y: p.y.data,
         a_stride: Rows::strides(&p.a),
-        // All 0 for a broadcast row.
+        // All strides are 0 for a broadcast row.
         b_stride: Rows::strides(&p.b),
         y_stride: Rows::strides(&p.y),
         extent1: p.rows.extent[1],
@@ -159,16 +158,18 @@ fn schedule(p: &AddPlan, to: &mut Schedule, kernel: &'static Kernel, per_thread:
     Ok(())
 }
 
-/// Scaled sum: a residual, or a bias on every row.
+/// Adds a scaled tensor to another: a residual, or a bias on every row.
 ///
-/// `y = a + scale * b`, rounded once in f32 (fused multiply-add), then to the type of `y`.
+/// `y = a + scale * b`. The sum is rounded once in f32 (fused multiply-add), and then to the type of `y`.
 ///
 /// Shapes and types: see `reflex_add_params`; every operand may have its own float type.
 ///
-/// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place); it shares no
-/// other byte with either, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: `y` may be exactly `a`, or exactly `b` when that has the shape of `a` (in place). It shares no other byte
+/// with either, nor with itself. The op needs no workspace. The call is asynchronous on `stream`, capturable and
+/// thread-safe.
 ///
-/// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them. Infinities and NaN follow IEEE 754; the scale may be negative.
+/// Limits: a row has at most 2^30 - 1 elements, and there are at most 2^31 - 1 rows. Infinities and NaN follow IEEE
+/// 754.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
@@ -181,7 +182,8 @@ pub extern "C" fn reflex_add(
     call::launch::<Add>(context, params, stream)
 }
 
-/// Whether `reflex_add` would take these params on this context: its own validation and selection, without a launch.
+/// Says by its status whether `reflex_add` would take these params on this context. It does the validation and the
+/// selection of `reflex_add`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_add_supported(
     context: *const reflex_context,
@@ -190,7 +192,8 @@ pub extern "C" fn reflex_add_supported(
     call::supported::<Add>(context, params)
 }
 
-/// Name of the kernel that `reflex_add` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+/// Sets `*name` to the kernel that `reflex_add` would launch. The name is a static string: `"cpu"` on the CPU backend,
+/// `"none"` when there is nothing to do.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_add_selected_kernel(
     context: *const reflex_context,

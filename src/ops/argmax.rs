@@ -16,20 +16,19 @@ use std::ffi::{c_char, c_void};
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_argmax_params {
     pub struct_size: u32,
-    /// 0.
     pub reserved: u32,
     /// `[rows, n]`, F32, F16 or BF16, n at least 1.
     pub x: reflex_tensor,
-    /// `[rows]`, I32: index of the greatest element of each row; the lowest index on a tie; NaN counts as less than
-    /// everything; 0 when a row is NaN throughout.
+    /// `[rows]`, I32: receives the index of the greatest element of each row. On a tie that is the lowest index. NaN
+    /// counts as less than everything, and a row that is NaN throughout gives 0.
     pub ids: reflex_tensor,
-    /// Optional, `[m]`, I32: every element is increased by one (2^31 - 1 becomes -2^31) once nothing else of this launch reads
-    /// it. Lets a captured decode step advance its own positions and lengths.
+    /// Optional, `[m]`, I32: every element is increased by one (2^31 - 1 becomes -2^31) once nothing else of this
+    /// launch reads it. A captured decode step advances its own positions and lengths by this.
     pub counters: reflex_tensor,
-    /// Optional scratch of `reflex_argmax_workspace_size` bytes, 256-byte aligned: with it several blocks share a long
-    /// row where there are few rows.
-    /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
-    /// of every op. Calls that may run at the same time need one each.
+    /// Optional scratch of `reflex_argmax_workspace_size` bytes, 256-byte aligned. With it several blocks share a long
+    /// row where there are few rows. The library keeps nothing in it from one call to the next: one workspace with the
+    /// largest size that any call asks for serves all calls of a stream, of every op. Calls that may run at the same
+    /// time need a workspace each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
 }
@@ -51,20 +50,21 @@ pub(crate) struct ArgmaxPlan {
     pub x: View,
     pub ids: View,
     pub counters: Option<View>,
-    /// Scratch was given.
+    /// The caller gave scratch.
     pub workspace: bool,
 }
 
-/// Rows shorter than this are one block's: a second launch would cost more than it saves.
+/// Rows shorter than this are left to one block: a second launch would cost more than it saves.
 const SPLIT_ROW: i64 = 1 << 15;
-/// Elements that pay for a block.
+/// With at least so many elements a block is worth its launch.
 const SPLIT_ELEMENTS: i64 = 1 << 12;
-/// Most blocks of a row: threads of the block that puts them together.
+/// The most blocks that share a row. The block that combines them has a thread for each.
 const MOST_SPLITS: i64 = 256;
 const SPLIT_THREADS: i64 = 256;
 
 impl ArgmaxPlan {
-    /// Blocks that share a row, and the elements of each: enough to keep the device busy twice over.
+    /// The number of blocks that share a row, and the elements of each. There are enough blocks to keep the device busy
+    /// twice over.
     fn splits(&self, limits: &DeviceLimits) -> [i64; 2] {
         let (rows, n) = (self.x.dim(0), self.x.dim(1));
         let wanted = 2 * i64::from(limits.sm_count) / rows.max(1);
@@ -72,13 +72,13 @@ impl ArgmaxPlan {
             return [1, n];
         }
         let splits = wanted.min(n / SPLIT_ELEMENTS).min(MOST_SPLITS);
-        // A multiple of what a block takes in one round.
+        // The chunk is a multiple of what a block takes in one round.
         let round = 8 * SPLIT_THREADS;
         let chunk = ceil_div(ceil_div(n, splits), round) * round;
         [ceil_div(n, chunk), chunk]
     }
 
-    /// Several blocks share a row.
+    /// Whether several blocks share a row.
     fn split(&self, limits: &DeviceLimits) -> Takes {
         only(self.workspace, "calls with a workspace")?;
         only(self.splits(limits)[0] > 1, "few long rows")
@@ -89,15 +89,15 @@ impl ArgmaxPlan {
     }
 }
 
-/// The reserved field of a params struct.
-pub(super) fn expect_reserved(op: &str, reserved: u32) -> Result<()> {
+/// Checks the reserved field of a params struct.
+pub(super) fn expect_reserved(reserved: u32) -> Result<()> {
     match reserved {
         0 => Ok(()),
-        value => Err(Error::invalid(format!("{op}: reserved is {value}, expected 0"))),
+        value => Err(Error::invalid(format!("reserved is {value}, expected 0"))),
     }
 }
 
-/// `[rows, n]` scores, n at least 1.
+/// Checks scores: `[rows, n]`, n at least 1.
 pub(super) fn scores(view: View) -> Result<View> {
     let max = i64::from(i32::MAX);
     view.expect_dtype(Dtype::FLOATS)?
@@ -108,7 +108,7 @@ pub(super) fn scores(view: View) -> Result<View> {
     Ok(view)
 }
 
-/// `[count]` integers.
+/// Checks integers: `[count]`.
 pub(super) fn integers(view: View, count: i64, what: &str) -> Result<View> {
     view.expect_dtype(&[Dtype::I32])?
         .expect_shape(&[count], what)?
@@ -116,7 +116,7 @@ pub(super) fn integers(view: View, count: i64, what: &str) -> Result<View> {
     Ok(view)
 }
 
-/// `[m]` integers that the launch increases.
+/// Checks the integers that the launch increases: `[m]`.
 pub(super) fn counters(view: View) -> Result<View> {
     view.expect_rank(1..=1)?;
     integers(view, view.dim(0), "[m]")
@@ -130,8 +130,7 @@ impl Op for Argmax {
     type Plan = ArgmaxPlan;
 
     fn plan(p: &reflex_argmax_params) -> Result<ArgmaxPlan> {
-        let op = Self::NAME;
-        expect_reserved(op, p.reserved)?;
+        expect_reserved(p.reserved)?;
         let x = scores(View::required("x", &p.x)?)?;
         let ids = integers(View::required("ids", &p.ids)?, x.dim(0), "[rows] of x")?;
         let counters = View::optional("counters", &p.counters)?.map(counters).transpose()?;
@@ -243,20 +242,21 @@ fn schedule_split(p: &ArgmaxPlan, to: &mut Schedule, kernel: &'static Kernel) ->
     Ok(())
 }
 
-/// Index of the greatest element of each row.
+/// Finds the index of the greatest element of each row.
 ///
-/// `ids[r] = min { i : x[r, i] = max_j x[r, j] }`; -0 equals 0; NaN counts as less than everything; 0 when a row is NaN
-/// throughout. Then `counters[i] += 1` for every i, and 2^31 - 1 becomes -2^31.
+/// `ids[r] = min { i : x[r, i] = max_j x[r, j] }`. -0 equals 0, NaN counts as less than everything, and a row that is
+/// NaN throughout gives 0. Then `counters[i] += 1` for every i, where 2^31 - 1 becomes -2^31.
 ///
-/// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are no
-/// rows. What other launches read of them is ordered by the stream.
+/// Shapes and types: see `reflex_argmax_params`; `ids` and `counters` are dense. Counters advance also when there are
+/// no rows. What other launches read of them is ordered by the stream.
 ///
-/// Aliasing: no two of `x`, `ids`, `counters` and `workspace` share a byte. Workspace: optional; with it several blocks
-/// share a long row where there are few, and a second launch puts them together: faster, with the same result. Its
-/// contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
-/// capturable, thread-safe.
+/// Aliasing: no two of `x`, `ids`, `counters` and `workspace` share a byte. Workspace: it is optional. With it several
+/// blocks share a long row where there are few rows, and a second launch combines their results, which is faster and
+/// gives the same ids. Its contents need not be kept, and launches that may run at the same time need one each. The
+/// call is asynchronous on `stream`, capturable and thread-safe.
 ///
-/// Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows. Infinity is the greatest, minus infinity greater than NaN alone.
+/// Limits: n is 1 to 2^30 - 1, and there are at most 2^31 - 1 rows. Infinity is greater than every other element, and
+/// minus infinity is greater than NaN alone.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 /// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
@@ -269,8 +269,8 @@ pub extern "C" fn reflex_argmax(
     call::launch::<Argmax>(context, params, stream)
 }
 
-/// Bytes of scratch with which `reflex_argmax` is fastest for these params on this context; their `workspace` is not
-/// looked at. 0 where it would not help, and on the CPU backend.
+/// Sets `*bytes` to the scratch with which `reflex_argmax` is fastest for these params on this context. It is 0 where
+/// scratch would not help, and on the CPU backend. The function does not look at the workspace fields of the params.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_argmax_workspace_size(
     context: *const reflex_context,
@@ -280,7 +280,8 @@ pub extern "C" fn reflex_argmax_workspace_size(
     call::workspace_size::<Argmax>(context, params, bytes)
 }
 
-/// Whether `reflex_argmax` would take these params on this context: its own validation and selection, without a launch.
+/// Says by its status whether `reflex_argmax` would take these params on this context. It does the validation and the
+/// selection of `reflex_argmax`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_argmax_supported(
     context: *const reflex_context,
@@ -289,7 +290,8 @@ pub extern "C" fn reflex_argmax_supported(
     call::supported::<Argmax>(context, params)
 }
 
-/// Name of the kernel that `reflex_argmax` would launch first: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+/// Sets `*name` to the kernel that `reflex_argmax` would launch first. The name is a static string: `"cpu"` on the CPU
+/// backend, `"none"` when there is nothing to do.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_argmax_selected_kernel(
     context: *const reflex_context,

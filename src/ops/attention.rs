@@ -10,14 +10,15 @@ use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
-/// Which keys a query sees.
+/// The keys that a query sees.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct reflex_attention_mask(pub u32);
 
-/// Keys up to the query's own position, aligned to the end: query i of T sees keys 0 ..= length - T + i.
+/// A query sees the keys up to its own position. Positions are aligned to the end of the sequence: query i of T sees
+/// the keys 0 ..= length - T + i.
 pub const REFLEX_ATTENTION_CAUSAL: reflex_attention_mask = reflex_attention_mask(0);
-/// Every key of the sequence.
+/// A query sees every key of the sequence.
 pub const REFLEX_ATTENTION_FULL: reflex_attention_mask = reflex_attention_mask(1);
 
 /// Operands of `reflex_attention`.
@@ -27,21 +28,21 @@ pub struct reflex_attention_params {
     pub struct_size: u32,
     /// `REFLEX_ATTENTION_*`.
     pub mask: reflex_attention_mask,
-    /// Multiplies q k^T; finite and not negative; 0 selects 1 / sqrt(head_dim).
+    /// The factor of q k^T. It is finite and not negative; 0 selects 1 / sqrt(head_dim).
     pub scale: f32,
-    /// 0.
     pub reserved: u32,
     /// `[batch, tokens, q_heads, head_dim]`, F32, F16 or BF16; head_dim is a multiple of 8, up to 256.
     pub q: reflex_tensor,
-    /// `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. Dense, it is a `k_cache`
-    /// of `reflex_rope` with `slot = b * capacity + position`.
+    /// `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. A dense k is a
+    /// `k_cache` of `reflex_rope` with `slot = b * capacity + position`.
     pub k: reflex_tensor,
     /// `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
     pub v: reflex_tensor,
-    /// Optional, `[batch]`, I32, read on the device: keys of each sequence, the new tokens' included; a value outside
-    /// 0..=capacity is clamped. Absent: capacity.
+    /// Optional, `[batch]`, I32, read on the device: the number of keys of each sequence, which counts those of the new
+    /// tokens. A value outside 0..=capacity is clamped. When absent, every sequence has capacity keys.
     pub kv_lengths: reflex_tensor,
-    /// `[batch, tokens, q_heads, v_head_dim]`, F32, F16 or BF16. A query that sees no key gives zeros. May be `q` itself.
+    /// `[batch, tokens, q_heads, v_head_dim]`, F32, F16 or BF16. It may be `q` itself. A query that sees no key gives
+    /// zeros.
     pub y: reflex_tensor,
 }
 
@@ -50,7 +51,7 @@ unsafe impl Params for reflex_attention_params {
     const MIN_SIZE: usize = 416;
 }
 
-/// Largest size of a dimension, so that the kernels' 32-bit counters have room.
+/// The largest size of a dimension: the kernels count in 32 bits.
 const LARGEST: i64 = 1 << 30;
 
 /// Keys and values of a batch, checked: what both attention ops read.
@@ -62,27 +63,27 @@ pub(crate) struct KvCache {
     pub batch: i64,
     pub capacity: i64,
     pub kv_heads: i64,
-    /// Query heads of a kv head.
+    /// The query heads that share a kv head: the size of a GQA group.
     pub group: i64,
     pub dim: i64,
     pub v_dim: i64,
-    /// Multiplies q k^T.
+    /// The factor of q k^T.
     pub scale: f32,
 }
 
 impl KvCache {
-    /// `q` is `[batch, .., q_heads, head_dim]`.
-    pub fn new(op: &'static str, q: &View, [k, v, kv_lengths]: [&reflex_tensor; 3], scale: f32) -> Result<KvCache> {
+    /// Checks keys, values and lengths for a `q` of `[batch, .., q_heads, head_dim]`.
+    pub fn new(q: &View, [k, v, kv_lengths]: [&reflex_tensor; 3], scale: f32) -> Result<KvCache> {
         if !(scale.is_finite() && scale >= 0.0) {
             return Err(Error::invalid(format!(
-                "{op}: scale is {scale}, expected a finite number, 0 or more"
+                "scale is {scale}, expected a finite number, 0 or more"
             )));
         }
         q.expect_dim(q.rank() - 2, 0..=LARGEST)?;
         let queries: i64 = q.dims()[..q.rank() - 1].iter().product();
         if queries > i64::from(i32::MAX) {
             return Err(Error::unsupported(format!(
-                "{op}: q.shape has {queries} rows of head_dim elements, expected at most {}",
+                "q.shape has {queries} rows of head_dim elements, expected at most {}",
                 i32::MAX
             )));
         }
@@ -110,14 +111,14 @@ impl KvCache {
         )?;
         if kv_heads == 0 && q_heads > 0 || kv_heads > 0 && q_heads % kv_heads != 0 {
             return Err(Error::invalid(format!(
-                "{op}: q.shape[{}] is {q_heads}, expected a multiple of {kv_heads} (kv_heads of k)",
+                "q.shape[{}] is {q_heads}, expected a multiple of {kv_heads} (kv_heads of k)",
                 q.rank() - 2
             )));
         }
         for (field, value) in [("q", dim), ("v", v_dim)] {
             if value % 8 != 0 || !(8..=256).contains(&value) {
                 return Err(Error::unsupported(format!(
-                    "{op}: the last dimension of {field} is {value}, expected a multiple of 8, 8 to 256"
+                    "the last dimension of {field} is {value}, expected a multiple of 8, 8 to 256"
                 )));
             }
         }
@@ -142,7 +143,7 @@ impl KvCache {
         })
     }
 
-    /// The output: `[.. of q, v_head_dim]`.
+    /// Checks the output: `[.. of q, v_head_dim]`.
     pub fn output(&self, q: &View, y: &reflex_tensor) -> Result<View> {
         let mut shape = [0; 4];
         shape[..q.rank()].copy_from_slice(q.dims());
@@ -154,18 +155,19 @@ impl KvCache {
         Ok(y)
     }
 
-    /// The output of a decode step as the matmul behind it reads it: `[batch, q_heads * v_head_dim]`, ACT_I8.
-    pub fn quantized_output(&self, op: &'static str, y: &reflex_tensor) -> Result<View> {
+    /// Checks the output of a decode step in the form that the next matmul reads: `[batch, q_heads * v_head_dim]`,
+    /// ACT_I8.
+    pub fn quantized_output(&self, y: &reflex_tensor) -> Result<View> {
         if self.v_dim % 32 != 0 {
             return Err(Error::unsupported(format!(
-                "{op}: the last dimension of v is {}, expected a multiple of 32 for a y of ACT_I8",
+                "the last dimension of v is {}, expected a multiple of 32 for a y of ACT_I8",
                 self.v_dim
             )));
         }
         let width = self.kv_heads * self.group * self.v_dim;
         if width > LARGEST {
             return Err(Error::unsupported(format!(
-                "{op}: y.shape[1] is {width}, expected at most {LARGEST} for a y of ACT_I8"
+                "y.shape[1] is {width}, expected at most {LARGEST} for a y of ACT_I8"
             )));
         }
         let y = View::required("y", y)?;
@@ -176,7 +178,7 @@ impl KvCache {
         Ok(y)
     }
 
-    /// Heads of at most `dim` elements whose rows of K and V are 16-byte aligned.
+    /// Takes heads of at most `dim` elements whose rows of K and V are 16-byte aligned.
     pub fn aligned(&self, dim: i64) -> Takes {
         self.fits(dim)?;
         let aligned = self.k.rows_aligned(16) && self.v.rows_aligned(16);
@@ -187,7 +189,7 @@ impl KvCache {
         only(self.dim.max(self.v_dim) <= dim, "smaller heads")
     }
 
-    /// The same, of a type that tensor cores multiply: F16 from SM 7.5 on, BF16 from SM 8.0 on.
+    /// Takes the same heads if tensor cores multiply their type: F16 from SM 7.5 on, BF16 from SM 8.0 on.
     pub fn mma(&self, dtype: Dtype, dim: i64, limits: &DeviceLimits) -> Takes {
         only(self.k.dtype == dtype, "another type of K and V")?;
         only(dtype != Dtype::BF16 || limits.sm >= 80, "SM 8.0 or later")?;
@@ -198,7 +200,7 @@ impl KvCache {
         [Dtype::F16, Dtype::BF16].contains(&self.k.dtype) && self.aligned(256).is_ok()
     }
 
-    /// Takes the place of e^x by 2^x.
+    /// The scale for kernels that compute 2^x in place of e^x.
     pub fn scale_log2(&self) -> f32 {
         self.scale * std::f32::consts::LOG2_E
     }
@@ -221,26 +223,25 @@ impl Op for Attention {
     type Plan = AttentionPlan;
 
     fn plan(p: &reflex_attention_params) -> Result<AttentionPlan> {
-        let op = Self::NAME;
         if ![REFLEX_ATTENTION_CAUSAL, REFLEX_ATTENTION_FULL].contains(&p.mask) {
             return Err(Error::invalid(format!(
-                "{op}: mask is {}, expected REFLEX_ATTENTION_CAUSAL (0) or REFLEX_ATTENTION_FULL (1)",
+                "mask is {}, expected REFLEX_ATTENTION_CAUSAL (0) or REFLEX_ATTENTION_FULL (1)",
                 p.mask.0
             )));
         }
         if p.reserved != 0 {
-            return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
+            return Err(Error::invalid(format!("reserved is {}, expected 0", p.reserved)));
         }
         let q = View::required("q", &p.q)?;
         q.expect_dtype(Dtype::FLOATS)?
             .expect_rank(4..=4)?
             .expect_dense_rows()?
             .expect_dim(1, 0..=LARGEST)?;
-        let cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
+        let cache = KvCache::new(&q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
         let tokens = q.dim(1);
         if tokens * cache.group > LARGEST {
             return Err(Error::unsupported(format!(
-                "{op}: q.shape[1] is {tokens}, expected at most {} with {} query heads to a kv head",
+                "q.shape[1] is {tokens}, expected at most {} with {} query heads to a kv head",
                 LARGEST / cache.group,
                 cache.group
             )));
@@ -269,7 +270,7 @@ impl Op for Attention {
     }
 }
 
-/// One kernel that meets the keys and values of a cache: `$rows` query rows in a block.
+/// A candidate with one kernel that reads the keys and values of a cache. A block takes `$rows` query rows.
 macro_rules! kv_candidate {
     ($name:literal, $kernel:expr, $rows:literal, $takes:expr) => {{
         static KERNEL: Kernel = $kernel;
@@ -363,32 +364,36 @@ fn schedule(p: &AttentionPlan, to: &mut Schedule, kernel: &'static Kernel, rows:
     Ok(())
 }
 
-/// Attention of many queries over a contiguous cache: prefill, and appending to what is there.
+/// Computes the attention of many queries over a contiguous cache, as prefill and the continuation of a sequence need
+/// it.
 ///
 /// `y[b][i][h] = softmax(scale * q[b][i][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` that query `i` of `T`
-/// sees, with `h' = h / (q_heads / kv_heads)`. `REFLEX_ATTENTION_CAUSAL`: keys `0 ..= length - T + i`, aligned to the end
-/// of the sequence, so that the new tokens' keys are its last ones. `REFLEX_ATTENTION_FULL`: every key of the sequence.
+/// sees, with `h' = h / (q_heads / kv_heads)`. With `REFLEX_ATTENTION_CAUSAL` these are the keys
+/// `0 ..= length - T + i`: queries are aligned to the end of the sequence, so that the keys of the new tokens are its
+/// last ones. With `REFLEX_ATTENTION_FULL` they are all keys of the sequence.
 ///
 /// Shapes and types: see `reflex_attention_params`. Strides of the outer dimensions are free, rows are dense. Sums are
-/// f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16 from
-/// SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16 cache.
-/// Other types and alignments are computed in f32, more slowly.
+/// f32. If K and V are F16 or BF16 and 16-byte aligned, and the GPU has tensor cores for their type (F16 from SM 7.5,
+/// BF16 from SM 8.0), q and the softmax weights are first rounded to that type; beside an F16 cache, an element of q
+/// beyond 65504 becomes infinite by this rounding. Other types and alignments are computed in f32, more slowly.
 ///
 /// A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
 /// other; memory beyond a sequence's length is not read.
 ///
-/// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with an input, nor with itself. No workspace. Asynchronous on `stream`, capturable
-/// (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+/// Aliasing: `y` may be exactly `q` (in place). It shares no other byte with an input, nor with itself. The op needs no
+/// workspace. The call is asynchronous on `stream`, capturable (`kv_lengths` is read at each replay) and thread-safe.
+/// Results are deterministic.
 ///
-/// Limits: head sizes as in the params; batch, capacity, heads and tokens * q_heads / kv_heads up to 2^30 each; batch * tokens *
-/// q_heads up to 2^31 - 1.
+/// Limits: the params say which head sizes are possible. batch, capacity, heads and tokens * q_heads / kv_heads are at
+/// most 2^30 each; batch * tokens * q_heads is at most 2^31 - 1.
 ///
-/// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
-/// every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.
+/// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN. A score of minus infinity has the
+/// weight 0, and a query whose scores are all minus infinity gives 0. A NaN or an infinity in v reaches y in its own
+/// element, and as NaN where its weight is 0.
 ///
-/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes that
-/// are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein, "Online
-/// normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
+/// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes
+/// that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein,
+/// "Online normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_attention(
     context: *const reflex_context,
@@ -398,7 +403,8 @@ pub extern "C" fn reflex_attention(
     call::launch::<Attention>(context, params, stream)
 }
 
-/// Whether `reflex_attention` would take these params on this context: its own validation and selection, without a launch.
+/// Says by its status whether `reflex_attention` would take these params on this context. It does the validation and
+/// the selection of `reflex_attention`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_attention_supported(
     context: *const reflex_context,
@@ -407,8 +413,8 @@ pub extern "C" fn reflex_attention_supported(
     call::supported::<Attention>(context, params)
 }
 
-/// Name of the kernel that `reflex_attention` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
-/// empty.
+/// Sets `*name` to the kernel that `reflex_attention` would launch. The name is a static string: `"cpu"` on the CPU
+/// backend, `"none"` when there is nothing to do.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_attention_selected_kernel(
     context: *const reflex_context,

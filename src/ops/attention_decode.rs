@@ -1,4 +1,5 @@
-//! The op `attention_decode`: attention of a decode step over contiguous caches, with its rotation and append where asked for.
+//! The op `attention_decode`: attention of a decode step over contiguous caches, optionally fused with the norms of the
+//! heads, the rotation and the append of the new key and value.
 
 mod kernels;
 mod splits;
@@ -23,52 +24,58 @@ use std::ffi::{c_char, c_void};
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_attention_decode_params {
     pub struct_size: u32,
-    /// Multiplies q k^T; finite and not negative; 0 selects 1 / sqrt(head_dim).
+    /// The factor of q k^T. It is finite and not negative; 0 selects 1 / sqrt(head_dim).
     pub scale: f32,
-    /// `[batch, q_heads, head_dim]`, F32, F16 or BF16: one query a sequence, which sees every key of it; head_dim is a
-    /// multiple of 8, up to 256.
+    /// `[batch, q_heads, head_dim]`, F32, F16 or BF16; head_dim is a multiple of 8, up to 256. Each sequence has one
+    /// query, which sees every key of the sequence.
     pub q: reflex_tensor,
-    /// `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. Dense, it is a `k_cache`
-    /// of `reflex_rope` with `slot = b * capacity + position`.
+    /// `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. A dense k is a
+    /// `k_cache` of `reflex_rope` with `slot = b * capacity + position`.
     pub k: reflex_tensor,
     /// `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
     pub v: reflex_tensor,
-    /// Optional, `[batch]`, I32, read on the device: keys of each sequence, the new token's included; a value outside
-    /// 0..=capacity is clamped. Absent: capacity.
+    /// Optional, `[batch]`, I32, read on the device: the number of keys of each sequence, which counts that of the new
+    /// token. A value outside 0..=capacity is clamped. When absent, every sequence has capacity keys.
     pub kv_lengths: reflex_tensor,
-    /// `[batch, q_heads, v_head_dim]`, F32, F16 or BF16; may be `q` itself. Or `[batch, q_heads * v_head_dim]`, ACT_I8, with
-    /// v_head_dim a multiple of 32: a row holds the heads one after the other. A sequence without keys gives zeros.
+    /// `[batch, q_heads, v_head_dim]`, F32, F16 or BF16, which may be `q` itself; or `[batch, q_heads * v_head_dim]`,
+    /// ACT_I8, with v_head_dim a multiple of 32, whose rows hold the heads one after the other. A sequence without keys
+    /// gives zeros.
     pub y: reflex_tensor,
-    /// Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    /// The size depends on shapes alone, never on `kv_lengths`.
-    /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
-    /// of every op. Calls that may run at the same time need one each.
+    /// Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned. It may be NULL when that size is 0.
+    /// The size depends on shapes alone, never on `kv_lengths`. The library keeps nothing in it from one call to the
+    /// next: one workspace with the largest size that any call asks for serves all calls of a stream, of every op.
+    /// Calls that may run at the same time need a workspace each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
-    /// Of the rotation, as in `reflex_rope_params`: `REFLEX_ROPE_*`.
+    /// The pairing of elements in the rotation, `REFLEX_ROPE_*`, as in `reflex_rope_params`.
     pub mode: reflex_rope_mode,
-    /// Base of the frequencies, finite, 1 or more; 0 selects 10000.
+    /// The base of the frequencies of the rotation. It is finite and 1 or more; 0 selects 10000.
     pub theta_base: f32,
-    /// Multiplies the position; finite and not negative; 0 selects 1.
+    /// The factor of the positions in the rotation. It is finite and not negative; 0 selects 1.
     pub freq_scale: f32,
-    /// Multiplies cosine and sine; finite and not negative; 0 selects 1.
+    /// The factor of cosine and sine in the rotation. It is finite and not negative; 0 selects 1.
     pub magnitude: f32,
-    /// Leading elements of a head that are rotated, even, at most head_dim; 0 selects all of them.
+    /// The number of leading elements of a head that are rotated. It is even and at most head_dim; 0 selects all of
+    /// them.
     pub rotary_dim: u32,
-    /// Of both norms, added to the mean square; 0 selects 1e-6. Finite and not negative.
+    /// The epsilon of the RMS norms of `q_norm` and `k_norm`: it is added to the mean square. It is finite and not
+    /// negative; 0 selects 1e-6.
     pub norm_epsilon: f32,
-    /// Optional, with `v_new`: `[batch, kv_heads, head_dim]`, F32, F16 or BF16: the new token's k, written to row
-    /// length - 1 of the sequence in `k` after norm and rotation, and seen by the query.
+    /// Optional, with `v_new`: `[batch, kv_heads, head_dim]`, F32, F16 or BF16, the k of the new token. After norm and
+    /// rotation it is written to row length - 1 of the sequence in `k`, where the query sees it.
     pub k_new: reflex_tensor,
-    /// Optional, with `k_new`: `[batch, kv_heads, v_head_dim]`, F32, F16 or BF16, written to that row of `v`.
+    /// Optional, with `k_new`: `[batch, kv_heads, v_head_dim]`, F32, F16 or BF16, the v of the new token. It is written
+    /// to the same row of `v`.
     pub v_new: reflex_tensor,
-    /// Optional, `[batch]`, I32, read on the device: q and `k_new` are rotated. Absent: they are not.
+    /// Optional, `[batch]`, I32, read on the device: the positions of the new tokens, by which q and `k_new` are
+    /// rotated. When absent, neither is rotated.
     pub positions: reflex_tensor,
-    /// Optional, with `positions`: `[rotary_dim / 2]`, F32: divides the frequencies.
+    /// Optional, with `positions`: `[rotary_dim / 2]`, F32, by which the frequencies are divided.
     pub freq_factors: reflex_tensor,
     /// Optional, `[head_dim]`, F32, F16 or BF16: each head of q gets an RMS norm with this weight before it is rotated.
     pub q_norm: reflex_tensor,
-    /// Optional, with `k_new`: the same for `k_new`.
+    /// Optional, with `k_new`: `[head_dim]`, F32, F16 or BF16; each head of `k_new` gets an RMS norm with this weight
+    /// before it is rotated.
     pub k_norm: reflex_tensor,
 }
 
@@ -89,7 +96,7 @@ pub(crate) struct AttentionDecodePlan {
     pub cache: KvCache,
     pub q: View,
     pub y: View,
-    /// What comes before the attention.
+    /// The norms, the rotation and the append that come before the attention.
     pub step: Option<Step>,
 }
 
@@ -101,13 +108,12 @@ impl Op for AttentionDecode {
     type Plan = AttentionDecodePlan;
 
     fn plan(p: &reflex_attention_decode_params) -> Result<AttentionDecodePlan> {
-        let op = Self::NAME;
         let q = View::required("q", &p.q)?;
         q.expect_dtype(Dtype::FLOATS)?.expect_rank(3..=3)?.expect_dense_rows()?;
-        let cache = KvCache::new(op, &q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
-        let step = Step::new(op, p, &q, &cache)?;
+        let cache = KvCache::new(&q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
+        let step = Step::new(p, &q, &cache)?;
         let y = match p.y.dtype {
-            REFLEX_DTYPE_ACT_I8 => cache.quantized_output(op, &p.y)?,
+            REFLEX_DTYPE_ACT_I8 => cache.quantized_output(&p.y)?,
             _ => cache.output(&q, &p.y)?,
         };
         Ok(AttentionDecodePlan { cache, q, y, step })
@@ -140,52 +146,59 @@ impl Op for AttentionDecode {
     workspace_fields!(reflex_attention_decode_params);
 }
 
-/// Attention of one query per sequence over a contiguous cache: a decode step.
+/// Computes the attention of one query per sequence over a contiguous cache: a decode step.
 ///
 /// `y[b][h] = softmax(scale * q[b][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` of the sequence, with
 /// `h' = h / (q_heads / kv_heads)`.
 ///
-/// With the operands from `k_new` on it is all that lies between the QKV product of a layer and its output projection: what
-/// `reflex_rope` would do comes first, with `k[b][length - 1] = rope(k_new[b])` and `v[b][length - 1] = v_new[b]`, where
-/// length counts the new token, and `rope(q)` in the place of q. `rope(x)` is x with an RMS norm of each head, if there is a
-/// weight for it, and rotated, if there are positions: `reflex_rope` has the formulas. The rows of the cache get the very bits that
-/// `reflex_rope` gives. `q` and `k_new` stay as they are. A sequence of length 0 gets no row. An operand that belongs to another
-/// one is refused without it: `k_new` and `v_new` without each other, `k_norm` without `k_new`, `freq_factors` without `positions`.
-/// The other fields are checked by themselves whatever is given: without `positions` those of the rotation, and without a norm
-/// `norm_epsilon`, have no effect. Beside an aligned cache of F16
-/// or BF16 no launch of its own does that, if heads and norms are aligned to 16 bytes, too; else one of rope comes first, and
-/// a rotated q passes through the workspace in F32.
+/// With the operands from `k_new` on, the op does all that lies between the QKV product of a layer and its output
+/// projection. It first does what `reflex_rope` would do: `k[b][length - 1] = rope(k_new[b])` and
+/// `v[b][length - 1] = v_new[b]`, where length counts the new token, and `rope(q)` takes the place of q. `rope(x)` is x
+/// with an RMS norm of each head, if there is a weight for it, and then rotated, if there are positions; `reflex_rope`
+/// has the formulas. The rows of the cache get the very bits that `reflex_rope` gives. `q` and `k_new` stay as they
+/// are. A sequence of length 0 gets no row.
 ///
-/// The query heads of a kv head are computed together, so that each key and value is read once for all of them (for up
-/// to 16 of them; 8 outside the tensor core kernels). The keys of a sequence are shared among several blocks, whose
-/// results are put together by themselves, as a cluster (from SM 9.0 on, with 64 SMs or more), or by a second launch; how many
-/// depends on shapes and the device alone, so that a captured graph stays right as `kv_lengths` grows, and each takes its
-/// part of the length that it finds there.
+/// An operand that belongs to another one is refused without it: `k_new` and `v_new` without each other, `k_norm`
+/// without `k_new`, `freq_factors` without `positions`. The other fields are checked by themselves, whether they have
+/// an effect or not: those of the rotation have none without `positions`, and `norm_epsilon` has none without a norm.
 ///
-/// Shapes and types: see `reflex_attention_decode_params`. Strides of the outer dimensions are free, rows are dense. Sums
-/// are f32. With K and V in F16 or BF16, 16-byte aligned and a GPU with tensor cores for the type (F16 from SM 7.5, BF16
-/// from SM 8.0), q and the softmax weights are rounded to that type first: a q beyond 65504 is infinite beside an F16
-/// cache. Other types and alignments are computed in f32.
+/// Beside an aligned cache of F16 or BF16, norms, rotation and append take no launch of their own if heads and norms
+/// are aligned to 16 bytes, too. Otherwise a launch of rope comes first, and a rotated q passes through the workspace
+/// in F32.
 ///
-/// A `y` in ACT_I8 is quantised from f32, as by `reflex_quantize` but without a launch of its own; its row is what a matmul
-/// with the output projection takes.
+/// The query heads of a kv head, a GQA group, are computed together, so that each key and value is read once for up to
+/// 16 of them (for up to 8 outside the tensor core kernels). Several blocks share the keys of a sequence. Either they
+/// combine their results by themselves, as a cluster (from SM 9.0 on, with 64 SMs or more), or a second launch combines
+/// them. The number of blocks depends on shapes and the device alone, so that a captured graph stays right as
+/// `kv_lengths` grows: each block takes its part of the length that it finds.
+///
+/// Shapes and types: see `reflex_attention_decode_params`. Strides of the outer dimensions are free, rows are dense.
+/// Sums are f32. If K and V are F16 or BF16 and 16-byte aligned, and the GPU has tensor cores for their type (F16 from
+/// SM 7.5, BF16 from SM 8.0), q and the softmax weights are first rounded to that type; beside an F16 cache, an element
+/// of q beyond 65504 becomes infinite by this rounding. Other types and alignments are computed in f32.
+///
+/// A `y` in ACT_I8 is quantised from f32 as `reflex_quantize` does it, but without a launch of its own. Its row is what
+/// a `reflex_matmul` with the output projection takes as x.
 ///
 /// A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
 ///
-/// Aliasing: `y` may be exactly `q` (in place); it shares no other byte with another operand, nor with itself. With `k_new`
-/// nor do `k` and `v`; they may interleave in one allocation. Workspace: see `reflex_attention_decode_workspace_size`; it shares no
-/// byte with an operand, its contents need not be kept, and launches that may run at the same time need one each. Asynchronous on `stream`,
-/// capturable (`kv_lengths` is read at each replay), thread-safe. Deterministic.
+/// Aliasing: `y` may be exactly `q` (in place). It shares no other byte with another operand, nor with itself. With
+/// `k_new` the same holds for `k` and `v`: they share no byte with another operand, nor with themselves, though they
+/// may interleave in one allocation. Workspace: see `reflex_attention_decode_workspace_size`; it shares no byte with an
+/// operand, its contents need not be kept, and launches that may run at the same time need one each. The call is
+/// asynchronous on `stream`, capturable (`kv_lengths` is read at each replay) and thread-safe. Results are
+/// deterministic.
 ///
-/// Limits: head sizes as in the params; batch, capacity and heads up to 2^30 each, heads up to 16384 with operands from `k_new`
-/// on; batch * q_heads up to 2^31 - 1.
+/// Limits: the params say which head sizes are possible. batch, capacity and heads are at most 2^30 each; with operands
+/// from `k_new` on, heads are at most 16384. batch * q_heads is at most 2^31 - 1.
 ///
-/// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN, one of minus infinity has the weight 0; where
-/// every score is minus infinity y is 0. NaN and infinities in v reach y in their own element, those under a weight of 0 as NaN.
+/// Infinities and NaN: a score of plus infinity or NaN makes its query's y NaN. A score of minus infinity has the
+/// weight 0, and a query whose scores are all minus infinity gives 0. A NaN or an infinity in v reaches y in its own
+/// element, and as NaN where its weight is 0.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
-/// `REFLEX_UNSUPPORTED` (head sizes that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since
-/// 0.1. Dao et al., "Flash-Decoding for long-context inference", 2023.
+/// `REFLEX_UNSUPPORTED` (head sizes that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later.
+/// Since 0.1. Dao et al., "Flash-Decoding for long-context inference", 2023.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_attention_decode(
     context: *const reflex_context,
@@ -195,8 +208,9 @@ pub extern "C" fn reflex_attention_decode(
     call::launch::<AttentionDecode>(context, params, stream)
 }
 
-/// Bytes of scratch that `reflex_attention_decode` needs for these params on this context, from their shapes alone; the
-/// workspace fields are not looked at. 0 on the CPU backend, and where the keys are not split and q is taken as it is.
+/// Sets `*bytes` to the scratch that `reflex_attention_decode` needs for these params on this context, which depends on
+/// their shapes alone. It is 0 on the CPU backend, and where the keys are not split and q is taken as it is. The
+/// function does not look at the workspace fields of the params.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_attention_decode_workspace_size(
     context: *const reflex_context,
@@ -206,8 +220,8 @@ pub extern "C" fn reflex_attention_decode_workspace_size(
     call::workspace_size::<AttentionDecode>(context, params, bytes)
 }
 
-/// Whether `reflex_attention_decode` would take these params on this context: its own validation and selection, without
-/// a launch.
+/// Says by its status whether `reflex_attention_decode` would take these params on this context. It does the validation
+/// and the selection of `reflex_attention_decode`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_attention_decode_supported(
     context: *const reflex_context,
@@ -216,8 +230,8 @@ pub extern "C" fn reflex_attention_decode_supported(
     call::supported::<AttentionDecode>(context, params)
 }
 
-/// Name of the kernel in which `reflex_attention_decode` would meet the keys: a static string, `"cpu"` on the CPU backend,
-/// `"none"` when empty.
+/// Sets `*name` to the kernel in which `reflex_attention_decode` would read the keys. The name is a static string:
+/// `"cpu"` on the CPU backend, `"none"` when there is nothing to do.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_attention_decode_selected_kernel(
     context: *const reflex_context,

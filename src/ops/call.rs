@@ -1,4 +1,4 @@
-//! The one path that a call takes, and the questions about a call, which take the same.
+//! The path of every call, and of the questions about a call, which take the same one.
 
 use super::op::{Op, Reference};
 use super::operands::Operands;
@@ -22,16 +22,16 @@ pub(crate) fn launch<O: Op>(
     stream: reflex_stream,
 ) -> reflex_status {
     guard(O::NAME, || {
-        let context = reflex_context::get(O::NAME, context)?;
-        let params = read_params(O::NAME, params)?;
+        let context = reflex_context::get(context)?;
+        let params = read_params(params)?;
         let plan = O::plan(&params)?;
         let operands = operands::<O>(&plan);
         operands.check()?;
-        context.check_stream(O::NAME, stream)?;
+        context.check_stream(stream)?;
         if O::is_empty(&plan) {
             return Ok(());
         }
-        operands.check_workspace(O::NAME, &O::workspace(&params))?;
+        operands.check_workspace(&O::workspace(&params))?;
         match &context.backend {
             Backend::Cpu(cpu) => cpu.submit(stream, move |cpu| plan.run(cpu)),
             Backend::Cuda(backend) => {
@@ -55,12 +55,12 @@ fn asked<'a, O: Op>(
     Schedule::of::<O>(plan, device, &context.forced, workspace)
 }
 
-/// Body of `reflex_<op>_supported`: the launch's own validation and selection, without the launch. The workspace is
-/// not looked at, so that it can be asked before one is allocated.
+/// Body of `reflex_<op>_supported`: the validation and selection of the launch, without the launch. It does not look at
+/// the workspace, so that it can be called before one is allocated.
 pub(crate) fn supported<O: Op>(context: *const reflex_context, params: *const O::Params) -> reflex_status {
     guard(O::NAME, || {
-        let context = reflex_context::get(O::NAME, context)?;
-        let params = read_params(O::NAME, params)?;
+        let context = reflex_context::get(context)?;
+        let params = read_params(params)?;
         let plan = O::plan(&params)?;
         operands::<O>(&plan).check()?;
         match &context.backend {
@@ -77,9 +77,9 @@ pub(crate) fn selected_kernel<O: Op>(
     out: *mut *const c_char,
 ) -> reflex_status {
     guard(O::NAME, || {
-        out_pointer(O::NAME, "name", out)?;
-        let context = reflex_context::get(O::NAME, context)?;
-        let params = read_params(O::NAME, params)?;
+        out_pointer("name", out)?;
+        let context = reflex_context::get(context)?;
+        let params = read_params(params)?;
         let plan = O::plan(&params)?;
         operands::<O>(&plan).check()?;
         let name = match &context.backend {
@@ -100,9 +100,9 @@ pub(crate) fn workspace_size<O: Op>(
     out: *mut usize,
 ) -> reflex_status {
     guard(O::NAME, || {
-        out_pointer(O::NAME, "bytes", out)?;
-        let context = reflex_context::get(O::NAME, context)?;
-        let mut params = read_params(O::NAME, params)?;
+        out_pointer("bytes", out)?;
+        let context = reflex_context::get(context)?;
+        let mut params = read_params(params)?;
         O::set_workspace(&mut params, Workspace::ANY);
         let plan = O::plan(&params)?;
         operands::<O>(&plan).check()?;

@@ -1,4 +1,4 @@
-//! Which candidate computes a plan, and its schedule.
+//! Chooses the candidate that computes a plan, and makes its schedule.
 
 use super::op::Op;
 use super::registry::NAMES;
@@ -20,7 +20,7 @@ impl<'a> Schedule<'a> {
         Ok(schedule)
     }
 
-    /// The launches of an op, which may be a part of another.
+    /// Adds the launches of an op, which may be a part of another.
     pub fn add<O: Op>(&mut self, plan: &O::Plan) -> Result<()> {
         if O::is_empty(plan) {
             return Ok(());
@@ -60,14 +60,14 @@ fn choose_forced<O: Op>(plan: &O::Plan, limits: &DeviceLimits, wanted: &str) -> 
     let Some(candidate) = all.iter().find(|c| c.name == wanted) else {
         let names: Vec<&str> = all.iter().map(|c| c.name).collect();
         return Err(Error::invalid(format!(
-            "{op}: REFLEX_IMPL asks for {op}:{wanted}, expected one of {}",
+            "REFLEX_IMPL asks for {op}:{wanted}, expected one of {}",
             names.join(", ")
         )));
     };
     match (candidate.takes)(plan, limits) {
         Ok(()) => Ok(candidate),
         Err(what) => Err(Error::unsupported(format!(
-            "{op}: REFLEX_IMPL asks for {op}:{wanted}, which does not take this call: it is for {what}"
+            "REFLEX_IMPL asks for {op}:{wanted}, which does not take this call: it is for {what}"
         ))),
     }
 }
@@ -82,8 +82,7 @@ fn declined<O: Op>(plan: &O::Plan, limits: &DeviceLimits) -> Error {
         })
         .collect();
     Error::unsupported(format!(
-        "{}: valid, but no kernel of this library covers it on sm_{}: {}",
-        O::NAME,
+        "valid, but no kernel of this library covers it on sm_{}: {}",
         limits.sm,
         reasons.join("; ")
     ))

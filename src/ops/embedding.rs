@@ -15,9 +15,9 @@ use std::ffi::c_char;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct reflex_embedding_params {
     pub struct_size: u32,
-    /// Multiplies every element; finite, may be negative; 0 selects 1.
+    /// The factor of every element. It is finite and may be negative; 0 selects 1.
     pub scale: f32,
-    /// `[vocab, dim]`, any weight type, packed or not; for alignment of block formats see `reflex_embedding`.
+    /// `[vocab, dim]`, any weight type, packed or not. `reflex_embedding` says how block formats are aligned.
     pub table: reflex_tensor,
     /// `[tokens]`, I32, read on the device. An id outside the table gives a row of NaN.
     pub ids: reflex_tensor,
@@ -52,10 +52,9 @@ impl Op for Embedding {
     type Plan = EmbeddingPlan;
 
     fn plan(p: &reflex_embedding_params) -> Result<EmbeddingPlan> {
-        let op = Self::NAME;
         if !p.scale.is_finite() {
             return Err(Error::invalid(format!(
-                "{op}: scale is {}, expected a finite number",
+                "scale is {}, expected a finite number",
                 p.scale
             )));
         }
@@ -170,19 +169,21 @@ fn schedule(p: &EmbeddingPlan, to: &mut Schedule, kernel: &'static Kernel) -> Re
     Ok(())
 }
 
-/// Rows of a table, chosen by ids.
+/// Gathers the rows of a table that ids name.
 ///
-/// `y[t] = scale * table[ids[t]]`; an id below 0 or not below `vocab` gives a row of NaN.
+/// `y[t] = scale * table[ids[t]]`. An id below 0, or one that is not below `vocab`, gives a row of NaN.
 ///
-/// Shapes and types: see `reflex_embedding_params`. Block formats are expanded bit for bit as the GGUF reference does,
-/// multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are free.
+/// Shapes and types: see `reflex_embedding_params`. Block formats are expanded bit for bit as the GGUF reference does
+/// it, multiplied by `scale` in f32, and rounded to nearest even to the type of `y`. Rows are dense; row strides are
+/// free.
 ///
-/// Alignment: elements. The data of a block format is 16-byte aligned, and its row stride a multiple of the power of two,
-/// up to 16, that divides a block's bytes; contiguous rows have it. A packed table (`reflex_weights_pack`)
-/// gives the bits of the native one. `y` shares no byte with the table, the ids or itself. No workspace. Asynchronous on `stream`,
-/// capturable (the ids are read when the kernel runs), thread-safe.
+/// Alignment: every operand is aligned to its elements. The data of a block format is 16-byte aligned. Its row stride
+/// is a multiple of the power of two, up to 16, that divides the bytes of a block, as the stride of contiguous rows is.
+/// A packed table (`reflex_weights_pack`) gives the same bits as the native one. `y` shares no byte with the table, the
+/// ids or itself. The op needs no workspace. The call is asynchronous on `stream`, capturable (the ids are read when
+/// the kernel runs) and thread-safe.
 ///
-/// Limits: dim up to 2^30. Infinities and NaN of the table come through, times `scale` as IEEE 754 has it.
+/// Limits: dim is at most 2^30. Infinities and NaN of the table reach y, multiplied by `scale` as IEEE 754 defines it.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -195,8 +196,8 @@ pub extern "C" fn reflex_embedding(
     call::launch::<Embedding>(context, params, stream)
 }
 
-/// Whether `reflex_embedding` would take these params on this context: its own validation and selection, without a
-/// launch.
+/// Says by its status whether `reflex_embedding` would take these params on this context. It does the validation and
+/// the selection of `reflex_embedding`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_embedding_supported(
     context: *const reflex_context,
@@ -205,8 +206,8 @@ pub extern "C" fn reflex_embedding_supported(
     call::supported::<Embedding>(context, params)
 }
 
-/// Name of the kernel that `reflex_embedding` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
-/// empty.
+/// Sets `*name` to the kernel that `reflex_embedding` would launch. The name is a static string: `"cpu"` on the CPU
+/// backend, `"none"` when there is nothing to do.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_embedding_selected_kernel(
     context: *const reflex_context,

@@ -1,4 +1,4 @@
-//! The ops with what tests ask of each: functions and candidates.
+//! The ops and what tests ask of each: functions and candidates.
 
 use super::op::Op;
 
@@ -8,7 +8,7 @@ pub struct OpEntry {
     pub name: &'static str,
     /// File name in `kernels/`, `src/ops/`, `src/cpu/`, `cases/` and `tests/`.
     pub module: &'static str,
-    /// Names of its functions in C.
+    /// The names of its functions in C.
     pub functions: &'static [&'static str],
     pub candidates: fn() -> Vec<&'static str>,
 }

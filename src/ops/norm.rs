@@ -1,4 +1,4 @@
-//! The op `norm`: RMS norm of rows, with the sum of a residual before it.
+//! The op `norm`: RMS norm of rows, with an optional sum with a residual before it.
 
 use super::call;
 use super::op::Op;
@@ -15,17 +15,17 @@ use std::ffi::c_char;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct reflex_norm_params {
     pub struct_size: u32,
-    /// Added to the mean square; 0 selects 1e-6. Finite and not negative.
+    /// The number that is added to the mean square. It is finite and not negative; 0 selects 1e-6.
     pub epsilon: f32,
     /// `[.., dim]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
     pub x: reflex_tensor,
-    /// Optional, the shape of `x`: added to it before the norm.
+    /// Optional, the shape of `x`: it is added to `x` before the norm.
     pub residual: reflex_tensor,
-    /// Optional, the shape of `x`: receives x + residual. May be `x` or `residual` itself.
+    /// Optional, the shape of `x`: receives x + residual. It may be `x` or `residual` itself.
     pub residual_out: reflex_tensor,
-    /// Optional, `[dim]`.
+    /// Optional, `[dim]`: the factors of the normalised elements.
     pub weight: reflex_tensor,
-    /// The shape of `x`; also ACT_I8. May be `x` or `residual` itself.
+    /// The shape of `x`, F32, F16, BF16 or ACT_I8. It may be `x` or `residual` itself.
     pub y: reflex_tensor,
 }
 
@@ -47,10 +47,10 @@ pub(crate) struct NormPlan {
 }
 
 impl NormPlan {
-    /// For views whose types and shapes go together.
+    /// A plan of views whose types and shapes go together.
     pub fn of(x: View, weight: Option<View>, epsilon: f32, y: View) -> Result<NormPlan> {
         Ok(NormPlan {
-            rows: Rows::of(Norm::NAME, &x)?,
+            rows: Rows::of(&x)?,
             dim: x.dim(x.rank() - 1),
             epsilon,
             x,
@@ -95,10 +95,9 @@ impl Op for Norm {
     type Plan = NormPlan;
 
     fn plan(p: &reflex_norm_params) -> Result<NormPlan> {
-        let op = Self::NAME;
         if !(p.epsilon.is_finite() && p.epsilon >= 0.0) {
             return Err(Error::invalid(format!(
-                "{op}: epsilon is {}, expected a finite number, 0 or more",
+                "epsilon is {}, expected a finite number, 0 or more",
                 p.epsilon
             )));
         }
@@ -235,22 +234,24 @@ fn schedule_block(p: &NormPlan, to: &mut Schedule, kernel: &'static Kernel, per_
     Ok(())
 }
 
-/// RMS norm of rows, with an optional residual sum before it.
+/// Computes the RMS norm of rows, with an optional sum with a residual before it.
 ///
 /// `h = x + residual; residual_out = h; y[i] = h[i] / sqrt(mean(h^2) + epsilon) * weight[i]`, over the last dimension.
 ///
 /// Shapes and types: see `reflex_norm_params`; every operand may have its own float type. The sum, the mean and the
-/// scale are f32, from h before it is rounded to `residual_out`. A `y` in ACT_I8 is quantised from f32, as by
-/// `reflex_quantize` but without a launch and a pass over memory of its own. Per-head q/k norm: give `x` as
-/// `[tokens, heads, head_dim]` with the buffer's strides.
+/// scale are f32, and they are computed from h before it is rounded to `residual_out`. A `y` in ACT_I8 is quantised
+/// from f32 as `reflex_quantize` does it, but without a launch and a pass over memory of its own. For a norm of each
+/// head of q or k, give `x` as `[tokens, heads, head_dim]` with the strides of the buffer.
 ///
-/// Aliasing: `y` and `residual_out` may each be exactly `x` or `residual` (in place); they share no other byte with an input, with
-/// one another or with themselves. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: `y` and `residual_out` may each be exactly `x` or `residual` (in place). They share no other byte with an
+/// input, with one another or with themselves. The op needs no workspace. The call is asynchronous on `stream`,
+/// capturable and thread-safe.
 ///
-/// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
+/// Limits: a row has at most 2^30 - 1 elements, and there are at most 2^31 - 1 rows.
 ///
-/// Infinities and NaN: a NaN in a row of h makes that row of y NaN; infinities become NaN and the other elements of their row
-/// 0. A row whose squares sum up to more than f32 holds, as one with an element beyond 1.8e19 does, becomes 0 throughout.
+/// Infinities and NaN: a NaN in a row of h makes that row of y NaN. Infinities become NaN, and the other elements of
+/// their row become 0. A row whose squares sum up to more than f32 holds, as one with an element beyond 1.8e19 does,
+/// becomes 0 throughout.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
@@ -263,7 +264,8 @@ pub extern "C" fn reflex_norm(
     call::launch::<Norm>(context, params, stream)
 }
 
-/// Whether `reflex_norm` would take these params on this context: its own validation and selection, without a launch.
+/// Says by its status whether `reflex_norm` would take these params on this context. It does the validation and the
+/// selection of `reflex_norm`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_norm_supported(
     context: *const reflex_context,
@@ -272,7 +274,8 @@ pub extern "C" fn reflex_norm_supported(
     call::supported::<Norm>(context, params)
 }
 
-/// Name of the kernel that `reflex_norm` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+/// Sets `*name` to the kernel that `reflex_norm` would launch. The name is a static string: `"cpu"` on the CPU backend,
+/// `"none"` when there is nothing to do.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_norm_selected_kernel(
     context: *const reflex_context,

@@ -1,13 +1,13 @@
 //! The rule on memory that operands share, the same for every op.
 //!
-//! An output may be exactly one of the op's inputs, the same view, where the op says so. Apart from that no byte of an output is one of
-//! another operand, nor of another element of itself, and none of the workspace is one of any operand. Views that interleave
-//! and share no byte may do so.
+//! An output may be exactly one of the op's inputs, the same view, where the op says so. Apart from that, an output
+//! shares no byte with another operand, and no element of it shares one with another element of it. The workspace
+//! shares no byte with any operand. Views may interleave where they share no byte.
 
 use super::workspace::Workspace;
 use crate::abi::{Error, Result, View};
 
-/// More than any op has.
+/// No op has more operands.
 const MOST: usize = 24;
 
 /// What a launch reads and writes.
@@ -23,7 +23,7 @@ struct Operand<'a> {
     extent: (u128, u128),
 }
 
-/// Which inputs an output may share its bytes with, by their fields' names, and how.
+/// The inputs that an output may share its bytes with, by the names of their fields, and how it may do so.
 #[derive(Clone, Copy)]
 pub(crate) struct InPlace {
     inputs: &'static [&'static str],
@@ -33,10 +33,10 @@ pub(crate) struct InPlace {
 }
 
 impl InPlace {
-    /// Nowhere.
+    /// For outputs that share no byte with any input.
     pub const NO: InPlace = InPlace::of(&[]);
 
-    /// Where output and input are exactly the same view.
+    /// For outputs that may be exactly the same view as one of these inputs.
     pub const fn of(inputs: &'static [&'static str]) -> InPlace {
         InPlace {
             inputs,
@@ -45,7 +45,7 @@ impl InPlace {
         }
     }
 
-    /// Where an op says something else.
+    /// For outputs with another rule.
     pub const fn where_it(
         inputs: &'static [&'static str],
         fits: fn(&View, &View) -> bool,
@@ -72,12 +72,12 @@ impl<'a> Operands<'a> {
         self
     }
 
-    /// An input that may be absent.
+    /// Adds an input that may be absent.
     pub fn read(&mut self, view: impl Into<Option<&'a View>>) -> &mut Self {
         self.add(view, None)
     }
 
-    /// An output that may be absent.
+    /// Adds an output that may be absent.
     pub fn write(&mut self, view: impl Into<Option<&'a View>>, in_place: InPlace) -> &mut Self {
         self.add(view, Some(in_place))
     }
@@ -88,7 +88,7 @@ impl<'a> Operands<'a> {
             let Some(in_place) = output.written else { continue };
             output.expect_apart_from_itself()?;
             for (j, other) in all().enumerate() {
-                // Of two outputs the later one is judged.
+                // Of two outputs the message names the later one.
                 if i != j && (other.written.is_none() || j < i) {
                     output.expect_apart(other, in_place)?;
                 }
@@ -97,15 +97,15 @@ impl<'a> Operands<'a> {
         Ok(())
     }
 
-    /// The workspace, as long as the caller says that it is, is nobody else's.
-    pub fn check_workspace(&self, op: &str, workspace: &Workspace) -> Result<()> {
+    /// Checks that the workspace, with the size that the caller gives, shares no byte with an operand.
+    pub fn check_workspace(&self, workspace: &Workspace) -> Result<()> {
         let start = workspace.data as u128;
         let end = start + workspace.bytes as u128;
         for operand in self.all[..self.count].iter().flatten() {
             let view = operand.view;
             if start.max(operand.extent.0) < end.min(operand.extent.1) && view.meets_range(start, workspace.bytes) {
                 return Err(Error::invalid(format!(
-                    "{op}: workspace {:p} of {} bytes overlaps {} at {:p}, expected memory of its own",
+                    "workspace {:p} of {} bytes overlaps {} at {:p}, expected memory of its own",
                     workspace.data,
                     workspace.bytes,
                     view.field(),

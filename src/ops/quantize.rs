@@ -1,4 +1,4 @@
-//! The op `quantize`: activations in 8 bits.
+//! The op `quantize`: quantisation of activations to 8 bits.
 
 use super::call;
 use super::op::Op;
@@ -15,7 +15,6 @@ use std::ffi::c_char;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct reflex_quantize_params {
     pub struct_size: u32,
-    /// 0.
     pub reserved: u32,
     /// `[.., k]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free. k is a multiple of 32.
     pub x: reflex_tensor,
@@ -37,11 +36,11 @@ pub(crate) struct QuantizePlan {
 }
 
 impl QuantizePlan {
-    /// For views whose types and shapes go together.
+    /// A plan of views whose types and shapes go together.
     pub fn of(x: View, y: View) -> Result<QuantizePlan> {
         let last = x.rank() - 1;
         Ok(QuantizePlan {
-            rows: Rows::of(Quantize::NAME, &x)?,
+            rows: Rows::of(&x)?,
             k: x.dim(last),
             x,
             y,
@@ -57,9 +56,8 @@ impl Op for Quantize {
     type Plan = QuantizePlan;
 
     fn plan(p: &reflex_quantize_params) -> Result<QuantizePlan> {
-        let op = Self::NAME;
         if p.reserved != 0 {
-            return Err(Error::invalid(format!("{op}: reserved is {}, expected 0", p.reserved)));
+            return Err(Error::invalid(format!("reserved is {}, expected 0", p.reserved)));
         }
         let x = View::required("x", &p.x)?;
         x.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
@@ -127,17 +125,19 @@ fn schedule(p: &QuantizePlan, to: &mut Schedule, kernel: &'static Kernel, per_th
     Ok(())
 }
 
-/// Quantises activations to 8 bits, once for all the matmuls that read them.
+/// Quantises activations to 8 bits, once for all the products that read them.
 ///
-/// Of each 32 elements of a row, with `a = max |x|`: `d = a / 127`, `q = round(x * (127 / a))`, ties to even, in f32;
-/// `y = d * q`. The layout of y and what NaN, infinities and tiny numbers give: see `REFLEX_DTYPE_ACT_I8`.
+/// For each 32 elements of a row, with `a = max |x|`: `d = a / 127`, `q = round(x * (127 / a))` with ties to even, in
+/// f32, and `y = d * q`. `REFLEX_DTYPE_ACT_I8` describes the layout of y, and what NaN, infinities and tiny numbers
+/// give.
 ///
 /// Shapes and types: see `reflex_quantize_params`. The bits are the same on every backend and for every alignment of x.
 /// `reflex_norm`, `reflex_activation` and `reflex_attention_decode` write ACT_I8 themselves, which saves this launch.
 ///
-/// Aliasing: `y` shares no byte with `x`, nor with itself. No workspace. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: `y` shares no byte with `x`, nor with itself. The op needs no workspace. The call is asynchronous on
+/// `stream`, capturable and thread-safe.
 ///
-/// Limits: rows of up to 2^30 - 1 elements, up to 2^31 - 1 of them.
+/// Limits: a row has at most 2^30 - 1 elements, and there are at most 2^31 - 1 rows.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Jacob et al., "Quantization and Training of Neural Networks for
@@ -151,7 +151,8 @@ pub extern "C" fn reflex_quantize(
     call::launch::<Quantize>(context, params, stream)
 }
 
-/// Whether `reflex_quantize` would take these params on this context: its own validation and selection, without a launch.
+/// Says by its status whether `reflex_quantize` would take these params on this context. It does the validation and the
+/// selection of `reflex_quantize`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_quantize_supported(
     context: *const reflex_context,
@@ -160,7 +161,8 @@ pub extern "C" fn reflex_quantize_supported(
     call::supported::<Quantize>(context, params)
 }
 
-/// Name of the kernel that `reflex_quantize` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+/// Sets `*name` to the kernel that `reflex_quantize` would launch. The name is a static string: `"cpu"` on the CPU
+/// backend, `"none"` when there is nothing to do.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_quantize_selected_kernel(
     context: *const reflex_context,

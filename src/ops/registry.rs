@@ -1,7 +1,8 @@
-//! Every op of the library, once. What must know all ops takes them from here: modules, re-exports, tests, `REFLEX_IMPL`.
+//! Every op of the library, once. Whatever has to know all ops takes them from here: modules, re-exports, tests,
+//! `REFLEX_IMPL`.
 
-/// Calls the macro `$then` with the ops by module: name, type and params of each, and its functions: run, supported, selected_kernel,
-/// and where its params have a workspace, workspace_size.
+/// Calls the macro `$then` with the ops by module: the name, type and params of each, and its functions, which are run,
+/// supported, selected_kernel and, where its params have a workspace, workspace_size.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_op {

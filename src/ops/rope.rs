@@ -1,4 +1,5 @@
-//! The op `rope`: rotary position embedding of queries and keys, with the append to a cache.
+//! The op `rope`: rotary position embedding of queries and keys, fused with the norms of the heads and the append to a
+//! cache.
 
 mod kernels;
 mod rotation;
@@ -22,9 +23,9 @@ use std::ffi::c_char;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct reflex_rope_mode(pub u32);
 
-/// Pairs (i, i + rotary_dim / 2): GPT-NeoX, Qwen, Hugging Face Llama.
+/// The pairs are (i, i + rotary_dim / 2), as in GPT-NeoX, Qwen and the Hugging Face Llama.
 pub const REFLEX_ROPE_NEOX: reflex_rope_mode = reflex_rope_mode(0);
-/// Pairs (2i, 2i + 1): the original Llama, GGUF files of architecture `llama`.
+/// The pairs are (2i, 2i + 1), as in the original Llama and in GGUF files of architecture `llama`.
 pub const REFLEX_ROPE_INTERLEAVED: reflex_rope_mode = reflex_rope_mode(1);
 
 /// Operands of `reflex_rope`.
@@ -34,43 +35,48 @@ pub struct reflex_rope_params {
     pub struct_size: u32,
     /// `REFLEX_ROPE_*`.
     pub mode: reflex_rope_mode,
-    /// Base of the frequencies, finite, 1 or more; 0 selects 10000.
+    /// The base of the frequencies. It is finite and 1 or more; 0 selects 10000.
     pub theta_base: f32,
-    /// Multiplies the position (1 / factor of linear scaling); finite and not negative; 0 selects 1.
+    /// The factor of the positions (1 / factor of linear scaling). It is finite and not negative; 0 selects 1.
     pub freq_scale: f32,
-    /// Multiplies cosine and sine (YaRN's magnitude); finite and not negative; 0 selects 1.
+    /// The factor of cosine and sine (YaRN's magnitude). It is finite and not negative; 0 selects 1.
     pub magnitude: f32,
-    /// Leading elements of a head of q and k that are rotated, even, at most head_dim and 1024; 0 selects all of them.
+    /// The number of leading elements of a head of q and k that are rotated. It is even and at most head_dim and 1024;
+    /// 0 selects all of them.
     pub rotary_dim: u32,
-    /// `[tokens, q_heads, head_dim]`, F32, F16 or BF16. Optional.
+    /// Optional, `[tokens, q_heads, head_dim]`, F32, F16 or BF16.
     pub q: reflex_tensor,
-    /// `[tokens, kv_heads, head_dim]`. Optional.
+    /// Optional, `[tokens, kv_heads, head_dim]`, F32, F16 or BF16.
     pub k: reflex_tensor,
-    /// `[tokens, kv_heads, v_head_dim]`: copied to `v_cache`, not rotated. Present exactly when `v_cache` is.
+    /// `[tokens, kv_heads, v_head_dim]`, F32, F16 or BF16, present exactly when `v_cache` is: copied to `v_cache`
+    /// without a rotation.
     pub v: reflex_tensor,
-    /// The shape of `q`; absent: q is rotated in place.
+    /// Optional, the shape of `q`: receives the rotated q. When absent, q is rotated in place.
     pub q_out: reflex_tensor,
-    /// The shape of `k`; absent: k is rotated in place, or with `k_cache` written there alone.
+    /// Optional, the shape of `k`: receives the rotated k. When absent, k is rotated in place, or, with `k_cache`, is
+    /// written there alone.
     pub k_out: reflex_tensor,
-    /// `[tokens]`, I32, read on the device: any number, also a negative one. Required also of V alone.
+    /// `[tokens]`, I32, read on the device: the position of each token, which may be any number, also a negative one. A
+    /// call with v alone has to give it, too.
     pub positions: reflex_tensor,
-    /// Optional, `[rotary_dim / 2]`, F32: divides the frequencies (Llama 3's `rope_freqs`). A factor that is 0 or not
-    /// finite makes its pair NaN; any other is taken, also a negative or a subnormal one.
+    /// Optional, `[rotary_dim / 2]`, F32, by which the frequencies are divided (Llama 3's `rope_freqs`). A factor that
+    /// is 0 or not finite makes its pair NaN; any other is taken, also a negative or a subnormal one.
     pub freq_factors: reflex_tensor,
-    /// Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot. For the dense
-    /// `[batch, capacity, kv_heads, head_dim]` that the attention ops read, give it as `[batch * capacity, kv_heads, head_dim]`
-    /// and `slots` of `b * capacity + position`.
+    /// Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot. The
+    /// attention ops read a dense `[batch, capacity, kv_heads, head_dim]`: give it here as
+    /// `[batch * capacity, kv_heads, head_dim]`, with `slots` of `b * capacity + position`.
     pub k_cache: reflex_tensor,
     /// Optional, `[slots, kv_heads, v_head_dim]`, F32, F16 or BF16: receives V at each token's slot.
     pub v_cache: reflex_tensor,
-    /// Optional, `[tokens]`, I32, read on the device: row of the caches for each token; absent: its position.
-    /// A slot outside the cache is skipped (give -1 to padding tokens).
+    /// Optional, `[tokens]`, I32, read on the device: the row of the caches for each token. When absent, that is the
+    /// token's position. A slot outside the cache is skipped (give -1 to padding tokens).
     pub slots: reflex_tensor,
     /// Optional, `[head_dim]`, F32, F16 or BF16: each head of q gets an RMS norm with this weight before it is rotated.
     pub q_norm: reflex_tensor,
-    /// Optional, `[head_dim]`: the same for k.
+    /// Optional, `[head_dim]`, F32, F16 or BF16: each head of k gets an RMS norm with this weight before it is rotated.
     pub k_norm: reflex_tensor,
-    /// Of both norms, added to the mean square; 0 selects 1e-6. Finite and not negative.
+    /// The epsilon of the RMS norms of `q_norm` and `k_norm`: it is added to the mean square. It is finite and not
+    /// negative; 0 selects 1e-6.
     pub norm_epsilon: f32,
     /// 0.
     pub reserved: u32,
@@ -87,14 +93,14 @@ pub(crate) struct RopePart {
     pub x: View,
     pub out: Option<View>,
     pub cache: Option<View>,
-    /// Weight of the RMS norm of each head.
+    /// The weight of the RMS norm of each head.
     pub norm: Option<View>,
 }
 
 #[derive(Clone, Copy)]
 pub(crate) struct RopePlan {
     pub tokens: i64,
-    /// Of q and k.
+    /// The size of the heads of q and k.
     pub head_dim: i64,
     pub rotation: Rotation,
     pub q: Option<RopePart>,
@@ -104,21 +110,21 @@ pub(crate) struct RopePlan {
     pub norm_epsilon: f32,
     /// Each token has a cache of its own, `[tokens, slots, kv_heads, head_dim]`, and goes to its last row.
     pub append: bool,
-    /// Of these caches; absent: all slots.
+    /// The numbers of rows in use of these caches. When absent, all slots are in use.
     pub lengths: Option<View>,
 }
 
 impl RopePlan {
-    /// Elements that a warp holds of a head.
+    /// The most elements of a head that a warp keeps in its registers.
     const MAX_WARP_DIM: i64 = 256;
-    /// Heads with a norm in a block of the other kernels (ROPE_MAX_SCALES there).
+    /// The most heads with a norm in a block of the other kernels, which call it ROPE_MAX_SCALES.
     const MAX_SCALES: i64 = 64;
 
     pub fn parts(&self) -> [Option<RopePart>; 3] {
         [self.q, self.k, self.v]
     }
 
-    /// Rows of the caches.
+    /// The number of rows of the caches.
     pub fn cache_slots(&self) -> i64 {
         let cache = |part: Option<RopePart>| part.and_then(|p| p.cache);
         cache(self.k).or(cache(self.v)).map_or(0, |c| c.dim(c.rank() - 3))
@@ -133,13 +139,13 @@ impl RopePlan {
             })
     }
 
-    /// Largest head of all.
+    /// The size of the largest head.
     fn widest(&self) -> i64 {
         let dims = self.parts().into_iter().flatten().map(|part| part.x.dim(2));
         dims.max().unwrap_or(0)
     }
 
-    /// Rows are aligned and short: a head lies in the lanes of a warp.
+    /// Whether rows are aligned and so short that a head lies in the lanes of a warp.
     pub fn heads_fit_warps(&self) -> bool {
         self.vec8() && self.widest() <= RopePlan::MAX_WARP_DIM
     }
@@ -147,7 +153,7 @@ impl RopePlan {
 
 pub(crate) struct Rope;
 
-/// `[slots, heads, dim]` of a cache.
+/// Checks a cache: `[slots, heads, dim]`.
 fn expect_cache(view: &View, x: &View) -> Result<()> {
     view.expect_dtype(Dtype::FLOATS)?.expect_rank(3..=3)?;
     view.expect_shape_of(&[view.dim(0), x.dim(1), x.dim(2)], "[slots, heads, head_dim]", x)?
@@ -161,7 +167,6 @@ impl Op for Rope {
     type Plan = RopePlan;
 
     fn plan(p: &reflex_rope_params) -> Result<RopePlan> {
-        let op = Self::NAME;
         let operand = |field, tensor| {
             let view = View::optional(field, tensor)?;
             view.iter().try_for_each(expect_heads)?;
@@ -169,9 +174,9 @@ impl Op for Rope {
         };
         let (q, k, v) = (operand("q", &p.q)?, operand("k", &p.k)?, operand("v", &p.v)?);
         let Some(first) = q.or(k).or(v) else {
-            return Err(Error::invalid(format!(
-                "{op}: q.data, k.data and v.data are NULL, expected at least one of them"
-            )));
+            return Err(Error::invalid(
+                "q.data, k.data and v.data are NULL, expected at least one of them",
+            ));
         };
         let tokens = first.dim(0);
         for x in [q, k, v].into_iter().flatten() {
@@ -185,10 +190,10 @@ impl Op for Rope {
         }
         View::required("positions", &p.positions)?;
         let rotated_dim = q.or(k).map(|x| x.dim(2));
-        let rotation = Rotation::new(op, &rotation_params!(p), rotated_dim, tokens)?;
+        let rotation = Rotation::new(&rotation_params!(p), rotated_dim, tokens)?;
         let head_dim = rotated_dim.unwrap_or(0);
-        let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
-        expect_reserved(op, p.reserved)?;
+        let norm_epsilon = norm_epsilon(p.norm_epsilon)?;
+        expect_reserved(p.reserved)?;
         let slots = View::optional("slots", &p.slots)?;
         slots
             .iter()
@@ -200,22 +205,19 @@ impl Op for Rope {
         let k_out = View::optional("k_out", &p.k_out)?;
         let k_cache = View::optional("k_cache", &p.k_cache)?;
         let v_cache = View::optional("v_cache", &p.v_cache)?;
-        expect_pairs(
-            op,
-            &[
-                (("q_out", q_out.is_some()), ("q", q.is_some())),
-                (("k_out", k_out.is_some()), ("k", k.is_some())),
-                (("q_norm", q_norm.is_some()), ("q", q.is_some())),
-                (("k_norm", k_norm.is_some()), ("k", k.is_some())),
-                (("k_cache", k_cache.is_some()), ("k", k.is_some())),
-                (("v_cache", v_cache.is_some()), ("v", v.is_some())),
-                (("v", v.is_some()), ("v_cache", v_cache.is_some())),
-                (
-                    ("slots", slots.is_some()),
-                    ("k_cache or v_cache", k_cache.or(v_cache).is_some()),
-                ),
-            ],
-        )?;
+        expect_pairs(&[
+            (("q_out", q_out.is_some()), ("q", q.is_some())),
+            (("k_out", k_out.is_some()), ("k", k.is_some())),
+            (("q_norm", q_norm.is_some()), ("q", q.is_some())),
+            (("k_norm", k_norm.is_some()), ("k", k.is_some())),
+            (("k_cache", k_cache.is_some()), ("k", k.is_some())),
+            (("v_cache", v_cache.is_some()), ("v", v.is_some())),
+            (("v", v.is_some()), ("v_cache", v_cache.is_some())),
+            (
+                ("slots", slots.is_some()),
+                ("k_cache or v_cache", k_cache.or(v_cache).is_some()),
+            ),
+        ])?;
         for norm in [&q_norm, &k_norm].into_iter().flatten() {
             expect_head_norm(norm, head_dim)?;
         }
@@ -275,40 +277,43 @@ impl Op for Rope {
     }
 }
 
-/// Rotary position embedding of q and k, with the append of K and V to a contiguous cache, in one launch. With `q_norm`
-/// or `k_norm` each head has an RMS norm first (Qwen3, Gemma 3), in the same launch.
+/// Rotates q and k by their positions (rotary position embedding) and appends K and V to a contiguous cache, in one
+/// launch. With `q_norm` or `k_norm` each head gets an RMS norm first (Qwen3, Gemma 3), in the same launch.
 ///
-/// `h[i] = x[i] / sqrt(mean(x^2) + norm_epsilon) * norm[i]` over each head of q or k that has a norm, else `h = x`. Then
-/// `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`; each pair (u, v) of h
-/// becomes `(u cos - v sin, v cos + u sin) * magnitude`. Pairs: see `REFLEX_ROPE_*`. Elements of h from `rotary_dim` on
-/// are not rotated. Then `k_cache[slot] = rotated k`, `v_cache[slot] = v`, with `slot = slots[t]`, or
-/// `positions[t]` without `slots`; a slot outside the cache is skipped. Of two tokens with one slot either may remain.
+/// `h[i] = x[i] / sqrt(mean(x^2) + norm_epsilon) * norm[i]` over each head of q or k that has a norm, else `h = x`.
+/// Then `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`, and each pair
+/// (u, v) of h becomes `(u cos - v sin, v cos + u sin) * magnitude`. `REFLEX_ROPE_*` say which elements are a pair.
+/// Elements of h from `rotary_dim` on are not rotated. Then `k_cache[slot] = rotated k` and `v_cache[slot] = v`, with
+/// `slot = slots[t]`, or `slot = positions[t]` without `slots`. A slot outside the cache is skipped. Of two tokens with
+/// one slot either may remain.
 ///
-/// Shapes and types: see `reflex_rope_params`; every operand may have its own type. Operands may be views into one merged
-/// QKV buffer. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get the f32
-/// value, rounded once.
+/// Shapes and types: see `reflex_rope_params`; every operand may have its own type. Operands may be views into one
+/// merged QKV buffer. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get
+/// the f32 value, rounded once.
 ///
-/// Which operands: any of `q`, `k` and `v`, at least one. An operand that belongs to another one is refused without it:
-/// `q_out` and `q_norm` without `q`; `k_out`, `k_norm` and `k_cache` without `k`; `v` and `v_cache` without each other;
-/// `slots` without a cache. The other fields are checked by themselves whatever is given: with `v` alone those of the
-/// rotation, and without a norm `norm_epsilon`, have no effect.
+/// Operands: any of `q`, `k` and `v` may be given, and at least one has to be. An operand that belongs to another one
+/// is refused without it: `q_out` and `q_norm` without `q`; `k_out`, `k_norm` and `k_cache` without `k`; `v` and
+/// `v_cache` without each other; `slots` without a cache. The other fields are checked by themselves, whether they have
+/// an effect or not: those of the rotation have none with `v` alone, and `norm_epsilon` has none without a norm.
 ///
-/// Error: of a rotated pair (u, v) of h at most `magnitude * (|u| + |v|) * (2^-21 + 2^-50 |angle|)` before the rounding to
-/// the output's type, at every position, on both backends, where `magnitude` and `magnitude * (|u| + |v|)` are normal numbers of
-/// f32 (from 2^-126 on, and less than 2^128): cosine and sine are multiplied with the magnitude in f32, and u and v with these.
-/// Below, a pair may lose its last bits or all of them; above, it may be infinite or NaN. The second term is what a double's error in the frequency
-/// makes of the angle: it reaches the first at |angle| = 2^29, and at 2^31 it is four times as large. An angle is reduced
-/// exactly, however large it is: cosine and sine are finite for any position, base, scale and factor but such factors as above.
+/// Error: before the rounding to the output's type, a rotated pair (u, v) of h is off by at most
+/// `magnitude * (|u| + |v|) * (2^-21 + 2^-50 |angle|)`, at every position and on both backends. This holds where
+/// `magnitude` and `magnitude * (|u| + |v|)` are normal numbers of f32 (from 2^-126 on, and less than 2^128): cosine
+/// and sine are multiplied with the magnitude in f32, and u and v with these products. Where one of the two is smaller,
+/// a pair may lose its last bits or all of them; where one is larger, the pair may be infinite or NaN. The second term
+/// of the bound comes from a double's error in the frequency: it is as large as the first at |angle| = 2^29, and four
+/// times as large at 2^31. An angle is reduced exactly, however large it is: cosine and sine are finite for any
+/// position, base, scale and factor, except for the factors that make their pair NaN.
 ///
-/// Limits: heads and head sizes up to 16384, `rotary_dim` up to 1024, up to 2^31 - 1 tokens.
+/// Limits: heads and head sizes are at most 16384, `rotary_dim` is at most 1024, and there are at most 2^31 - 1 tokens.
 ///
-/// Infinities and NaN: a head with a norm is what `reflex_norm` makes of it. An infinity makes its pair infinite or NaN, a NaN
-/// its pair NaN; elements that are not rotated come through as they are.
+/// Infinities and NaN: a head with a norm is first what `reflex_norm` makes of it. An infinity makes its pair infinite
+/// or NaN, and a NaN makes its pair NaN. Elements that are not rotated stay as they are.
 ///
-/// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place); outputs and caches share no other byte with an input, with one
-/// another or with themselves; the caches may interleave in one allocation. Without `q_out` q is rotated in
-/// place, without `k_out` k is, unless `k_cache` is given: then `k` is left as it is. No workspace. Asynchronous on
-/// `stream`, capturable, thread-safe.
+/// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place). Outputs and caches share no other byte with an
+/// input, with one another or with themselves, though the caches may interleave in one allocation. Without `q_out`, q
+/// is rotated in place. Without `k_out`, k is rotated in place unless `k_cache` is given; then `k` is left as it is.
+/// The op needs no workspace. The call is asynchronous on `stream`, capturable and thread-safe.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Su et al., "RoFormer: Enhanced Transformer with Rotary Position
@@ -322,7 +327,8 @@ pub extern "C" fn reflex_rope(
     call::launch::<Rope>(context, params, stream)
 }
 
-/// Whether `reflex_rope` would take these params on this context: its own validation and selection, without a launch.
+/// Says by its status whether `reflex_rope` would take these params on this context. It does the validation and the
+/// selection of `reflex_rope`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_rope_supported(
     context: *const reflex_context,
@@ -331,7 +337,8 @@ pub extern "C" fn reflex_rope_supported(
     call::supported::<Rope>(context, params)
 }
 
-/// Name of the kernel that `reflex_rope` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+/// Sets `*name` to the kernel that `reflex_rope` would launch. The name is a static string: `"cpu"` on the CPU backend,
+/// `"none"` when there is nothing to do.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_rope_selected_kernel(
     context: *const reflex_context,

@@ -1,16 +1,16 @@
-//! Tensors seen as rows: what lies along the last dimension, under up to three outer ones.
+//! Tensors as rows: a row is what lies along the last dimension, and up to three outer dimensions count the rows.
 
 use crate::abi::{Error, Result, View};
 use crate::cuda::{Grid, ceil_div};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows {
-    /// Outer dimensions, the missing ones 1; the inner two fit 31 bits, as the kernels hold them.
+    /// The outer dimensions, where a missing one is 1. The inner two fit 31 bits, in which the kernels keep them.
     pub extent: [i32; 3],
     pub count: i64,
 }
 
-/// What `vec8` wants, for candidates that decline.
+/// The calls for which `vec8` holds, in the words of a candidate that declines others.
 pub(crate) const FOR_VEC8: &str = "rows of a multiple of 8 elements, 16-byte aligned in every operand";
 
 /// Whether the rows of all of these can be read and written eight elements at a time, by 16-byte accesses.
@@ -20,7 +20,7 @@ pub(crate) fn vec8(views: impl IntoIterator<Item = View>) -> bool {
         .all(|view| view.dim(view.rank() - 1) % 8 == 0 && view.rows_aligned(16))
 }
 
-/// What kernels take of an operand that may be absent.
+/// The address of an operand that may be absent, for kernels.
 pub(crate) fn data(view: Option<View>) -> *mut u8 {
     view.map_or(std::ptr::null_mut(), |view| view.data)
 }
@@ -29,16 +29,16 @@ pub(crate) fn dtype(view: Option<View>) -> u32 {
     view.map_or(0, |view| view.dtype.abi().0)
 }
 
-/// See `Rows::strides`.
+/// The strides of an operand that may be absent, as `Rows::strides` gives them.
 pub(crate) fn strides(view: Option<View>) -> [i64; 3] {
     view.map_or([0; 3], |view| Rows::strides(&view))
 }
 
 impl Rows {
-    /// Of a row: kernels count elements in 31 bits, and their loops step beyond the end.
+    /// The most elements of a row: kernels count elements in 31 bits, and their loops step beyond the end.
     const MOST_ELEMENTS: i64 = (i32::MAX / 2) as i64;
 
-    pub fn of(op: &str, view: &View) -> Result<Rows> {
+    pub fn of(view: &View) -> Result<Rows> {
         view.expect_dim(view.rank() - 1, 0..=Rows::MOST_ELEMENTS)?;
         let outer = &view.dims()[..view.rank() - 1];
         let mut dims = [1i64; 3];
@@ -46,7 +46,7 @@ impl Rows {
         for (i, &n) in dims.iter().enumerate().skip(1) {
             if n > i64::from(i32::MAX) {
                 return Err(Error::unsupported(format!(
-                    "{op}: {}.shape[{}] is {n}, expected at most {} in an inner dimension",
+                    "{}.shape[{}] is {n}, expected at most {} in an inner dimension",
                     view.field(),
                     i + outer.len() - 3,
                     i32::MAX
@@ -56,7 +56,7 @@ impl Rows {
         let count: i64 = dims.iter().product();
         if count > i64::from(i32::MAX) {
             return Err(Error::unsupported(format!(
-                "{op}: {}.shape has {count} rows of the last dimension, expected at most {}",
+                "{}.shape has {count} rows of the last dimension, expected at most {}",
                 view.field(),
                 i32::MAX
             )));
@@ -67,7 +67,7 @@ impl Rows {
         })
     }
 
-    /// Byte strides of the outer dimensions, 0 for the missing ones.
+    /// The byte strides of the outer dimensions, where a missing one has 0.
     pub fn strides(view: &View) -> [i64; 3] {
         let outer = view.rank() - 1;
         let mut strides = [0; 3];
@@ -77,7 +77,7 @@ impl Rows {
         strides
     }
 
-    /// Address of row number `row` of a view that has this shape.
+    /// The address of row number `row` of a view that has this shape.
     pub fn address(&self, view: &View, row: i64) -> *mut u8 {
         let (e1, e2) = (i64::from(self.extent[1]), i64::from(self.extent[2]));
         let index = [row / e2 / e1, row / e2 % e1, row % e2];

@@ -12,53 +12,56 @@ use crate::cuda::{Grid, Kernel, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
 
-/// Operands of `reflex_sample`. The numbers of all rows are fields; an operand with numbers for each row takes their place.
-/// What such an operand holds is read on the device, at each replay of a captured graph, and cannot be refused: what is
-/// outside of the range of the field is clamped to it, and a NaN counts as 0.
+/// Operands of `reflex_sample`. The settings of all rows are fields; an operand with a setting for each row takes the
+/// place of the field. What such an operand holds is read on the device, at each replay of a captured graph, so that it
+/// cannot be refused: what is outside of the range of the field is clamped to it, and a NaN counts as 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_sample_params {
     pub struct_size: u32,
-    /// Divides the logits that survive the filters, finite, not negative; 0 takes the greatest logit and draws nothing.
+    /// The divisor of the logits that survive the filters. It is finite and not negative; 0 takes the greatest logit
+    /// and draws nothing.
     pub temperature: f32,
-    /// Keeps this many greatest logits; 0 keeps all. On a tie the lower index is kept.
+    /// The number of greatest logits that are kept; 0 keeps all. On a tie the lower index is kept.
     pub top_k: u32,
-    /// Keeps the smallest set of most probable tokens whose probability reaches this, 0 to 1; 0 or 1 keeps all.
+    /// The probability, 0 to 1, that the kept tokens reach together: the smallest set of most probable tokens that
+    /// reaches it is kept. 0 or 1 keeps all.
     pub top_p: f32,
-    /// Keeps tokens with at least this fraction of the greatest probability, 0 to 1; 0 keeps all.
+    /// The fraction of the greatest probability, 0 to 1, that a token needs to be kept; 0 keeps all.
     pub min_p: f32,
-    /// 0.
     pub reserved: u32,
-    /// Key of the random numbers.
+    /// The key of the random numbers.
     pub seed: u64,
     /// `[rows, n]`, F32, F16 or BF16, n at least 1. NaN counts as minus infinity.
     pub logits: reflex_tensor,
-    /// Optional, `[rows]`, I32, read on the device: the random number of a row depends on seed, row and this (give the
-    /// position, so that every step of a replayed graph draws anew). Absent: 0.
+    /// Optional, `[rows]`, I32, read on the device: the random number of a row depends on seed, row and this. Give the
+    /// position, so that every step of a replayed graph draws anew. When absent, it is 0.
     pub steps: reflex_tensor,
-    /// `[rows]`, I32: the drawn token of each row.
+    /// `[rows]`, I32: receives the drawn token of each row.
     pub ids: reflex_tensor,
-    /// Optional, `[m]`, I32, dense, any m: every element is increased by one (2^31 - 1 becomes -2^31) once the draw is done.
-    /// They need not belong to rows: a decode step has its positions and lengths there. May begin with `steps`.
+    /// Optional, `[m]`, I32, dense, any m: every element is increased by one (2^31 - 1 becomes -2^31) once the draw is
+    /// done. Counters need not belong to rows: a decode step has its positions and lengths there. They may begin with
+    /// `steps`.
     pub counters: reflex_tensor,
-    /// Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
-    /// of every op. Calls that may run at the same time need one each.
+    /// Scratch of `reflex_sample_workspace_size` bytes, 256-byte aligned. It may be NULL when that size is 0. The
+    /// library keeps nothing in it from one call to the next: one workspace with the largest size that any call asks
+    /// for serves all calls of a stream, of every op. Calls that may run at the same time need a workspace each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
-    /// Optional, `[rows, 2]`, I32, dense: each row's seed, its lower 32 bits first (an array of `uint64_t` is one).
+    /// Optional, `[rows, 2]`, I32, dense: the seed of each row, its lower 32 bits first. An array of `uint64_t` has
+    /// this form.
     pub seeds: reflex_tensor,
-    /// Optional, `[rows]`, F32: each row's temperature.
+    /// Optional, `[rows]`, F32: the temperature of each row.
     pub temperatures: reflex_tensor,
-    /// Optional, `[rows]`, I32: each row's top_k; a negative one keeps all, as 0 does.
+    /// Optional, `[rows]`, I32: the top_k of each row. A negative one keeps all, as 0 does.
     pub top_ks: reflex_tensor,
-    /// Optional, `[rows]`, F32: each row's top_p.
+    /// Optional, `[rows]`, F32: the top_p of each row.
     pub top_ps: reflex_tensor,
-    /// Optional, `[rows]`, F32: each row's min_p.
+    /// Optional, `[rows]`, F32: the min_p of each row.
     pub min_ps: reflex_tensor,
-    /// Optional, `[rows]`, I32, taken as unsigned: stands in the place of the row's number in its random number, so that a
-    /// request draws the same tokens in whatever row of whatever batch it is. Rows of the same key, seed and step draw the
-    /// same random number.
+    /// Optional, `[rows]`, I32, taken as unsigned: the key of each row, which takes the place of the row's number in
+    /// its random number. With it a request draws the same tokens in whatever row of whatever batch it is. Rows of the
+    /// same key, seed and step draw the same random number.
     pub row_keys: reflex_tensor,
 }
 
@@ -74,18 +77,18 @@ unsafe impl Params for reflex_sample_params {
     const MIN_SIZE: usize = 368;
 }
 
-/// What a row is drawn by.
+/// The settings by which a row is drawn.
 #[derive(Clone, Copy)]
 pub(crate) struct Choice {
-    /// Takes the greatest logit.
+    /// The greatest logit is taken, without a draw.
     pub greedy: bool,
-    /// What the distance to the greatest logit is multiplied by to get the binary exponent of a weight.
+    /// The factor that turns the distance to the greatest logit into the binary exponent of a weight.
     pub scale: f32,
-    /// Less than n; 0: off.
+    /// It is less than n; 0 turns the filter off.
     pub top_k: u32,
-    /// In units of 2^-32; 0: off.
+    /// In units of 2^-32; 0 turns the filter off.
     pub top_p: u64,
-    /// Least weight relative to the greatest, in units of 2^-32.
+    /// The least weight that is kept, relative to the greatest, in units of 2^-32.
     pub min_weight: u64,
     pub seed: u64,
 }
@@ -109,7 +112,7 @@ impl Choice {
     pub fn top_p(self, top_p: f32) -> Choice {
         let top_p = match top_p {
             0.0 | 1.0 => 0,
-            // However small, it is not off.
+            // However small it is, the filter is not off.
             _ => fraction(top_p).max(1),
         };
         Choice { top_p, ..self }
@@ -128,7 +131,7 @@ fn fraction(value: f32) -> u64 {
     (f64::from(value) * 4294967296.0).round() as u64
 }
 
-/// Numbers for each row in the place of the call's.
+/// Settings of each row, which take the place of the call's.
 #[derive(Clone, Copy)]
 pub(crate) struct RowChoices {
     pub seeds: Option<View>,
@@ -140,7 +143,7 @@ pub(crate) struct RowChoices {
 }
 
 impl RowChoices {
-    fn new(op: &'static str, p: &reflex_sample_params, rows: i64) -> Result<RowChoices> {
+    fn new(p: &reflex_sample_params, rows: i64) -> Result<RowChoices> {
         let operand = |field, tensor, dtype: Dtype| {
             let view = View::optional(field, tensor)?;
             if let Some(view) = &view {
@@ -157,7 +160,7 @@ impl RowChoices {
             match view.is_contiguous() {
                 true => Ok(view),
                 false => Err(Error::invalid(format!(
-                    "{op}: seeds.stride[0] is {}, expected 8 (seeds are dense)",
+                    "seeds.stride[0] is {}, expected 8 (seeds are dense)",
                     view.stride(0)
                 ))),
             }
@@ -186,7 +189,7 @@ impl RowChoices {
 
 #[derive(Clone, Copy)]
 pub(crate) struct SamplePlan {
-    /// Of the rows that have no numbers of their own.
+    /// The settings of rows that have none of their own.
     pub choice: Choice,
     pub of_rows: RowChoices,
     pub logits: View,
@@ -206,10 +209,7 @@ pub(crate) struct Sample;
 fn expect_fraction(field: &str, value: f32) -> Result<()> {
     match (0.0..=1.0).contains(&value) {
         true => Ok(()),
-        false => Err(Error::invalid(format!(
-            "{}: {field} is {value}, expected 0 to 1",
-            Sample::NAME
-        ))),
+        false => Err(Error::invalid(format!("{field} is {value}, expected 0 to 1"))),
     }
 }
 
@@ -219,11 +219,10 @@ impl Op for Sample {
     type Plan = SamplePlan;
 
     fn plan(p: &reflex_sample_params) -> Result<SamplePlan> {
-        let op = Self::NAME;
-        expect_reserved(op, p.reserved)?;
+        expect_reserved(p.reserved)?;
         if !(p.temperature.is_finite() && p.temperature >= 0.0) {
             return Err(Error::invalid(format!(
-                "{op}: temperature is {}, expected a finite number, 0 or more",
+                "temperature is {}, expected a finite number, 0 or more",
                 p.temperature
             )));
         }
@@ -234,7 +233,7 @@ impl Op for Sample {
         let steps = View::optional("steps", &p.steps)?
             .map(|view| integers(view, rows, "[rows] of logits"))
             .transpose()?;
-        let of_rows = RowChoices::new(op, p, rows)?;
+        let of_rows = RowChoices::new(p, rows)?;
         let ids = integers(View::required("ids", &p.ids)?, rows, "[rows] of logits")?;
         let counters = View::optional("counters", &p.counters)?.map(counters).transpose()?;
         Ok(SamplePlan {
@@ -355,40 +354,43 @@ fn schedule(p: &SamplePlan, to: &mut Schedule, kernel: &'static Kernel) -> Resul
 
 /// Draws a token from each row of logits.
 ///
-/// In this order: NaN becomes minus infinity; `top_k` keeps that many greatest logits; `top_p` keeps the smallest set of
-/// most probable tokens whose probability, under the softmax of what is left, reaches it; `min_p` keeps tokens with at
-/// least that fraction of the greatest probability; the logits left are divided by `temperature`, and one token is drawn
-/// from their softmax. Of equal logits the one of lower index counts as greater. Every filter keeps at least one token.
-/// Temperature 0 takes the greatest logit. With infinite logits these alone are candidates, all equally probable; a row
-/// without any logit above minus infinity gives 0.
+/// A row passes these steps in order: NaN becomes minus infinity; `top_k` keeps that many greatest logits; `top_p`
+/// keeps the smallest set of most probable tokens whose probability, under the softmax of what is left, reaches it;
+/// `min_p` keeps tokens with at least that fraction of the greatest probability; the logits that are left are divided
+/// by `temperature`, and one token is drawn from their softmax. Of equal logits the one of lower index counts as
+/// greater. Every filter keeps at least one token. Temperature 0 takes the greatest logit. If logits are infinite,
+/// these alone are candidates, all equally probable. A row without any logit above minus infinity gives 0.
 ///
-/// Exactly: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), sums are exact, and the
-/// draw is `floor(r * sum / 2^64)` against the running sum in index order: the token is the first whose running sum, its
-/// own weight included, is greater. The same params give the same tokens on every run, device and backend.
+/// Exactness: a probability is the integer `e^(logit - greatest)` in units of 2^-32 (0 below 2^-34), and sums are
+/// exact. The draw compares `floor(r * sum / 2^64)` with the running sum in index order: the token is the first whose
+/// running sum, its own weight included, is greater. The same params give the same tokens on every run, device and
+/// backend.
 ///
-/// The random number: r is `x1 * 2^32 + x0`, of the four words x0 to x3 that Philox4x32-10 gives for the key (the seed's
-/// lower 32 bits, its upper 32 bits) and the counter (the row's number or its `row_keys`, 0, `steps` as unsigned, 0). So
-/// `row_keys` 0, 1, 2, .. are the row numbers. A row's draw depends on its own logits, settings, key and step alone, never
-/// on its row or on the other rows where there are row_keys.
+/// The random number: r is `x1 * 2^32 + x0`, of the four words x0 to x3 that Philox4x32-10 gives for the key (the
+/// seed's lower 32 bits, its upper 32 bits) and the counter (the row's number or its `row_keys`, 0, `steps` as
+/// unsigned, 0). So `row_keys` of 0, 1, 2, .. are the same as the row numbers. With `row_keys`, a row's draw depends on
+/// its own logits, settings, key and step alone, never on its place or on the other rows.
 ///
-/// Of a row's own settings, which nobody checked before: a temperature that is negative or NaN counts as 0, an infinite one
-/// as the greatest number; a negative top_k counts as 0; top_p and min_p below 0 or NaN count as 0, above 1 as 1.
+/// Settings of rows are clamped, since they are read on the device, where nothing can be refused: a temperature that is
+/// negative or NaN counts as 0, and an infinite one as the greatest number; a negative top_k counts as 0; a top_p or
+/// min_p counts as 0 where it is below 0 or NaN, and as 1 where it is above 1.
 ///
-/// Then `counters[i] += 1` for every i, and 2^31 - 1 becomes -2^31.
+/// After the draw `counters[i] += 1` for every i, where 2^31 - 1 becomes -2^31.
 ///
-/// Shapes and types: see `reflex_sample_params`; all operands but `logits` are dense. Counters advance also when there are
-/// no rows.
+/// Shapes and types: see `reflex_sample_params`; all operands but `logits` are dense. Counters advance also when there
+/// are no rows.
 ///
-/// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values; `ids` and `counters` share no other byte
-/// with an input, with one another or with themselves. Workspace: none at present; ask `reflex_sample_workspace_size`; one that is
-/// given shares no byte with an operand. Asynchronous on `stream`, capturable, thread-safe.
+/// Aliasing: `counters` may begin with `steps`, of which this launch sees the old values. `ids` and `counters` share no
+/// other byte with an input, with one another or with themselves. Workspace: the op needs none at present; ask
+/// `reflex_sample_workspace_size`. A workspace that is given shares no byte with an operand. The call is asynchronous
+/// on `stream`, capturable and thread-safe.
 ///
-/// Limits: n from 1 to 2^30 - 1, up to 2^31 - 1 rows.
+/// Limits: n is 1 to 2^30 - 1, and there are at most 2^31 - 1 rows.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
 /// `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Holtzman et al., "The Curious Case of
-/// Neural Text Degeneration", 2019; Nguyen et al., "Turning Up the Heat: Min-p Sampling", 2024; Salmon et al., "Parallel
-/// Random Numbers: As Easy as 1, 2, 3", 2011.
+/// Neural Text Degeneration", 2019; Nguyen et al., "Turning Up the Heat: Min-p Sampling", 2024; Salmon et al.,
+/// "Parallel Random Numbers: As Easy as 1, 2, 3", 2011.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_sample(
     context: *const reflex_context,
@@ -398,7 +400,8 @@ pub extern "C" fn reflex_sample(
     call::launch::<Sample>(context, params, stream)
 }
 
-/// Whether `reflex_sample` would take these params on this context: its own validation and selection, without a launch.
+/// Says by its status whether `reflex_sample` would take these params on this context. It does the validation and the
+/// selection of `reflex_sample`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_sample_supported(
     context: *const reflex_context,
@@ -407,7 +410,8 @@ pub extern "C" fn reflex_sample_supported(
     call::supported::<Sample>(context, params)
 }
 
-/// Bytes of scratch that `reflex_sample` needs for these params on this context; their `workspace` is not looked at.
+/// Sets `*bytes` to the scratch that `reflex_sample` needs for these params on this context. The function does not look
+/// at the workspace fields of the params.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_sample_workspace_size(
     context: *const reflex_context,
@@ -417,7 +421,8 @@ pub extern "C" fn reflex_sample_workspace_size(
     call::workspace_size::<Sample>(context, params, bytes)
 }
 
-/// Name of the kernel that `reflex_sample` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when empty.
+/// Sets `*name` to the kernel that `reflex_sample` would launch. The name is a static string: `"cpu"` on the CPU
+/// backend, `"none"` when there is nothing to do.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_sample_selected_kernel(
     context: *const reflex_context,

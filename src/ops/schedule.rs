@@ -1,4 +1,4 @@
-//! What a call does on a device: the candidate that was chosen for it, its launches and its scratch memory.
+//! The schedule of a call on a device: the candidate that was chosen for it, its launches and its scratch memory.
 
 use super::workspace::Workspace;
 use crate::abi::{Error, REFLEX_MISALIGNED, REFLEX_WORKSPACE_TOO_SMALL, Result, reflex_stream};
@@ -8,10 +8,11 @@ use smallvec::SmallVec;
 use std::ffi::CStr;
 use std::fmt::Write;
 
-/// Whether a candidate takes a call, and if not, why: the words follow "it is for".
+/// Whether a candidate takes a call. If it does not, the words say what it takes; messages put "it is for" in front of
+/// them.
 pub(crate) type Takes = std::result::Result<(), &'static str>;
 
-/// Declines what does not hold: `only(p.dim <= 512, "rows of at most 512 elements")`.
+/// Declines a call for which a condition does not hold: `only(p.dim <= 512, "rows of at most 512 elements")`.
 pub(crate) fn only(holds: bool, what_it_is_for: &'static str) -> Takes {
     match holds {
         true => Ok(()),
@@ -25,7 +26,7 @@ pub(crate) struct Candidate<P: 'static> {
     pub name: &'static str,
     /// Whether it can compute the plan on such a device.
     pub takes: fn(&P, &DeviceLimits) -> Takes,
-    /// Whether it is worth it there, where another one stands behind it in the list.
+    /// Whether it is faster there than the candidates behind it in the list.
     pub pays: fn(&P, &DeviceLimits) -> Takes,
     /// Adds its launches.
     pub schedule: fn(&P, &mut Schedule) -> Result<()>,
@@ -62,7 +63,7 @@ pub(crate) struct Schedule<'a> {
     pub device: Device<'a>,
     pub forced: &'a Forced,
     workspace: Workspace,
-    /// Name and bytes of each part of the workspace.
+    /// The name and the bytes of each part of the workspace.
     booked: SmallVec<[(&'static str, usize); 4]>,
     workspace_bytes: usize,
     /// See `main`.
@@ -71,7 +72,7 @@ pub(crate) struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    /// Of nothing yet, with scratch memory from `workspace`, which is looked at by `check_workspace` alone.
+    /// A schedule without launches, whose scratch memory comes from `workspace`. Only `check_workspace` looks at that.
     pub fn new(device: Device<'a>, forced: &'a Forced, workspace: Workspace) -> Schedule<'a> {
         Schedule {
             device,
@@ -88,12 +89,12 @@ impl<'a> Schedule<'a> {
         self.device.limits
     }
 
-    /// A part of the workspace, for as long as the call runs. 256-byte aligned.
+    /// Reserves a part of the workspace, 256-byte aligned, for as long as the call runs.
     pub fn book(&mut self, name: &'static str, bytes: usize) -> *mut u8 {
         let start = self.workspace_bytes.checked_next_multiple_of(Workspace::ALIGNMENT);
         let start = start.unwrap_or(usize::MAX);
         if bytes > 0 {
-            // Saturated, no buffer is large enough.
+            // A saturated size is one for which no buffer is large enough.
             self.workspace_bytes = start.saturating_add(bytes);
             self.booked.push((name, bytes));
         }
@@ -104,7 +105,7 @@ impl<'a> Schedule<'a> {
         self.workspace_bytes
     }
 
-    /// The kernel that the call is named after.
+    /// Names the call after a kernel.
     pub fn names(&mut self, kernel: &'static Kernel) {
         self.name = Some(kernel.symbol);
     }
@@ -113,7 +114,7 @@ impl<'a> Schedule<'a> {
         self.launches.push(kernel, grid, args);
     }
 
-    /// A launch of the kernel that the call is named after.
+    /// Adds a launch of the kernel that the call is named after.
     pub fn main<A: KernelArgs>(&mut self, kernel: &'static Kernel, grid: Grid, args: &A) {
         self.names(kernel);
         self.launch(kernel, grid, args);
@@ -136,7 +137,7 @@ impl<'a> Schedule<'a> {
             return Err(Error::new(
                 REFLEX_WORKSPACE_TOO_SMALL,
                 format!(
-                    "{op}: workspace is {:p} with {} bytes, expected {need} bytes (reflex_{op}_workspace_size{parts})",
+                    "workspace is {:p} with {} bytes, expected {need} bytes (reflex_{op}_workspace_size{parts})",
                     given.data, given.bytes
                 ),
             ));
@@ -145,7 +146,7 @@ impl<'a> Schedule<'a> {
             return Err(Error::new(
                 REFLEX_MISALIGNED,
                 format!(
-                    "{op}: workspace is {:p}, expected a multiple of {}",
+                    "workspace is {:p}, expected a multiple of {}",
                     given.data,
                     Workspace::ALIGNMENT
                 ),

@@ -51,10 +51,9 @@ impl Op for Softcap {
     type Plan = SoftcapPlan;
 
     fn plan(p: &reflex_softcap_params) -> Result<SoftcapPlan> {
-        let op = Self::NAME;
         if !(p.cap > 0.0 && p.cap.is_normal() && (1.0 / p.cap).is_normal()) {
             return Err(Error::invalid(format!(
-                "{op}: cap is {}, expected a number greater than 0, normal in f32 as is its reciprocal",
+                "cap is {}, expected a number greater than 0, normal in f32 as is its reciprocal",
                 p.cap
             )));
         }
@@ -65,7 +64,7 @@ impl Op for Softcap {
             .expect_shape(x.dims(), "the shape of x")?
             .expect_dense_rows()?;
         Ok(SoftcapPlan {
-            rows: Rows::of(op, &x)?,
+            rows: Rows::of(&x)?,
             n: x.dim(x.rank() - 1),
             cap: p.cap,
             x,

@@ -1,4 +1,5 @@
-//! The ops `weights_pack` and `weights_unpack`: weights between the arrangement of a GGUF file and the packed one.
+//! The ops `weights_pack` and `weights_unpack`: conversion of weights between the arrangement of a GGUF file and the
+//! packed one.
 
 use super::call;
 use super::op::Op;
@@ -19,16 +20,15 @@ use std::ffi::{c_char, c_void};
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_weights_pack_params {
     pub struct_size: u32,
-    /// 0.
     pub reserved: u32,
     /// `[n, k]`, a block format; row strides are free.
     pub source: reflex_tensor,
-    /// `[n, k]`, the format of `source` with `REFLEX_DTYPE_PACKED`; dense, data 16-byte aligned. In place: the data of
-    /// `source`, when that is dense.
+    /// `[n, k]`, the format of `source` with `REFLEX_DTYPE_PACKED`; dense, data 16-byte aligned. To pack in place, give
+    /// it the data of `source`, which then has to be dense.
     pub destination: reflex_tensor,
-    /// Scratch of `reflex_weights_pack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
-    /// of every op. Calls that may run at the same time need one each.
+    /// Scratch of `reflex_weights_pack_workspace_size` bytes, 256-byte aligned. It may be NULL when that size is 0. The
+    /// library keeps nothing in it from one call to the next: one workspace with the largest size that any call asks
+    /// for serves all calls of a stream, of every op. Calls that may run at the same time need a workspace each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
 }
@@ -50,16 +50,15 @@ unsafe impl Params for reflex_weights_pack_params {
 #[derive(Clone, Copy, Debug)]
 pub struct reflex_weights_unpack_params {
     pub struct_size: u32,
-    /// 0.
     pub reserved: u32,
     /// `[n, k]`, a block format with `REFLEX_DTYPE_PACKED`; dense, data 16-byte aligned.
     pub source: reflex_tensor,
-    /// `[n, k]`, the format of `source` without `REFLEX_DTYPE_PACKED`; row strides are free. In place: the data of
-    /// `source`, dense.
+    /// `[n, k]`, the format of `source` without `REFLEX_DTYPE_PACKED`; row strides are free. To unpack in place, give
+    /// it the data of `source` and dense rows.
     pub destination: reflex_tensor,
-    /// Scratch of `reflex_weights_unpack_workspace_size` bytes, 256-byte aligned; may be NULL when that is 0.
-    /// Nothing in it is kept from one call to the next: one as large as any of them asks for serves all calls of a stream,
-    /// of every op. Calls that may run at the same time need one each.
+    /// Scratch of `reflex_weights_unpack_workspace_size` bytes, 256-byte aligned. It may be NULL when that size is 0.
+    /// The library keeps nothing in it from one call to the next: one workspace with the largest size that any call
+    /// asks for serves all calls of a stream, of every op. Calls that may run at the same time need a workspace each.
     pub workspace: *mut c_void,
     pub workspace_size: usize,
 }
@@ -76,7 +75,7 @@ unsafe impl Params for reflex_weights_unpack_params {
     const MIN_SIZE: usize = 184;
 }
 
-/// Both directions.
+/// A plan of either direction.
 #[derive(Clone, Copy)]
 pub(crate) struct WeightsPackPlan {
     pub native: View,
@@ -86,7 +85,7 @@ pub(crate) struct WeightsPackPlan {
     pub direction: Direction,
 }
 
-/// Which of the two arrangements is the source.
+/// The arrangement that is the source: native for `Pack`, packed for `Unpack`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     Pack,
@@ -94,7 +93,7 @@ pub(crate) enum Direction {
 }
 
 impl WeightsPackPlan {
-    /// For views of the same type and shape in memory of their own.
+    /// A plan of views of the same type and shape that share no byte.
     pub fn of(format: BlockFormat, native: View, packed: View, direction: Direction) -> WeightsPackPlan {
         WeightsPackPlan {
             native,
@@ -105,15 +104,9 @@ impl WeightsPackPlan {
         }
     }
 
-    fn new(
-        op: &'static str,
-        reserved: u32,
-        source: View,
-        destination: View,
-        direction: Direction,
-    ) -> Result<WeightsPackPlan> {
+    fn new(reserved: u32, source: View, destination: View, direction: Direction) -> Result<WeightsPackPlan> {
         if reserved != 0 {
-            return Err(Error::invalid(format!("{op}: reserved is {reserved}, expected 0")));
+            return Err(Error::invalid(format!("reserved is {reserved}, expected 0")));
         }
         const LARGEST: i64 = 1 << 30;
         let format = source.expect_block()?;
@@ -137,7 +130,7 @@ impl WeightsPackPlan {
         })
     }
 
-    /// What the two directions share but for which of both is written.
+    /// The operands of either direction; they differ in which of the two is written.
     fn operands<'a>(source: &'a View, destination: &'a View, to: &mut Operands<'a>) {
         const DENSE: InPlace = InPlace::where_it(
             &["source"],
@@ -150,19 +143,19 @@ impl WeightsPackPlan {
         to.write(destination, DENSE);
     }
 
-    /// Nothing to write, or in place and nothing to move: no tile in any panel.
+    /// Whether there is nothing to write, or, in place, nothing to move, because no panel has a tile.
     fn is_empty(&self) -> bool {
         let no_tiles = self.panels.count() == 0 || self.panels.tiles() == 0;
         self.packed.is_empty() || self.in_place && no_tiles
     }
 
-    /// Panels that go through the workspace at a time when in place: about 16 MiB.
+    /// The number of panels that go through the workspace at a time when in place, about 16 MiB.
     fn panels_at_a_time(&self) -> i64 {
         const BYTES: i64 = 16 << 20;
         (BYTES / self.panels.bytes()).clamp(1, self.panels.count())
     }
 
-    /// Source and destination of what lies so on the native and the packed side.
+    /// Source and destination, from what stands for the native and the packed side.
     fn way<T>(&self, native: T, packed: T) -> (T, T) {
         match self.direction {
             Direction::Pack => (native, packed),
@@ -179,10 +172,9 @@ impl Op for WeightsPack {
     type Plan = WeightsPackPlan;
 
     fn plan(p: &reflex_weights_pack_params) -> Result<WeightsPackPlan> {
-        let op = Self::NAME;
         let source = View::required("source", &p.source)?;
         let destination = View::weight("destination", &p.destination)?;
-        WeightsPackPlan::new(op, p.reserved, source, destination, Direction::Pack)
+        WeightsPackPlan::new(p.reserved, source, destination, Direction::Pack)
     }
 
     fn operands<'a>(plan: &'a WeightsPackPlan, to: &mut Operands<'a>) {
@@ -208,10 +200,9 @@ impl Op for WeightsUnpack {
     type Plan = WeightsPackPlan;
 
     fn plan(p: &reflex_weights_unpack_params) -> Result<WeightsPackPlan> {
-        let op = Self::NAME;
         let source = View::weight("source", &p.source)?;
         let destination = View::required("destination", &p.destination)?;
-        WeightsPackPlan::new(op, p.reserved, source, destination, Direction::Unpack)
+        WeightsPackPlan::new(p.reserved, source, destination, Direction::Unpack)
     }
 
     fn operands<'a>(plan: &'a WeightsPackPlan, to: &mut Operands<'a>) {
@@ -229,7 +220,7 @@ impl Op for WeightsUnpack {
     workspace_fields!(reflex_weights_unpack_params);
 }
 
-/// One kernel for each format.
+/// Each format has a kernel.
 macro_rules! candidates {
     ($prefix:literal: $($NAME:ident $name:literal),*) => {
         [$({
@@ -287,7 +278,7 @@ kernel_args! {
     } size 72, unit at 68
 }
 
-/// Rows in panels, for the copy: first address, byte strides of panels and rows.
+/// Rows in panels, for the copy: the first address, and the byte strides of panels and rows.
 #[derive(Clone, Copy)]
 struct Lines {
     data: *mut u8,
@@ -304,7 +295,7 @@ impl Lines {
     }
 }
 
-/// `bytes` of each of `rows` rows of each of `panels` panels.
+/// Copies `bytes` bytes of each of `rows` rows of each of `panels` panels.
 fn copy(schedule: &mut Schedule, from: Lines, to: Lines, panels: i64, rows: i64, bytes: i64) -> Result<()> {
     if panels == 0 || rows == 0 || bytes == 0 {
         return Ok(());
@@ -331,7 +322,7 @@ fn copy(schedule: &mut Schedule, from: Lines, to: Lines, panels: i64, rows: i64,
     Ok(())
 }
 
-/// Whole panels, from memory apart from where they go. `native` has the rows' stride.
+/// Moves whole panels between places that do not overlap. `native` has the stride of the rows.
 fn move_panels(
     p: &WeightsPackPlan,
     schedule: &mut Schedule,
@@ -404,51 +395,52 @@ fn plan_launches(p: &WeightsPackPlan, schedule: &mut Schedule, kernel: &'static 
     Ok(())
 }
 
-/// Bytes of a packed `[n, k]` matrix, which are those of the native one; `dtype` with or without `REFLEX_DTYPE_PACKED`.
+/// Sets `*bytes` to the size of a packed `[n, k]` matrix, which is that of the native one. `dtype` may have
+/// `REFLEX_DTYPE_PACKED` or not.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT` for a type that is not a GGUF block format, negative sizes, a `k` that is not a
 /// multiple of the block, and more bytes than 64 bits count; `REFLEX_MISALIGNED`. Thread-safe. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_weights_packed_size(dtype: reflex_dtype, n: i64, k: i64, bytes: *mut u64) -> reflex_status {
-    const NAME: &str = "reflex_weights_packed_size";
-    guard(NAME, || {
-        out_pointer(NAME, "bytes", bytes)?;
-        let invalid = |what: String| Error::invalid(format!("{NAME}: {what}"));
+    guard("reflex_weights_packed_size", || {
+        out_pointer("bytes", bytes)?;
         let (block, packed) =
-            Dtype::parse(dtype).ok_or_else(|| invalid(format!("dtype is {}", Dtype::unknown(dtype))))?;
+            Dtype::parse(dtype).ok_or_else(|| Error::invalid(format!("dtype is {}", Dtype::unknown(dtype))))?;
         if block.block().is_none() {
-            return Err(invalid(format!(
+            return Err(Error::invalid(format!(
                 "dtype is {}, expected a GGUF block format",
                 block.name()
             )));
         }
         if n < 0 {
-            return Err(invalid(format!("n is {n}, expected 0 or more")));
+            return Err(Error::invalid(format!("n is {n}, expected 0 or more")));
         }
         let size = block
-            .row_bytes(packed, NAME, "k", k)?
+            .row_bytes(packed, "k", k)?
             .checked_mul(n as u64)
-            .ok_or_else(|| invalid(format!("[{n}, {k}] overflows 64 bits")))?;
+            .ok_or_else(|| Error::invalid(format!("[{n}, {k}] overflows 64 bits")))?;
         // SAFETY: checked above.
         unsafe { bytes.write(size) };
         Ok(())
     })
 }
 
-/// Arranges the blocks of a weight matrix as matrix products read them fastest. Done once, when a model is loaded.
+/// Arranges the blocks of a weight matrix as matrix products read them fastest. An engine packs its weights once, when
+/// it loads a model.
 ///
-/// The bits are those of `source`, each exactly once, in the order of docs/packed-weights.md: panels of 16 rows, cut into
-/// tiles of 256 columns. Sizes do not change; `reflex_weights_unpack` gives the native matrix back bit for bit. Packed
-/// weights are what `reflex_matmul` and `reflex_embedding` take in place of native ones; no other op does.
+/// The result has the bits of `source`, each exactly once, in the order of docs/packed-weights.md: panels of 16 rows,
+/// divided into tiles of 256 columns. Sizes do not change, and `reflex_weights_unpack` gives the native matrix back bit
+/// for bit. `reflex_matmul` and `reflex_embedding` take packed weights in place of native ones; no other op does.
 ///
-/// Shapes and types: see `reflex_weights_pack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
-/// for native data and its row stride.
+/// Shapes and types: see `reflex_weights_pack_params`. Alignment: packed data is aligned to 16 bytes. Native data and
+/// its row stride are aligned as the format's blocks are (to 2 bytes, MXFP4 to 1).
 ///
-/// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace); they
-/// share no byte otherwise. Workspace: see `reflex_weights_pack_workspace_size`; it shares no byte with either. Asynchronous on `stream`,
-/// capturable, thread-safe; in place, several launches that must not run at the same time as what reads the weights.
+/// Aliasing: `destination.data` may be `source.data` when `source` is dense (in place, through the workspace).
+/// Otherwise the two share no byte. Workspace: see `reflex_weights_pack_workspace_size`; it shares no byte with either.
+/// The call is asynchronous on `stream`, capturable and thread-safe. In place it takes several launches, and what reads
+/// the weights must not run at the same time.
 ///
-/// Limits: n and k up to 2^30.
+/// Limits: n and k are at most 2^30.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 /// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -461,8 +453,9 @@ pub extern "C" fn reflex_weights_pack(
     call::launch::<WeightsPack>(context, params, stream)
 }
 
-/// Bytes of scratch that `reflex_weights_pack` needs for these params on this context: 0 when the data pointers differ, at
-/// most about 16 MiB (or one panel of 16 rows) when they are the same. The workspace fields are not looked at.
+/// Sets `*bytes` to the scratch that `reflex_weights_pack` needs for these params on this context. It is 0 when the
+/// data pointers differ, and at most about 16 MiB (or one panel of 16 rows) when they are the same. The function does
+/// not look at the workspace fields of the params.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_weights_pack_workspace_size(
     context: *const reflex_context,
@@ -472,8 +465,8 @@ pub extern "C" fn reflex_weights_pack_workspace_size(
     call::workspace_size::<WeightsPack>(context, params, bytes)
 }
 
-/// Whether `reflex_weights_pack` would take these params on this context: its own validation and selection, without a
-/// launch.
+/// Says by its status whether `reflex_weights_pack` would take these params on this context. It does the validation and
+/// the selection of `reflex_weights_pack`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_weights_pack_supported(
     context: *const reflex_context,
@@ -482,8 +475,8 @@ pub extern "C" fn reflex_weights_pack_supported(
     call::supported::<WeightsPack>(context, params)
 }
 
-/// Name of the kernel that `reflex_weights_pack` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
-/// there is nothing to move.
+/// Sets `*name` to the kernel that `reflex_weights_pack` would launch. The name is a static string: `"cpu"` on the CPU
+/// backend, `"none"` when there is nothing to move.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_weights_pack_selected_kernel(
     context: *const reflex_context,
@@ -493,17 +486,18 @@ pub extern "C" fn reflex_weights_pack_selected_kernel(
     call::selected_kernel::<WeightsPack>(context, params, name)
 }
 
-/// The native matrix that `reflex_weights_pack` was given, bit for bit.
+/// Gives back the native matrix that `reflex_weights_pack` was given, bit for bit.
 ///
-/// Shapes and types: see `reflex_weights_unpack_params`. Alignment: 16 bytes for packed data, the block's own (2, MXFP4 1)
-/// for native data and its row stride. Bytes between the rows of `destination` are not written.
+/// Shapes and types: see `reflex_weights_unpack_params`. Alignment: packed data is aligned to 16 bytes. Native data and
+/// its row stride are aligned as the format's blocks are (to 2 bytes, MXFP4 to 1). Bytes between the rows of
+/// `destination` are not written.
 ///
-/// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace);
-/// they share no byte otherwise, nor does `destination` with itself. Workspace: see `reflex_weights_unpack_workspace_size`; it shares no
-/// byte with either. Asynchronous on
-/// `stream`, capturable, thread-safe.
+/// Aliasing: `destination.data` may be `source.data` when `destination` is dense (in place, through the workspace).
+/// Otherwise the two share no byte, nor does `destination` with itself. Workspace: see
+/// `reflex_weights_unpack_workspace_size`; it shares no byte with either. The call is asynchronous on `stream`,
+/// capturable and thread-safe.
 ///
-/// Limits: n and k up to 2^30.
+/// Limits: n and k are at most 2^30.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
 /// `REFLEX_UNSUPPORTED`, `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Block formats: the GGUF specification (ggml).
@@ -516,8 +510,8 @@ pub extern "C" fn reflex_weights_unpack(
     call::launch::<WeightsUnpack>(context, params, stream)
 }
 
-/// Bytes of scratch that `reflex_weights_unpack` needs for these params on this context, as
-/// `reflex_weights_pack_workspace_size` says it of packing.
+/// Sets `*bytes` to the scratch that `reflex_weights_unpack` needs for these params on this context. The sizes are
+/// those that `reflex_weights_pack_workspace_size` gives for packing.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_weights_unpack_workspace_size(
     context: *const reflex_context,
@@ -527,8 +521,8 @@ pub extern "C" fn reflex_weights_unpack_workspace_size(
     call::workspace_size::<WeightsUnpack>(context, params, bytes)
 }
 
-/// Whether `reflex_weights_unpack` would take these params on this context: its own validation and selection, without a
-/// launch.
+/// Says by its status whether `reflex_weights_unpack` would take these params on this context. It does the validation
+/// and the selection of `reflex_weights_unpack`, without a launch.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_weights_unpack_supported(
     context: *const reflex_context,
@@ -537,8 +531,8 @@ pub extern "C" fn reflex_weights_unpack_supported(
     call::supported::<WeightsUnpack>(context, params)
 }
 
-/// Name of the kernel that `reflex_weights_unpack` would launch: a static string, `"cpu"` on the CPU backend, `"none"` when
-/// there is nothing to move.
+/// Sets `*name` to the kernel that `reflex_weights_unpack` would launch. The name is a static string: `"cpu"` on the
+/// CPU backend, `"none"` when there is nothing to move.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_weights_unpack_selected_kernel(
     context: *const reflex_context,

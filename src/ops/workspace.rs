@@ -14,12 +14,12 @@ impl Workspace {
         data: std::ptr::null_mut(),
         bytes: 0,
     };
-    /// In the place of one that is not there yet.
+    /// Stands for a workspace that does not exist yet.
     pub(crate) const ANY: Workspace = Workspace {
         data: std::ptr::without_provenance_mut(Workspace::ALIGNMENT),
         bytes: usize::MAX,
     };
-    /// What its address must be a multiple of.
+    /// The address of a workspace is a multiple of this.
     pub(crate) const ALIGNMENT: usize = 256;
 }
 

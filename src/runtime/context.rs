@@ -86,11 +86,11 @@ impl Context {
     }
 
     /// For what was made through the context with this number.
-    pub fn must_own(&self, function: &str, field: &str, owner: u64) -> Result<()> {
+    pub fn must_own(&self, field: &str, owner: u64) -> Result<()> {
         match self.id == owner {
             true => Ok(()),
             false => Err(Error::invalid(format!(
-                "{function}: {field} was made through another context, expected one of this context"
+                "{field} was made through another context, expected one of this context"
             ))),
         }
     }
@@ -111,10 +111,10 @@ impl Handle for reflex_context {
 
 impl reflex_context {
     /// The context behind C's pointer.
-    pub(crate) fn get<'a>(function: &str, context: *const reflex_context) -> Result<&'a Context> {
-        let context = handle::get(function, "context", context)?;
+    pub(crate) fn get<'a>(context: *const reflex_context) -> Result<&'a Context> {
+        let context = handle::get("context", context)?;
         match &context.backend {
-            Backend::Cuda(cuda) if cuda.is_inherited() => Err(Error::inherited(function, "context")),
+            Backend::Cuda(cuda) if cuda.is_inherited() => Err(Error::inherited("context")),
             _ => Ok(context),
         }
     }
@@ -137,13 +137,12 @@ pub extern "C" fn reflex_context_create(
     params: *const reflex_context_params,
     out: *mut *mut reflex_context,
 ) -> reflex_status {
-    const NAME: &str = "reflex_context_create";
-    guard(NAME, || {
-        out_pointer(NAME, "out", out)?;
+    guard("reflex_context_create", || {
+        out_pointer("out", out)?;
         let params = if params.is_null() {
             reflex_context_params::default()
         } else {
-            read_params(NAME, params)?
+            read_params(params)?
         };
         let context = create(&params, Forced::from_environment()?)?;
         // SAFETY: checked above.
@@ -177,28 +176,25 @@ pub fn create_context_with_candidates(
 /// How many calls and questions got a candidate that was asked for. For tests.
 #[doc(hidden)]
 pub fn forced_choices(context: *const reflex_context) -> u64 {
-    reflex_context::get("forced_choices", context).map_or(0, |context| context.forced.counted())
+    reflex_context::get(context).map_or(0, |context| context.forced.counted())
 }
 
 /// The backend, and why it is this one.
 fn create_backend(params: &reflex_context_params) -> Result<(Backend, String)> {
     if params.device < 0 {
         return Err(Error::invalid(format!(
-            "reflex_context_create: device is {}, expected 0 or more",
+            "device is {}, expected 0 or more",
             params.device
         )));
     }
     if params.cpu_threads > 1024 {
         return Err(Error::invalid(format!(
-            "reflex_context_create: cpu_threads is {}, expected 0 to 1024",
+            "cpu_threads is {}, expected 0 to 1024",
             params.cpu_threads
         )));
     }
     if params.reserved != 0 {
-        return Err(Error::invalid(format!(
-            "reflex_context_create: reserved is {}, expected 0",
-            params.reserved
-        )));
+        return Err(Error::invalid(format!("reserved is {}, expected 0", params.reserved)));
     }
     let cpu = |why: &str| {
         let cpu = CpuBackend::new(params.cpu_threads as usize)?;
@@ -217,12 +213,12 @@ fn create_backend(params: &reflex_context_params) -> Result<(Backend, String)> {
         // A device that is there settles the backend: a wrong sm_count is then an error, and no reason for the CPU.
         REFLEX_BACKEND_AUTO => match cuda() {
             Ok(cuda) => planned(cuda),
-            Err(error) => cpu(error.message.trim_start_matches("reflex_context_create: ")),
+            Err(error) => cpu(&error.message),
         },
         REFLEX_BACKEND_CUDA => cuda().and_then(planned),
         REFLEX_BACKEND_CPU => cpu("asked for by REFLEX_BACKEND_CPU"),
         other => Err(Error::invalid(format!(
-            "reflex_context_create: backend is {}, which is no REFLEX_BACKEND",
+            "backend is {}, which is no REFLEX_BACKEND",
             other.0
         ))),
     }
@@ -232,10 +228,9 @@ fn create_backend(params: &reflex_context_params) -> Result<(Backend, String)> {
 /// graphs, streams and events and freed its memory before. A child process may destroy a context that it inherited.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_destroy(context: *mut reflex_context) {
-    const NAME: &str = "reflex_context_destroy";
-    guard(NAME, || match context.is_null() {
+    guard("reflex_context_destroy", || match context.is_null() {
         true => Ok(()),
-        false => handle::take(NAME, "context", context).map(drop),
+        false => handle::take("context", context).map(drop),
     });
 }
 
@@ -243,20 +238,20 @@ pub extern "C" fn reflex_context_destroy(context: *mut reflex_context) {
 /// graph capture work without it. On the CPU backend it does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_preload(context: *const reflex_context) -> reflex_status {
-    const NAME: &str = "reflex_context_preload";
-    guard(NAME, || match &reflex_context::get(NAME, context)?.backend {
-        Backend::Cpu(_) => Ok(()),
-        Backend::Cuda(cuda) => cuda.preload(),
+    guard("reflex_context_preload", || {
+        match &reflex_context::get(context)?.backend {
+            Backend::Cpu(_) => Ok(()),
+            Backend::Cuda(cuda) => cuda.preload(),
+        }
     })
 }
 
 /// Sets `*out` to the backend that runs the context's calls: `REFLEX_BACKEND_CUDA` or `REFLEX_BACKEND_CPU`, never AUTO.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_context_backend(context: *const reflex_context, out: *mut reflex_backend) -> reflex_status {
-    const NAME: &str = "reflex_context_backend";
-    guard(NAME, || {
-        out_pointer(NAME, "out", out)?;
-        let backend = match reflex_context::get(NAME, context)?.backend {
+    guard("reflex_context_backend", || {
+        out_pointer("out", out)?;
+        let backend = match reflex_context::get(context)?.backend {
             Backend::Cpu(_) => REFLEX_BACKEND_CPU,
             Backend::Cuda(_) => REFLEX_BACKEND_CUDA,
         };
@@ -277,10 +272,9 @@ pub extern "C" fn reflex_context_backend_reason(
     context: *const reflex_context,
     out: *mut *const c_char,
 ) -> reflex_status {
-    const NAME: &str = "reflex_context_backend_reason";
-    guard(NAME, || {
-        out_pointer(NAME, "out", out)?;
-        let context = reflex_context::get(NAME, context)?;
+    guard("reflex_context_backend_reason", || {
+        out_pointer("out", out)?;
+        let context = reflex_context::get(context)?;
         // SAFETY: checked above.
         unsafe { out.write(context.reason.as_ptr()) };
         Ok(())

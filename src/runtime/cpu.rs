@@ -45,8 +45,7 @@ struct Address(usize);
 impl CpuBackend {
     /// `threads` = 0: one per core.
     pub fn new(threads: usize) -> Result<CpuBackend> {
-        let pool = new_pool(threads)
-            .map_err(|e| Error::new(REFLEX_INTERNAL, format!("reflex_context_create: threads: {e}")))?;
+        let pool = new_pool(threads).map_err(|e| Error::new(REFLEX_INTERNAL, format!("threads: {e}")))?;
         Ok(CpuBackend {
             threads: pool.current_num_threads(),
             pool: PerProcess::new(pool),
@@ -159,9 +158,7 @@ impl CpuBackend {
         });
         match before {
             None => Ok(()),
-            Some(_) => Err(Error::invalid(
-                "reflex_graph_capture_begin: another thread began to capture the stream meanwhile",
-            )),
+            Some(_) => Err(Error::invalid("another thread began to capture the stream meanwhile")),
         }
     }
 
@@ -177,9 +174,7 @@ impl CpuBackend {
         );
         match ended {
             Ok(Some(capture)) => Ok(CpuGraph { jobs: capture.jobs }),
-            Ok(None) => Err(Error::invalid(
-                "reflex_graph_capture_end: the stream is not being captured",
-            )),
+            Ok(None) => Err(Error::invalid("the stream is not being captured")),
             Err(()) => Err(Error::wrong_thread()),
         }
     }

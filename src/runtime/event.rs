@@ -33,10 +33,10 @@ impl Handle for reflex_event {
 }
 
 impl Event {
-    fn get<'a>(function: &str, field: &str, event: *const reflex_event) -> Result<&'a Event> {
-        let event = handle::get(function, field, event)?;
+    fn get<'a>(field: &str, event: *const reflex_event) -> Result<&'a Event> {
+        let event = handle::get(field, event)?;
         match &event.cuda {
-            Some(cuda) if cuda.is_inherited() => Err(Error::inherited(function, field)),
+            Some(cuda) if cuda.is_inherited() => Err(Error::inherited(field)),
             _ => Ok(event),
         }
     }
@@ -46,30 +46,29 @@ impl Event {
     }
 
     /// When it was recorded, as far as it has a time.
-    fn time(&self, function: &str, field: &str) -> Result<Instant> {
+    fn time(&self, field: &str) -> Result<Instant> {
         match self.last() {
             Record::At(time) => Ok(time),
             Record::Never => Err(Error::invalid(format!(
-                "{function}: {field} was never recorded, expected reflex_event_record first"
+                "{field} was never recorded, expected reflex_event_record first"
             ))),
-            Record::Captured => Err(captured(function, field)),
+            Record::Captured => Err(captured(field)),
         }
     }
 }
 
-fn captured(function: &str, field: &str) -> Error {
+fn captured(field: &str) -> Error {
     Error::invalid(format!(
-        "{function}: {field} was last recorded on a stream that was being captured, expected one recorded outside of a capture"
+        "{field} was last recorded on a stream that was being captured, expected one recorded outside of a capture"
     ))
 }
 
 /// Makes an event. Destroy it with `reflex_event_destroy`, before its context.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_create(context: *const reflex_context, out: *mut *mut reflex_event) -> reflex_status {
-    const NAME: &str = "reflex_event_create";
-    guard(NAME, || {
-        out_pointer(NAME, "out", out)?;
-        let context = reflex_context::get(NAME, context)?;
+    guard("reflex_event_create", || {
+        out_pointer("out", out)?;
+        let context = reflex_context::get(context)?;
         let event = handle::create(Event {
             owner: context.id,
             last: Guarded::new(Record::Never),
@@ -87,10 +86,9 @@ pub extern "C" fn reflex_event_create(context: *const reflex_context, out: *mut 
 /// Destroys an event. NULL is ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_destroy(event: *mut reflex_event) {
-    const NAME: &str = "reflex_event_destroy";
-    guard(NAME, || match event.is_null() {
+    guard("reflex_event_destroy", || match event.is_null() {
         true => Ok(()),
-        false => handle::take(NAME, "event", event).map(drop),
+        false => handle::take("event", event).map(drop),
     });
 }
 
@@ -106,12 +104,11 @@ pub extern "C" fn reflex_event_record(
     event: *mut reflex_event,
     stream: reflex_stream,
 ) -> reflex_status {
-    const NAME: &str = "reflex_event_record";
-    guard(NAME, || {
-        let context = reflex_context::get(NAME, context)?;
-        let event = Event::get(NAME, "event", event)?;
-        context.must_own(NAME, "event", event.owner)?;
-        let capturing = context.is_capturing(NAME, stream)?;
+    guard("reflex_event_record", || {
+        let context = reflex_context::get(context)?;
+        let event = Event::get("event", event)?;
+        context.must_own("event", event.owner)?;
+        let capturing = context.is_capturing(stream)?;
         if let (Backend::Cuda(cuda), Some(event)) = (&context.backend, &event.cuda) {
             cuda.record_event(event, stream)?;
         }
@@ -128,11 +125,10 @@ pub extern "C" fn reflex_event_record(
 /// An event that was last recorded in a capture gives `REFLEX_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_event_synchronize(event: *mut reflex_event) -> reflex_status {
-    const NAME: &str = "reflex_event_synchronize";
-    guard(NAME, || {
-        let event = Event::get(NAME, "event", event)?;
+    guard("reflex_event_synchronize", || {
+        let event = Event::get("event", event)?;
         match (event.last(), &event.cuda) {
-            (Record::Captured, _) => Err(captured(NAME, "event")),
+            (Record::Captured, _) => Err(captured("event")),
             (Record::At(_), Some(cuda)) => cuda.synchronize(),
             _ => Ok(()),
         }
@@ -151,17 +147,16 @@ pub extern "C" fn reflex_event_elapsed(
     end: *mut reflex_event,
     milliseconds: *mut f32,
 ) -> reflex_status {
-    const NAME: &str = "reflex_event_elapsed";
-    guard(NAME, || {
-        out_pointer(NAME, "milliseconds", milliseconds)?;
-        let start = Event::get(NAME, "start", start)?;
-        let end = Event::get(NAME, "end", end)?;
+    guard("reflex_event_elapsed", || {
+        out_pointer("milliseconds", milliseconds)?;
+        let start = Event::get("start", start)?;
+        let end = Event::get("end", end)?;
         if start.owner != end.owner {
-            return Err(Error::invalid(format!(
-                "{NAME}: start and end were made through two contexts, expected one"
-            )));
+            return Err(Error::invalid(
+                "start and end were made through two contexts, expected one",
+            ));
         }
-        let times = (start.time(NAME, "start")?, end.time(NAME, "end")?);
+        let times = (start.time("start")?, end.time("end")?);
         let elapsed = match (&start.cuda, &end.cuda) {
             (Some(start), Some(end)) => CudaEvent::elapsed(start, end)?,
             _ => milliseconds_between(times.0, times.1),

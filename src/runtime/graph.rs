@@ -27,10 +27,10 @@ impl Handle for reflex_graph {
 }
 
 impl Graph {
-    fn get<'a>(function: &str, graph: *const reflex_graph) -> Result<&'a Graph> {
-        let graph = handle::get(function, "graph", graph)?;
+    fn get<'a>(graph: *const reflex_graph) -> Result<&'a Graph> {
+        let graph = handle::get("graph", graph)?;
         match &graph.recorded {
-            Recorded::Cuda(cuda) if cuda.is_inherited() => Err(Error::inherited(function, "graph")),
+            Recorded::Cuda(cuda) if cuda.is_inherited() => Err(Error::inherited("graph")),
             _ => Ok(graph),
         }
     }
@@ -46,15 +46,14 @@ impl Graph {
 /// the capture.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_capture_begin(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
-    const NAME: &str = "reflex_graph_capture_begin";
-    guard(NAME, || {
-        let context = reflex_context::get(NAME, context)?;
+    guard("reflex_graph_capture_begin", || {
+        let context = reflex_context::get(context)?;
         if is_legacy(stream) {
-            return Err(Error::invalid(format!(
-                "{NAME}: stream is NULL, expected one of reflex_stream_create (the default stream cannot be captured)"
-            )));
+            return Err(Error::invalid(
+                "stream is NULL, expected one of reflex_stream_create (the default stream cannot be captured)",
+            ));
         }
-        context.must_not_capture(NAME, stream)?;
+        context.must_not_capture(stream)?;
         match &context.backend {
             Backend::Cpu(cpu) => cpu.begin_capture(stream),
             Backend::Cuda(cuda) => cuda.begin_capture(stream),
@@ -75,12 +74,11 @@ pub extern "C" fn reflex_graph_capture_end(
     stream: reflex_stream,
     out: *mut *mut reflex_graph,
 ) -> reflex_status {
-    const NAME: &str = "reflex_graph_capture_end";
-    guard(NAME, || {
-        out_pointer(NAME, "out", out)?;
-        let context = reflex_context::get(NAME, context)?;
-        if !context.is_capturing(NAME, stream)? {
-            return Err(Error::invalid(format!("{NAME}: the stream is not being captured")));
+    guard("reflex_graph_capture_end", || {
+        out_pointer("out", out)?;
+        let context = reflex_context::get(context)?;
+        if !context.is_capturing(stream)? {
+            return Err(Error::invalid("the stream is not being captured"));
         }
         let graph = handle::create(Graph {
             owner: context.id,
@@ -106,16 +104,15 @@ pub extern "C" fn reflex_graph_launch(
     graph: *mut reflex_graph,
     stream: reflex_stream,
 ) -> reflex_status {
-    const NAME: &str = "reflex_graph_launch";
-    guard(NAME, || {
-        let context = reflex_context::get(NAME, context)?;
-        let graph = Graph::get(NAME, graph)?;
-        context.must_own(NAME, "graph", graph.owner)?;
-        context.must_not_capture(NAME, stream)?;
+    guard("reflex_graph_launch", || {
+        let context = reflex_context::get(context)?;
+        let graph = Graph::get(graph)?;
+        context.must_own("graph", graph.owner)?;
+        context.must_not_capture(stream)?;
         match (&context.backend, &graph.recorded) {
             (Backend::Cpu(cpu), Recorded::Cpu(graph)) => graph.launch(cpu),
             (Backend::Cuda(cuda), Recorded::Cuda(graph)) => cuda.launch_graph(graph, stream)?,
-            _ => return Err(Error::new(REFLEX_INTERNAL, format!("{NAME}: a graph of two backends"))),
+            _ => return Err(Error::new(REFLEX_INTERNAL, "a graph of two backends")),
         }
         Ok(())
     })
@@ -124,10 +121,9 @@ pub extern "C" fn reflex_graph_launch(
 /// Sets `*out` to the number of nodes (launches, copies) in the graph.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_node_count(graph: *const reflex_graph, out: *mut usize) -> reflex_status {
-    const NAME: &str = "reflex_graph_node_count";
-    guard(NAME, || {
-        out_pointer(NAME, "out", out)?;
-        let count = match &Graph::get(NAME, graph)?.recorded {
+    guard("reflex_graph_node_count", || {
+        out_pointer("out", out)?;
+        let count = match &Graph::get(graph)?.recorded {
             Recorded::Cpu(graph) => graph.node_count(),
             Recorded::Cuda(graph) => graph.node_count(),
         };
@@ -140,9 +136,8 @@ pub extern "C" fn reflex_graph_node_count(graph: *const reflex_graph, out: *mut 
 /// Destroys a graph. NULL is ignored. A launch that is under way runs to its end.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_graph_destroy(graph: *mut reflex_graph) {
-    const NAME: &str = "reflex_graph_destroy";
-    guard(NAME, || match graph.is_null() {
+    guard("reflex_graph_destroy", || match graph.is_null() {
         true => Ok(()),
-        false => handle::take(NAME, "graph", graph).map(drop),
+        false => handle::take("graph", graph).map(drop),
     });
 }

@@ -4,30 +4,31 @@ use super::context::{Backend, Context, reflex_context};
 use super::host::host_memory;
 use super::ranges::{self, Allocator, Ranges};
 use crate::abi::{Error, Result, guard, out_pointer, reflex_status, reflex_stream};
+use crate::cuda::CudaBackend;
 use std::ffi::c_void;
 
-fn check_size(function: &str, bytes: usize) -> Result<()> {
+fn check_size(bytes: usize) -> Result<()> {
     if bytes == 0 || bytes > isize::MAX as usize {
         return Err(Error::invalid(format!(
-            "{function}: bytes is {bytes}, expected 1 to {}",
+            "bytes is {bytes}, expected 1 to {}",
             isize::MAX
         )));
     }
     Ok(())
 }
 
-fn check_pointer(function: &str, field: &str, pointer: *const c_void) -> Result<()> {
+fn check_pointer(field: &str, pointer: *const c_void) -> Result<()> {
     if pointer.is_null() {
-        return Err(Error::invalid(format!("{function}: {field} is NULL")));
+        return Err(Error::invalid(format!("{field} is NULL")));
     }
     Ok(())
 }
 
 /// The byte after the last, for ranges that end within the address space.
-fn end_of(function: &str, field: &str, pointer: *const c_void, bytes: usize) -> Result<usize> {
+fn end_of(field: &str, pointer: *const c_void, bytes: usize) -> Result<usize> {
     (pointer as usize).checked_add(bytes).ok_or_else(|| {
         Error::invalid(format!(
-            "{function}: {field} is {pointer:p} and bytes is {bytes}, which is beyond the end of memory"
+            "{field} is {pointer:p} and bytes is {bytes}, which is beyond the end of memory"
         ))
     })
 }
@@ -42,17 +43,49 @@ impl Context {
     }
 
     /// Frees what `allocator` of a context of the same backend gave, once.
-    fn free(
-        &self,
-        function: &str,
-        allocator: Allocator,
-        pointer: *mut c_void,
-        free: impl FnOnce() -> Result<()>,
-    ) -> Result<()> {
+    fn free(&self, allocator: Allocator, pointer: *mut c_void, free: impl FnOnce() -> Result<()>) -> Result<()> {
         // It goes before the address can come back.
-        let bytes = self.ranges().remove(function, allocator, pointer as usize)?;
+        let bytes = self.ranges().remove(allocator, pointer as usize)?;
         free().inspect_err(|_| self.ranges().insert(allocator, pointer as usize, bytes))
     }
+}
+
+/// Body of the two functions that allocate.
+fn allocate(
+    context: *const reflex_context,
+    allocator: Allocator,
+    bytes: usize,
+    out: *mut *mut c_void,
+    on_cuda: impl FnOnce(&CudaBackend) -> Result<*mut c_void>,
+) -> Result<()> {
+    out_pointer("out", out)?;
+    check_size(bytes)?;
+    let context = reflex_context::get(context)?;
+    let pointer = match &context.backend {
+        Backend::Cpu(cpu) => cpu.allocate(bytes)?,
+        Backend::Cuda(cuda) => on_cuda(cuda)?,
+    };
+    context.ranges().insert(allocator, pointer as usize, bytes);
+    // SAFETY: checked above.
+    unsafe { out.write(pointer) };
+    Ok(())
+}
+
+/// Body of the two functions that free.
+fn free(
+    context: *const reflex_context,
+    allocator: Allocator,
+    pointer: *mut c_void,
+    on_cuda: impl FnOnce(&CudaBackend) -> Result<()>,
+) -> Result<()> {
+    let context = reflex_context::get(context)?;
+    if pointer.is_null() {
+        return Ok(());
+    }
+    context.free(allocator, pointer, || match &context.backend {
+        Backend::Cpu(cpu) => cpu.free(pointer),
+        Backend::Cuda(cuda) => on_cuda(cuda),
+    })
 }
 
 /// Allocates device memory, which is aligned to 256 bytes and not initialised. Free it with `reflex_device_free`.
@@ -63,19 +96,8 @@ pub extern "C" fn reflex_device_malloc(
     bytes: usize,
     out: *mut *mut c_void,
 ) -> reflex_status {
-    const NAME: &str = "reflex_device_malloc";
-    guard(NAME, || {
-        out_pointer(NAME, "out", out)?;
-        check_size(NAME, bytes)?;
-        let context = reflex_context::get(NAME, context)?;
-        let pointer = match &context.backend {
-            Backend::Cpu(cpu) => cpu.allocate(bytes)?,
-            Backend::Cuda(cuda) => cuda.allocate(bytes)?,
-        };
-        context.ranges().insert(Allocator::Device, pointer as usize, bytes);
-        // SAFETY: checked above.
-        unsafe { out.write(pointer) };
-        Ok(())
+    guard("reflex_device_malloc", || {
+        allocate(context, Allocator::Device, bytes, out, |cuda| cuda.allocate(bytes))
     })
 }
 
@@ -83,16 +105,8 @@ pub extern "C" fn reflex_device_malloc(
 /// Any other pointer, also one that was freed before, gives `REFLEX_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_device_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
-    const NAME: &str = "reflex_device_free";
-    guard(NAME, || {
-        let context = reflex_context::get(NAME, context)?;
-        if pointer.is_null() {
-            return Ok(());
-        }
-        context.free(NAME, Allocator::Device, pointer, || match &context.backend {
-            Backend::Cpu(cpu) => cpu.free(pointer),
-            Backend::Cuda(cuda) => cuda.free(pointer),
-        })
+    guard("reflex_device_free", || {
+        free(context, Allocator::Device, pointer, |cuda| cuda.free(pointer))
     })
 }
 
@@ -104,19 +118,8 @@ pub extern "C" fn reflex_host_malloc(
     bytes: usize,
     out: *mut *mut c_void,
 ) -> reflex_status {
-    const NAME: &str = "reflex_host_malloc";
-    guard(NAME, || {
-        out_pointer(NAME, "out", out)?;
-        check_size(NAME, bytes)?;
-        let context = reflex_context::get(NAME, context)?;
-        let pointer = match &context.backend {
-            Backend::Cpu(cpu) => cpu.allocate(bytes)?,
-            Backend::Cuda(cuda) => cuda.allocate_host(bytes)?,
-        };
-        context.ranges().insert(Allocator::Host, pointer as usize, bytes);
-        // SAFETY: checked above.
-        unsafe { out.write(pointer) };
-        Ok(())
+    guard("reflex_host_malloc", || {
+        allocate(context, Allocator::Host, bytes, out, |cuda| cuda.allocate_host(bytes))
     })
 }
 
@@ -124,16 +127,8 @@ pub extern "C" fn reflex_host_malloc(
 /// Any other pointer, also one that was freed before, gives `REFLEX_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_host_free(context: *const reflex_context, pointer: *mut c_void) -> reflex_status {
-    const NAME: &str = "reflex_host_free";
-    guard(NAME, || {
-        let context = reflex_context::get(NAME, context)?;
-        if pointer.is_null() {
-            return Ok(());
-        }
-        context.free(NAME, Allocator::Host, pointer, || match &context.backend {
-            Backend::Cpu(cpu) => cpu.free(pointer),
-            Backend::Cuda(cuda) => cuda.free_host(pointer),
-        })
+    guard("reflex_host_free", || {
+        free(context, Allocator::Host, pointer, |cuda| cuda.free_host(pointer))
     })
 }
 
@@ -154,20 +149,19 @@ pub extern "C" fn reflex_host_register(
     bytes: usize,
     device_pointer: *mut *mut c_void,
 ) -> reflex_status {
-    const NAME: &str = "reflex_host_register";
-    guard(NAME, || {
-        out_pointer(NAME, "device_pointer", device_pointer)?;
-        check_pointer(NAME, "host", host)?;
-        check_size(NAME, bytes)?;
-        let end = end_of(NAME, "host", host, bytes)?;
-        let context = reflex_context::get(NAME, context)?;
-        check_mapped(NAME, host as usize, end)?;
-        context.ranges().register(NAME, context.id, host as usize, bytes)?;
+    guard("reflex_host_register", || {
+        out_pointer("device_pointer", device_pointer)?;
+        check_pointer("host", host)?;
+        check_size(bytes)?;
+        let end = end_of("host", host, bytes)?;
+        let context = reflex_context::get(context)?;
+        check_mapped(host as usize, end)?;
+        context.ranges().register(context.id, host as usize, bytes)?;
         let pointer = match &context.backend {
             Backend::Cpu(_) => host,
             Backend::Cuda(cuda) => cuda
                 .register_host(host, bytes)
-                .inspect_err(|_| drop(context.ranges().unregister(NAME, host as usize)))?,
+                .inspect_err(|_| drop(context.ranges().unregister(host as usize)))?,
         };
         // SAFETY: checked above.
         unsafe { device_pointer.write(pointer) };
@@ -175,7 +169,7 @@ pub extern "C" fn reflex_host_register(
     })
 }
 
-fn check_mapped(function: &str, start: usize, end: usize) -> Result<()> {
+fn check_mapped(start: usize, end: usize) -> Result<()> {
     // SAFETY: asks for a number.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as usize;
     let first = start / page * page;
@@ -184,7 +178,7 @@ fn check_mapped(function: &str, start: usize, end: usize) -> Result<()> {
     match mapped {
         true => Ok(()),
         false => Err(Error::invalid(format!(
-            "{function}: host is {start:#x} and bytes is {}, expected memory that is mapped",
+            "host is {start:#x} and bytes is {}, expected memory that is mapped",
             end - start
         ))),
     }
@@ -194,11 +188,10 @@ fn check_mapped(function: &str, start: usize, end: usize) -> Result<()> {
 /// Any other address, also one that was unregistered before, gives `REFLEX_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_host_unregister(context: *const reflex_context, host: *mut c_void) -> reflex_status {
-    const NAME: &str = "reflex_host_unregister";
-    guard(NAME, || {
-        check_pointer(NAME, "host", host)?;
-        let context = reflex_context::get(NAME, context)?;
-        let range = context.ranges().unregister(NAME, host as usize)?;
+    guard("reflex_host_unregister", || {
+        check_pointer("host", host)?;
+        let context = reflex_context::get(context)?;
+        let range = context.ranges().unregister(host as usize)?;
         match &context.backend {
             Backend::Cpu(_) => Ok(()),
             Backend::Cuda(cuda) => cuda
@@ -219,20 +212,19 @@ pub extern "C" fn reflex_memcpy(
     bytes: usize,
     stream: reflex_stream,
 ) -> reflex_status {
-    const NAME: &str = "reflex_memcpy";
-    guard(NAME, || {
-        check_pointer(NAME, "destination", destination)?;
-        check_pointer(NAME, "source", source)?;
-        check_size(NAME, bytes)?;
-        let to_end = end_of(NAME, "destination", destination, bytes)?;
-        let from_end = end_of(NAME, "source", source, bytes)?;
+    guard("reflex_memcpy", || {
+        check_pointer("destination", destination)?;
+        check_pointer("source", source)?;
+        check_size(bytes)?;
+        let to_end = end_of("destination", destination, bytes)?;
+        let from_end = end_of("source", source, bytes)?;
         if (destination as usize) < from_end && (source as usize) < to_end {
             return Err(Error::invalid(format!(
-                "{NAME}: destination is {destination:p} and source is {source:p}, expected ranges of {bytes} bytes that do not overlap"
+                "destination is {destination:p} and source is {source:p}, expected ranges of {bytes} bytes that do not overlap"
             )));
         }
-        let context = reflex_context::get(NAME, context)?;
-        context.check_stream(NAME, stream)?;
+        let context = reflex_context::get(context)?;
+        context.check_stream(stream)?;
         match &context.backend {
             Backend::Cpu(cpu) => cpu.copy(destination, source, bytes, stream),
             Backend::Cuda(cuda) => cuda.copy(destination, source, bytes, stream),
@@ -249,13 +241,12 @@ pub extern "C" fn reflex_memset(
     bytes: usize,
     stream: reflex_stream,
 ) -> reflex_status {
-    const NAME: &str = "reflex_memset";
-    guard(NAME, || {
-        check_pointer(NAME, "destination", destination)?;
-        check_size(NAME, bytes)?;
-        end_of(NAME, "destination", destination, bytes)?;
-        let context = reflex_context::get(NAME, context)?;
-        context.check_stream(NAME, stream)?;
+    guard("reflex_memset", || {
+        check_pointer("destination", destination)?;
+        check_size(bytes)?;
+        end_of("destination", destination, bytes)?;
+        let context = reflex_context::get(context)?;
+        context.check_stream(stream)?;
         match &context.backend {
             Backend::Cpu(cpu) => cpu.set(destination, value, bytes, stream),
             Backend::Cuda(cuda) => cuda.set(destination, value, bytes, stream),
@@ -271,15 +262,14 @@ pub extern "C" fn reflex_memory_info(
     free_bytes: *mut u64,
     total_bytes: *mut u64,
 ) -> reflex_status {
-    const NAME: &str = "reflex_memory_info";
-    guard(NAME, || {
-        let (free, total) = match &reflex_context::get(NAME, context)?.backend {
+    guard("reflex_memory_info", || {
+        let (free, total) = match &reflex_context::get(context)?.backend {
             Backend::Cpu(_) => host_memory()?,
             Backend::Cuda(cuda) => cuda.memory_info()?,
         };
         for (field, pointer, value) in [("free_bytes", free_bytes, free), ("total_bytes", total_bytes, total)] {
             if !pointer.is_null() {
-                out_pointer(NAME, field, pointer)?;
+                out_pointer(field, pointer)?;
                 // SAFETY: checked above.
                 unsafe { pointer.write(value) };
             }

@@ -60,7 +60,7 @@ impl Ranges {
     }
 
     /// Its size. Nothing is removed on an error.
-    pub fn remove(&self, function: &str, allocator: Allocator, address: usize) -> Result<usize> {
+    pub fn remove(&self, allocator: Allocator, address: usize) -> Result<usize> {
         let name = allocator.name();
         let found = self.0.with(|known| match known.allocated.get(&address).copied() {
             Some((by, _)) if by == allocator => known.allocated.remove(&address),
@@ -69,16 +69,16 @@ impl Ranges {
         match found {
             Some((by, bytes)) if by == allocator => Ok(bytes),
             Some((by, _)) => Err(Error::invalid(format!(
-                "{function}: pointer is {address:#x} of {}, expected one of {name}",
+                "pointer is {address:#x} of {}, expected one of {name}",
                 by.name()
             ))),
             None => Err(Error::invalid(format!(
-                "{function}: pointer is {address:#x}, which {name} did not give or which was freed already"
+                "pointer is {address:#x}, which {name} did not give or which was freed already"
             ))),
         }
     }
 
-    pub fn register(&self, function: &str, context: u64, address: usize, bytes: usize) -> Result<()> {
+    pub fn register(&self, context: u64, address: usize, bytes: usize) -> Result<()> {
         /// What shares a byte with the range: neither map has ranges that overlap, so the last to begin before its end.
         fn within<T: Copy>(
             map: &BTreeMap<usize, T>,
@@ -102,15 +102,15 @@ impl Ranges {
         match overlap {
             None => Ok(()),
             Some(((other, size), what)) => Err(Error::invalid(format!(
-                "{function}: host is {address:#x} and bytes is {bytes}, which overlaps {size} bytes at {other:#x} that are {what}"
+                "host is {address:#x} and bytes is {bytes}, which overlaps {size} bytes at {other:#x} that are {what}"
             ))),
         }
     }
 
-    pub fn unregister(&self, function: &str, address: usize) -> Result<Registered> {
+    pub fn unregister(&self, address: usize) -> Result<Registered> {
         self.0.with(|known| known.registered.remove(&address)).ok_or_else(|| {
             Error::invalid(format!(
-                "{function}: host is {address:#x}, which reflex_host_register was not given or which was unregistered already"
+                "host is {address:#x}, which reflex_host_register was not given or which was unregistered already"
             ))
         })
     }
@@ -137,11 +137,11 @@ mod tests {
             for start in 1..130 {
                 for bytes in [1, 7, 8, 9, 40] {
                     let ranges = Ranges::new();
-                    ranges.register("f", 1, first.0, first.1).unwrap();
+                    ranges.register(1, first.0, first.1).unwrap();
                     ranges.insert(Allocator::Host, 60, 10);
                     let touches =
                         |(a, n): (usize, usize)| (start..start + bytes).any(|byte| (a..a + n).contains(&byte));
-                    let taken = ranges.register("f", 1, start, bytes).is_ok();
+                    let taken = ranges.register(1, start, bytes).is_ok();
                     assert_eq!(
                         taken,
                         !touches(first) && !touches((60, 10)),
@@ -155,19 +155,19 @@ mod tests {
     #[test]
     fn a_refused_range_leaves_all_as_it_was() {
         let ranges = Ranges::new();
-        ranges.register("f", 1, 1000, 100).unwrap();
-        assert!(ranges.register("f", 2, 1000, 100).is_err());
-        assert!(ranges.unregister("f", 1001).is_err());
-        assert_eq!(ranges.unregister("f", 1000).unwrap().context, 1);
-        assert!(ranges.unregister("f", 1000).is_err());
-        ranges.register("f", 2, 1050, 100).unwrap();
+        ranges.register(1, 1000, 100).unwrap();
+        assert!(ranges.register(2, 1000, 100).is_err());
+        assert!(ranges.unregister(1001).is_err());
+        assert_eq!(ranges.unregister(1000).unwrap().context, 1);
+        assert!(ranges.unregister(1000).is_err());
+        ranges.register(2, 1050, 100).unwrap();
         ranges.forget_context(1);
-        assert!(ranges.register("f", 1, 1149, 1).is_err());
+        assert!(ranges.register(1, 1149, 1).is_err());
         ranges.forget_context(2);
-        ranges.register("f", 1, 1149, 1).unwrap();
+        ranges.register(1, 1149, 1).unwrap();
         ranges.insert(Allocator::Device, 2000, 10);
-        assert!(ranges.remove("f", Allocator::Host, 2000).is_err());
-        assert_eq!(ranges.remove("f", Allocator::Device, 2000).unwrap(), 10);
-        assert!(ranges.remove("f", Allocator::Device, 2000).is_err());
+        assert!(ranges.remove(Allocator::Host, 2000).is_err());
+        assert_eq!(ranges.remove(Allocator::Device, 2000).unwrap(), 10);
+        assert!(ranges.remove(Allocator::Device, 2000).is_err());
     }
 }

@@ -7,23 +7,23 @@ use crate::abi::{Error, Result, guard, handle, is_default, out_pointer, reflex_s
 
 impl Context {
     /// Refuses a stream that is known to be none of this context. A foreign one is not known.
-    pub fn check_stream(&self, function: &str, stream: reflex_stream) -> Result<()> {
+    pub fn check_stream(&self, stream: reflex_stream) -> Result<()> {
         let of_cpu = CpuBackend::is_stream(stream);
         // Launches on a GPU are short, and look for no lock where one context has made all streams.
         if is_default(stream) || (!of_cpu && matches!(self.backend, Backend::Cuda(_)) && Context::is_alone()) {
             return Ok(());
         }
         match owners::of(stream) {
-            Some(owner) => self.must_own(function, "stream", owner),
-            None if of_cpu => Err(Error::invalid(format!("{function}: stream was destroyed"))),
-            None => must_be_no_handle(function, stream),
+            Some(owner) => self.must_own("stream", owner),
+            None if of_cpu => Err(Error::invalid("stream was destroyed")),
+            None => must_be_no_handle(stream),
         }
     }
 
     /// Whether calls on the stream are being recorded. Checks the stream.
-    pub fn is_capturing(&self, function: &str, stream: reflex_stream) -> Result<bool> {
-        must_be_no_handle(function, stream)?;
-        self.check_stream(function, stream)?;
+    pub fn is_capturing(&self, stream: reflex_stream) -> Result<bool> {
+        must_be_no_handle(stream)?;
+        self.check_stream(stream)?;
         match &self.backend {
             Backend::Cpu(_) => Ok(CpuBackend::is_capturing(stream)),
             Backend::Cuda(cuda) => cuda.is_capturing(stream),
@@ -31,22 +31,20 @@ impl Context {
     }
 
     /// For what waits, or would nest captures.
-    pub fn must_not_capture(&self, function: &str, stream: reflex_stream) -> Result<()> {
-        match self.is_capturing(function, stream)? {
-            true => Err(Error::invalid(format!(
-                "{function}: the stream is being captured, expected reflex_graph_capture_end first"
-            ))),
+    pub fn must_not_capture(&self, stream: reflex_stream) -> Result<()> {
+        match self.is_capturing(stream)? {
+            true => Err(Error::invalid(
+                "the stream is being captured, expected reflex_graph_capture_end first",
+            )),
             false => Ok(()),
         }
     }
 }
 
 /// A handle of another kind cannot be looked at as a stream: CUDA would take it for one of its own.
-fn must_be_no_handle(function: &str, stream: reflex_stream) -> Result<()> {
+fn must_be_no_handle(stream: reflex_stream) -> Result<()> {
     match handle::at(stream as usize) {
-        Some(name) => Err(Error::invalid(format!(
-            "{function}: stream is a {name}, expected a reflex_stream"
-        ))),
+        Some(name) => Err(Error::invalid(format!("stream is a {name}, expected a reflex_stream"))),
         None => Ok(()),
     }
 }
@@ -54,10 +52,9 @@ fn must_be_no_handle(function: &str, stream: reflex_stream) -> Result<()> {
 /// Makes a stream that does not wait for the default stream. Destroy it with `reflex_stream_destroy`.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_stream_create(context: *const reflex_context, out: *mut reflex_stream) -> reflex_status {
-    const NAME: &str = "reflex_stream_create";
-    guard(NAME, || {
-        out_pointer(NAME, "out", out)?;
-        let context = reflex_context::get(NAME, context)?;
+    guard("reflex_stream_create", || {
+        out_pointer("out", out)?;
+        let context = reflex_context::get(context)?;
         let stream = match &context.backend {
             Backend::Cpu(_) => CpuBackend::create_stream(),
             Backend::Cuda(cuda) => cuda.create_stream()?,
@@ -76,19 +73,18 @@ pub extern "C" fn reflex_stream_create(context: *const reflex_context, out: *mut
 /// that CUDA itself made.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_stream_destroy(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
-    const NAME: &str = "reflex_stream_destroy";
-    guard(NAME, || {
-        let context = reflex_context::get(NAME, context)?;
+    guard("reflex_stream_destroy", || {
+        let context = reflex_context::get(context)?;
         if stream.is_null() {
             return Ok(());
         }
-        must_be_no_handle(NAME, stream)?;
-        context.check_stream(NAME, stream)?;
+        must_be_no_handle(stream)?;
+        context.check_stream(stream)?;
         // It goes before the address can come back.
         if owners::remove(stream).is_none() {
-            return Err(Error::invalid(format!(
-                "{NAME}: stream is none that reflex_stream_create gave, or was destroyed already"
-            )));
+            return Err(Error::invalid(
+                "stream is none that reflex_stream_create gave, or was destroyed already",
+            ));
         }
         match &context.backend {
             Backend::Cpu(_) => CpuBackend::drop_capture(stream as usize),
@@ -104,10 +100,9 @@ pub extern "C" fn reflex_stream_destroy(context: *const reflex_context, stream: 
 /// While the stream is being captured the call returns `REFLEX_INVALID_ARGUMENT`, and the capture goes on.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_stream_synchronize(context: *const reflex_context, stream: reflex_stream) -> reflex_status {
-    const NAME: &str = "reflex_stream_synchronize";
-    guard(NAME, || {
-        let context = reflex_context::get(NAME, context)?;
-        context.must_not_capture(NAME, stream)?;
+    guard("reflex_stream_synchronize", || {
+        let context = reflex_context::get(context)?;
+        context.must_not_capture(stream)?;
         match &context.backend {
             Backend::Cpu(_) => Ok(()),
             Backend::Cuda(cuda) => cuda.synchronize(stream),

@@ -48,10 +48,9 @@ pub extern "C" fn reflex_get_device_info(
     context: *const reflex_context,
     out: *mut reflex_device_info,
 ) -> reflex_status {
-    const NAME: &str = "reflex_get_device_info";
-    guard(NAME, || {
-        let out = out_struct(NAME, "out", out)?;
-        let context = reflex_context::get(NAME, context)?;
+    guard("reflex_get_device_info", || {
+        let out = out_struct("out", out)?;
+        let context = reflex_context::get(context)?;
         let info = match &context.backend {
             Backend::Cpu(cpu) => {
                 let limits = DeviceLimits {

@@ -339,10 +339,9 @@ pub extern "C" fn reflex_get_hardware_profile(
     context: *const reflex_context,
     out: *mut reflex_hardware_profile,
 ) -> reflex_status {
-    const NAME: &str = "reflex_get_hardware_profile";
-    guard(NAME, || {
-        let out = out_struct(NAME, "out", out)?;
-        let profile = match &reflex_context::get(NAME, context)?.backend {
+    guard("reflex_get_hardware_profile", || {
+        let out = out_struct("out", out)?;
+        let profile = match &reflex_context::get(context)?.backend {
             Backend::Cpu(cpu) => reflex_hardware_profile {
                 sm_count: cpu.threads() as u32,
                 integrated: 1,
@@ -367,19 +366,18 @@ pub extern "C" fn reflex_get_hardware_profile_of_class(
     device_class: reflex_device_class,
     out: *mut reflex_hardware_profile,
 ) -> reflex_status {
-    const NAME: &str = "reflex_get_hardware_profile_of_class";
-    guard(NAME, || {
-        let out = out_struct(NAME, "out", out)?;
+    guard("reflex_get_hardware_profile_of_class", || {
+        let out = out_struct("out", out)?;
         match (device_class, Board::of(device_class)) {
             (_, Some(board)) => {
                 out.write(board.profile());
                 Ok(())
             }
             (reflex_device_class(class @ 0..=3), None) => Err(Error::unsupported(format!(
-                "{NAME}: device_class is {class}, a family and no board: it has no profile of its own"
+                "device_class is {class}, a family and no board: it has no profile of its own"
             ))),
             (reflex_device_class(class), None) => Err(Error::invalid(format!(
-                "{NAME}: device_class is {class}, which is no REFLEX_DEVICE_CLASS"
+                "device_class is {class}, which is no REFLEX_DEVICE_CLASS"
             ))),
         }
     })

@@ -222,7 +222,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(function: &str, probe: Arc<Probe>, period: Duration) -> Result<Reader> {
+    fn new(probe: Arc<Probe>, period: Duration) -> Result<Reader> {
         let shared = Arc::new(Shared {
             probe,
             period,
@@ -237,7 +237,7 @@ impl Reader {
                 Ok(())
             });
         })
-        .map_err(|e| Error::new(REFLEX_INTERNAL, format!("{function}: thread: {e}")))?;
+        .map_err(|e| Error::new(REFLEX_INTERNAL, format!("thread: {e}")))?;
         Ok(Reader {
             shared,
             thread: Some(thread),
@@ -258,7 +258,7 @@ impl Drop for Reader {
 impl Sampler {
     pub(crate) fn new(probe: Probe, period: Duration) -> Result<Sampler> {
         let probe = Arc::new(probe);
-        let reader = Reader::new("reflex_telemetry_sampler_create", probe.clone(), period)?;
+        let reader = Reader::new(probe.clone(), period)?;
         Ok(Sampler {
             probe,
             period,
@@ -268,16 +268,15 @@ impl Sampler {
     }
 
     pub(crate) fn start(&self) -> Result<()> {
-        const NAME: &str = "reflex_telemetry_sampler_start";
-        let reader = || Reader::new(NAME, self.probe.clone(), self.period);
+        let reader = || Reader::new(self.probe.clone(), self.period);
         let shared = &self.reader.get_or_try_make(reader)?.shared;
         let sample = self.probe.sample();
         let at = Instant::now();
         let mut state = shared.lock();
         if state.meter.is_some() {
-            return Err(Error::invalid(format!(
-                "{NAME}: the sampler runs already, expected reflex_telemetry_sampler_stop first"
-            )));
+            return Err(Error::invalid(
+                "the sampler runs already, expected reflex_telemetry_sampler_stop first",
+            ));
         }
         state.meter = Some(Meter::new(at, sample));
         drop(state);
@@ -286,11 +285,7 @@ impl Sampler {
     }
 
     pub(crate) fn stop(&self) -> Result<reflex_energy> {
-        let idle = || {
-            Error::invalid(
-                "reflex_telemetry_sampler_stop: the sampler does not run, expected reflex_telemetry_sampler_start first",
-            )
-        };
+        let idle = || Error::invalid("the sampler does not run, expected reflex_telemetry_sampler_start first");
         let shared = &self.reader.get().ok_or_else(idle)?.shared;
         let sample = self.probe.sample();
         let at = Instant::now();
@@ -301,10 +296,10 @@ impl Sampler {
     }
 
     /// NVML is no more to be asked in a child process than CUDA.
-    fn get<'a>(function: &str, sampler: *const reflex_telemetry_sampler) -> Result<&'a Sampler> {
-        let sampler = handle::get(function, "sampler", sampler)?;
+    fn get<'a>(sampler: *const reflex_telemetry_sampler) -> Result<&'a Sampler> {
+        let sampler = handle::get("sampler", sampler)?;
         match sampler.probe.is_of_gpu() && sampler.made_in != process::number() {
-            true => Err(Error::inherited(function, "sampler")),
+            true => Err(Error::inherited("sampler")),
             false => Ok(sampler),
         }
     }
@@ -326,14 +321,11 @@ pub extern "C" fn reflex_telemetry_sampler_create(
     period_ms: u32,
     out: *mut *mut reflex_telemetry_sampler,
 ) -> reflex_status {
-    const NAME: &str = "reflex_telemetry_sampler_create";
-    guard(NAME, || {
-        out_pointer(NAME, "out", out)?;
-        let context = reflex_context::get(NAME, context)?;
+    guard("reflex_telemetry_sampler_create", || {
+        out_pointer("out", out)?;
+        let context = reflex_context::get(context)?;
         if !(1..=60_000).contains(&period_ms) {
-            return Err(Error::invalid(format!(
-                "{NAME}: period_ms is {period_ms}, expected 1 to 60000"
-            )));
+            return Err(Error::invalid(format!("period_ms is {period_ms}, expected 1 to 60000")));
         }
         let sampler = Sampler::new(Probe::new(context), Duration::from_millis(period_ms.into()))?;
         // SAFETY: checked above.
@@ -348,8 +340,7 @@ pub extern "C" fn reflex_telemetry_sampler_create(
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, also when the sampler runs already. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_telemetry_sampler_start(sampler: *mut reflex_telemetry_sampler) -> reflex_status {
-    const NAME: &str = "reflex_telemetry_sampler_start";
-    guard(NAME, || Sampler::get(NAME, sampler)?.start())
+    guard("reflex_telemetry_sampler_start", || Sampler::get(sampler)?.start())
 }
 
 /// Ends the interval with a last reading and fills `*out`. Wait for the work that is to count before.
@@ -367,10 +358,9 @@ pub extern "C" fn reflex_telemetry_sampler_stop(
     sampler: *mut reflex_telemetry_sampler,
     out: *mut reflex_energy,
 ) -> reflex_status {
-    const NAME: &str = "reflex_telemetry_sampler_stop";
-    guard(NAME, || {
-        let out = out_struct(NAME, "out", out)?;
-        out.write(Sampler::get(NAME, sampler)?.stop()?);
+    guard("reflex_telemetry_sampler_stop", || {
+        let out = out_struct("out", out)?;
+        out.write(Sampler::get(sampler)?.stop()?);
         Ok(())
     })
 }
@@ -378,10 +368,9 @@ pub extern "C" fn reflex_telemetry_sampler_stop(
 /// Destroys a sampler, also one that runs, and ends its thread after a reading that is under way. NULL is ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_telemetry_sampler_destroy(sampler: *mut reflex_telemetry_sampler) {
-    const NAME: &str = "reflex_telemetry_sampler_destroy";
-    guard(NAME, || match sampler.is_null() {
+    guard("reflex_telemetry_sampler_destroy", || match sampler.is_null() {
         true => Ok(()),
-        false => handle::take(NAME, "sampler", sampler).map(drop),
+        false => handle::take("sampler", sampler).map(drop),
     });
 }
 

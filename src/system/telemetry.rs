@@ -191,10 +191,9 @@ fn mhz(clock: jetson::Clock) -> (f32, f32) {
 /// Source: Jetson Linux Developer Guide, Platform Power and Performance; NVML API Reference.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_telemetry_read(context: *const reflex_context, out: *mut reflex_telemetry) -> reflex_status {
-    const NAME: &str = "reflex_telemetry_read";
-    guard(NAME, || {
-        let out = out_struct(NAME, "out", out)?;
-        let context = reflex_context::get(NAME, context)?;
+    guard("reflex_telemetry_read", || {
+        let out = out_struct("out", out)?;
+        let context = reflex_context::get(context)?;
         let mut telemetry = Probe::new(context).read();
         if let Backend::Cuda(cuda) = &context.backend
             && telemetry.memory_total < 0

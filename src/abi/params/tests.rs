@@ -19,7 +19,7 @@ unsafe impl Element for Item {
 /// Elements of `words` 8-byte words each that count up from 1, as an array.
 fn read(memory: &[u64], words: usize) -> Result<Array<Item>> {
     let count = (memory.len() / words) as u32;
-    read_array("op", "item", memory.as_ptr().cast(), count, 8 * words as u32)
+    read_array("item", memory.as_ptr().cast(), count, 8 * words as u32)
 }
 
 fn items(array: &Array<Item>) -> Vec<[u64; 3]> {
@@ -64,7 +64,7 @@ fn elements_of_a_newer_header_are_taken_where_their_tails_are_zero() {
         assert_eq!(
             error.message,
             format!(
-                "op: item_size is 32 and {place} is not zero, but this library knows 24 bytes: it is older than the caller's header"
+                "item_size is 32 and {place} is not zero, but this library knows 24 bytes: it is older than the caller's header"
             )
         );
     }
@@ -75,18 +75,18 @@ fn arrays_that_cannot_be_are_refused() {
     let memory = [0u64; 16];
     let at = |shift: usize| memory.as_ptr().cast::<Item>().wrapping_byte_add(shift);
     let refused = |pointer, count, size, status, message: &str| {
-        let error = read_array("op", "item", pointer, count, size).unwrap_err();
+        let error = read_array("item", pointer, count, size).unwrap_err();
         assert_eq!((error.status, error.message.as_str()), (status, message));
     };
     let invalid = REFLEX_INVALID_ARGUMENT;
-    refused(std::ptr::null(), 1, 24, invalid, "op: items is NULL");
-    refused(at(0), 0, 24, invalid, "op: item_count is 0, expected 1 or more");
-    let text = format!("op: items is {:p}, expected a multiple of 8", at(4));
+    refused(std::ptr::null(), 1, 24, invalid, "items is NULL");
+    refused(at(0), 0, 24, invalid, "item_count is 0, expected 1 or more");
+    let text = format!("items is {:p}, expected a multiple of 8", at(4));
     refused(at(4), 1, 24, REFLEX_MISALIGNED, &text);
     for size in [0, 8, 15, 65537, 1 << 31] {
-        let text = format!("op: item_size is {size}, expected 16 to 65536 (this library's struct has 24 bytes)");
+        let text = format!("item_size is {size}, expected 16 to 65536 (this library's struct has 24 bytes)");
         refused(at(0), 1, size, REFLEX_ABI_MISMATCH, &text);
     }
-    let text = "op: item_size is 28, expected a multiple of 8 (this library's struct has 24 bytes)";
+    let text = "item_size is 28, expected a multiple of 8 (this library's struct has 24 bytes)";
     refused(at(0), 2, 28, REFLEX_ABI_MISMATCH, text);
 }

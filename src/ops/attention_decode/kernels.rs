@@ -1,4 +1,4 @@
-//! Which kernel of `kernels/attention_decode/` a call takes, and its launch.
+//! The kernels of `kernels/attention_decode/`: which one a call takes, and its launch.
 
 use super::{AttentionDecodePlan, Step};
 use crate::abi::{Dtype, Result};
@@ -100,10 +100,11 @@ kernel_args! {
 
 fn schedule(p: &AttentionDecodePlan, to: &mut Schedule, kernel: &'static Kernel, rows: i64) -> Result<()> {
     let partials = to.book("partial sums", p.partial_bytes(p.splits(to.limits()))[1]);
-    // A q that was normed and rotated before the attention, where no kernel does it on the way.
+    // The place of a normed and rotated q, where a launch in front of the attention computes it.
     let q = to.book("the rotated q", p.q_bytes());
     to.names(kernel);
-    // What a rope would leave to its slower kernels is left to them. Code for Turing multiplies no BF16 on tensor cores.
+    // Heads that only rope's slower kernels can rotate are left to these. Code for Turing multiplies no BF16 on tensor
+    // cores.
     let mma = |code_sm| p.cache.on_tensor_cores() && (p.cache.k.dtype == Dtype::F16 || code_sm >= 80);
     let code_sm = to.device.code_sm(kernel)?;
     let separate = |rope: &RopePlan| !mma(code_sm) || !rope.heads_fit_warps() || p.y.is_empty();
@@ -111,7 +112,7 @@ fn schedule(p: &AttentionDecodePlan, to: &mut Schedule, kernel: &'static Kernel,
         return schedule_attention(p, to, kernel, rows, partials);
     };
     to.add::<Rope>(&rope)?;
-    // Rows for the cache alone.
+    // The call has only rows for the cache.
     if p.y.is_empty() {
         return Ok(());
     }

@@ -1,20 +1,20 @@
-//! Into how many blocks the keys of a sequence are split, and who puts the results together.
+//! Into how many splits the keys of a sequence are divided, and which launch combines their results.
 
 use super::AttentionDecodePlan;
 use crate::cuda::DeviceLimits;
 use crate::cuda::ceil_div;
 
-/// Most splits of a sequence: what the combining kernel has room for.
+/// The most splits of a sequence, for which the combining kernel has room.
 const MOST_SPLITS: i64 = 256;
-/// Most splits that a cluster puts together (DECODE_CLUSTER in the kernels).
+/// The most splits that a cluster combines (DECODE_CLUSTER in the kernels).
 const MOST_CLUSTER: i64 = 16;
-/// Keys that a block takes at a time (DECODE_KEYS in the kernels).
+/// The keys that a block takes at a time (DECODE_KEYS in the kernels).
 const BLOCK_KEYS: i64 = 64;
-/// SMs from which a cluster of blocks finds room, and splits are there to hide latency.
+/// With so many SMs or more there is room for clusters, and splits serve to hide latency.
 const CLUSTER_SMS: u32 = 64;
 
 impl AttentionDecodePlan {
-    /// Blocks that an SM holds at once, of the tensor core kernels.
+    /// The number of blocks of the tensor core kernels that an SM runs at once.
     fn blocks_per_sm(&self) -> i64 {
         match self.cache.dim.max(self.cache.v_dim) {
             ..=64 => 4,
@@ -23,15 +23,15 @@ impl AttentionDecodePlan {
         }
     }
 
-    /// Blocks without a split.
+    /// The number of blocks where keys are not split.
     fn blocks(&self) -> i64 {
         let c = &self.cache;
         c.batch * c.kv_heads * ceil_div(c.group, 16)
     }
 
-    /// How many blocks share the keys of a sequence, where a launch of its own combines them. From shapes and the device
-    /// alone: lengths lie in device memory, and addresses may differ between the question for the workspace and the
-    /// launch.
+    /// The number of blocks that share the keys of a sequence, where a launch of its own combines them. It depends on
+    /// shapes and the device alone: lengths lie in device memory, and addresses may differ between the question for the
+    /// workspace and the launch.
     pub fn splits(&self, limits: &DeviceLimits) -> i64 {
         splits(
             self.blocks(),
@@ -40,8 +40,8 @@ impl AttentionDecodePlan {
         )
     }
 
-    /// How many blocks share the keys of a sequence as a cluster of at most `most`, which combines them itself; `None`
-    /// where more splits than that are worth a launch.
+    /// The number of blocks that share the keys of a sequence as a cluster of at most `most`, which combines them
+    /// itself. It is `None` where more splits than that are worth a launch.
     pub fn cluster(&self, limits: &DeviceLimits, most: i64) -> Option<i64> {
         if limits.sm_count < CLUSTER_SMS || most < 2 {
             return None;
@@ -54,24 +54,24 @@ impl AttentionDecodePlan {
         )
     }
 
-    /// Bytes of the partial sums, and of them with the maxima and sums of weights.
+    /// The bytes of the partial sums, and the bytes of these together with the maxima and sums of weights.
     pub fn partial_bytes(&self, splits: i64) -> [usize; 2] {
         if splits == 1 {
             return [0, 0];
         }
         let c = &self.cache;
         let partials = (c.batch * c.kv_heads * c.group) as usize * splits as usize;
-        // Saturated, no buffer is large enough.
+        // A saturated size is one for which no buffer is large enough.
         let [sums, ml] = [c.v_dim as usize * 4, 8].map(|size| partials.saturating_mul(size));
         [sums, sums.saturating_add(ml)]
     }
 }
 
-/// The number of splits that a device with room for `slots` blocks at once is through with first, when there are `blocks`
-/// of them without a split and every sequence fills its cache.
+/// The number of splits with which a device that runs `slots` blocks at once finishes first. There are `blocks` blocks
+/// without a split, and every sequence fills its cache.
 fn splits(blocks: i64, capacity: i64, slots: i64) -> i64 {
-    /// In 64ths of the time that a block needs for one step of its loop. To begin and to end takes it about as long
-    /// as a step; putting the splits together takes a launch and some more for each split.
+    /// Costs are in 64ths of the time that a block needs for one step of its loop. Its beginning and end take about as
+    /// long as a step; to combine the splits takes a launch, and some more for each split.
     const STEP: i128 = 64;
     const LAUNCH: i128 = 2 * STEP;
     let steps = ceil_div(capacity, BLOCK_KEYS).max(1);
@@ -85,10 +85,10 @@ fn splits(blocks: i64, capacity: i64, slots: i64) -> i64 {
         .unwrap_or(1)
 }
 
-/// The largest cluster that leaves no block waiting for others to end. Of many keys more blocks at once are worth the
-/// launch that combines them.
+/// The largest cluster with which no block has to wait for others to end. With many keys, more blocks at once are worth
+/// the launch that combines them.
 fn cluster(blocks: i64, capacity: i64, sms: i64, most: i64) -> Option<i64> {
-    /// Keys of a block up to which the launch costs more.
+    /// With up to so many keys in a block the launch costs more than it saves.
     const LONG: i64 = 512;
     let steps = ceil_div(capacity, BLOCK_KEYS).max(1);
     let mut cluster = 1;
@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn splits_fill_small_and_large_devices() {
-        // Orin Nano, AGX Orin and H200, three blocks an SM; 8 kv heads, one sequence.
+        // The devices are Orin Nano, AGX Orin and H200, with three blocks for each SM; there are 8 kv heads and one
+        // sequence.
         for sms in [8, 16, 132] {
             for capacity in [4096, 131072] {
                 let blocks = 8 * splits(8, capacity, sms * 3);
@@ -117,7 +118,7 @@ mod tests {
     fn no_split_where_it_does_not_pay() {
         assert_eq!(splits(8, 0, 24), 1);
         assert_eq!(splits(8, 64, 396), 1);
-        // As many blocks as there is room for.
+        // There are as many blocks as the device has room for.
         assert_eq!(splits(396, 4096, 396), 1);
         assert!((1..=MOST_SPLITS).contains(&splits(i64::MAX >> 4, 1 << 30, 1)));
         assert!((1..=MOST_SPLITS).contains(&splits(1, 1 << 30, i64::from(u32::MAX))));

@@ -1,4 +1,5 @@
-//! What a decode step does before the attention itself: norms and rotation of q and the new k, and their append.
+//! What a decode step does before the attention: norms and rotation of q and of the new k, and the append to the
+//! caches.
 
 use super::{AttentionDecodePlan, reflex_attention_decode_params};
 use crate::abi::{Dtype, Error, Result, View, reflex_tensor};
@@ -9,10 +10,10 @@ use crate::ops::rope::{
 };
 use crate::ops::schedule::{Takes, only};
 
-/// The part of the work that is `reflex_rope`'s, checked.
+/// The part of the work that `reflex_rope` could do, checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Step {
-    /// Both or neither.
+    /// k_new and v_new are both there, or neither is.
     pub k_new: Option<View>,
     pub v_new: Option<View>,
     pub rotation: Rotation,
@@ -39,15 +40,10 @@ impl Step {
         norm_epsilon: 0.0,
     };
 
-    /// `None` where the call asks for nothing of it.
-    pub fn new(
-        op: &'static str,
-        p: &reflex_attention_decode_params,
-        q: &View,
-        cache: &KvCache,
-    ) -> Result<Option<Step>> {
-        let rotation = Rotation::new(op, &rotation_params!(p), Some(cache.dim), cache.batch)?;
-        let norm_epsilon = norm_epsilon(op, p.norm_epsilon)?;
+    /// Checks the operands of the step. The result is `None` where the call asks for nothing of it.
+    pub fn new(p: &reflex_attention_decode_params, q: &View, cache: &KvCache) -> Result<Option<Step>> {
+        let rotation = Rotation::new(&rotation_params!(p), Some(cache.dim), cache.batch)?;
+        let norm_epsilon = norm_epsilon(p.norm_epsilon)?;
         let row = |field, tensor: &reflex_tensor, dim: i64, what: &str| {
             let view = View::optional(field, tensor)?;
             if let Some(view) = &view {
@@ -63,18 +59,15 @@ impl Step {
         for norm in [&q_norm, &k_norm].into_iter().flatten() {
             expect_head_norm(norm, cache.dim)?;
         }
-        expect_pairs(
-            op,
-            &[
-                (("k_new", k_new.is_some()), ("v_new", v_new.is_some())),
-                (("v_new", v_new.is_some()), ("k_new", k_new.is_some())),
-                (("k_norm", k_norm.is_some()), ("k_new", k_new.is_some())),
-                (
-                    ("freq_factors", rotation.freq_factors.is_some()),
-                    ("positions", rotation.positions.is_some()),
-                ),
-            ],
-        )?;
+        expect_pairs(&[
+            (("k_new", k_new.is_some()), ("v_new", v_new.is_some())),
+            (("v_new", v_new.is_some()), ("k_new", k_new.is_some())),
+            (("k_norm", k_norm.is_some()), ("k_new", k_new.is_some())),
+            (
+                ("freq_factors", rotation.freq_factors.is_some()),
+                ("positions", rotation.positions.is_some()),
+            ),
+        ])?;
         let step = Step {
             k_new,
             v_new,
@@ -90,7 +83,7 @@ impl Step {
         Ok(Some(step))
     }
 
-    /// What is read besides q.
+    /// The inputs besides q.
     pub fn inputs(&self) -> [Option<&View>; 6] {
         let r = &self.rotation;
         [
@@ -103,14 +96,14 @@ impl Step {
         ]
     }
 
-    /// The attention's q is another one than the call's.
+    /// Whether the attention reads another q than the call's.
     pub fn changes_q(&self) -> bool {
         self.rotation.positions.is_some() || self.q_norm.is_some()
     }
 }
 
 impl AttentionDecodePlan {
-    /// Bytes of a q of F32, where another one than the call's is wanted.
+    /// The bytes of a q of F32, where the attention reads another one than the call's.
     pub fn q_bytes(&self) -> usize {
         match self.step.is_some_and(|step| step.changes_q()) {
             true => self.q.dims().iter().product::<i64>() as usize * 4,
@@ -118,8 +111,8 @@ impl AttentionDecodePlan {
         }
     }
 
-    /// A step as the kernels for heads of `dim` elements with nothing but such steps expect it (`decode_step` there): beside a cache of
-    /// F16.
+    /// Takes the steps for which there are kernels of their own (`decode_step` there): beside a cache of F16, with
+    /// heads of `dim` elements.
     pub fn plain(&self, dim: i64, limits: &DeviceLimits) -> Takes {
         let Some(step) = self.step else {
             return Err("a step with an append and a rotation");
@@ -128,7 +121,7 @@ impl AttentionDecodePlan {
         c.mma(Dtype::F16, dim, limits)?;
         let f32 = |view: Option<View>| view.is_none_or(|view| view.dtype == Dtype::F32);
         let inputs = [Some(self.q), step.k_new, step.v_new, step.q_norm, step.k_norm];
-        // A block prepares its heads, and the new rows of k and v, at once: eight elements a thread.
+        // A block prepares its heads and the new rows of k and v at once, with eight elements for each thread.
         let heads = (128 / (dim / 8)).min(8 + 2);
         let plain = [c.dim, c.v_dim] == [dim, dim]
             && c.group + 2 <= heads
@@ -146,7 +139,7 @@ impl AttentionDecodePlan {
         )
     }
 
-    /// The step as a call of rope, whose q goes to `q_bytes` at `scratch`.
+    /// The step as a call of rope, whose q goes to the `q_bytes` bytes at `scratch`.
     pub fn rope(&self, scratch: *mut u8) -> Option<RopePlan> {
         let step = self.step.as_ref()?;
         let c = &self.cache;
@@ -175,7 +168,7 @@ impl AttentionDecodePlan {
         })
     }
 
-    /// The attention behind that call.
+    /// The attention that follows that call.
     pub fn after_rope(&self, scratch: *mut u8) -> AttentionDecodePlan {
         let changed = self.step.is_some_and(|step| step.changes_q());
         AttentionDecodePlan {

@@ -1,5 +1,6 @@
-//! Products of weights expanded to f32: vector kernels for few rows, tiles on TF32 tensor cores for more. One launch for
-//! each weight; packed ones are unpacked into the workspace first, a stretch at a time, and a gated pair meets there.
+//! Products of weights expanded to f32: vector kernels for few rows, tiles on TF32 tensor cores for more. Each weight
+//! has a launch of its own. Packed weights are first unpacked into the workspace, a stretch at a time, and the products
+//! of a gated pair are combined there.
 
 use super::{Matmul, MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View};
@@ -11,18 +12,18 @@ use crate::ops::norm::{Norm, NormPlan};
 use crate::ops::schedule::{Candidate, Schedule, only};
 use crate::ops::weights_pack::{Direction, WeightsPackPlan, WeightsUnpack};
 
-/// Up to this many rows the weights are what there is to read: a matrix-vector product.
+/// With up to this many rows the call is bound by reading the weights, as a matrix-vector product is.
 const FEW_ROWS: i64 = 8;
-/// Up to this many rows the larger tile would be mostly empty.
+/// With up to this many rows the larger tile would be mostly empty.
 const SMALL_TILE_ROWS: i64 = 64;
 
 impl MatmulPlan {
-    /// One weight, as the kernels take it.
+    /// Whether there is one weight, in the form that the kernels take.
     fn plain(&self) -> bool {
         self.parts().count() == 1 && self.gate.is_none() && self.norm.is_none() && !self.first().weight.packed
     }
 
-    /// One of the products alone.
+    /// The plan of one of the products alone.
     fn only(&self, part: MatmulPart) -> MatmulPlan {
         MatmulPlan {
             gate: None,
@@ -40,13 +41,14 @@ impl MatmulPlan {
         weight.dtype.is_block() || self.k % 8 == 0 && weight.rows_aligned(16)
     }
 
-    /// Every vector kernel sums in the same order; the tiles have another one, and round to TF32.
+    /// Whether a vector kernel is used. All of them sum in the same order; the tiles have another one, and round to
+    /// TF32.
     fn vector(&self) -> bool {
         self.rows <= FEW_ROWS || self.batch_invariant
     }
 }
 
-/// The kernels of one format, and the rows and outputs that a block of each makes.
+/// The kernels of one format.
 struct Kernels {
     dtype: Dtype,
     vector: [Kernel; 4],
@@ -86,7 +88,7 @@ macro_rules! kernels_of_formats {
 
 static KERNELS: [Kernels; Dtype::WEIGHTS.len()] = block_formats!(kernels_of_formats);
 
-/// A kernel, and the rows and outputs that a block of it makes with so many threads.
+/// A kernel, and the rows and outputs that a block of it computes with so many threads.
 struct Tiling {
     kernel: &'static Kernel,
     block: [i64; 2],
@@ -100,7 +102,7 @@ impl MatmulPlan {
         found.expect("every weight type has kernels")
     }
 
-    /// Rows of the vector kernel that takes all of them at once, or as many as there are.
+    /// The vector kernel that takes all rows at once, or the one that takes the most rows.
     fn vector_tiling(&self) -> Tiling {
         let i = match self.rows {
             1 => 0,
@@ -248,7 +250,7 @@ fn schedule_plain(p: &MatmulPlan, to: &mut Schedule, tiling: &Tiling) -> Result<
     Ok(())
 }
 
-/// A product that takes several launches, and its places in the workspace.
+/// The workspace of a product that takes several launches.
 struct Parts {
     /// An unpacked stretch of a weight.
     weight: *mut u8,
@@ -258,7 +260,7 @@ struct Parts {
     x: *mut u8,
 }
 
-/// Rows of a packed weight that are unpacked together: whole panels, about 32 MiB.
+/// The number of rows of a packed weight that are unpacked together: complete panels of about 32 MiB.
 fn stretch_rows(panels: &Panels, part: &MatmulPart) -> i64 {
     const BYTES: i64 = 32 << 20;
     (BYTES / panels.bytes().max(1))
@@ -294,7 +296,7 @@ impl Parts {
             return self.schedule_products(p, to);
         };
         let mut x = p.x;
-        // With a k of 0 there is nothing to normalise, and no scratch to do it in.
+        // With a k of 0 there is nothing to normalise, and no scratch for it.
         if p.k > 0 {
             x = p.x.contiguous_at(self.x, Dtype::F32);
             to.add::<Norm>(&NormPlan::of(p.x, Some(norm), p.norm_epsilon, x)?)?;
@@ -325,10 +327,10 @@ impl Parts {
         }
     }
 
-    /// One weight, unpacked where it has to be.
+    /// Adds the launches of one weight, which is unpacked where it has to be.
     fn schedule_part(&self, p: &MatmulPlan, part: &MatmulPart, to: &mut Schedule) -> Result<()> {
         let Some(panels) = Panels::of_packed(&part.weight).filter(|_| p.k > 0) else {
-            // Of no elements one order is like the other.
+            // Without elements the packed order is that of a native weight.
             let mut weight = part.weight;
             weight.packed = false;
             return to.add::<Matmul>(&p.only(MatmulPart { weight, ..*part }));

@@ -1,4 +1,4 @@
-//! Products in integers on the tensor cores: all weights of a call in one launch, whatever their formats.
+//! Int8 products on the tensor cores: all weights of a call in one launch, whatever their formats.
 
 use super::{MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View};
@@ -14,9 +14,9 @@ use std::ffi::CStr;
 
 const PANEL: i64 = 16;
 const TILE: i64 = 256;
-/// What the kernels have of shared memory beside what a launch gives them, at most.
+/// The most static shared memory that a kernel has beside the dynamic one of its launch.
 const STATIC_SHARED: i64 = 1024;
-/// Warps of a block at most, as the kernels are compiled. The one for a single panel a warp takes half as many more.
+/// The most warps of a block for which the kernels are compiled. Those with a single panel per warp take more.
 const WARPS: i64 = 8;
 
 const fn kernel(file: &'static str, symbol: &'static CStr) -> Kernel {
@@ -47,14 +47,14 @@ static NARROW: Kernel = kernel("matmul_int8_vector", c"reflex_matmul_int8_vector
 static NATIVE: Kernel = kernel("matmul_int8_native", c"reflex_matmul_int8_vector_native");
 static WIDE: Kernel = kernel("matmul_int8_wide", c"reflex_matmul_int8_vector_wide");
 static WIDE_NATIVE: Kernel = kernel("matmul_int8_wide_native", c"reflex_matmul_int8_vector_wide_native");
-/// For 8, 16, 32 and 64 rows of x.
+/// They take 8, 16, 32 and 64 rows of x.
 static COLUMNS: [Kernel; 4] = [
     kernel("matmul_int8_columns8", c"reflex_matmul_int8_columns8"),
     kernel("matmul_int8_columns16", c"reflex_matmul_int8_columns16"),
     kernel("matmul_int8_columns32", c"reflex_matmul_int8_columns32"),
     kernel("matmul_int8_columns64", c"reflex_matmul_int8_columns64"),
 ];
-/// For 16, 32 and 64 rows of x.
+/// They take 16, 32 and 64 rows of x.
 static SHARED: [Kernel; 3] = [
     kernel("matmul_int8_shared16", c"reflex_matmul_int8_shared16"),
     kernel("matmul_int8_shared32", c"reflex_matmul_int8_shared32"),
@@ -63,7 +63,7 @@ static SHARED: [Kernel; 3] = [
 
 impl Shape {
     fn kernel(self) -> &'static Kernel {
-        // 8, 16, 32 and 64 columns.
+        // The indices of 8, 16, 32 and 64 columns are 0 to 3.
         let step = |columns: i64| columns.trailing_zeros() as usize - 3;
         match self {
             Shape::Narrow => &NARROW,
@@ -126,12 +126,12 @@ kernel_args! {
     } size 392, held at 388
 }
 
-/// Bytes of a row of x in the scratch.
+/// The bytes of a row of the quantised x.
 fn quantised_stride(plan: &MatmulPlan) -> i64 {
     (plan.k / 32 * 40 + 15) / 16 * 16
 }
 
-/// The quantised x, where the caller gives another.
+/// The bytes of the quantised x, where the caller gives a floating-point one.
 fn quantised_bytes(plan: &MatmulPlan) -> i64 {
     match plan.x.dtype {
         Dtype::ACT_I8 => 0,
@@ -139,14 +139,14 @@ fn quantised_bytes(plan: &MatmulPlan) -> i64 {
     }
 }
 
-/// A product tiled as `shape` has it.
+/// Adds the launches of a product with the tiling of `shape`.
 fn schedule(p: &MatmulPlan, shape: Shape, to: &mut Schedule) -> Result<()> {
     let kernel = shape.kernel();
     let layout = Layout::new(p, shape, to.limits(), to.device.most_cluster(kernel)?);
     let scratch = to.book("x in 8 bits", quantised_bytes(p) as usize);
     let x = match p.x.dtype {
         Dtype::ACT_I8 => p.x,
-        // Nothing of it is read, and no scratch is there to take it.
+        // Nothing of it is read, and there is no scratch for a quantised x.
         _ if p.k == 0 => p.x,
         _ => {
             let y = p.x.matrix_at(scratch, Dtype::ACT_I8, quantised_stride(p));
@@ -170,9 +170,9 @@ fn schedule(p: &MatmulPlan, shape: Shape, to: &mut Schedule) -> Result<()> {
     args.panels = layout.panels as i32;
     args.prefetch = i32::from(p.constant_weights);
     args.ring_bytes = layout.ring_bytes as i32;
-    args.held = layout.held as i32;
+    args.held = layout.front_bytes as i32;
     args.epsilon = p.norm_epsilon;
-    // Sums of nothing are 0, whatever they are divided by.
+    // With a k of 0 the sums are 0, whatever they are divided by.
     if let Some(squares) = p.x_squares.as_ref().filter(|_| p.k > 0) {
         args.x_squares = squares.data;
         args.x_squares_stride = squares.stride(0);
@@ -187,7 +187,7 @@ fn schedule(p: &MatmulPlan, shape: Shape, to: &mut Schedule) -> Result<()> {
     }
     let data = |v: &Option<View>| v.map_or(std::ptr::null(), |v| v.data.cast_const());
     let dtype = |v: &Option<View>| v.map_or(0, |v| v.dtype.abi().0);
-    // Of a gated pair a block takes half of its panels from each.
+    // A block takes half of its panels from each weight of a gated pair.
     let share = if p.gate.is_some() {
         layout.panels / 2
     } else {

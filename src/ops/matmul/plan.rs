@@ -1,7 +1,7 @@
-//! What a product is made of: the params, checked.
+//! The plan of a call: its params, checked.
 
 use super::{
-    Matmul, REFLEX_MATMUL_BATCH_INVARIANT, REFLEX_MATMUL_CONSTANT_WEIGHTS, REFLEX_MATMUL_GATED, REFLEX_MATMUL_INT8,
+    REFLEX_MATMUL_BATCH_INVARIANT, REFLEX_MATMUL_CONSTANT_WEIGHTS, REFLEX_MATMUL_GATED, REFLEX_MATMUL_INT8,
     reflex_matmul_params, reflex_matmul_product,
 };
 use crate::abi::{Array, Dtype, Error, Result, View, read_array};
@@ -9,11 +9,10 @@ use crate::cuda::ceil_div;
 use crate::ops::activation::{
     REFLEX_ACTIVATION_GELU_ERF, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU, reflex_activation_kind,
 };
-use crate::ops::op::Op;
 use crate::ops::operands::InPlace;
 use std::mem::MaybeUninit;
 
-/// One weight and what is made of its product. Of a gated pair the second has the y of the first.
+/// One product: its weight and its epilogue. The second of a gated pair has the y of the first.
 #[derive(Clone, Copy)]
 pub(crate) struct MatmulPart {
     pub weight: View,
@@ -28,8 +27,8 @@ impl MatmulPart {
     }
 }
 
-/// What a later product reads in place of y with a norm: y times the norm's weight, and the sums of squares that the norm
-/// divides by.
+/// The outputs of a deferred norm, which a later product reads in place of y: y times the norm's weight, and the sums
+/// of squares that the norm divides by.
 #[derive(Clone, Copy)]
 pub(crate) struct NormedOutput {
     pub weight: View,
@@ -43,14 +42,14 @@ pub(crate) struct MatmulPlan {
     pub k: i64,
     pub batch_invariant: bool,
     pub constant_weights: bool,
-    /// In integers, of a quantised x.
+    /// Whether the products are int8, of a quantised x.
     pub int8: bool,
     pub gate: Option<reflex_activation_kind>,
     pub x: View,
     pub norm: Option<View>,
     pub norm_epsilon: f32,
     pub x_squares: Option<View>,
-    /// Of the first part.
+    /// The deferred norm of the first part.
     pub normed: Option<NormedOutput>,
     pub(super) parts: [Option<MatmulPart>; MOST_PRODUCTS],
 }
@@ -58,18 +57,17 @@ pub(crate) struct MatmulPlan {
 impl MatmulPlan {
     /// Validates the params.
     pub(super) fn new(p: &reflex_matmul_params) -> Result<MatmulPlan> {
-        let op = Matmul::NAME;
         const FLAGS: u32 =
             REFLEX_MATMUL_BATCH_INVARIANT | REFLEX_MATMUL_INT8 | REFLEX_MATMUL_CONSTANT_WEIGHTS | REFLEX_MATMUL_GATED;
         if p.flags & !FLAGS != 0 {
             return Err(Error::invalid(format!(
-                "{op}: flags is {:#x}, expected REFLEX_MATMUL_* bits ({FLAGS:#x})",
+                "flags is {:#x}, expected REFLEX_MATMUL_* bits ({FLAGS:#x})",
                 p.flags
             )));
         }
         for (field, reserved) in [("reserved", p.reserved), ("reserved2", p.reserved2)] {
             if reserved != 0 {
-                return Err(Error::invalid(format!("{op}: {field} is {reserved}, expected 0")));
+                return Err(Error::invalid(format!("{field} is {reserved}, expected 0")));
             }
         }
         let gate = gate(p)?;
@@ -96,7 +94,7 @@ impl MatmulPlan {
             normed: None,
             parts: [None; MOST_PRODUCTS],
         };
-        // Filled in place: a plan has two kilobytes.
+        // The parts are filled in place, because a plan has two kilobytes.
         for (i, fields) in FIELDS.iter().enumerate().take(products.len()) {
             let mut room = MaybeUninit::uninit();
             let product = products.get(i, &mut room);
@@ -119,18 +117,18 @@ impl MatmulPlan {
     }
 }
 
-/// Of a call.
+/// The most products of a call.
 const MOST_PRODUCTS: usize = 3;
 const LARGEST: i64 = 1 << 30;
-/// Elements of a sum of squares: those of a block of ACT_I8.
+/// The elements of a sum of squares are those of a block of ACT_I8.
 pub(crate) const SQUARES: i64 = 32;
-/// The most rows of an int8 product: blocks of eight are counted in a grid dimension of 65535.
+/// The most rows of an int8 product: its blocks of eight rows are counted in a grid dimension, which has at most 65535.
 const MOST_INT8_ROWS: i64 = 1 << 18;
-/// The most rows that REFLEX_MATMUL_INT8 turns to integers where a weight is not packed: more would unpack it again and again, and
-/// are faster on the tensor cores as TF32, which a batch-invariant product does not use.
+/// The most rows for which REFLEX_MATMUL_INT8 selects int8 products where a weight is not packed. More rows would
+/// unpack it again and again, and are faster on the tensor cores as TF32, which a batch-invariant product does not use.
 const INT8_ROWS: i64 = 64;
 
-/// Names of a product's fields, for messages, and which of them its y may be.
+/// The names of a product's fields, for messages, and which of them its y may be.
 pub(super) struct Fields {
     weight: &'static str,
     data: &'static str,
@@ -158,21 +156,20 @@ macro_rules! fields {
 pub(super) static FIELDS: [Fields; MOST_PRODUCTS] =
     [fields!("products[0]"), fields!("products[1]"), fields!("products[2]")];
 
-/// The caller's products: as many as a call takes.
+/// Reads the caller's products, and checks that a call takes so many.
 fn products(p: &reflex_matmul_params, gated: bool) -> Result<Array<reflex_matmul_product>> {
-    let op = Matmul::NAME;
     let count = p.product_count;
     if gated && count != 2 {
         return Err(Error::invalid(format!(
-            "{op}: product_count is {count}, expected 2 with REFLEX_MATMUL_GATED"
+            "product_count is {count}, expected 2 with REFLEX_MATMUL_GATED"
         )));
     }
     if count as usize > MOST_PRODUCTS {
         return Err(Error::unsupported(format!(
-            "{op}: product_count is {count}, expected at most {MOST_PRODUCTS}: this library multiplies up to {MOST_PRODUCTS} weights in a call"
+            "product_count is {count}, expected at most {MOST_PRODUCTS}: this library multiplies up to {MOST_PRODUCTS} weights in a call"
         )));
     }
-    read_array(op, "product", p.products, count, p.product_size)
+    read_array("product", p.products, count, p.product_size)
 }
 
 fn gate(p: &reflex_matmul_params) -> Result<Option<reflex_activation_kind>> {
@@ -184,13 +181,13 @@ fn gate(p: &reflex_matmul_params) -> Result<Option<reflex_activation_kind>> {
     let gated = p.flags & REFLEX_MATMUL_GATED != 0;
     if gated && !kinds.contains(&p.activation) {
         return Err(Error::invalid(format!(
-            "matmul: activation is {}, expected a REFLEX_ACTIVATION_*",
+            "activation is {}, expected a REFLEX_ACTIVATION_*",
             p.activation.0
         )));
     }
     if !gated && p.activation.0 != 0 {
         return Err(Error::invalid(format!(
-            "matmul: activation is {}, expected 0 without REFLEX_MATMUL_GATED",
+            "activation is {}, expected 0 without REFLEX_MATMUL_GATED",
             p.activation.0
         )));
     }
@@ -198,20 +195,17 @@ fn gate(p: &reflex_matmul_params) -> Result<Option<reflex_activation_kind>> {
 }
 
 fn norm(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
-    let op = Matmul::NAME;
     let norm = View::optional("norm", &p.norm)?;
     let unused = norm.is_none() && p.x_squares.data.is_null();
     if !p.norm_epsilon.is_finite() || p.norm_epsilon < 0.0 || unused && p.norm_epsilon != 0.0 {
         return Err(Error::invalid(format!(
-            "{op}: norm_epsilon is {}, expected a finite number from 0 on, and 0 without norm and x_squares",
+            "norm_epsilon is {}, expected a finite number from 0 on, and 0 without norm and x_squares",
             p.norm_epsilon
         )));
     }
     let Some(norm) = norm else { return Ok(None) };
     if x.dtype == Dtype::ACT_I8 {
-        return Err(Error::invalid(format!(
-            "{op}: norm.data is set, expected NULL with an x of ACT_I8"
-        )));
+        return Err(Error::invalid("norm.data is set, expected NULL with an x of ACT_I8"));
     }
     norm.expect_dtype(Dtype::FLOATS)?
         .expect_shape(&[x.dim(1)], "[k] of x")?
@@ -220,14 +214,13 @@ fn norm(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
 }
 
 fn x_squares(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
-    let op = Matmul::NAME;
     let Some(squares) = View::optional("x_squares", &p.x_squares)? else {
         return Ok(None);
     };
     if x.dtype != Dtype::ACT_I8 {
-        return Err(Error::invalid(format!(
-            "{op}: x_squares.data is set, expected NULL unless x is ACT_I8"
-        )));
+        return Err(Error::invalid(
+            "x_squares.data is set, expected NULL unless x is ACT_I8",
+        ));
     }
     squares
         .expect_dtype(&[Dtype::F32])?
@@ -237,7 +230,6 @@ fn x_squares(p: &reflex_matmul_params, x: &View) -> Result<Option<View>> {
 }
 
 fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<NormedOutput>> {
-    let op = Matmul::NAME;
     let fields = [
         ("y_norm", &p.y_norm),
         ("y_normed", &p.y_normed),
@@ -248,25 +240,25 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
     }
     if let Some((field, _)) = fields.iter().find(|(_, tensor)| tensor.data.is_null()) {
         return Err(Error::invalid(format!(
-            "{op}: {field}.data is NULL, expected a pointer: y_norm, y_normed and y_squares go together"
+            "{field}.data is NULL, expected a pointer: y_norm, y_normed and y_squares go together"
         )));
     }
     let y = &plan.first().y;
     let (rows, n) = (y.dim(0), y.dim(1));
     if n % SQUARES != 0 {
         return Err(Error::invalid(format!(
-            "{op}: y_norm.data is set and n is {n}, expected a multiple of {SQUARES}"
+            "y_norm.data is set and n is {n}, expected a multiple of {SQUARES}"
         )));
     }
     if plan.gate.is_none() && plan.parts().count() > 1 {
         return Err(Error::invalid(format!(
-            "{op}: y_norm.data is set, expected NULL with a product_count of {}: y of products[0] is the only one",
+            "y_norm.data is set, expected NULL with a product_count of {}: y of products[0] is the only one",
             plan.parts().count()
         )));
     }
     if !plan.int8 {
         return Err(Error::unsupported(format!(
-            "{op}: y_norm.data is set, expected NULL unless {}",
+            "y_norm.data is set, expected NULL unless {}",
             integers_wanted()
         )));
     }
@@ -289,9 +281,8 @@ fn normed_output(p: &reflex_matmul_params, plan: &MatmulPlan) -> Result<Option<N
     }))
 }
 
-/// `gate` is the first of a gated pair whose second this is: it has the shape of that, and its y.
+/// Checks a product. If it is the second of a gated pair, `gate` is the first, whose shape and y it has.
 fn part(product: &reflex_matmul_product, fields: &Fields, x: &View, gate: Option<&MatmulPart>) -> Result<MatmulPart> {
-    let op = Matmul::NAME;
     let (rows, k) = (x.dim(0), x.dim(1));
     let weight = View::weight(fields.data, &product.weight.data)?;
     weight.expect_dtype(Dtype::WEIGHTS)?;
@@ -300,7 +291,7 @@ fn part(product: &reflex_matmul_product, fields: &Fields, x: &View, gate: Option
         .expect_data_alone(fields.weight, || weight.dtype_name())?;
     if !product.expert_ids.data.is_null() {
         return Err(Error::unsupported(format!(
-            "{op}: {}.data is set, expected NULL: this library multiplies every row with the whole weight",
+            "{}.data is set, expected NULL: this library multiplies every row with the whole weight",
             fields.expert_ids
         )));
     }
@@ -321,7 +312,7 @@ fn part(product: &reflex_matmul_product, fields: &Fields, x: &View, gate: Option
         for (field, tensor) in [(fields.residual, &product.residual), (fields.y, &product.y)] {
             if !tensor.data.is_null() {
                 return Err(Error::invalid(format!(
-                    "{op}: {field}.data is set, expected NULL with REFLEX_MATMUL_GATED"
+                    "{field}.data is set, expected NULL with REFLEX_MATMUL_GATED"
                 )));
             }
         }
@@ -352,12 +343,13 @@ fn part(product: &reflex_matmul_product, fields: &Fields, x: &View, gate: Option
     })
 }
 
-/// An exact product of any number of rows has a block for eight outputs of one row, and a grid's first dimension 31 bits.
+/// Checks that an exact product can be launched: with any number of rows it has a block for eight outputs of one row,
+/// and the first dimension of a grid has 31 bits.
 fn expect_launchable(plan: &MatmulPlan) -> Result<()> {
     let too_many = |part: &&MatmulPart| plan.rows * ceil_div(part.n(), 8) > i64::from(i32::MAX);
     match plan.parts().find(too_many) {
         Some(part) if !plan.int8 => Err(Error::unsupported(format!(
-            "matmul: {}.shape is {:?}, expected rows * ((n + 7) / 8) of at most {}",
+            "{}.shape is {:?}, expected rows * ((n + 7) / 8) of at most {}",
             part.y.field(),
             part.y.dims(),
             i32::MAX
@@ -366,7 +358,7 @@ fn expect_launchable(plan: &MatmulPlan) -> Result<()> {
     }
 }
 
-/// What makes a product one of integers, for messages.
+/// The conditions under which a product is int8, for messages.
 fn integers_wanted() -> String {
     format!(
         "x is ACT_I8, or REFLEX_MATMUL_INT8 is set, weights are block formats, and they are packed, have at most {INT8_ROWS} rows \
@@ -375,28 +367,28 @@ fn integers_wanted() -> String {
 }
 
 fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
-    let op = Matmul::NAME;
     let quantised = plan.x.dtype == Dtype::ACT_I8;
     let plain = plan.parts().find(|part| !part.weight.dtype.is_block());
     if let (true, Some(part)) = (quantised, plain) {
         return Err(Error::unsupported(format!(
-            "{op}: {}.dtype is {}, expected a block format with an x of ACT_I8",
+            "{}.dtype is {}, expected a block format with an x of ACT_I8",
             part.weight.field(),
             part.weight.dtype_name()
         )));
     }
     if quantised && plan.rows > MOST_INT8_ROWS {
         return Err(Error::unsupported(format!(
-            "{op}: x.shape[0] is {}, expected at most {MOST_INT8_ROWS} with an x of ACT_I8",
+            "x.shape[0] is {}, expected at most {MOST_INT8_ROWS} with an x of ACT_I8",
             plan.rows
         )));
     }
     let allowed = allowed && plain.is_none();
     let int8 = match plan.batch_invariant {
-        // The same for every number of rows, so that too many are refused rather than computed in another way.
+        // The choice is the same for every number of rows, so that too many are refused rather than computed in another
+        // way.
         true if allowed && plan.rows > MOST_INT8_ROWS => {
             return Err(Error::unsupported(format!(
-                "{op}: x.shape[0] is {}, expected at most {MOST_INT8_ROWS} with REFLEX_MATMUL_INT8 and \
+                "x.shape[0] is {}, expected at most {MOST_INT8_ROWS} with REFLEX_MATMUL_INT8 and \
                  REFLEX_MATMUL_BATCH_INVARIANT",
                 plan.rows
             )));
@@ -409,7 +401,7 @@ fn chooses_int8(plan: &MatmulPlan, allowed: bool) -> Result<bool> {
     };
     if let (false, Some(part)) = (int8, plan.parts().find(|part| part.y.dtype == Dtype::ACT_I8)) {
         return Err(Error::unsupported(format!(
-            "{op}: {}.dtype is ACT_I8, expected a float type unless {}",
+            "{}.dtype is ACT_I8, expected a float type unless {}",
             part.y.field(),
             integers_wanted()
         )));

@@ -144,8 +144,8 @@ kernel_args! {
 
 const THREADS: i64 = 128;
 
-/// Blocks of a token: one token is spread over many SMs; with many a block does more of one, and computes its angles
-/// once. At most `most`.
+/// The number of blocks that share a token, at most `most`. A single token is spread over many SMs; with many tokens a
+/// block does more of one, and computes the angles once for it.
 fn wanted_groups(p: &RopePlan, to: &Schedule, most: i64) -> i64 {
     ceil_div(8 * i64::from(to.limits().sm_count), p.tokens).clamp(1, most.max(1))
 }
@@ -163,7 +163,7 @@ fn schedule_heads(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel) -> R
     schedule(p, to, kernel, [ceil_div(heads, chunk), chunk, lanes])
 }
 
-/// `per_item`: elements of one access; `pairs`: pairs of one work item.
+/// `per_item` is the number of elements of one access, `pairs` that of the pairs of one work item.
 fn schedule_items(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel, per_item: i64, pairs: i64) -> Result<()> {
     let per_head = p.rotation.rotary_dim / 2 / pairs + (p.head_dim - p.rotation.rotary_dim) / per_item;
     let v_items = p.v.map_or(0, |v| v.x.dim(2) / per_item);
@@ -171,7 +171,7 @@ fn schedule_items(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel, per_
     let chunk = ceil_div(items, wanted_groups(p, to, ceil_div(items, THREADS)));
     let normed = p.parts().into_iter().flatten().any(|part| part.norm.is_some());
     let chunk = match normed && per_head > 0 {
-        // Whole heads: their norms are computed before any of their items.
+        // A block takes whole heads, because it computes their norms before any of their items.
         true => (chunk / per_head).clamp(1, RopePlan::MAX_SCALES) * per_head,
         false => ceil_div(chunk, THREADS) * THREADS,
     };

@@ -1,13 +1,14 @@
-//! What `reflex_rope` shares with `reflex_attention_decode`: the rotation's parameters, the norms of heads, their checks.
+//! What `reflex_rope` shares with `reflex_attention_decode`: the parameters of the rotation, the norms of heads, and
+//! their checks.
 
 use super::{REFLEX_ROPE_INTERLEAVED, REFLEX_ROPE_NEOX, reflex_rope_mode};
 use crate::abi::{Dtype, Error, Result, View, reflex_tensor};
 use crate::ops::rows::data;
 use std::cell::Cell;
 
-/// Pairs whose cosine and sine a block holds (ROPE_MAX_PAIRS in the kernels).
+/// The most pairs whose cosine and sine a block has room for (ROPE_MAX_PAIRS in the kernels).
 const MAX_PAIRS: i64 = 512;
-/// Bound on heads and on head sizes, so that the work items of a token are counted in 32 bits.
+/// The largest number of heads, and the largest head size: the work items of a token are counted in 32 bits.
 const MAX_EXTENT: i64 = 1 << 14;
 
 /// The fields of a params struct that say how heads are rotated.
@@ -21,7 +22,7 @@ pub(crate) struct RotationParams<'a> {
     pub freq_factors: &'a reflex_tensor,
 }
 
-/// `RotationParams` of an op's params, which have fields of these names.
+/// The `RotationParams` of an op's params, which have fields of these names.
 macro_rules! rotation_params {
     ($params:expr) => {
         $crate::ops::rope::RotationParams {
@@ -37,7 +38,7 @@ macro_rules! rotation_params {
 }
 pub(crate) use rotation_params;
 
-/// A rotation, checked. Where nothing is rotated, rotary_dim is 0.
+/// A checked rotation. Where nothing is rotated, rotary_dim is 0.
 #[derive(Clone, Copy)]
 pub(crate) struct Rotation {
     pub neox: bool,
@@ -50,38 +51,37 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
-    /// `head_dim`: of the heads to rotate, where there are any. The parameters are checked in any case; without heads or
-    /// without positions they have no effect.
-    pub fn new(op: &'static str, p: &RotationParams, head_dim: Option<i64>, tokens: i64) -> Result<Rotation> {
+    /// `head_dim` is the size of the heads to rotate, where there are any. The parameters are checked in any case;
+    /// without heads or without positions they have no effect.
+    pub fn new(p: &RotationParams, head_dim: Option<i64>, tokens: i64) -> Result<Rotation> {
         let neox = match p.mode {
             REFLEX_ROPE_NEOX => true,
             REFLEX_ROPE_INTERLEAVED => false,
             other => {
                 return Err(Error::invalid(format!(
-                    "{op}: mode is {}, expected REFLEX_ROPE_NEOX or REFLEX_ROPE_INTERLEAVED",
+                    "mode is {}, expected REFLEX_ROPE_NEOX or REFLEX_ROPE_INTERLEAVED",
                     other.0
                 )));
             }
         };
-        let theta_base = factor(op, "theta_base", p.theta_base, 10000.0, 1.0)?;
-        let freq_scale = factor(op, "freq_scale", p.freq_scale, 1.0, 0.0)?;
-        let magnitude = factor(op, "magnitude", p.magnitude, 1.0, 0.0)?;
+        let theta_base = factor("theta_base", p.theta_base, 10000.0, 1.0)?;
+        let freq_scale = factor("freq_scale", p.freq_scale, 1.0, 0.0)?;
+        let magnitude = factor("magnitude", p.magnitude, 1.0, 0.0)?;
         let positions = View::optional("positions", p.positions)?;
         positions.iter().try_for_each(|view| expect_indices(view, tokens))?;
         let given = i64::from(p.rotary_dim);
         match head_dim {
             Some(head_dim) if given > head_dim => {
                 return Err(Error::invalid(format!(
-                    "{op}: rotary_dim is {given}, expected at most head_dim, {head_dim}"
+                    "rotary_dim is {given}, expected at most head_dim, {head_dim}"
                 )));
             }
-            // The default's size matters to what is rotated alone.
+            // The size of the default matters only where something is rotated.
             Some(head_dim) if given == 0 && positions.is_some() => expect_rotary_dim(
-                op,
                 head_dim,
                 format_args!("rotary_dim is 0, which selects head_dim, {head_dim}"),
             )?,
-            _ => expect_rotary_dim(op, given, format_args!("rotary_dim is {given}"))?,
+            _ => expect_rotary_dim(given, format_args!("rotary_dim is {given}"))?,
         }
         let rotary_dim = match given {
             0 => head_dim,
@@ -90,7 +90,7 @@ impl Rotation {
         let freq_factors = View::optional("freq_factors", p.freq_factors)?;
         if let Some(view) = &freq_factors {
             view.expect_dtype(&[Dtype::F32])?.expect_rank(1..=1)?;
-            // Of V alone and no rotary_dim the number of factors is not known.
+            // With v alone and no rotary_dim, the number of factors is not known.
             let pairs = rotary_dim.map_or(view.dim(0), |n| n / 2);
             view.expect_shape(&[pairs], "[rotary_dim / 2]")?.expect_dense_rows()?;
         }
@@ -106,12 +106,13 @@ impl Rotation {
         })
     }
 
-    /// Frequency of pair `i` in radians per position, before `freq_factors`.
+    /// The frequency of pair `i` in radians per position, before `freq_factors`.
     pub fn frequency(&self, i: usize) -> f64 {
         self.freq_scale * self.ratio(i)
     }
 
-    /// theta_base^(-2 i / rotary_dim). A rounded exponent alone would cost ln(theta_base) times what the other roundings do.
+    /// Computes theta_base^(-2 i / rotary_dim). The rounding of the exponent alone would cost ln(theta_base) times what
+    /// the other roundings do, so it is corrected.
     fn ratio(&self, i: usize) -> f64 {
         let (numerator, denominator) = (-2.0 * i as f64, self.rotary_dim as f64);
         let exponent = numerator / denominator;
@@ -123,37 +124,37 @@ impl Rotation {
     }
 }
 
-/// Pairs of elements, and no more than the kernels hold.
-fn expect_rotary_dim(op: &str, n: i64, what: std::fmt::Arguments) -> Result<()> {
+/// Checks that there are whole pairs, and no more of them than the kernels have room for.
+fn expect_rotary_dim(n: i64, what: std::fmt::Arguments) -> Result<()> {
     if n % 2 != 0 {
-        return Err(Error::invalid(format!("{op}: {what}, expected an even number")));
+        return Err(Error::invalid(format!("{what}, expected an even number")));
     }
     if n / 2 > MAX_PAIRS {
         return Err(Error::unsupported(format!(
-            "{op}: {what}, expected at most {}",
+            "{what}, expected at most {}",
             2 * MAX_PAIRS
         )));
     }
     Ok(())
 }
 
-/// `0` selects the default; anything else is finite and at least `least`.
-pub(crate) fn factor(op: &str, field: &str, value: f32, default: f32, least: f32) -> Result<f32> {
+/// Checks a factor: `0` selects the default, and anything else is finite and at least `least`.
+pub(crate) fn factor(field: &str, value: f32, default: f32, least: f32) -> Result<f32> {
     match value {
         0.0 => Ok(default),
         v if v.is_finite() && v >= least => Ok(v),
         _ => Err(Error::invalid(format!(
-            "{op}: {field} is {value}, expected 0 (which selects {default}) or a finite number of {least} or more"
+            "{field} is {value}, expected 0 (which selects {default}) or a finite number of {least} or more"
         ))),
     }
 }
 
-/// `norm_epsilon` of either op.
-pub(crate) fn norm_epsilon(op: &str, value: f32) -> Result<f32> {
-    factor(op, "norm_epsilon", value, 1e-6, 0.0)
+/// Checks `norm_epsilon` of either op.
+pub(crate) fn norm_epsilon(value: f32) -> Result<f32> {
+    factor("norm_epsilon", value, 1e-6, 0.0)
 }
 
-/// `[head_dim]`: the weight of the norm of each head.
+/// Checks the weight of the norm of each head: `[head_dim]`.
 pub(crate) fn expect_head_norm(view: &View, head_dim: i64) -> Result<()> {
     view.expect_dtype(Dtype::FLOATS)?
         .expect_shape(&[head_dim], "[head_dim]")?
@@ -161,7 +162,7 @@ pub(crate) fn expect_head_norm(view: &View, head_dim: i64) -> Result<()> {
         .map(drop)
 }
 
-/// `[tokens, heads, dim]` of q, k or v.
+/// Checks q, k or v: `[tokens, heads, dim]`.
 pub(crate) fn expect_heads(view: &View) -> Result<()> {
     view.expect_dtype(Dtype::FLOATS)?
         .expect_rank(3..=3)?
@@ -172,7 +173,7 @@ pub(crate) fn expect_heads(view: &View) -> Result<()> {
         .map(drop)
 }
 
-/// `[tokens]` indices.
+/// Checks indices: `[tokens]`.
 pub(crate) fn expect_indices(view: &View, tokens: i64) -> Result<()> {
     view.expect_dtype(&[Dtype::I32])?
         .expect_shape(&[tokens], "[tokens]")?
@@ -183,14 +184,15 @@ pub(crate) fn expect_indices(view: &View, tokens: i64) -> Result<()> {
 /// An operand by its name in messages, and whether it is given.
 type Named = (&'static str, bool);
 
-/// Of each pair: where the first is given, the second is, too. A pair whose other order is there as well goes together.
-pub(crate) fn expect_pairs(op: &str, pairs: &[(Named, Named)]) -> Result<()> {
+/// Checks that the second operand of each pair is given where the first is. Operands that are listed in both orders
+/// need each other.
+pub(crate) fn expect_pairs(pairs: &[(Named, Named)]) -> Result<()> {
     match pairs.iter().find(|(one, other)| one.1 && !other.1) {
         Some(((field, _), (other, _))) => {
             let mutual = pairs.iter().any(|(one, needed)| (one.0, needed.0) == (*other, *field));
             Err(Error::invalid(match mutual {
-                true => format!("{op}: {field} is given and {other}.data is NULL, expected both or neither"),
-                false => format!("{op}: {field} is given, which needs {other}"),
+                true => format!("{field} is given and {other}.data is NULL, expected both or neither"),
+                false => format!("{field} is given, which needs {other}"),
             }))
         }
         None => Ok(()),
@@ -209,7 +211,7 @@ pub(crate) struct RopeAngles {
 }
 
 impl RopeAngles {
-    /// Frequencies in turns per position are a geometric series: pair 16 a + b has coarse[a] * fine[b].
+    /// Frequencies in turns per position are a geometric series: that of pair 16 a + b is coarse[a] * fine[b].
     pub fn new(rotation: &Rotation) -> RopeAngles {
         let series = Series::of(rotation);
         RopeAngles {
@@ -222,8 +224,8 @@ impl RopeAngles {
     }
 }
 
-/// The frequencies of one rotation. Their 48 powers take longer than all else that a call does, and the layers of a model have the
-/// same ones.
+/// The frequencies of one rotation. To compute their 48 powers takes longer than all else that a call does, and the
+/// layers of a model have the same ones.
 #[derive(Clone, Copy)]
 struct Series {
     rotary_dim: i64,
@@ -234,7 +236,7 @@ struct Series {
 }
 
 impl Series {
-    /// As the thread has computed it the last time, where that was for the same rotation.
+    /// The series that the thread computed last, where that was for the same rotation, else a new one.
     fn of(rotation: &Rotation) -> Series {
         thread_local! {
             static LAST: Cell<Option<Series>> = const { Cell::new(None) };
@@ -250,7 +252,7 @@ impl Series {
             coarse: std::array::from_fn(|i| pack(rotation.frequency(16 * i) / std::f64::consts::TAU)),
             fine: std::array::from_fn(|i| pack(rotation.ratio(i))),
         };
-        // A thread that is ending computes it each time.
+        // A thread that is ending has no such place and computes the series each time.
         let _ = LAST.try_with(|last| last.set(Some(series)));
         series
     }
@@ -262,7 +264,7 @@ impl Series {
     }
 }
 
-/// The 53 bits of a positive number's mantissa above the 11 bits of its exponent, as the kernels take it apart.
+/// Puts the 53 bits of a positive number's mantissa above the 11 bits of its exponent, where the kernels expect them.
 fn pack(value: f64) -> u64 {
     let bits = value.to_bits();
     (bits & (u64::MAX >> 12) | 1 << 52) << 11 | bits >> 52 & 0x7FF

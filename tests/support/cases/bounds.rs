@@ -76,7 +76,8 @@ pub fn has_pattern(name: &str, pattern: &str) -> bool {
 
 /// The bound of a kernel for a problem of this size.
 pub fn tolerance_of(kernel: &str, size: Size) -> Tolerance {
-    if ["none", "cpu"].contains(&kernel) {
+    let name = kernel.split('@').next().unwrap_or(kernel);
+    if ["none", "cpu"].contains(&name) {
         return Tolerance::EXACT;
     }
     let found = bounds().find(|bound| has_pattern(kernel, bound.pattern));

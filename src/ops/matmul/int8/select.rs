@@ -53,7 +53,7 @@ fn always(_: &MatmulPlan, _: &DeviceLimits) -> Takes {
     Ok(())
 }
 
-/// One row of x, and weights that are all packed or all not.
+/// Takes one row of x, and weights that are all packed or all not.
 fn one_row(plan: &MatmulPlan, packed: bool) -> Takes {
     only(plan.int8, INTEGERS)?;
     only(plan.rows == 1 && !plan.batch_invariant, ONE_ROW)?;
@@ -63,7 +63,7 @@ fn one_row(plan: &MatmulPlan, packed: bool) -> Takes {
 
 fn wide_takes(plan: &MatmulPlan, packed: bool) -> Takes {
     one_row(plan, packed)?;
-    // One warp takes a pair together.
+    // One warp computes both products of a gated pair.
     only(plan.gate.is_none() || alike(plan), "gated pairs of one format")
 }
 
@@ -73,13 +73,13 @@ fn whole_takes(plan: &MatmulPlan) -> Takes {
     only(group.is_some(), "whole panels of formats that have a kernel together")
 }
 
-/// Weights packed or not.
+/// Takes weights that are packed or not.
 fn native_takes(plan: &MatmulPlan) -> Takes {
     only(plan.int8, INTEGERS)?;
     only(plan.rows == 1 && !plan.batch_invariant, ONE_ROW)
 }
 
-/// Any weights, and any number of rows in one order of the sums.
+/// Takes any weights, and any number of rows in one order of the sums.
 fn columns_take(plan: &MatmulPlan, _: &DeviceLimits) -> Takes {
     only(plan.int8, INTEGERS)
 }
@@ -89,7 +89,7 @@ fn shared_takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     shared::takes(plan, limits)
 }
 
-/// Enough blocks for every SM.
+/// Whether there are enough blocks for every SM.
 fn wide_pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();
     // On many SMs time is lost while a launch begins and ends: many small warps shorten that.
@@ -106,11 +106,11 @@ macro_rules! formats_of {
     };
 }
 
-/// The kernels of `Shape::Whole`: formats that files mix in one launch (kernels/formats.def). Of those that have a launch's formats it takes
-/// the first.
+/// The format groups that have a kernel of `Shape::Whole` (kernels/formats.def). A launch takes the first group that
+/// has all its formats.
 pub(super) const GROUPS: &[&[Dtype]] = int8_groups!(formats_of);
-/// Instead of the first, of one row, Q4_K alone and a long k: where k is short, code that other launches of a token have fetched is
-/// worth more than the registers it takes.
+/// One row, weights in Q4_K alone and a long k have a kernel of their own in place of that of the first group. Where k
+/// is short, code that other launches of a token have fetched is worth more than the registers it takes.
 pub(super) const Q4_K_ALONE: usize = GROUPS.len();
 
 /// Which of `GROUPS` multiplies these packed weights, if blocks of so many panels have nothing but whole ones.
@@ -124,12 +124,12 @@ fn group(plan: &MatmulPlan, panels: i64) -> Option<usize> {
         .position(|formats| plan.parts().all(|part| formats.contains(&part.weight.dtype)))
 }
 
-/// More tiles than the rings of a block's eight warps hold.
+/// Whether there are more tiles than the rings of a block's eight warps have room for.
 pub(super) fn long(plan: &MatmulPlan) -> bool {
     ceil_div(plan.k, TILE) > 24
 }
 
-/// Which kernel multiplies one row with these packed weights.
+/// The kernel that multiplies one row with these packed weights.
 fn whole(plan: &MatmulPlan) -> Shape {
     let q4_k = plan.parts().all(|part| part.weight.dtype == Dtype::Q4_K);
     match q4_k && long(plan) {
@@ -138,7 +138,7 @@ fn whole(plan: &MatmulPlan) -> Shape {
     }
 }
 
-/// Panels of a block whose warps take two, both of one weight unless the pair is alike.
+/// The panels of a block whose warps take two each. Both are of one weight, unless the pair is alike.
 pub(super) fn paired_panels(plan: &MatmulPlan) -> i64 {
     match plan.gate {
         Some(_) if !alike(plan) => 4,
@@ -146,12 +146,12 @@ pub(super) fn paired_panels(plan: &MatmulPlan) -> i64 {
     }
 }
 
-/// Thread blocks of so many panels.
+/// The number of thread blocks of so many panels.
 pub(super) fn blocks(plan: &MatmulPlan, panels: i64) -> i64 {
     plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum()
 }
 
-/// Up to 16 rows of x with whole panels of packed weights.
+/// Takes up to 16 rows of x with whole panels of packed weights.
 fn few_takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     only(plan.int8, INTEGERS)?;
     only(limits.sm >= 80, "SM 8.0 or later")?;
@@ -162,10 +162,10 @@ fn few_takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     only(group.is_some(), "whole panels of formats that have a kernel together")
 }
 
-/// Where it is faster than warps that share x, as measured on an H200 and on 8 of its SMs.
+/// Whether it is faster than warps that share x, as measured on an H200 and on 8 of its SMs.
 fn few_pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     only(plan.rows > 1, "more than one row")?;
-    // Many panels are more instructions than one conversion of x saves.
+    // With many panels, the additional instructions outweigh the one conversion of x that is saved.
     let blocks = blocks(plan, paired_panels(plan));
     let worth = plan.rows <= 8 || limits.sm_count < shared::CLUSTER_SMS || blocks <= 2 * i64::from(limits.sm_count);
     only(worth, "fewer outputs for more than 8 rows")
@@ -176,7 +176,8 @@ fn few(plan: &MatmulPlan) -> Shape {
     Shape::Few(group, shared::columns_of(plan.rows))
 }
 
-/// Panels that a block makes at least: a block of ACT_I8 is 32 outputs, and a gated pair takes twice the panels for the same outputs.
+/// The least panels of a thread block: a block of ACT_I8 is 32 outputs, and a gated pair takes twice the panels for the
+/// same outputs.
 pub(super) fn least_panels(plan: &MatmulPlan) -> i64 {
     let quantised = plan.normed.is_some() || plan.parts().any(|part| part.y.dtype == Dtype::ACT_I8);
     let least = if quantised { 2 } else { 1 };
@@ -198,13 +199,14 @@ impl Layout {
         let fits = |bytes: i64| bytes + STATIC_SHARED <= i64::from(limits.shared_per_block);
         let warps = match shape {
             Shape::Wide | Shape::WideNative => {
-                // Of a short k more blocks on an SM hide one another's beginnings and ends, where there are enough of them.
+                // With a short k, more blocks on an SM hide one another's beginnings and ends, where there are enough
+                // of them.
                 let short = !long(plan) && blocks(plan, panels) >= 4 * i64::from(limits.sm_count);
                 if !short && fits(4 * ring_bytes) { 4 } else { 2 }
             }
             _ => {
-                // The splits decide the order of the sums: where that must be the same for any number of rows, what the
-                // most rows have room for.
+                // The splits decide the order of the sums. Where that must be the same for any number of rows, there
+                // are as many splits as the most rows have room for.
                 let sized = if plan.batch_invariant {
                     Shape::Columns(64)
                 } else {
@@ -215,21 +217,22 @@ impl Layout {
                     let warps = splits * panels / in_a_warp;
                     let beside = match sized {
                         Shape::Whole(_) | Shape::Few(..) => sums(splits, sized),
-                        _ => warps * sized.held_bytes(),
+                        _ => warps * sized.sum_bytes(),
                     };
                     (warps * ring_bytes).max(sums(splits, sized)) + beside
                 };
-                // Eight warps, or, where every SM has two blocks, four of several rows. Twelve where an SM has one block at most.
+                // A block has eight warps, or, for several rows where every SM has two blocks, four. It has twelve
+                // where an SM has one block at most.
                 let (blocks, sms) = (blocks(plan, panels), i64::from(limits.sm_count));
                 let few = matches!(shape, Shape::Narrow | Shape::Whole(_)) && blocks <= sms;
-                // Sixteen of whole panels and a long k.
+                // With whole panels and a long k it has sixteen.
                 let limit = match shape {
                     // The more blocks there are, the smaller they are.
                     Shape::Few(..) if blocks > 4 * sms => WARPS / 4,
                     Shape::Few(..) if blocks > sms => WARPS / 2,
                     Shape::Whole(_) if few && long(plan) => 2 * WARPS,
                     _ if few => WARPS + WARPS / 2,
-                    // Twelve where an SM has two blocks, and room for two.
+                    // It has twelve where an SM has two blocks, and room for two.
                     Shape::Whole(Q4_K_ALONE) if limits.sm >= 90 && blocks <= 2 * sms => WARPS + WARPS / 2,
                     _ => WARPS,
                 };
@@ -248,27 +251,28 @@ impl Layout {
             warps,
             cluster: 1,
             ring_bytes,
-            held: 0,
+            front_bytes: 0,
             shared: 0,
         };
         let splits = plan.parts().map(|part| layout.splits(part)).max().unwrap_or(1);
         if let Shape::Whole(_) | Shape::Few(..) = shape {
-            // Sums beside the rings: a barrier less.
-            layout.held = warps * ring_bytes;
-            layout.shared = layout.held + sums(splits, shape);
-            // Of a short k the rings hold all that a block reads, and blocks that begin early gain more than an even share.
+            // The sums lie beside the rings, which saves a barrier.
+            layout.front_bytes = warps * ring_bytes;
+            layout.shared = layout.front_bytes + sums(splits, shape);
+            // With a short k the rings have room for all that a block reads, and blocks that begin early gain more than
+            // an even share.
             if matches!(shape, Shape::Whole(_)) && long(plan) {
                 layout.shared = layout.shared.max(exclusive_bytes(blocks(plan, panels), limits));
             }
             return layout;
         }
-        layout.held = (warps * ring_bytes).max(sums(splits, shape));
-        layout.shared = layout.held + warps * shape.held_bytes();
+        layout.front_bytes = (warps * ring_bytes).max(sums(splits, shape));
+        layout.shared = layout.front_bytes + warps * shape.sum_bytes();
         layout
     }
 }
 
-/// As many splits of the tiles as shorten the longest share, at most `most`.
+/// The number of splits, at most `most`, that makes the longest share of the tiles shortest.
 fn balanced(tiles: i64, most: i64) -> i64 {
     ceil_div(tiles, ceil_div(tiles, most))
 }

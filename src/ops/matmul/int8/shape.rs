@@ -1,22 +1,22 @@
-//! The kernels, and what the launch has to know of how each is compiled.
+//! The int8 kernels, and what a launch has to know of how each is compiled.
 
 use super::{MatmulPart, MatmulPlan, PANEL, TILE};
 use crate::abi::{Dtype, View};
 
-/// The kernels, and what the launch has to know of how each is compiled.
+/// The int8 kernels by their tile shape.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Shape {
     /// One row of x. A warp takes one panel.
     Narrow,
-    /// The same of whole panels, with code for the formats of this one of `GROUPS` alone.
+    /// The same for whole panels, with code for the formats of this one of `GROUPS` alone.
     Whole(usize),
     /// The same, where a weight is not packed.
     Native,
     /// One row of x. A warp takes four panels of the smaller formats, two of the larger.
     Wide,
-    /// The same of weights that are not packed: two panels.
+    /// The same for weights that are not packed, with two panels for each warp.
     WideNative,
-    /// Up to so many rows of x times whole panels of the formats of this one of `GROUPS`. A warp takes two.
+    /// Up to so many rows of x, and whole panels of the formats of this one of `GROUPS`. A warp takes two panels.
     Few(usize, i64),
     /// This many rows of x, which every warp converts for itself.
     Columns(i64),
@@ -42,19 +42,19 @@ impl Shape {
         }
     }
 
-    /// Tiles of a panel that a warp keeps on the way.
+    /// The number of stages in a warp's ring: tiles of a panel that are in flight.
     pub(super) fn stages(self, dtype: Dtype) -> i64 {
         match self {
             Shape::Shared(columns) => shared_stages(columns),
             Shape::Narrow | Shape::Whole(_) | Shape::Native => 3,
-            // Where two blocks of them fit an SM of 164 KB.
+            // Three stages are used where two blocks with them fit an SM of 164 KB.
             Shape::WideNative if staged_bytes(dtype) <= 3456 => 3,
             _ => 2,
         }
     }
 
-    /// What a warp keeps of a panel's 256 columns.
-    pub(super) fn kept_bytes(self, part: &MatmulPart) -> i64 {
+    /// The bytes of a stage: a panel's 256 columns.
+    pub(super) fn stage_bytes(self, part: &MatmulPart) -> i64 {
         let (packed, staged) = (tile_bytes(part.weight.dtype), staged_bytes(part.weight.dtype));
         match self {
             Shape::WideNative => staged,
@@ -65,13 +65,13 @@ impl Shape {
         }
     }
 
-    /// Shared memory of a warp's ring, which has room for any part.
+    /// The bytes of a warp's ring, which has room for any part.
     pub(super) fn ring_bytes(self, plan: &MatmulPlan) -> i64 {
         plan.parts()
             .map(|part| {
                 let dtype = part.weight.dtype;
                 let (panels, stages) = (self.panels(&part.weight), self.stages(dtype));
-                let weights = stages * panels * self.kept_bytes(part);
+                let weights = stages * panels * self.stage_bytes(part);
                 match self {
                     Shape::Few(_, columns) => weights + stages * columns * FEW_X_ROW + panels * exchanged_bytes(dtype),
                     _ => weights,
@@ -81,8 +81,8 @@ impl Shape {
             .unwrap_or(0)
     }
 
-    /// Shared memory in which a warp adds up, beside its ring.
-    pub(super) fn held_bytes(self) -> i64 {
+    /// The bytes of shared memory in which a warp adds up its sums, beside its ring.
+    pub(super) fn sum_bytes(self) -> i64 {
         match self {
             Shape::Columns(columns) => 2 * PANEL * columns * 4,
             _ => 0,
@@ -90,40 +90,41 @@ impl Shape {
     }
 }
 
-/// As `COLUMN_STAGES`.
+/// The kernels call it `COLUMN_STAGES`.
 pub(super) fn shared_stages(columns: i64) -> i64 {
     if columns < 32 { 3 } else { 2 }
 }
 
-/// Which of the two layouts a format reads.
+/// The one of the two layouts of x that a format reads.
 pub(super) fn x_layout(dtype: Dtype) -> usize {
     dtype
         .block()
         .map_or(0, |format| usize::from(format.scale_group() == 16))
 }
 
-/// As `few_x::ROW`: a row's 256 elements of x in shared memory.
+/// The bytes of a row's 256 elements of x in shared memory, `few_x::ROW` of the kernels.
 const FEW_X_ROW: i64 = TILE + 8 * 8 + 32;
 
-/// As `few_scales::BYTES`: scales of a panel's tile, which the lanes of a warp exchange.
+/// The bytes of the scales of a panel's tile, which the lanes of a warp exchange, `few_scales::BYTES` of the kernels.
 fn exchanged_bytes(dtype: Dtype) -> i64 {
     let group = if x_layout(dtype) == 0 { 32 } else { 16 };
     PANEL * TILE / group * 4
 }
 
-/// A panel's 256 columns.
+/// The bytes of a panel's 256 columns.
 pub(super) fn tile_bytes(dtype: Dtype) -> i64 {
     PANEL * TILE / dtype.block_elements() as i64 * dtype.block_bytes() as i64
 }
 
-/// The same of native rows in a ring: for each the 16-byte words that cover it wherever it begins, an odd number of them.
+/// The bytes of the same columns of native rows in a ring. Each row takes the 16-byte words that cover it wherever it
+/// begins, and an odd number of them.
 pub(super) fn staged_bytes(dtype: Dtype) -> i64 {
     let align = (16 | dtype.block_bytes() as i64).trailing_zeros();
     let words = (tile_bytes(dtype) / PANEL + 30 - (1 << align)) / 16;
     PANEL * (words | 1) * 16
 }
 
-/// One warp can take panels of both weights of a pair.
+/// Whether one warp can take panels of both weights of a pair.
 pub(super) fn alike(plan: &MatmulPlan) -> bool {
     let first = &plan.first().weight;
     plan.parts()

@@ -1,5 +1,5 @@
-//! How products of several rows are cut up whose warps share x (kernels/matmul/int8/shared/product.cuh), and where that pays;
-//! and the launch that converts x for them.
+//! The tiling of products of several rows whose warps share x (kernels/matmul/int8/shared/product.cuh), where such
+//! products pay, and the launch that converts x for them.
 
 use super::layout::{Layout, exclusive_bytes};
 use super::shape::{Shape, alike, shared_stages, x_layout};
@@ -9,33 +9,33 @@ use crate::cuda::DeviceLimits;
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
 use crate::ops::schedule::{Schedule, Takes, only};
 
-/// Clusters are for devices of at least so many SMs: on others there are blocks enough, and a part of a device may not have
-/// room for a cluster.
+/// Clusters are for devices of at least so many SMs: on others there are enough blocks without them, and a part of a
+/// device may not have room for a cluster.
 pub(super) const CLUSTER_SMS: u32 = 64;
-/// Of a thousand SMs those that clusters of 1 to 8 blocks can take: they do not span the parts that the SMs are grouped in. As
-/// an H200 has it.
+/// How many of a thousand SMs clusters of 1 to 8 blocks can use on an H200: clusters do not span the groups that the
+/// SMs form.
 const IN_CLUSTERS: [i64; 8] = [1000, 1000, 887, 910, 834, 773, 796, 910];
-/// Registers of an SM, and shared memory that each block takes beside what it asks for.
+/// The registers of an SM, and the shared memory that each block takes beside what it asks for.
 const REGISTERS: i64 = 65536;
 const BLOCK_SHARED: i64 = 1024;
 
-/// What a kernel is like, and in cycles of an SM what it takes, fitted to measurements of Q4_K on an H200.
+/// The resources of a kernel, and its costs in cycles of an SM, fitted to measurements of Q4_K on an H200.
 struct Costs {
-    /// As the kernel is compiled.
+    /// Fixed when the kernel is compiled.
     registers: i64,
     most_warps: i64,
     /// A panel's tile and eight columns of a tile of x, where an SM has enough to do.
     panel: i64,
     x: i64,
-    /// A tile of a warp that is alone.
+    /// A tile of a warp that is alone on its SM.
     alone: i64,
-    /// A block's beginning and end, what each share of its sums adds, and what another block of its cluster does.
+    /// A block's beginning and end, each share of its sums, and each further block of its cluster.
     block: i64,
     sums: i64,
     joined: i64,
 }
 
-/// Warps of a block at most, as the kernels are compiled.
+/// The most warps of a block for which the kernel is compiled.
 pub(super) fn most_warps(columns: i64) -> i64 {
     costs(columns).most_warps
 }
@@ -58,15 +58,16 @@ fn costs(columns: i64) -> Costs {
     }
 }
 
-/// Of eight columns of a tile of x, as `x_layout` has it for formats that scale 32 elements and for those that scale 16.
+/// The bytes of eight columns of a tile of x, in the two layouts of `x_layout`: for formats with scale groups of 32
+/// elements, and of 16.
 const X_BYTES: [i64; 2] = [8 * 512 + 32 + 256, 8 * 512 + 32 + 512];
 
-/// Shared memory of x.
+/// The bytes of x in shared memory.
 fn x_bytes(columns: i64) -> i64 {
     columns / 8 * shared_stages(columns) * X_BYTES[1]
 }
 
-/// Scratch of either layout, 0 where no weight wants it.
+/// The bytes of scratch of each layout of x, 0 where no weight reads it.
 fn scratch(plan: &MatmulPlan, columns: i64) -> [i64; 2] {
     [0, 1].map(|layout| {
         let wanted = plan.parts().any(|part| x_layout(part.weight.dtype) == layout);
@@ -86,7 +87,7 @@ kernel_args! {
     } size 48, columns at 40
 }
 
-/// Leaves x in the scratch as the products read it.
+/// Converts x and leaves it in the scratch in the layouts that the products read.
 pub(super) fn convert(plan: &MatmulPlan, x: &View, columns: i64, schedule: &mut Schedule) -> Result<[*const u8; 2]> {
     static KERNEL: Kernel = Kernel::new("matmul_int8_activations", c"reflex_matmul_int8_activations").dependent();
     let tiles = scratch(plan, columns).map(|bytes| match bytes {
@@ -106,23 +107,23 @@ pub(super) fn convert(plan: &MatmulPlan, x: &View, columns: i64, schedule: &mut 
     Ok(tiles.map(|tiles| tiles.cast_const()))
 }
 
-/// Panels of a block, groups of warps that share the tiles of a block along k, blocks that share them. The warps of a group
-/// have a panel each and share x.
+/// The panels of a block, the groups of warps that divide the tiles of a block along k, and the blocks of a cluster,
+/// which divide them, too. The warps of a group have a panel each and share x.
 #[derive(Clone, Copy, Debug)]
-struct Cut {
+struct Tiling {
     panels: i64,
     groups: i64,
     cluster: i64,
 }
 
-impl Cut {
+impl Tiling {
     fn shared_bytes(&self, ring_bytes: i64, columns: i64) -> i64 {
         let sums = self.groups * self.panels * PANEL * columns * 4;
         let rings = self.panels * ring_bytes + x_bytes(columns);
         sums.max(self.groups * rings)
     }
 
-    /// Cycles that so many blocks take, before they become clusters.
+    /// The cycles that so many clusters of blocks take.
     fn time(&self, blocks: i64, shared_bytes: i64, tiles: i64, limits: &DeviceLimits, columns: i64) -> i64 {
         let costs = costs(columns);
         let by_registers = REGISTERS / (costs.registers * 32 * self.panels * self.groups);
@@ -137,7 +138,7 @@ impl Cut {
         let x = costs.x * columns / 8;
         let busy = on_an_sm * self.groups * (self.panels * costs.panel + x);
         let alone = rounds * (costs.alone + 2 * x / self.panels);
-        // Of several blocks on an SM one begins while others multiply.
+        // Where an SM runs several blocks, one begins while others multiply.
         let ends = (costs.block + costs.sums * self.groups * self.cluster) * (at_once + rounds - 1) / at_once;
         tiles * busy.max(alone) + ends + costs.joined * (self.cluster - 1)
     }
@@ -147,7 +148,7 @@ fn fits(shared_bytes: i64, limits: &DeviceLimits) -> bool {
     shared_bytes + STATIC_SHARED <= i64::from(limits.shared_per_block)
 }
 
-/// Thread blocks of so many panels.
+/// The number of thread blocks of so many panels.
 fn blocks(plan: &MatmulPlan, panels: i64, columns: i64) -> i64 {
     let (share, parts) = match plan.gate {
         Some(_) => (panels / 2, 1),
@@ -157,8 +158,8 @@ fn blocks(plan: &MatmulPlan, panels: i64, columns: i64) -> i64 {
     of_parts.map(|panels| ceil_div(panels, share)).sum::<i64>() * ceil_div(plan.rows, columns)
 }
 
-/// What takes the least time.
-fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i64, most_cluster: i64) -> Cut {
+/// The tiling that takes the least time.
+fn tiling(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i64, most_cluster: i64) -> Tiling {
     let most_warps = most_warps(columns);
     let mut best = smallest(limits);
     if limits.sm_count < CLUSTER_SMS {
@@ -166,25 +167,25 @@ fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i64, 
     }
     let tiles = (plan.k / TILE).max(1);
     let mut least = i64::MAX;
-    // Outputs come in blocks of 32; of a gated pair a block makes half of them of each.
+    // Outputs come in blocks of 32; with a gated pair, half of the panels of a thread block are of each weight.
     for panels in (4..=most_warps).step_by(4) {
         let blocks = blocks(plan, panels, columns);
         for groups in 1..=(most_warps / panels).min(tiles).min(4) {
             for cluster in 1..=most_cluster.min(8).min(tiles / groups) {
-                let cut = Cut {
+                let tiling = Tiling {
                     panels,
                     groups,
                     cluster,
                 };
-                let shared_bytes = cut.shared_bytes(ring_bytes, columns);
+                let shared_bytes = tiling.shared_bytes(ring_bytes, columns);
                 // Clusters are for launches of too few blocks.
                 let enough = cluster > 1 && blocks * cluster > 3 * i64::from(limits.sm_count);
                 if enough || !fits(shared_bytes, limits) {
                     continue;
                 }
-                let time = cut.time(blocks, shared_bytes, tiles, limits, columns);
+                let time = tiling.time(blocks, shared_bytes, tiles, limits, columns);
                 if time < least {
-                    (least, best) = (time, cut);
+                    (least, best) = (time, tiling);
                 }
             }
         }
@@ -192,10 +193,10 @@ fn cut(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i64, 
     best
 }
 
-/// What there is always room for where this pays. Of eight panels on few SMs: several such blocks on each of 8 SMs of an H200
-/// did most, of any number of rows.
-fn smallest(limits: &DeviceLimits) -> Cut {
-    Cut {
+/// The tiling for which there is always room where this pays. On few SMs it has eight panels: on 8 SMs of an H200,
+/// several such blocks on each SM were the fastest, for any number of rows.
+fn smallest(limits: &DeviceLimits) -> Tiling {
+    Tiling {
         panels: if limits.sm_count < CLUSTER_SMS { 8 } else { 4 },
         groups: 1,
         cluster: 1,
@@ -211,7 +212,7 @@ pub(super) fn columns_of(rows: i64) -> i64 {
     }
 }
 
-/// What the kernels can multiply.
+/// Takes what the kernels can multiply.
 pub(super) fn takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     let columns = columns_of(plan.rows);
     only(columns > 8, "more than 8 rows")?;
@@ -228,24 +229,24 @@ pub(super) fn takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
 /// Whether this is faster than warps on their own, as measured on an H200 and on 8 of its SMs.
 pub(super) fn pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     let panels: i64 = plan.parts().map(|part| part.n() / PANEL).sum();
-    // Without clusters long sums of few outputs leave SMs idle.
+    // Without clusters, few outputs with long sums leave SMs idle.
     let worth = limits.sm_count < CLUSTER_SMS || limits.sm >= 90 || panels >= 8 * i64::from(limits.sm_count);
     only(worth, "more outputs for so many SMs without clusters")
 }
 
 pub(super) fn layout(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, most_cluster: i64) -> Layout {
     let ring_bytes = Shape::Shared(columns).ring_bytes(plan);
-    let cut = cut(plan, limits, columns, ring_bytes, most_cluster);
-    let warps = cut.panels * cut.groups;
-    let blocks = blocks(plan, cut.panels, columns) * cut.cluster;
+    let tiling = tiling(plan, limits, columns, ring_bytes, most_cluster);
+    let warps = tiling.panels * tiling.groups;
+    let blocks = blocks(plan, tiling.panels, columns) * tiling.cluster;
     Layout {
         shape: Shape::Shared(columns),
-        panels: cut.panels,
+        panels: tiling.panels,
         warps,
-        cluster: cut.cluster,
+        cluster: tiling.cluster,
         ring_bytes,
-        held: warps * ring_bytes,
-        shared: cut
+        front_bytes: warps * ring_bytes,
+        shared: tiling
             .shared_bytes(ring_bytes, columns)
             .max(exclusive_bytes(blocks, limits)),
     }

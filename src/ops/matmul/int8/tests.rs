@@ -1,4 +1,4 @@
-//! How launches are cut up on devices of every size, without one.
+//! The tiling of launches for devices of every size, without a device.
 
 use super::super::*;
 use super::shape::{alike, staged_bytes};
@@ -102,7 +102,7 @@ fn call(rows: i64, k: i64, x: Dtype, gated: bool, weights: &[Weight]) -> Call {
     }
 }
 
-/// As the first candidate that takes the plan and pays is tiled.
+/// The tiling of the first candidate that takes the plan and pays.
 fn layout(plan: &MatmulPlan, limits: &DeviceLimits, most_cluster: i64) -> Layout {
     let fits = |c: &Candidate<MatmulPlan>| (c.takes)(plan, limits).is_ok() && (c.pays)(plan, limits).is_ok();
     let (_, shape) = select::TILED.iter().find(|(c, _)| fits(c)).expect("a candidate");
@@ -183,7 +183,7 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         // Each warp's panels, and all of the block's.
                         assert_eq!(layout.warps / splits * panels, layout.panels, "{}", what());
                         let shape = layout.shape;
-                        let least = shape.stages(part.weight.dtype) * panels * shape.kept_bytes(part);
+                        let least = shape.stages(part.weight.dtype) * panels * shape.stage_bytes(part);
                         assert!(layout.ring_bytes >= least, "{}", what());
                         assert!(layout.shared >= splits * layout.panels * PANEL * layout.shape.columns() * 4);
                         if let Shape::Shared(_) = shape {
@@ -202,9 +202,10 @@ fn every_launch_is_one_that_its_kernel_can_run() {
     }
 }
 
-/// Panels of a block, warps, blocks of a cluster: what was the fastest of some on an H200, or within a twentieth of it.
+/// The panels, warps and cluster of a block are those that were the fastest of some on an H200, or within a twentieth
+/// of it.
 #[test]
-fn several_rows_are_cut_as_was_fastest() {
+fn several_rows_have_the_tiling_that_was_fastest() {
     let limits = devices().find(|limits| limits.sm == 90).unwrap();
     for (rows, n, k, fastest) in [
         (2, 4096, 14336, (2, 8, 1)),
@@ -234,12 +235,13 @@ fn several_rows_are_cut_as_was_fastest() {
         };
         let plan = call(rows, k, Dtype::ACT_I8, false, &[weight]).plan();
         let layout = layout(&plan, &limits, 8);
-        let cut = (layout.panels, layout.warps, layout.cluster);
-        assert_eq!(cut, fastest, "{rows} rows of {n} x {k}");
+        let tiling = (layout.panels, layout.warps, layout.cluster);
+        assert_eq!(tiling, fastest, "{rows} rows of {n} x {k}");
     }
 }
 
-/// Blocks of one row that an SM has room for, by shared memory: its share of a launch and no more, where launches overlap.
+/// By its shared memory an SM has room for its share of the blocks of a launch of one row, and for no more, where
+/// launches overlap.
 #[test]
 fn an_sm_has_room_for_its_share_of_one_launch() {
     for (sm, n, k, most) in [
@@ -269,7 +271,7 @@ fn an_sm_has_room_for_its_share_of_one_launch() {
                 "{n} x {k} on {sm}"
             );
         }
-        let needed = layout.held + layout.warps * PANEL * 4;
+        let needed = layout.front_bytes + layout.warps * PANEL * 4;
         let blocks = (i64::from(limits.shared_per_block) + 1024) / (layout.shared + 1024);
         match most {
             Some(most) => assert_eq!(blocks, most, "{n} x {k} on {sm}"),
@@ -317,12 +319,12 @@ fn a_float_x_is_quantised_in_the_workspace() {
     assert_eq!(bytes(3, 512, Dtype::F32), 3 * 640);
     assert_eq!(bytes(64, 256, Dtype::BF16), 64 * 320);
     assert_eq!(bytes(16, 512, Dtype::ACT_I8), 0);
-    // More than sixteen rows of packed weights, of two tiles at least: x as f16 as well.
+    // With more than sixteen rows and packed weights of two tiles at least, there is x in f16 as well.
     assert_eq!(bytes(17, 512, Dtype::ACT_I8), 2 * 4 * 4384);
     let aligned = |bytes: usize| bytes.next_multiple_of(Workspace::ALIGNMENT);
     assert_eq!(bytes(33, 512, Dtype::F32), aligned(33 * 640) + 2 * 8 * 4384);
     assert_eq!(bytes(65, 512, Dtype::ACT_I8), 2 * 2 * 8 * 4384);
-    // In either order of the elements that a format of the call reads.
+    // x in f16 is there in each layout that a format of the call reads.
     let both = [
         weight,
         Weight {
@@ -343,7 +345,7 @@ fn a_float_x_is_quantised_in_the_workspace() {
         let (status, message) = refused(data, bytes).unwrap();
         assert_eq!(status, REFLEX_WORKSPACE_TOO_SMALL);
         assert!(
-            message.starts_with("matmul: workspace is")
+            message.starts_with("workspace is")
                 && message.contains("expected 1920 bytes")
                 && message.contains("1920 for x in 8 bits"),
             "{message}"
@@ -357,7 +359,7 @@ fn a_float_x_is_quantised_in_the_workspace() {
     assert!(check(without_provenance_mut(256), 1920).is_ok());
 }
 
-/// As `native_geometry` of kernels/matmul/int8/staged.cuh.
+/// The sizes are those of `native_geometry` in kernels/matmul/int8/staged.cuh.
 #[test]
 fn staged_rows_are_an_odd_number_of_words_apart_and_hold_any_alignment() {
     for &dtype in Dtype::BLOCKS {
