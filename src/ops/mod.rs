@@ -4,6 +4,8 @@
 mod registry;
 
 mod call;
+#[cfg(test)]
+mod choices;
 mod choose;
 mod entries;
 mod op;

@@ -5,31 +5,10 @@ use super::shape::{alike, staged_bytes};
 use super::*;
 use crate::abi::{REFLEX_DTYPE_PACKED, REFLEX_MISALIGNED, REFLEX_WORKSPACE_TOO_SMALL, reflex_dtype};
 use crate::cuda::{Device, DeviceLimits};
+use crate::ops::choices::{Digest, add_schedule, devices};
 use crate::ops::workspace::Workspace;
 use crate::runtime::Forced;
 use std::ptr::{null_mut, without_provenance_mut};
-
-/// Compute capability, SMs, shared memory of a block.
-const DEVICES: [(u32, u32, u32); 7] = [
-    (75, 40, 64 << 10),
-    (75, 1, 64 << 10),
-    (86, 16, 99 << 10),
-    (87, 8, 163 << 10),
-    (87, 16, 163 << 10),
-    (90, 132, 227 << 10),
-    (121, 48, 99 << 10),
-];
-
-fn devices() -> impl Iterator<Item = DeviceLimits> {
-    DEVICES
-        .into_iter()
-        .map(|(sm, sm_count, shared_per_block)| DeviceLimits {
-            sm,
-            sm_count,
-            shared_per_block,
-            ..Default::default()
-        })
-}
 
 /// Addresses that nothing reads, apart from one another.
 fn tensor(at: &mut usize, dtype: reflex_dtype, shape: [i64; 2]) -> reflex_tensor {
@@ -118,13 +97,17 @@ fn scheduled(plan: &MatmulPlan, limits: &DeviceLimits, data: *mut c_void, bytes:
 
 /// Every pair of formats, and of layouts, in every use of two.
 fn weights(n: i64) -> Vec<(bool, Vec<Weight>)> {
+    weights_of(Dtype::BLOCKS, n)
+}
+
+fn weights_of(formats: &[Dtype], n: i64) -> Vec<(bool, Vec<Weight>)> {
     let y = if n % 32 == 0 { Dtype::ACT_I8 } else { Dtype::F32 };
     let mut all = Vec::new();
-    for &dtype in Dtype::BLOCKS {
+    for &dtype in formats {
         for packed in [false, true] {
             let first = Weight { dtype, packed, n, y };
             all.push((false, vec![first]));
-            for &dtype in Dtype::BLOCKS {
+            for &dtype in formats {
                 for packed in [false, true] {
                     let second = Weight { dtype, packed, ..first };
                     all.push((true, vec![first, second]));
@@ -357,6 +340,49 @@ fn a_float_x_is_quantised_in_the_workspace() {
         "{message}"
     );
     assert!(check(without_provenance_mut(256), 1920).is_ok());
+}
+
+/// Candidates, tilings and scratch of calls of every kind on devices of every size.
+#[test]
+fn everything_is_tiled_as_before() {
+    const FORMATS: [Dtype; 4] = [Dtype::Q4_K, Dtype::Q6_K, Dtype::Q8_0, Dtype::IQ4_XS];
+    let mut digest = Digest::new();
+    for n in [17, 64, 2560, 9728, 151_936] {
+        for (gated, weights) in weights_of(&FORMATS, n) {
+            for k in [256, 2560, 6144, 6400, 14336] {
+                for rows in [1, 2, 8, 9, 16, 17, 33, 100] {
+                    let mut call = call(rows, k, Dtype::ACT_I8, gated, &weights);
+                    for flags in [0, REFLEX_MATMUL_BATCH_INVARIANT] {
+                        call.params.flags |= flags;
+                        let plan = call.plan();
+                        for (limits, most_cluster) in devices().flat_map(|limits| [(limits, 1), (limits, 8)]) {
+                            let l = layout(&plan, &limits, most_cluster);
+                            let splits: i64 = plan.parts().map(|part| l.splits(part)).sum();
+                            let tiling = [l.panels, l.warps, l.cluster, l.ring_bytes, l.front_bytes, l.shared, splits];
+                            digest.line(format_args!("{} {tiling:?}", l.shape.kernel().name()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let weight = Weight {
+        dtype: Dtype::Q4_K,
+        packed: false,
+        n: 4096,
+        y: Dtype::F32,
+    };
+    for (flags, packed) in [(0, false), (0, true), (REFLEX_MATMUL_INT8, false), (REFLEX_MATMUL_INT8, true)] {
+        for rows in [1, 2, 3, 8, 9, 31, 64, 65, 512] {
+            for k in [256, 512, 4096, 14336] {
+                let mut call = call(rows, k, Dtype::F32, false, &[Weight { packed, ..weight }]);
+                call.params.flags = flags;
+                let plan = call.plan();
+                devices().for_each(|limits| add_schedule::<Matmul>(&mut digest, &plan, &limits));
+            }
+        }
+    }
+    assert_eq!(digest.value(), 0x5cb6_f223_ff9e_c3e9, "{:#x}", digest.value());
 }
 
 /// The sizes are those of `native_geometry` in kernels/matmul/int8/staged.cuh.
