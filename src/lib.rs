@@ -17,6 +17,7 @@ mod format;
 mod ops;
 mod runtime;
 mod system;
+mod tuning;
 
 pub use abi::*;
 pub use ops::*;

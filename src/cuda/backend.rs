@@ -9,6 +9,7 @@ use crate::abi::{
     Error, REFLEX_INTERNAL, REFLEX_INVALID_ARGUMENT, REFLEX_NO_DRIVER, REFLEX_NOT_BUILT, REFLEX_UNSUPPORTED_DEVICE,
     Result,
 };
+use crate::tuning::{Overrides, Tuning};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUfunction, CUlibrary};
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -187,6 +188,12 @@ impl CudaBackend {
         self.limits = board.limits(&self.device_limits);
         self.board = Some(board);
         Ok(self)
+    }
+
+    /// Calls planned with these numbers in the table of the device, or of the board.
+    pub fn tuned(mut self, overrides: &Overrides) -> CudaBackend {
+        self.limits.tuning = overrides.apply(&self.limits.tuning);
+        self
     }
 
     /// What it is, and which kernels it runs: those of `norm` stand for all, as each file has the same images.
@@ -400,14 +407,16 @@ fn limits(device: sys::CUdevice) -> Result<DeviceLimits> {
     };
     let major = get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
     let minor = get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    let (sm, integrated) = (major * 10 + minor, get(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)? != 0);
     Ok(DeviceLimits {
-        sm: major * 10 + minor,
+        sm,
         sm_count: get(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         shared_per_block: get(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
         l2_bytes: get(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?,
-        integrated: get(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)? != 0,
+        integrated,
         core_clock_khz: get(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?,
         memory_clock_khz: get(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?,
         memory_bus_bits: get(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?,
+        tuning: *Tuning::of(sm, integrated),
     })
 }

@@ -3,6 +3,7 @@
 
 use super::limits::DeviceLimits;
 use crate::abi::{Error, Result};
+use crate::tuning::Tuning;
 
 /// A board and an SM of it.
 #[derive(Debug)]
@@ -88,6 +89,8 @@ impl Board {
             sm: self.sm,
             sm_count: self.sm_count,
             shared_per_block: self.shared_per_block,
+            // Every board is a Jetson.
+            tuning: *Tuning::of(self.sm, true),
             ..*device
         }
     }
@@ -115,20 +118,23 @@ impl Board {
 mod tests {
     use super::*;
 
-    const H200: DeviceLimits = DeviceLimits {
-        sm: 90,
-        sm_count: 132,
-        shared_per_block: 227 << 10,
-        l2_bytes: 60 << 20,
-        integrated: false,
-        core_clock_khz: 0,
-        memory_clock_khz: 0,
-        memory_bus_bits: 0,
-    };
+    fn h200() -> DeviceLimits {
+        DeviceLimits {
+            sm: 90,
+            sm_count: 132,
+            shared_per_block: 227 << 10,
+            l2_bytes: 60 << 20,
+            integrated: false,
+            core_clock_khz: 0,
+            memory_clock_khz: 0,
+            memory_bus_bits: 0,
+            tuning: Tuning::default(),
+        }
+    }
 
     /// Blocks that an SM of the H200 has room for by shared memory.
     fn room(declared: u32, dynamic: u32) -> u32 {
-        (H200.shared_per_block + RESERVED) / (declared + dynamic + RESERVED)
+        (h200().shared_per_block + RESERVED) / (declared + dynamic + RESERVED)
     }
 
     #[test]
@@ -149,16 +155,18 @@ mod tests {
                 declared,
             };
             assert_eq!(orin.resident(block, dynamic), resident, "{block:?}");
-            let padded = orin.padded(block, dynamic, &H200);
+            let padded = orin.padded(block, dynamic, &h200());
             assert!(padded >= dynamic, "{block:?}");
-            assert!(padded + declared <= H200.shared_per_block, "{block:?}: {padded}");
+            assert!(padded + declared <= h200().shared_per_block, "{block:?}: {padded}");
             assert_eq!(room(declared, padded), resident, "{block:?}: {padded}");
         }
     }
 
     #[test]
     fn a_board_is_known_or_refused_by_name() {
-        assert_eq!(Board::named("agx-orin").unwrap().limits(&H200).sm_count, 16);
+        assert_eq!(Board::named("agx-orin").unwrap().limits(&h200()).sm_count, 16);
+        let tuning = Board::named("orin-nano").unwrap().limits(&h200()).tuning;
+        assert_eq!(tuning, *Tuning::of(87, true));
         let error = Board::named("orin").unwrap_err();
         assert!(
             error.message.contains("expected one of orin-nano, orin-nx, agx-orin"),

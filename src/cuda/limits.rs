@@ -1,5 +1,7 @@
 //! What the library knows of a device.
 
+use crate::tuning::Tuning;
+
 /// What a kernel's launch depends on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DeviceLimits {
@@ -13,4 +15,6 @@ pub(crate) struct DeviceLimits {
     pub core_clock_khz: u32,
     pub memory_clock_khz: u32,
     pub memory_bus_bits: u32,
+    /// What decides between ways of computing that it has.
+    pub tuning: Tuning,
 }

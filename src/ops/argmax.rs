@@ -54,24 +54,20 @@ pub(crate) struct ArgmaxPlan {
     pub workspace: bool,
 }
 
-/// Rows shorter than this are left to one block: a second launch would cost more than it saves.
-const SPLIT_ROW: i64 = 1 << 15;
-/// With at least so many elements a block is worth its launch.
-const SPLIT_ELEMENTS: i64 = 1 << 12;
 /// The most blocks that share a row. The block that combines them has a thread for each.
 const MOST_SPLITS: i64 = 256;
 const SPLIT_THREADS: i64 = 256;
 
 impl ArgmaxPlan {
-    /// The number of blocks that share a row, and the elements of each. There are enough blocks to keep the device busy
-    /// twice over.
+    /// The number of blocks that share a row, and the elements of each. There are enough blocks to keep the device busy.
     fn splits(&self, limits: &DeviceLimits) -> [i64; 2] {
         let (rows, n) = (self.x.dim(0), self.x.dim(1));
-        let wanted = 2 * i64::from(limits.sm_count) / rows.max(1);
-        if rows == 0 || n < SPLIT_ROW || wanted < 2 {
+        let tuning = &limits.tuning.argmax;
+        let wanted = tuning.blocks_per_sm * i64::from(limits.sm_count) / rows.max(1);
+        if rows == 0 || n < tuning.split_row || wanted < 2 {
             return [1, n];
         }
-        let splits = wanted.min(n / SPLIT_ELEMENTS).min(MOST_SPLITS);
+        let splits = wanted.min(n / tuning.split_elements).min(MOST_SPLITS);
         // The chunk is a multiple of what a block takes in one round.
         let round = 8 * SPLIT_THREADS;
         let chunk = ceil_div(ceil_div(n, splits), round) * round;
@@ -331,7 +327,6 @@ mod tests {
     fn splits_cover_the_row_and_none_is_empty() {
         for sm_count in [8, 16, 132] {
             for n in [
-                SPLIT_ROW,
                 32001,
                 32768,
                 32769,

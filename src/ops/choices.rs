@@ -10,6 +10,7 @@ use super::{argmax::Argmax, argmax::reflex_argmax_params};
 use crate::abi::{REFLEX_DTYPE_F16, REFLEX_DTYPE_F32, REFLEX_DTYPE_I32, reflex_dtype, reflex_tensor};
 use crate::cuda::{Device, DeviceLimits};
 use crate::runtime::Forced;
+use crate::tuning::Tuning;
 use std::fmt::Write;
 
 /// Compute capability, SMs, shared memory of a block.
@@ -30,6 +31,7 @@ pub(super) fn devices() -> impl Iterator<Item = DeviceLimits> {
             sm,
             sm_count,
             shared_per_block,
+            tuning: *Tuning::of(sm, sm == 87),
             ..Default::default()
         })
 }

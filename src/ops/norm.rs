@@ -6,7 +6,7 @@ use super::operands::{InPlace, Operands};
 use super::rows::{FOR_VEC8, Rows, data, dtype, strides, vec8};
 use super::schedule::{Candidate, Schedule, Takes, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
+use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
@@ -78,11 +78,11 @@ impl NormPlan {
     }
 
     fn short(&self) -> Takes {
-        only(self.dim <= NormPlan::WARP_DIM, "rows of at most 512 elements")
+        only(self.dim <= NormPlan::WARP_DIM, "rows of at most 3072 elements")
     }
 
-    /// Rows of at most this many elements go to a warp each.
-    const WARP_DIM: i64 = 512;
+    /// Elements of a row that a warp has room for, at most: a block of four warps keeps theirs in 48 KiB of shared memory.
+    const WARP_DIM: i64 = 3072;
     /// Rows of at most this many elements are kept in shared memory.
     const CACHED_DIM: i64 = 12 * 1024;
 }
@@ -153,10 +153,11 @@ static BLOCK: Kernel = Kernel::new("norm", c"reflex_norm_block").dependent();
 static CANDIDATES: [Candidate<NormPlan>; 4] = [
     Candidate::new(
         "warp_vec8",
-        |p, _| p.short().and(only(p.vec8(), FOR_VEC8)),
+        |p: &NormPlan, _| p.short().and(only(p.vec8(), FOR_VEC8)),
         |p, to| schedule_warp(p, to, &WARP_VEC8),
-    ),
-    Candidate::new("warp", |p, _| p.short(), |p, to| schedule_warp(p, to, &WARP)),
+    )
+    .where_it_pays(warp_pays),
+    Candidate::new("warp", |p: &NormPlan, _| p.short(), |p, to| schedule_warp(p, to, &WARP)).where_it_pays(warp_pays),
     Candidate::new(
         "block_vec8",
         |p, _| only(p.vec8(), FOR_VEC8),
@@ -164,6 +165,10 @@ static CANDIDATES: [Candidate<NormPlan>; 4] = [
     ),
     Candidate::new("block", |_, _| Ok(()), |p, to| schedule_block(p, to, &BLOCK, 1)),
 ];
+
+fn warp_pays(p: &NormPlan, limits: &DeviceLimits) -> Takes {
+    only(p.dim <= limits.tuning.norm.warp_dim, "short rows")
+}
 
 kernel_args! {
     struct NormArgs {

@@ -7,6 +7,7 @@ use crate::abi::handle::{self, Handle};
 use crate::abi::process::OnlyHere;
 use crate::abi::{Error, Params, REFLEX_SUCCESS, Result, guard, out_pointer, read_params, reflex_status};
 use crate::cuda::{Board, CudaBackend};
+use crate::tuning::Overrides;
 use std::ffi::{CString, c_char};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -196,6 +197,8 @@ fn create_backend(params: &reflex_context_params) -> Result<(Backend, String)> {
     if params.reserved != 0 {
         return Err(Error::invalid(format!("reserved is {}, expected 0", params.reserved)));
     }
+    // Also where nothing is planned by them: a wrong name is wrong on every machine.
+    let tuning = Overrides::from_environment()?;
     let cpu = |why: &str| {
         let cpu = CpuBackend::new(params.cpu_threads as usize)?;
         Ok((Backend::Cpu(cpu), format!("CPU: {why}")))
@@ -205,7 +208,7 @@ fn create_backend(params: &reflex_context_params) -> Result<(Backend, String)> {
         if let Some(board) = Board::from_environment()? {
             cuda = cuda.emulating(board)?;
         }
-        let cuda = cuda.planned_for(params.sm_count)?;
+        let cuda = cuda.planned_for(params.sm_count)?.tuned(&tuning);
         let reason = format!("CUDA: {}", cuda.description());
         Ok((Backend::Cuda(Box::new(OnlyHere::new(cuda))), reason))
     };

@@ -3,6 +3,7 @@
 use super::AttentionDecodePlan;
 use crate::cuda::DeviceLimits;
 use crate::cuda::ceil_div;
+use crate::tuning;
 
 /// The most splits of a sequence, for which the combining kernel has room.
 const MOST_SPLITS: i64 = 256;
@@ -10,16 +11,15 @@ const MOST_SPLITS: i64 = 256;
 const MOST_CLUSTER: i64 = 16;
 /// The keys that a block takes at a time (DECODE_KEYS in the kernels).
 const BLOCK_KEYS: i64 = 64;
-/// With so many SMs or more there is room for clusters, and splits serve to hide latency.
-const CLUSTER_SMS: u32 = 64;
 
 impl AttentionDecodePlan {
     /// The number of blocks of the tensor core kernels that an SM runs at once.
-    fn blocks_per_sm(&self) -> i64 {
+    fn blocks_per_sm(&self, limits: &DeviceLimits) -> i64 {
+        let [of_64, of_128, of_256] = limits.tuning.attention_decode.blocks_per_sm;
         match self.cache.dim.max(self.cache.v_dim) {
-            ..=64 => 4,
-            65..=128 => 3,
-            _ => 2,
+            ..=64 => of_64,
+            65..=128 => of_128,
+            _ => of_256,
         }
     }
 
@@ -36,14 +36,15 @@ impl AttentionDecodePlan {
         splits(
             self.blocks(),
             self.cache.capacity,
-            i64::from(limits.sm_count) * self.blocks_per_sm(),
+            i64::from(limits.sm_count) * self.blocks_per_sm(limits),
+            &limits.tuning.attention_decode,
         )
     }
 
     /// The number of blocks that share the keys of a sequence as a cluster of at most `most`, which combines them
     /// itself. It is `None` where more splits than that are worth a launch.
     pub fn cluster(&self, limits: &DeviceLimits, most: i64) -> Option<i64> {
-        if limits.sm_count < CLUSTER_SMS || most < 2 {
+        if i64::from(limits.sm_count) < limits.tuning.attention_decode.cluster_sms || most < 2 {
             return None;
         }
         cluster(
@@ -51,6 +52,7 @@ impl AttentionDecodePlan {
             self.cache.capacity,
             i64::from(limits.sm_count),
             most.min(MOST_CLUSTER),
+            &limits.tuning.attention_decode,
         )
     }
 
@@ -69,38 +71,44 @@ impl AttentionDecodePlan {
 
 /// The number of splits with which a device that runs `slots` blocks at once finishes first. There are `blocks` blocks
 /// without a split, and every sequence fills its cache.
-fn splits(blocks: i64, capacity: i64, slots: i64) -> i64 {
-    /// Costs are in 64ths of the time that a block needs for one step of its loop. Its beginning and end take about as
-    /// long as a step; to combine the splits takes a launch, and some more for each split.
+fn splits(blocks: i64, capacity: i64, slots: i64, tuning: &tuning::AttentionDecode) -> i64 {
+    /// Costs are in 64ths of the time that a block needs for one step of its loop.
     const STEP: i128 = 64;
-    const LAUNCH: i128 = 2 * STEP;
+    let [ends, launch, split] = [tuning.ends, tuning.launch, tuning.split].map(i128::from);
     let steps = ceil_div(capacity, BLOCK_KEYS).max(1);
     let slots = i128::from(slots.max(1));
     (1..=steps.min(MOST_SPLITS))
         .min_by_key(|&splits| {
             let waves = (i128::from(blocks) * i128::from(splits) + slots - 1) / slots;
-            let combine = if splits == 1 { 0 } else { LAUNCH + i128::from(splits) };
-            waves * i128::from(ceil_div(steps, splits) + 1) * STEP + combine
+            let combine = if splits == 1 { 0 } else { launch + split * i128::from(splits) };
+            waves * (i128::from(ceil_div(steps, splits)) * STEP + ends) + combine
         })
         .unwrap_or(1)
 }
 
 /// The largest cluster with which no block has to wait for others to end. With many keys, more blocks at once are worth
 /// the launch that combines them.
-fn cluster(blocks: i64, capacity: i64, sms: i64, most: i64) -> Option<i64> {
-    /// With up to so many keys in a block the launch costs more than it saves.
-    const LONG: i64 = 512;
+fn cluster(blocks: i64, capacity: i64, sms: i64, most: i64, tuning: &tuning::AttentionDecode) -> Option<i64> {
     let steps = ceil_div(capacity, BLOCK_KEYS).max(1);
     let mut cluster = 1;
     while 2 * cluster <= most && cluster < steps && 2 * cluster * blocks <= sms {
         cluster *= 2;
     }
-    (capacity <= LONG * cluster).then_some(cluster)
+    (capacity <= tuning.cluster_keys * cluster).then_some(cluster)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tuning::Tuning;
+
+    fn splits(blocks: i64, capacity: i64, slots: i64) -> i64 {
+        super::splits(blocks, capacity, slots, &Tuning::default().attention_decode)
+    }
+
+    fn cluster(blocks: i64, capacity: i64, sms: i64, most: i64) -> Option<i64> {
+        super::cluster(blocks, capacity, sms, most, &Tuning::default().attention_decode)
+    }
 
     #[test]
     fn splits_fill_small_and_large_devices() {

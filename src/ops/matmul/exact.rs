@@ -14,8 +14,6 @@ use crate::ops::weights_pack::{Direction, WeightsPackPlan, WeightsUnpack};
 
 /// With up to this many rows the call is bound by reading the weights, as a matrix-vector product is.
 const FEW_ROWS: i64 = 8;
-/// With up to this many rows the larger tile would be mostly empty.
-const SMALL_TILE_ROWS: i64 = 64;
 
 impl MatmulPlan {
     /// Whether there is one weight, in the form that the kernels take.
@@ -167,7 +165,10 @@ pub(super) const CANDIDATES: [Candidate<MatmulPlan>; 4] = [
             )
         },
     )
-    .where_it_pays(|p, _| only(p.rows <= SMALL_TILE_ROWS, "at most 64 rows")),
+    .where_it_pays(|p, limits| {
+        // The larger tile would be mostly empty.
+        only(p.rows <= limits.tuning.matmul.small_tile_rows, "fewer rows")
+    }),
     Candidate::new(
         "tile128",
         |p, _| only(!p.int8, EXACT).and(only(!p.vector(), MANY)),

@@ -17,6 +17,7 @@ const TILE: i64 = 256;
 /// The most static shared memory that a kernel has beside the dynamic one of its launch.
 const STATIC_SHARED: i64 = 1024;
 /// The most warps of a block for which the kernels are compiled. Those with a single panel per warp take more.
+#[cfg(test)]
 const WARPS: i64 = 8;
 
 const fn kernel(file: &'static str, symbol: &'static CStr) -> Kernel {

@@ -147,7 +147,9 @@ const THREADS: i64 = 128;
 /// The number of blocks that share a token, at most `most`. A single token is spread over many SMs; with many tokens a
 /// block does more of one, and computes the angles once for it.
 fn wanted_groups(p: &RopePlan, to: &Schedule, most: i64) -> i64 {
-    ceil_div(8 * i64::from(to.limits().sm_count), p.tokens).clamp(1, most.max(1))
+    let limits = to.limits();
+    let blocks = limits.tuning.rope.blocks_per_sm * i64::from(limits.sm_count);
+    ceil_div(blocks, p.tokens).clamp(1, most.max(1))
 }
 
 fn count_heads(part: Option<RopePart>) -> i64 {

@@ -2,7 +2,7 @@
 
 use super::layout::{Layout, exclusive_bytes};
 use super::shape::{Shape, alike};
-use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE, WARPS, schedule, shared};
+use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE, schedule, shared};
 use crate::abi::Dtype;
 use crate::cuda::{DeviceLimits, ceil_div};
 use crate::ops::schedule::{Candidate, Takes, only};
@@ -12,29 +12,29 @@ const ONE_ROW: &str = "one row, without REFLEX_MATMUL_BATCH_INVARIANT";
 const PACKED: &str = "packed weights";
 
 /// A candidate, and the shape that it schedules.
-type Tiled = (Candidate<MatmulPlan>, fn(&MatmulPlan) -> Shape);
+type Tiled = (Candidate<MatmulPlan>, fn(&MatmulPlan, &DeviceLimits) -> Shape);
 
 macro_rules! tiled {
     ($name:literal, $takes:expr, $pays:expr, $shape:expr) => {{
-        const SHAPE: fn(&MatmulPlan) -> Shape = $shape;
-        let candidate = Candidate::new($name, $takes, |p, to| schedule(p, SHAPE(p), to));
+        const SHAPE: fn(&MatmulPlan, &DeviceLimits) -> Shape = $shape;
+        let candidate = Candidate::new($name, $takes, |p, to| schedule(p, SHAPE(p, to.limits()), to));
         (candidate.where_it_pays($pays), SHAPE)
     }};
 }
 
 pub(super) const TILED: [Tiled; 8] = [
-    tiled!("int8_wide", |p, _| wide_takes(p, true), wide_pays, |_| Shape::Wide),
-    tiled!("int8_wide_native", |p, _| wide_takes(p, false), wide_pays, |_| {
+    tiled!("int8_wide", |p, _| wide_takes(p, true), wide_pays, |_, _| Shape::Wide),
+    tiled!("int8_wide_native", |p, _| wide_takes(p, false), wide_pays, |_, _| {
         Shape::WideNative
     }),
     tiled!("int8_whole", |p, _| whole_takes(p), always, whole),
-    tiled!("int8_narrow", |p, _| one_row(p, true), always, |_| Shape::Narrow),
-    tiled!("int8_native", |p, _| native_takes(p), always, |_| Shape::Native),
+    tiled!("int8_narrow", |p, _| one_row(p, true), always, |_, _| Shape::Narrow),
+    tiled!("int8_native", |p, _| native_takes(p), always, |_, _| Shape::Native),
     tiled!("int8_few", few_takes, few_pays, few),
-    tiled!("int8_shared", shared_takes, shared::pays, |p| Shape::Shared(
+    tiled!("int8_shared", shared_takes, shared::pays, |p, _| Shape::Shared(
         shared::columns_of(p.rows)
     )),
-    tiled!("int8_columns", columns_take, always, |p| {
+    tiled!("int8_columns", columns_take, always, |p, _| {
         Shape::Columns(shared::columns_of(p.rows))
     }),
 ];
@@ -92,10 +92,14 @@ fn shared_takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
 /// Whether there are enough blocks for every SM.
 fn wide_pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     let panels: i64 = plan.parts().map(|part| ceil_div(part.n(), PANEL)).sum();
-    // On many SMs time is lost while a launch begins and ends: many small warps shorten that.
-    let blocks = if limits.sm_count > 32 { 4 } else { 2 };
+    let (tuning, sms) = (&limits.tuning.matmul, i64::from(limits.sm_count));
+    // Many small warps shorten the time that is lost while a launch begins and ends.
+    let blocks = match sms > tuning.wide_many_sms {
+        true => tuning.wide_blocks_many_sms,
+        false => tuning.wide_blocks_few_sms,
+    };
     only(
-        panels >= blocks * 4 * i64::from(limits.sm_count),
+        panels >= blocks * 4 * sms,
         "more outputs for so many SMs",
     )
 }
@@ -124,15 +128,15 @@ fn group(plan: &MatmulPlan, panels: i64) -> Option<usize> {
         .position(|formats| plan.parts().all(|part| formats.contains(&part.weight.dtype)))
 }
 
-/// Whether there are more tiles than the rings of a block's eight warps have room for.
-pub(super) fn long(plan: &MatmulPlan) -> bool {
-    ceil_div(plan.k, TILE) > 24
+/// Whether there are more tiles than the rings of a block have room for.
+pub(super) fn long(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
+    ceil_div(plan.k, TILE) > limits.tuning.matmul.long_tiles
 }
 
 /// The kernel that multiplies one row with these packed weights.
-fn whole(plan: &MatmulPlan) -> Shape {
+fn whole(plan: &MatmulPlan, limits: &DeviceLimits) -> Shape {
     let q4_k = plan.parts().all(|part| part.weight.dtype == Dtype::Q4_K);
-    match q4_k && long(plan) {
+    match q4_k && long(plan, limits) {
         true => Shape::Whole(Q4_K_ALONE),
         false => Shape::Whole(group(plan, least_panels(plan)).expect("the candidate has looked")),
     }
@@ -162,16 +166,17 @@ fn few_takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     only(group.is_some(), "whole panels of formats that have a kernel together")
 }
 
-/// Whether it is faster than warps that share x, as measured on an H200 and on 8 of its SMs.
+/// Whether it is faster than warps that share x.
 fn few_pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     only(plan.rows > 1, "more than one row")?;
     // With many panels, the additional instructions outweigh the one conversion of x that is saved.
     let blocks = blocks(plan, paired_panels(plan));
-    let worth = plan.rows <= 8 || limits.sm_count < shared::CLUSTER_SMS || blocks <= 2 * i64::from(limits.sm_count);
-    only(worth, "fewer outputs for more than 8 rows")
+    let (tuning, sms) = (&limits.tuning.matmul, i64::from(limits.sm_count));
+    let worth = plan.rows <= tuning.few_rows || sms < tuning.cluster_sms || blocks <= tuning.few_blocks * sms;
+    only(worth, "fewer outputs for so many rows")
 }
 
-fn few(plan: &MatmulPlan) -> Shape {
+fn few(plan: &MatmulPlan, _: &DeviceLimits) -> Shape {
     let group = group(plan, paired_panels(plan)).expect("few_takes has looked");
     Shape::Few(group, shared::columns_of(plan.rows))
 }
@@ -189,6 +194,7 @@ impl Layout {
         if let Shape::Shared(columns) = shape {
             return shared::layout(plan, limits, columns, most_cluster);
         }
+        let tuning = &limits.tuning.matmul;
         let panels = match shape {
             Shape::Narrow | Shape::Whole(_) | Shape::Native => least_panels(plan),
             Shape::Wide | Shape::WideNative => 4,
@@ -201,7 +207,7 @@ impl Layout {
             Shape::Wide | Shape::WideNative => {
                 // With a short k, more blocks on an SM hide one another's beginnings and ends, where there are enough
                 // of them.
-                let short = !long(plan) && blocks(plan, panels) >= 4 * i64::from(limits.sm_count);
+                let short = !long(plan, limits) && blocks(plan, panels) >= tuning.wide_short_blocks * i64::from(limits.sm_count);
                 if !short && fits(4 * ring_bytes) { 4 } else { 2 }
             }
             _ => {
@@ -221,22 +227,24 @@ impl Layout {
                     };
                     (warps * ring_bytes).max(sums(splits, sized)) + beside
                 };
-                // A block has eight warps, or, for several rows where every SM has two blocks, four. It has twelve
-                // where an SM has one block at most.
                 let (blocks, sms) = (blocks(plan, panels), i64::from(limits.sm_count));
-                let few = matches!(shape, Shape::Narrow | Shape::Whole(_)) && blocks <= sms;
-                // With whole panels and a long k it has sixteen.
+                let few = matches!(shape, Shape::Narrow | Shape::Whole(_)) && blocks <= tuning.lone_blocks * sms;
+                // A block has more warps where an SM has one block at most.
                 let limit = match shape {
                     // The more blocks there are, the smaller they are.
-                    Shape::Few(..) if blocks > 4 * sms => WARPS / 4,
-                    Shape::Few(..) if blocks > sms => WARPS / 2,
-                    Shape::Whole(_) if few && long(plan) => 2 * WARPS,
-                    _ if few => WARPS + WARPS / 2,
-                    // It has twelve where an SM has two blocks, and room for two.
-                    Shape::Whole(Q4_K_ALONE) if limits.sm >= 90 && blocks <= 2 * sms => WARPS + WARPS / 2,
-                    _ => WARPS,
+                    Shape::Few(..) if blocks > tuning.few_quarter_blocks * sms => tuning.warps / 4,
+                    Shape::Few(..) if blocks > tuning.few_half_blocks * sms => tuning.warps / 2,
+                    Shape::Whole(_) if few && long(plan, limits) => tuning.lone_long_warps,
+                    _ if few => tuning.lone_warps,
+                    // An SM has room for two blocks of so many warps.
+                    Shape::Whole(Q4_K_ALONE)
+                        if i64::from(limits.sm) >= tuning.q4_k_pair_sm && blocks <= tuning.q4_k_pair_blocks * sms =>
+                    {
+                        tuning.q4_k_pair_warps
+                    }
+                    _ => tuning.warps,
                 };
-                let many = matches!(shape, Shape::Columns(_)) && blocks >= 2 * sms;
+                let many = matches!(shape, Shape::Columns(_)) && blocks >= tuning.columns_half_blocks * sms;
                 let most = limit * in_a_warp / panels / if many { 2 } else { 1 };
                 let mut splits = balanced(ceil_div(plan.k, TILE).max(1), most.max(1));
                 while splits > 1 && !fits(bytes(splits)) {
@@ -261,7 +269,7 @@ impl Layout {
             layout.shared = layout.front_bytes + sums(splits, shape);
             // With a short k the rings have room for all that a block reads, and blocks that begin early gain more than
             // an even share.
-            if matches!(shape, Shape::Whole(_)) && long(plan) {
+            if matches!(shape, Shape::Whole(_)) && long(plan, limits) {
                 layout.shared = layout.shared.max(exclusive_bytes(blocks(plan, panels), limits));
             }
             return layout;

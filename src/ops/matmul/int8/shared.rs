@@ -9,21 +9,12 @@ use crate::cuda::DeviceLimits;
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
 use crate::ops::schedule::{Schedule, Takes, only};
 
-/// Clusters are for devices of at least so many SMs: on others there are enough blocks without them, and a part of a
-/// device may not have room for a cluster.
-pub(super) const CLUSTER_SMS: u32 = 64;
-/// How many of a thousand SMs clusters of 1 to 8 blocks can use on an H200: clusters do not span the groups that the
-/// SMs form.
-const IN_CLUSTERS: [i64; 8] = [1000, 1000, 887, 910, 834, 773, 796, 910];
 /// The registers of an SM, and the shared memory that each block takes beside what it asks for.
 const REGISTERS: i64 = 65536;
 const BLOCK_SHARED: i64 = 1024;
 
-/// The resources of a kernel, and its costs in cycles of an SM, fitted to measurements of Q4_K on an H200.
+/// The costs of a kernel in cycles of an SM.
 struct Costs {
-    /// Fixed when the kernel is compiled.
-    registers: i64,
-    most_warps: i64,
     /// A panel's tile and eight columns of a tile of x, where an SM has enough to do.
     panel: i64,
     x: i64,
@@ -37,24 +28,28 @@ struct Costs {
 
 /// The most warps of a block for which the kernel is compiled.
 pub(super) fn most_warps(columns: i64) -> i64 {
-    costs(columns).most_warps
+    if columns == 16 { 16 } else { 12 }
 }
 
-fn costs(columns: i64) -> Costs {
-    let c = |registers, most_warps, [panel, x, alone, block, sums, joined]: [i64; 6]| Costs {
-        registers,
-        most_warps,
-        panel,
-        x,
-        alone,
-        block,
-        sums,
-        joined,
+/// The registers of a thread for which the kernel is compiled.
+fn registers(columns: i64) -> i64 {
+    if columns <= 32 { 128 } else { 160 }
+}
+
+fn costs(columns: i64, limits: &DeviceLimits) -> Costs {
+    let tuning = &limits.tuning.matmul;
+    let kernel = match columns {
+        16 => 0,
+        32 => 1,
+        _ => 2,
     };
-    match columns {
-        16 => c(128, 16, [168, 1, 1471, 5265, 399, 173]),
-        32 => c(128, 12, [196, 1, 1760, 4951, 497, 72]),
-        _ => c(160, 12, [250, 7, 1945, 6304, 359, 342]),
+    Costs {
+        panel: tuning.shared_panel[kernel],
+        x: tuning.shared_x[kernel],
+        alone: tuning.shared_alone[kernel],
+        block: tuning.shared_block[kernel],
+        sums: tuning.shared_sums[kernel],
+        joined: tuning.shared_joined[kernel],
     }
 }
 
@@ -125,13 +120,13 @@ impl Tiling {
 
     /// The cycles that so many clusters of blocks take.
     fn time(&self, blocks: i64, shared_bytes: i64, tiles: i64, limits: &DeviceLimits, columns: i64) -> i64 {
-        let costs = costs(columns);
-        let by_registers = REGISTERS / (costs.registers * 32 * self.panels * self.groups);
+        let costs = costs(columns, limits);
+        let by_registers = REGISTERS / (registers(columns) * 32 * self.panels * self.groups);
         let shared = shared_bytes + BLOCK_SHARED + STATIC_SHARED;
         let at_once = by_registers
             .min((i64::from(limits.shared_per_block) + BLOCK_SHARED) / shared)
             .max(1);
-        let sms = i64::from(limits.sm_count) * IN_CLUSTERS[self.cluster as usize - 1];
+        let sms = i64::from(limits.sm_count) * limits.tuning.matmul.in_clusters[self.cluster as usize - 1];
         let on_an_sm = ceil_div(blocks * self.cluster * 1000, sms);
         let rounds = ceil_div(on_an_sm, at_once);
         let tiles = ceil_div(tiles, self.groups * self.cluster);
@@ -142,6 +137,11 @@ impl Tiling {
         let ends = (costs.block + costs.sums * self.groups * self.cluster) * (at_once + rounds - 1) / at_once;
         tiles * busy.max(alone) + ends + costs.joined * (self.cluster - 1)
     }
+}
+
+/// On fewer SMs there are enough blocks without clusters, and a part of a device may not have room for a cluster.
+fn clusters(limits: &DeviceLimits) -> bool {
+    i64::from(limits.sm_count) >= limits.tuning.matmul.cluster_sms
 }
 
 fn fits(shared_bytes: i64, limits: &DeviceLimits) -> bool {
@@ -162,7 +162,7 @@ fn blocks(plan: &MatmulPlan, panels: i64, columns: i64) -> i64 {
 fn tiling(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i64, most_cluster: i64) -> Tiling {
     let most_warps = most_warps(columns);
     let mut best = smallest(limits);
-    if limits.sm_count < CLUSTER_SMS {
+    if !clusters(limits) {
         return best;
     }
     let tiles = (plan.k / TILE).max(1);
@@ -179,7 +179,7 @@ fn tiling(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i6
                 };
                 let shared_bytes = tiling.shared_bytes(ring_bytes, columns);
                 // Clusters are for launches of too few blocks.
-                let enough = cluster > 1 && blocks * cluster > 3 * i64::from(limits.sm_count);
+                let enough = cluster > 1 && blocks * cluster > limits.tuning.matmul.cluster_blocks * i64::from(limits.sm_count);
                 if enough || !fits(shared_bytes, limits) {
                     continue;
                 }
@@ -193,11 +193,13 @@ fn tiling(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i6
     best
 }
 
-/// The tiling for which there is always room where this pays. On few SMs it has eight panels: on 8 SMs of an H200,
-/// several such blocks on each SM were the fastest, for any number of rows.
+/// The tiling for which there is always room where this pays.
 fn smallest(limits: &DeviceLimits) -> Tiling {
     Tiling {
-        panels: if limits.sm_count < CLUSTER_SMS { 8 } else { 4 },
+        panels: match clusters(limits) {
+            true => 4,
+            false => limits.tuning.matmul.shared_panels,
+        },
         groups: 1,
         cluster: 1,
     }
@@ -226,11 +228,12 @@ pub(super) fn takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     only(fits(bytes, limits), "devices with more shared memory")
 }
 
-/// Whether this is faster than warps on their own, as measured on an H200 and on 8 of its SMs.
+/// Whether this is faster than warps on their own.
 pub(super) fn pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     let panels: i64 = plan.parts().map(|part| part.n() / PANEL).sum();
     // Without clusters, few outputs with long sums leave SMs idle.
-    let worth = limits.sm_count < CLUSTER_SMS || limits.sm >= 90 || panels >= 8 * i64::from(limits.sm_count);
+    let least = limits.tuning.matmul.shared_least_panels * i64::from(limits.sm_count);
+    let worth = !clusters(limits) || limits.sm >= 90 || panels >= least;
     only(worth, "more outputs for so many SMs without clusters")
 }
 

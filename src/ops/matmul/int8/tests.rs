@@ -85,7 +85,7 @@ fn call(rows: i64, k: i64, x: Dtype, gated: bool, weights: &[Weight]) -> Call {
 fn layout(plan: &MatmulPlan, limits: &DeviceLimits, most_cluster: i64) -> Layout {
     let fits = |c: &Candidate<MatmulPlan>| (c.takes)(plan, limits).is_ok() && (c.pays)(plan, limits).is_ok();
     let (_, shape) = select::TILED.iter().find(|(c, _)| fits(c)).expect("a candidate");
-    Layout::new(plan, shape(plan), limits, most_cluster)
+    Layout::new(plan, shape(plan, limits), limits, most_cluster)
 }
 
 /// The schedule with a workspace.
