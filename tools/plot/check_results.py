@@ -2,7 +2,7 @@
 """Refuses result files that do not say how they were measured: check_results.py FILE_OR_FOLDER...
 
 Every file of reflex-bench names GPU, driver, toolkit, architecture, clocks, power mode, temperature, commit and time, and each result
-in it shape, dtype, batch and context. Parity reports (parity*.json) are another kind of file and are passed over.
+in it shape, dtype, batch and context; of `tune` each number what was tried and how long its cases took. Parity reports (parity*.json) are another kind of file and are passed over.
 """
 
 import json
@@ -11,7 +11,7 @@ import pathlib
 import sys
 
 SCHEMA = "reflex-bench/1"
-KINDS = {"ops", "ceiling", "model", "peers"}
+KINDS = {"ops", "ceiling", "model", "peers", "tune"}
 TEXTS = ("gpu", "driver", "toolkit", "arch", "power_mode", "commit", "time")
 ROW = ("op", "shape", "dtype", "batch", "context")
 
@@ -55,6 +55,13 @@ def faults_of_row(row):
     return out
 
 
+def faults_of_tuned(row):
+    if not isinstance(row, dict):
+        return ["is no object"]
+    out = [f"{name} is missing" for name in ("parameter", "tried", "cases") if not row.get(name)]
+    return out + [f"{name} is missing" for name in ("before", "after", "spread") if not is_number(row.get(name))]
+
+
 def faults_of(report):
     """What the report lacks, one line each; nothing where it is fit to be published."""
     if not isinstance(report, dict) or report.get("schema") != SCHEMA:
@@ -67,6 +74,11 @@ def faults_of(report):
         if not isinstance(ceiling, dict) or not is_number(ceiling.get("read_gb_s")):
             out.append("ceiling.read_gb_s is missing")
         return out
+    if report["kind"] == "tune":
+        rows = report.get("parameters")
+        if not isinstance(rows, list) or not rows:
+            return out + ["parameters is missing or empty"]
+        return out + [f"parameters[{number}]: {fault}" for number, row in enumerate(rows) for fault in faults_of_tuned(row)]
     rows = report.get("results")
     if not isinstance(rows, list) or not rows:
         return out + ["results is missing or empty"]

@@ -50,6 +50,17 @@ class Check(unittest.TestCase):
                        {**GOOD, "kind": "guess"}, {**GOOD, "kind": "ceiling"}):
             self.assertTrue(check_results.faults_of(report), report)
 
+    def test_tune(self):
+        row = {"parameter": "matmul.warps", "before": 8, "after": 6, "spread": 0.01,
+               "tried": [{"number": 6, "times_as_long": 0.9}], "cases": [{"case": "shape m=1"}]}
+        report = {**GOOD, "kind": "tune", "parameters": [row]}
+        del report["results"]
+        self.assertEqual(check_results.faults_of(report), [])
+        self.assertTrue(check_results.faults_of({**report, "parameters": []}))
+        for name in row:
+            without = {key: value for key, value in row.items() if key != name}
+            self.assertTrue(any(name in fault for fault in check_results.faults_of({**report, "parameters": [without]})), name)
+
     def test_program(self):
         with tempfile.TemporaryDirectory() as folder:
             def run():

@@ -79,6 +79,7 @@ def read(folder):
         for fault in faults:
             print(f"{path}: refused: {fault}", file=sys.stderr)
         refused += bool(faults)
-        if not faults:
+        # The library as it chooses by itself, on the device as it is.
+        if not faults and not any(report["environment"].get(name) for name in ("as", "impl", "tuning")):
             by_kind[report["kind"]].append((path, report))
     return by_kind, refused

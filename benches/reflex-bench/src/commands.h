@@ -7,6 +7,7 @@ namespace bench {
 
 int run_ops(const options &wanted);
 int run_ceiling(const options &wanted);
+int run_tune(const options &wanted);
 int run_model(const options &wanted);
 int run_check(const options &wanted);
 

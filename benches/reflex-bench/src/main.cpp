@@ -14,6 +14,8 @@ const char *what_needs_one(bench::command what) {
             return "measure ops";
         case bench::command::ceiling:
             return "measure ceiling";
+        case bench::command::tune:
+            return "measure tune";
         case bench::command::model:
             return "measure model";
         case bench::command::check:
@@ -30,6 +32,8 @@ int run(const bench::options &wanted) {
             return bench::run_ops(wanted);
         case bench::command::ceiling:
             return bench::run_ceiling(wanted);
+        case bench::command::tune:
+            return bench::run_tune(wanted);
         case bench::command::model:
             return bench::run_model(wanted);
         case bench::command::check:
@@ -47,6 +51,7 @@ int main(int argc, char **argv) {
     bench::options wanted;
     try {
         wanted = bench::parse_options(argc, argv);
+        bench::adopt_environment(wanted);
         return run(wanted);
     } catch (const bench::usage_error &error) {
         std::fprintf(stderr, "reflex-bench: %s\n", error.what());

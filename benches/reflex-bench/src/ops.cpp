@@ -33,13 +33,17 @@ result describe(const bench_case &what, const target &on, const options &wanted)
     out.batch = what.batch;
     out.context = what.context;
     out.sm_count = on.sm_count();
+    out.as = wanted.as;
     return out;
 }
 
-std::string device_line(const target &on) {
+std::string device_line(const target &on, const options &wanted) {
     const reflex_build_info build = reflex_get_build_info();
     std::string out = format("%s, sm_%u, %u of %u SMs; reflex-infer %s for %s, NVRTC %s", on.info().name, on.info().sm,
                              on.sm_count(), on.info().sm_count, build.version, build.cuda_archs, build.nvrtc_version);
+    if (!wanted.as.empty()) out += "; AS " + wanted.as + ", a projection";
+    if (!wanted.impl.empty()) out += "; " + wanted.impl;
+    if (!wanted.tuning.empty()) out += "; " + wanted.tuning;
     if (!on.is_cuda())
         out = format("CPU BACKEND (%s, %u threads): every case is set up and run, the times are NO MEASUREMENT",
                      on.info().name, on.info().sm_count);
@@ -79,7 +83,7 @@ int run_ceiling(const options &wanted) {
     const ceilings found = measure_ceilings(on);
     status.clear();
     warn_of_escape(found);
-    std::printf("%s\n%s", device_line(on).c_str(), ceiling_text(found, on.sm_count()).c_str());
+    std::printf("%s\n%s", device_line(on, wanted).c_str(), ceiling_text(found, on.sm_count()).c_str());
     if (!wanted.json.empty()) {
         json out = document("ceiling", on, wanted);
         out.set("ceiling", found.to_json(on.sm_count()));
@@ -141,7 +145,7 @@ int run_ops(const options &wanted) {
     status.clear();
 
     const std::string head =
-        device_line(on) + "\n" + (ceiling ? ceiling_text(*ceiling, on.sm_count()) : std::string()) +
+        device_line(on, wanted) + "\n" + (ceiling ? ceiling_text(*ceiling, on.sm_count()) : std::string()) +
         (on.is_cuda() ? std::string(wanted.cold ? "L2-cold" : "L2-warm") + ", us per launch: medians\n\n" : "\n");
     std::printf("%s%s", head.c_str(), text_table(results).c_str());
     if (!wanted.markdown.empty()) {

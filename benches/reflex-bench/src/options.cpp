@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "model_shapes.h"
+#include "tune.h"
 
 namespace bench {
 namespace {
@@ -82,10 +83,11 @@ void add_shapes(options &out, const std::string &text) {
 command command_named(const std::string &name) {
     if (name == "ops") return command::ops;
     if (name == "ceiling") return command::ceiling;
+    if (name == "tune") return command::tune;
     if (name == "model") return command::model;
     if (name == "check") return command::check;
     if (name == "help" || name == "--help" || name == "-h") return command::help;
-    throw usage_error("no command " + name + "; expected ops, ceiling, model or check (--help tells more)");
+    throw usage_error("no command " + name + "; expected ops, ceiling, tune, model or check (--help tells more)");
 }
 
 class argument_reader {
@@ -124,6 +126,72 @@ bool common_option(options &out, const std::string &name, argument_reader &in) {
         const std::string value = in.value_of(name);
         if (value != "cuda" && value != "cpu") throw usage_error("--backend " + value + ": expected cuda or cpu");
         out.cpu = value == "cpu";
+    } else {
+        return false;
+    }
+    return true;
+}
+
+// Commands whose results tell what the library was asked for.
+bool measures_library(command what) {
+    return what == command::ops || what == command::ceiling || what == command::tune;
+}
+
+struct board {
+    const char *name;
+    uint32_t sm_count;
+};
+// As in src/cuda/board.rs.
+constexpr board boards[] = {{"orin-nano", 8}, {"orin-nx", 8}, {"agx-orin", 16}};
+
+// The library plans as for this board, on as many SMs unless --sm-count says otherwise.
+void set_board(options &out, const std::string &option, const std::string &name) {
+    std::vector<std::string> names;
+    for (const board &b : boards) names.push_back(b.name);
+    (void)choice(option, name, names);
+    out.as = name;
+}
+
+// Of what the library is asked for.
+bool library_option(options &out, const std::string &name, argument_reader &in) {
+    if (name == "--as") {
+        set_board(out, name, in.value_of(name));
+    } else if (name == "--impl") {
+        out.impl = in.value_of(name);
+    } else if (name == "--tuning" && out.what != command::tune) {
+        out.tuning = in.value_of(name);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void check_board(options &out) {
+    if (out.as.empty()) return;
+    if (out.cpu) throw usage_error("--as needs --backend cuda");
+    for (const board &b : boards) {
+        if (out.as == b.name && out.sm_count == 0) out.sm_count = b.sm_count;
+    }
+}
+
+bool tune_option(options &out, const std::string &name, argument_reader &in) {
+    if (name == "--table") {
+        out.table = in.value_of(name);
+    } else if (name == "--out") {
+        out.out = in.value_of(name);
+    } else if (name == "--parameter") {
+        for (const std::string &wanted : split(in.value_of(name))) {
+            const auto fits = [&](const tuning_parameter &p) {
+                return p.name == wanted || p.name.compare(0, wanted.size() + 1, wanted + ".") == 0;
+            };
+            const auto &all = tuning_parameters();
+            if (std::none_of(all.begin(), all.end(), fits)) {
+                std::vector<std::string> names;
+                for (const tuning_parameter &p : all) names.push_back(p.name);
+                throw usage_error(name + " " + wanted + ": expected an op or one of " + listed(names));
+            }
+            out.parameters.push_back(wanted);
+        }
     } else {
         return false;
     }
@@ -217,8 +285,10 @@ std::vector<std::string> shape_names() {
 options parse_options(int argc, const char *const *argv) {
     argument_reader in(argc, argv);
     options out;
-    if (in.done()) throw usage_error("no command; expected ops, ceiling, model or check (--help tells more)");
+    if (in.done()) throw usage_error("no command; expected ops, ceiling, tune, model or check (--help tells more)");
     out.what = command_named(in.next());
+    // Each of hundreds of cases is measured with several numbers.
+    if (out.what == command::tune) out.seconds = 0.05;
     while (!in.done()) {
         const std::string name = in.next();
         if (name == "--help" || name == "-h") {
@@ -227,9 +297,15 @@ options parse_options(int argc, const char *const *argv) {
         }
         if (out.what == command::help) throw usage_error("unexpected argument " + name);
         if (common_option(out, name, in)) continue;
-        if ((out.what == command::ops || out.what == command::ceiling) && name == "--sm-count") {
+        if (measures_library(out.what) && name == "--sm-count") {
             out.sm_count = static_cast<uint32_t>(whole_number(name, in.value_of(name), 1, 4096));
             continue;
+        }
+        if (measures_library(out.what) && library_option(out, name, in)) continue;
+        if (out.what == command::tune) {
+            const bool of_ops = name == "--shapes" || name == "--dtype" || name == "--seconds" || name == "--cold" ||
+                                name == "--warm" || name == "--activations";
+            if (tune_option(out, name, in) || (of_ops && ops_option(out, name, in))) continue;
         }
         if (out.what == command::ops && ops_option(out, name, in)) continue;
         if (out.what == command::check && check_option(out, name, in)) continue;
@@ -247,9 +323,27 @@ options parse_options(int argc, const char *const *argv) {
     }
     if (out.what == command::model && out.model.empty()) throw usage_error("model needs a GGUF file");
     if (out.what == command::ceiling && out.cpu) throw usage_error("ceiling measures a GPU; --backend cpu has none");
+    if (out.what == command::tune && out.table.empty())
+        throw usage_error("tune needs --table, a file of the library's src/tuning");
+    if (!out.out.empty() && out.json.empty()) throw usage_error("--out needs --json: the table names its source");
+    check_board(out);
     if (out.cpu && out.sm_count != 0) throw usage_error("--sm-count needs --backend cuda");
     if (out.models.empty() && out.shapes.empty()) out.models.push_back("qwen3-4b");
     return out;
+}
+
+void adopt_environment(options &out) {
+    const auto value = [](const char *name) {
+        const char *found = std::getenv(name);
+        return std::string(found != nullptr ? found : "");
+    };
+    if (!measures_library(out.what)) return;
+    if (out.as.empty() && !value("REFLEX_AS").empty()) set_board(out, "REFLEX_AS", value("REFLEX_AS"));
+    check_board(out);
+    if (out.impl.empty()) out.impl = value("REFLEX_IMPL");
+    if (out.tuning.empty()) out.tuning = value("REFLEX_TUNING");
+    if (out.what == command::tune && !out.tuning.empty())
+        throw usage_error("REFLEX_TUNING is set: tune starts from the numbers of --table");
 }
 
 namespace {
@@ -277,6 +371,8 @@ std::string usage_text() {
     return std::string(
                "usage: reflex-bench ops [OPTION...]         speed of the library's ops\n"
                "       reflex-bench ceiling [OPTION...]     what this device can read, copy and launch at most\n"
+               "       reflex-bench tune --table FILE [OPTION...]\n"
+               "                                            which numbers of a table of src/tuning are fastest\n"
                "       reflex-bench model FILE.gguf [OPTION...] [-- REFLEX-LLM OPTION...]\n"
                "                                            prefill and decode of a model, by running reflex-llm\n"
                "       reflex-bench check [OPTION...]       results of the device against those of the CPU backend\n"
@@ -286,8 +382,12 @@ std::string usage_text() {
                "  --commit TEXT        commit of the library, where this program cannot know it\n"
                "  --backend cuda|cpu   cpu checks the set-up of every case; its times are not a measurement\n"
                "\n"
-               "ops and ceiling:\n"
+               "ops, ceiling and tune:\n"
                "  --sm-count N         use only N SMs, by a green context (CUDA 12.4); the driver may round N up\n"
+               "  --as BOARD           plan and launch as orin-nano, orin-nx or agx-orin does, on as many SMs "
+               "(REFLEX_AS)\n"
+               "  --impl OP:NAME[,..]  candidates that compute these ops (REFLEX_IMPL)\n"
+               "  --tuning NAME=N[,..] numbers in place of the library's, not with tune (REFLEX_TUNING)\n"
                "\n"
                "check:\n"
                "  --tier smoke|full    problems of cases/: a part (used without this option), or all\n"
@@ -327,6 +427,11 @@ std::string usage_text() {
            "  --compare FILE       compare with an earlier --json file\n"
            "  --resources FILE     kernel-resources.tsv of the library's build: registers and spills; in a bundle "
            "found\n"
+           "\n"
+           "tune (and --shapes, --dtype, --activations, --cold, --warm and --seconds as ops; 0.05 s without it):\n"
+           "  --table FILE         the table to start from, of the library's src/tuning\n"
+           "  --out FILE           write it with the numbers that won; needs --json, which it names as their source\n"
+           "  --parameter LIST     entries or ops; all without this option\n"
            "\n"
            "model:\n"
            "  --llm PATH           the reflex-llm to run; without this option the one beside this program\n"

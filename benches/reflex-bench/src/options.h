@@ -18,7 +18,7 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-enum class command { help, ops, ceiling, model, check };
+enum class command { help, ops, ceiling, tune, model, check };
 
 struct matmul_shape {
     int64_t rows;  // 0: those of --rows
@@ -54,6 +54,11 @@ struct options {
     int32_t device = 0;
     double seconds = 0.15;  // of samples for each case
     std::string json, markdown, compare, resources, commit;
+    // REFLEX_AS, REFLEX_IMPL and REFLEX_TUNING of the library, which are for tests and benches.
+    std::string as, impl, tuning;
+    // Of `tune`: entries or ops, empty for all; the table that it starts from, and where the one that it found goes.
+    std::vector<std::string> parameters;
+    std::string table, out;
     std::string model, llm;
     std::vector<std::string> llm_arguments;
 };
@@ -65,6 +70,8 @@ const char *compute_name(compute how);
 std::vector<std::string> shape_names();
 
 options parse_options(int argc, const char *const *argv);
+// Takes what the environment asks the library for, where no option asks for something else: a result file tells of it.
+void adopt_environment(options &out);
 std::string usage_text();
 
 }  // namespace bench

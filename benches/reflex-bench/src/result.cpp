@@ -134,6 +134,7 @@ json result::to_json() const {
     out.set("op", op).set("name", name).set("model", model).set("shape", std::move(sizes)).set("dtype", dtype);
     out.set("activations", activations).set("batch", static_cast<long long>(batch));
     out.set("context", static_cast<long long>(context)).set("sm_count", sm_count);
+    if (!as.empty()) out.set("as", as);
     if (!computed.empty()) out.set("compute", computed);
     if (!error.empty()) return out.set("error", error);
     out.set("cache", m.cache).set("kernel", m.kernel);
@@ -159,6 +160,7 @@ std::string key_of(const json &row) {
                       row["activations"].text() + "/" + row["cache"].text().substr(0, 4);
     for (const auto &[name, size] : row["shape"].members()) out += format("/%s=%.0f", name.c_str(), size.number());
     if (!row["compute"].is_null()) out += "/" + row["compute"].text();
+    if (!row["as"].is_null()) out += "/as " + row["as"].text();
     return out + format("/%.0f SMs", row["sm_count"].number());
 }
 

@@ -26,6 +26,7 @@ struct result {
     std::string activations;
     std::string computed;  // empty: exact
     uint32_t sm_count = 0;
+    std::string as;  // a board in the device's place
     measurement measured;
     double ceiling_fraction = 0;  // of the read ceiling of the same run, 0 where there is none
     std::optional<kernel_resources> resources;
@@ -33,7 +34,7 @@ struct result {
     std::string error;                // not measured
 
     json to_json() const;
-    // Equal for the same work on as many SMs with the same caches.
+    // Equal for the same work on as many SMs, as the same board, with the same caches.
     std::string key() const;
 };
 

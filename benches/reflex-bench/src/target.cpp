@@ -36,16 +36,26 @@ private:
     reflex_stream stream_;
 };
 
+// What contexts are made with from now on.
+void set_environment(const options &wanted) {
+    const std::pair<const char *, const std::string *> variables[] = {
+        {"REFLEX_AS", &wanted.as}, {"REFLEX_IMPL", &wanted.impl}, {"REFLEX_TUNING", &wanted.tuning}};
+    for (const auto &[name, value] : variables) {
+        if (!value->empty()) ::setenv(name, value->c_str(), 1);
+    }
+}
+
 // Kernels planned for `sm_count` SMs, 0 for all.
 std::unique_ptr<reflex::context> make_context(const options &wanted, uint32_t sm_count) {
     reflex::context_params params;
     params.backend = wanted.cpu ? REFLEX_BACKEND_CPU : REFLEX_BACKEND_CUDA;
     params.device = wanted.device;
     params.sm_count = sm_count;
+    set_environment(wanted);
     try {
         return std::make_unique<reflex::context>(params);
     } catch (const reflex::error &error) {
-        if (wanted.cpu) throw;
+        if (wanted.cpu || error.status() == REFLEX_INVALID_ARGUMENT) throw;
         throw no_gpu_error(error.what());
     }
 }
@@ -245,6 +255,9 @@ json target::environment(const options &wanted) const {
     out.set("cuda", is_cuda() ? cuda_->cuda_version() : "none");
     out.set("toolkit", std::string("NVRTC ") + build.nvrtc_version).set("archs", build.cuda_archs);
     out.set("arch", "sm_" + std::to_string(info_.sm)).set("library", build.version);
+    if (!wanted.as.empty()) out.set("as", wanted.as);
+    if (!wanted.impl.empty()) out.set("impl", wanted.impl);
+    if (!wanted.tuning.empty()) out.set("tuning", wanted.tuning);
     out.set("device_sm_count", info_.sm_count).set("sm_count", sm_count()).set("l2_bytes", info_.l2_bytes);
     json clocks = json::object();
     const bool clocked = now.gpu_clock_mhz > 0;

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <limits>
 #include <set>
+#include <sstream>
 
 #include "cases.h"
 #include "json.h"
@@ -14,6 +15,7 @@
 #include "patterns.h"
 #include "result.h"
 #include "statistics.h"
+#include "tune.h"
 
 namespace {
 
@@ -350,11 +352,111 @@ void test_results() {
     CHECK(has(bench::markdown_table({some_result(100)}), "| 140 |"));
 }
 
+void test_boards() {
+    const bench::options plain =
+        parse({"ops", "--as", "agx-orin", "--impl", "norm:block", "--tuning", "norm.warp_dim=64"});
+    CHECK(plain.as == "agx-orin" && plain.sm_count == 16 && plain.impl == "norm:block");
+    CHECK(plain.tuning == "norm.warp_dim=64");
+    CHECK(parse({"ceiling", "--as", "orin-nano", "--sm-count", "4"}).sm_count == 4);
+    CHECK(parse({"tune", "--table", "x", "--as", "orin-nx"}).sm_count == 8);
+    CHECK(parse({"tune", "--table", "x", "--sm-count", "4"}).sm_count == 4);
+    CHECK(usage({"ops", "--as", "orin"}) == "--as orin: expected one of orin-nano, orin-nx, agx-orin");
+    CHECK(usage({"ops", "--as", "orin-nano", "--backend", "cpu"}) == "--as needs --backend cuda");
+    CHECK(usage({"model", "x.gguf", "--as", "orin-nano"}) == "unknown option --as");
+
+    // A padded run and a plain one are not the same work.
+    bench::result r = some_result(100), padded = some_result(100);
+    padded.as = "orin-nano";
+    CHECK(r.key() != padded.key() && has(padded.key(), "orin-nano") && r.to_json()["as"].is_null());
+    CHECK(padded.to_json()["as"].text() == "orin-nano");
+
+    bench::options adopted = parse({"ops"});
+    ::setenv("REFLEX_AS", "orin-nano", 1);
+    ::setenv("REFLEX_IMPL", "norm:block", 1);
+    bench::adopt_environment(adopted);
+    CHECK(adopted.as == "orin-nano" && adopted.sm_count == 8 && adopted.impl == "norm:block");
+    ::setenv("REFLEX_AS", "nano", 1);
+    adopted = parse({"ops"});
+    CHECK(has(message_of<bench::usage_error>([&] { bench::adopt_environment(adopted); }), "REFLEX_AS nano"));
+    ::unsetenv("REFLEX_AS");
+    ::unsetenv("REFLEX_IMPL");
+}
+
+// A table with each number at its least.
+std::string least_table() {
+    std::string out = "//! A table.\n\npub(super) static TABLE: Tuning = Tuning {\n", group;
+    for (const bench::tuning_parameter &p : bench::tuning_parameters()) {
+        const size_t dot = p.name.find('.');
+        if (p.name.substr(0, dot) != group) {
+            out += group.empty() ? "" : "    },\n";
+            group = p.name.substr(0, dot);
+            out += "    " + group + ": Group {\n";
+        }
+        std::string numbers;
+        for (int64_t i = 0; i < p.count; ++i) numbers += (i > 0 ? ", " : "") + std::to_string(p.least);
+        out += "        " + p.name.substr(dot + 1) + ": " + (p.count > 1 ? "[" + numbers + "]" : numbers);
+        out += ", // in no file\n";
+    }
+    return out + "    },\n};\n";
+}
+
+void test_tune() {
+    CHECK(has(usage({"tune"}), "--table"));
+    CHECK(has(usage({"tune", "--table", "x", "--out", "y"}), "--json"));
+    CHECK(has(usage({"tune", "--table", "x", "--parameter", "matmul.warp"}), "expected an op or one of matmul."));
+    CHECK(usage({"tune", "--table", "x", "--rows", "1"}) == "unknown option --rows");
+    CHECK(usage({"tune", "--table", "x", "--tuning", "norm.warp_dim=1"}) == "unknown option --tuning");
+    const bench::options o = parse({"tune", "--table", "x", "--parameter", "matmul,norm.warp_dim", "--dtype", "Q4_K"});
+    CHECK(o.parameters.size() == 2 && o.dtypes.size() == 1 && o.table == "x" && o.seconds < 0.1);
+    ::setenv("REFLEX_TUNING", "norm.warp_dim=64", 1);
+    bench::options with = parse({"tune", "--table", "x"});
+    CHECK(has(message_of<bench::usage_error>([&] { bench::adopt_environment(with); }), "REFLEX_TUNING"));
+    ::unsetenv("REFLEX_TUNING");
+
+    // The cases of an entry are options of ops, and what is tried may be set.
+    for (const bench::tuning_parameter &p : bench::tuning_parameters()) {
+        std::vector<std::string> words = {"ops"};
+        std::istringstream in(p.cases);
+        for (std::string word; in >> word;) words.push_back(word);
+        std::vector<const char *> arguments;
+        for (const std::string &word : words) arguments.push_back(word.c_str());
+        CHECK(p.cases.empty() || !bench::list_cases(parse(arguments)).empty());
+        for (const int64_t number : p.tries) CHECK(number >= p.least && number <= p.most && number % p.step == 0);
+    }
+
+    bench::tuning_table table(least_table());
+    CHECK(table.text() == least_table() && table.numbers("matmul.in_clusters").size() == 8);
+    table.set("matmul.warps", 0, 6, "x.json (GPU, 8 SMs, commit c, d)");
+    table.set("matmul.in_clusters", 1, 900, "y.json");
+    CHECK(has(table.text(), "\n        warps: 6, // x.json (GPU, 8 SMs, commit c, d)\n"));
+    CHECK(has(table.text(), "\n        in_clusters: [1, 900, 1, 1, 1, 1, 1, 1], // y.json\n"));
+    const bench::tuning_table again(table.text());
+    CHECK(again.numbers("matmul.warps")[0] == 6 && again.numbers("matmul.in_clusters")[1] == 900);
+    CHECK(again.numbers("matmul.lone_warps")[0] == 1);
+    CHECK(has(message_of<std::runtime_error>([] { bench::tuning_table("fn main() {}\n"); }), "no matmul."));
+    std::string twice = least_table();
+    twice.insert(twice.find("        warps:"), "        warps: 1, // again\n");
+    CHECK(has(message_of<std::runtime_error>([&] { bench::tuning_table{twice}; }), "twice"));
+
+    const auto times = [](double a, double b) {
+        return bench::case_times{{"a", bench::summarise({a, a, a})}, {"b", bench::summarise({b, b, b})}};
+    };
+    CHECK(std::fabs(bench::slowdown(times(10, 20), times(20, 10)) - 1) < 1e-12);
+    CHECK(std::fabs(bench::slowdown(times(10, 20), times(20, 40)) - 2) < 1e-12);
+    // What cannot be measured is no gain.
+    CHECK(std::isinf(bench::slowdown(times(10, 20), {{"a", bench::summarise({1})}})));
+    CHECK(std::fabs(bench::spread_of(times(10, 20), times(11, 22)) - 0.1) < 1e-12);
+    const bench::case_times wide = {{"a", bench::summarise({8, 10, 12})}};
+    CHECK(std::fabs(bench::spread_of(wide, wide) - 0.16) < 1e-12);
+}
+
 }  // namespace
 
 int main() {
     test_statistics();
     test_options();
+    test_boards();
+    test_tune();
     test_bytes();
     test_cases();
     test_workspaces();

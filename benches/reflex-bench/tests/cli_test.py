@@ -8,12 +8,15 @@ import sys
 import tempfile
 import unittest
 
+TABLE = pathlib.Path(__file__).resolve().parents[3] / "src/tuning/data_center.rs"
 PROGRAM = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "reflex-bench").resolve()
 
 
 def run(*words):
     # With no GPU visible the tests are the same on every machine.
     environment = dict(os.environ, CUDA_VISIBLE_DEVICES="")
+    for name in ("REFLEX_AS", "REFLEX_IMPL", "REFLEX_TUNING"):
+        environment.pop(name, None)
     return subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=300, env=environment)
 
 
@@ -35,6 +38,18 @@ class Messages(unittest.TestCase):
         self.assertIn("--fast", self.one_line(2, "ops", "--fast"))
         self.one_line(2)
         self.one_line(2, "model")
+        self.assertIn("expected one of orin-nano", self.one_line(2, "ops", "--as", "orin"))
+        self.assertIn("--backend cuda", self.one_line(2, "ops", "--as", "orin-nano", "--backend", "cpu"))
+
+    def test_what_the_library_is_asked_for(self):
+        cpu = ["ops", "--backend", "cpu", "--op", "norm", "--shapes", "tiny"]
+        self.assertIn("sets norm.warp, expected one of", self.one_line(1, *cpu, "--tuning", "norm.warp=1"))
+        self.assertIn("a whole number from 0 to 3072", self.one_line(1, *cpu, "--tuning", "norm.warp_dim=4000"))
+        self.assertIn("expected op:candidate", self.one_line(1, *cpu, "--impl", "norm"))
+
+    def test_a_table_has_every_entry(self):
+        self.one_line(1, "tune", "--table", "/nonexistent", "--backend", "cpu")
+        self.assertIn("the table has no matmul.", self.one_line(1, "tune", "--table", __file__, "--backend", "cpu"))
 
     def test_wrong_case(self):
         self.assertIn("norm has no key row", self.one_line(2, "check", "--case", "norm row=3"))
@@ -45,6 +60,8 @@ class Messages(unittest.TestCase):
     def test_without_a_gpu(self):
         self.assertIn("cannot check", self.one_line(2, "check"))
         self.assertIn("cannot measure ops", self.one_line(2, "ops"))
+        self.assertIn("cannot measure ops", self.one_line(2, "ops", "--as", "orin-nano"))
+        self.assertIn("cannot measure tune", self.one_line(2, "tune", "--table", TABLE))
         self.assertIn("cannot measure ceiling", self.one_line(2, "ceiling", "--sm-count", "8"))
         with tempfile.NamedTemporaryFile() as model:
             self.assertIn("cannot measure model", self.one_line(2, "model", model.name, "--llm", "/bin/true"))
@@ -54,6 +71,27 @@ class Messages(unittest.TestCase):
 
     def test_wrong_baseline(self):
         self.one_line(1, "ops", "--backend", "cpu", "--compare", "/nonexistent.json")
+
+
+class Tune(unittest.TestCase):
+    def test_every_entry_on_the_cpu(self):
+        with tempfile.TemporaryDirectory() as folder:
+            report, table = pathlib.Path(folder, "tune.json"), pathlib.Path(folder, "table.rs")
+            got = run("tune", "--backend", "cpu", "--table", TABLE, "--shapes", "tiny", "--dtype", "Q4_K", "--seconds",
+                      "0.001", "--json", report, "--out", table)
+            self.assertEqual(got.returncode, 0, got)
+            self.assertIn("NO MEASUREMENT", got.stdout)
+            self.assertIn("0 numbers changed", got.stdout)
+            # Nothing wins on a CPU.
+            self.assertEqual(table.read_text(), TABLE.read_text())
+            found = json.loads(report.read_text())
+            self.assertEqual(found["kind"], "tune")
+            names = {row["parameter"] for row in found["parameters"]}
+            self.assertLessEqual({"matmul.warps", "attention_decode.blocks_per_sm.2", "norm.warp_dim"}, names)
+            for row in found["parameters"]:
+                self.assertEqual(row["before"], row["after"])
+                self.assertTrue(row["cases"] and row["tried"], row)
+                self.assertTrue(all(case[str(row["before"])]["median"] > 0 for case in row["cases"]), row)
 
 
 class EveryCase(unittest.TestCase):
@@ -117,6 +155,17 @@ class EveryCase(unittest.TestCase):
             rows = json.loads(report.read_text())["results"]
             self.assertEqual([row["name"] for row in rows],
                              ["rows=2 dim=64 y=act_i8", "rows=2 dim=128 y=act_i8", "heads=4 lengths=700"])
+
+    def test_the_report_tells_what_the_library_was_asked_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            report = pathlib.Path(folder, "report.json")
+            got = run("ops", "--backend", "cpu", "--op", "norm", "--shapes", "tiny", "--json", report, "--impl",
+                      "norm:block", "--tuning", "norm.warp_dim=64")
+            self.assertEqual(got.returncode, 0, got)
+            environment = json.loads(report.read_text())["environment"]
+            self.assertEqual(environment["impl"], "norm:block")
+            self.assertEqual(environment["tuning"], "norm.warp_dim=64")
+            self.assertNotIn("as", environment)
 
     def test_one_shape(self):
         got = run("ops", "--backend", "cpu", "--op", "matmul", "--shapes", "2,64,256", "--dtype", "Q6_K")
