@@ -124,5 +124,21 @@ impl Default for Tuning {
     }
 }
 
+/// The table with each number in turn at the ends of what it may be.
+#[cfg(test)]
+pub(crate) fn extremes(table: &Tuning) -> Vec<Tuning> {
+    let mut all = Vec::new();
+    for parameter in PARAMETERS {
+        for end in [parameter.range.start(), parameter.range.end()] {
+            for place in 0..(parameter.numbers)(&mut { *table }).len() {
+                let mut tuning = *table;
+                (parameter.numbers)(&mut tuning)[place] = *end;
+                all.push(tuning);
+            }
+        }
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests;

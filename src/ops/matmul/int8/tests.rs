@@ -124,6 +124,17 @@ fn weights_of(formats: &[Dtype], n: i64) -> Vec<(bool, Vec<Weight>)> {
     all
 }
 
+/// The most warps of a block for which the kernel of a shape is compiled.
+fn most_warps(shape: Shape) -> i64 {
+    match shape {
+        Shape::Wide | Shape::WideNative => 4,
+        Shape::Whole(_) => 2 * WARPS,
+        Shape::Narrow => WARPS + WARPS / 2,
+        Shape::Native | Shape::Columns(_) | Shape::Few(..) => WARPS,
+        Shape::Shared(columns) => shared::most_warps(columns),
+    }
+}
+
 #[test]
 fn every_launch_is_one_that_its_kernel_can_run() {
     for n in [17, 64, 9728] {
@@ -144,13 +155,7 @@ fn every_launch_is_one_that_its_kernel_can_run() {
                         let names: Vec<&str> = weights.iter().map(|w| w.dtype.name()).collect();
                         format!("{rows} x {k}, n {n}, {names:?}, gated {gated}, {limits:?}")
                     };
-                    let most = match layout.shape {
-                        Shape::Wide | Shape::WideNative => 4,
-                        Shape::Whole(_) => 2 * WARPS,
-                        Shape::Narrow => WARPS + WARPS / 2,
-                        Shape::Native | Shape::Columns(_) | Shape::Few(..) => WARPS,
-                        Shape::Shared(columns) => shared::most_warps(columns),
-                    };
+                    let most = most_warps(layout.shape);
                     assert!((1..=most_cluster.min(8)).contains(&layout.cluster), "{}", what());
                     assert!(
                         layout.cluster == 1 || matches!(layout.shape, Shape::Shared(_)),
@@ -340,6 +345,34 @@ fn a_float_x_is_quantised_in_the_workspace() {
         "{message}"
     );
     assert!(check(without_provenance_mut(256), 1920).is_ok());
+}
+
+/// No number that `REFLEX_TUNING` may set leads to a launch that its kernel cannot run.
+#[test]
+fn every_number_of_a_table_leads_to_a_launch_that_its_kernel_can_run() {
+    let extremes = crate::tuning::extremes(&Default::default());
+    for n in [64, 9728] {
+        for (gated, weights) in weights_of(&[Dtype::Q4_K, Dtype::Q6_K], n) {
+            for (rows, k) in [(1, 2560), (1, 14336), (8, 2560), (16, 9728), (33, 2560)] {
+                let plan = call(rows, k, Dtype::ACT_I8, gated, &weights).plan();
+                for tuning in &extremes {
+                    for limits in devices().map(|limits| DeviceLimits {
+                        tuning: *tuning,
+                        ..limits
+                    }) {
+                        let l = layout(&plan, &limits, 8);
+                        let what = || format!("{rows} x {k}, n {n}, gated {gated}, {limits:?}");
+                        assert!((1..=most_warps(l.shape)).contains(&l.warps), "{} warps: {}", l.warps, what());
+                        assert!(l.shared <= i64::from(limits.shared_per_block), "{}", what());
+                        for part in plan.parts() {
+                            let (splits, panels) = (l.splits(part), l.shape.panels(&part.weight));
+                            assert!(splits >= 1 && l.warps / splits * panels == l.panels, "{}", what());
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Candidates, tilings and scratch of calls of every kind on devices of every size.
