@@ -141,7 +141,7 @@ mod tests {
                 4096,
                 "norm:warp",
                 REFLEX_UNSUPPORTED,
-                "it is for rows of at most 3072 elements",
+                "it is for rows of at most 3056 elements",
             ),
             (
                 511,

@@ -78,11 +78,11 @@ impl NormPlan {
     }
 
     fn short(&self) -> Takes {
-        only(self.dim <= NormPlan::WARP_DIM, "rows of at most 3072 elements")
+        only(self.dim <= NormPlan::WARP_DIM, "rows of at most 3056 elements")
     }
 
-    /// Elements of a row that a warp has room for, at most: a block of four warps keeps theirs in 48 KiB of shared memory.
-    const WARP_DIM: i64 = 3072;
+    /// The longest rows that a warp takes: a block keeps those of four warps in shared memory.
+    const WARP_DIM: i64 = (NormPlan::CACHED_DIM - 64) / 4;
     /// Rows of at most this many elements are kept in shared memory.
     const CACHED_DIM: i64 = 12 * 1024;
 }

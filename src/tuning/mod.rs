@@ -103,7 +103,7 @@ tuning! {
     /// RMS norm.
     norm: Norm, "--op norm" {
         /// Elements up to which a row goes to a warp.
-        warp_dim: i64, 0..=3072 by 1, try [256, 512, 1024], with "--rows 1,64,512";
+        warp_dim: i64, 0..=3056 by 1, try [256, 512, 1024], with "--rows 1,64,512";
     }
 }
 
