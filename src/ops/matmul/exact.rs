@@ -4,6 +4,7 @@
 
 use super::{Matmul, MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View};
+use crate::constants::{MATMUL_TILE_OUTPUTS, MATMUL_TILE32_ROWS, MATMUL_TILE32_WARPS, MATMUL_TILE128_ROWS, MATMUL_TILE128_WARPS, VECTOR_OUTPUTS, VECTOR_WARPS};
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::format::panels::Panels;
 use crate::ops::activation::{Activation, ActivationPlan};
@@ -112,8 +113,8 @@ impl MatmulPlan {
         };
         Tiling {
             kernel: &self.kernels().vector[i],
-            block: [1 << i, 8],
-            threads: 128,
+            block: [1 << i, VECTOR_WARPS * VECTOR_OUTPUTS],
+            threads: VECTOR_WARPS as u32 * 32,
         }
     }
 }
@@ -145,8 +146,8 @@ pub(super) const CANDIDATES: [Candidate<MatmulPlan>; 4] = [
                 to,
                 Tiling {
                     kernel,
-                    block: [1, 8],
-                    threads: 128,
+                    block: [1, VECTOR_WARPS * VECTOR_OUTPUTS],
+                    threads: VECTOR_WARPS as u32 * 32,
                 },
             )
         },
@@ -161,8 +162,8 @@ pub(super) const CANDIDATES: [Candidate<MatmulPlan>; 4] = [
                 to,
                 Tiling {
                     kernel,
-                    block: [32, 64],
-                    threads: 128,
+                    block: [MATMUL_TILE32_ROWS, MATMUL_TILE_OUTPUTS],
+                    threads: MATMUL_TILE32_WARPS as u32 * 32,
                 },
             )
         },
@@ -178,8 +179,8 @@ pub(super) const CANDIDATES: [Candidate<MatmulPlan>; 4] = [
                 to,
                 Tiling {
                     kernel,
-                    block: [128, 64],
-                    threads: 256,
+                    block: [MATMUL_TILE128_ROWS, MATMUL_TILE_OUTPUTS],
+                    threads: MATMUL_TILE128_WARPS as u32 * 32,
                 },
             )
         },

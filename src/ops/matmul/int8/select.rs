@@ -4,6 +4,7 @@ use super::layout::{Layout, exclusive_bytes};
 use super::shape::{Shape, alike};
 use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE, WARPS, schedule, shared};
 use crate::abi::Dtype;
+use crate::constants::INT8_WIDE_WARPS;
 use crate::cuda::{DeviceLimits, ceil_div};
 use crate::ops::schedule::{Candidate, Takes, only};
 
@@ -202,7 +203,11 @@ impl Layout {
                 // With a short k, more blocks on an SM hide one another's beginnings and ends, where there are enough
                 // of them.
                 let short = !long(plan) && blocks(plan, panels) >= 4 * i64::from(limits.sm_count);
-                if !short && fits(4 * ring_bytes) { 4 } else { 2 }
+                if !short && fits(INT8_WIDE_WARPS * ring_bytes) {
+                    INT8_WIDE_WARPS
+                } else {
+                    2
+                }
             }
             _ => {
                 // The splits decide the order of the sums. Where that must be the same for any number of rows, there

@@ -5,7 +5,9 @@ use super::layout::{Layout, exclusive_bytes};
 use super::shape::{Shape, alike, shared_stages, x_layout};
 use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE};
 use crate::abi::{Result, View};
+use crate::constants::{INT8_CONVERT_THREADS, INT8_SHARED_WARPS, INT8_SHARED32_REGISTERS, int8_x_bytes};
 use crate::cuda::DeviceLimits;
+use crate::cuda::families::INT8_CONVERT;
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
 use crate::ops::schedule::{Schedule, Takes, only};
 
@@ -52,15 +54,15 @@ fn costs(columns: i64) -> Costs {
         joined,
     };
     match columns {
-        16 => c(128, 16, [168, 1, 1471, 5265, 399, 173]),
-        32 => c(128, 12, [196, 1, 1760, 4951, 497, 72]),
-        _ => c(160, 12, [250, 7, 1945, 6304, 359, 342]),
+        16 => c(128, INT8_SHARED_WARPS[0], [168, 1, 1471, 5265, 399, 173]),
+        32 => c(INT8_SHARED32_REGISTERS, INT8_SHARED_WARPS[1], [196, 1, 1760, 4951, 497, 72]),
+        _ => c(160, INT8_SHARED_WARPS[2], [250, 7, 1945, 6304, 359, 342]),
     }
 }
 
 /// The bytes of eight columns of a tile of x, in the two layouts of `x_layout`: for formats with scale groups of 32
 /// elements, and of 16.
-const X_BYTES: [i64; 2] = [8 * 512 + 32 + 256, 8 * 512 + 32 + 512];
+const X_BYTES: [i64; 2] = [int8_x_bytes(32), int8_x_bytes(16)];
 
 /// The bytes of x in shared memory.
 fn x_bytes(columns: i64) -> i64 {
@@ -89,7 +91,7 @@ kernel_args! {
 
 /// Converts x and leaves it in the scratch in the layouts that the products read.
 pub(super) fn convert(plan: &MatmulPlan, x: &View, columns: i64, schedule: &mut Schedule) -> Result<[*const u8; 2]> {
-    static KERNEL: Kernel = Kernel::new("matmul_int8_activations", c"reflex_matmul_int8_activations").dependent();
+    static KERNEL: Kernel = INT8_CONVERT[0].kernel().dependent();
     let tiles = scratch(plan, columns).map(|bytes| match bytes {
         0 => std::ptr::null_mut(),
         _ => schedule.book("x in f16", bytes as usize),
@@ -103,7 +105,7 @@ pub(super) fn convert(plan: &MatmulPlan, x: &View, columns: i64, schedule: &mut 
         columns: (columns / 8) as i32,
     };
     let eights = ceil_div(plan.rows, columns) * (columns / 8);
-    schedule.launch(&KERNEL, Grid::new([plan.k / TILE, eights, 1], 64)?, &args);
+    schedule.launch(&KERNEL, Grid::new([plan.k / TILE, eights, 1], INT8_CONVERT_THREADS as u32)?, &args);
     Ok(tiles.map(|tiles| tiles.cast_const()))
 }
 

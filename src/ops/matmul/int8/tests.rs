@@ -359,7 +359,6 @@ fn a_float_x_is_quantised_in_the_workspace() {
     assert!(check(without_provenance_mut(256), 1920).is_ok());
 }
 
-/// The sizes are those of `native_geometry` in kernels/matmul/int8/staged.cuh.
 #[test]
 fn staged_rows_are_an_odd_number_of_words_apart_and_hold_any_alignment() {
     for &dtype in Dtype::BLOCKS {
