@@ -7,7 +7,7 @@ use super::rows::{FOR_VEC8, data, vec8};
 use super::schedule::{Candidate, Schedule, Takes, only};
 use super::workspace::workspace_fields;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::constants::{ARGMAX_SPLITS, ARGMAX_SPLIT_THREADS, ARGMAX_THREADS};
+use crate::constants::{ARGMAX_SPLIT_THREADS, ARGMAX_SPLITS, ARGMAX_THREADS};
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};

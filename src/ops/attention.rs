@@ -297,12 +297,36 @@ macro_rules! candidate {
 }
 
 static CANDIDATES: [Candidate<AttentionPlan>; 10] = [
-    candidate!("f16_mma_64", ATTENTION_MMA_ROWS, |c, limits| c.mma(Dtype::F16, 64, limits)),
-    candidate!("f16_mma_128", ATTENTION_MMA_ROWS, |c, limits| c.mma(Dtype::F16, 128, limits)),
-    candidate!("f16_mma_256", ATTENTION_MMA_ROWS, |c, limits| c.mma(Dtype::F16, 256, limits)),
-    candidate!("bf16_mma_64", ATTENTION_MMA_ROWS, |c, limits| c.mma(Dtype::BF16, 64, limits)),
-    candidate!("bf16_mma_128", ATTENTION_MMA_ROWS, |c, limits| c.mma(Dtype::BF16, 128, limits)),
-    candidate!("bf16_mma_256", ATTENTION_MMA_ROWS, |c, limits| c.mma(Dtype::BF16, 256, limits)),
+    candidate!("f16_mma_64", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::F16,
+        64,
+        limits
+    )),
+    candidate!("f16_mma_128", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::F16,
+        128,
+        limits
+    )),
+    candidate!("f16_mma_256", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::F16,
+        256,
+        limits
+    )),
+    candidate!("bf16_mma_64", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        64,
+        limits
+    )),
+    candidate!("bf16_mma_128", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        128,
+        limits
+    )),
+    candidate!("bf16_mma_256", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        256,
+        limits
+    )),
     candidate!("fma_aligned_128", ATTENTION_FMA_ROWS_128, |c, _| c.aligned(128)),
     candidate!("fma_aligned_256", ATTENTION_FMA_ROWS_256, |c, _| c.aligned(256)),
     candidate!("fma_128", ATTENTION_FMA_ROWS_128, |c, _| c.fits(128)),

@@ -164,7 +164,10 @@ fn schedule(p: &EmbeddingPlan, to: &mut Schedule, kernel: &'static Kernel) -> Re
         table_vec: i32::from(dim % 8 == 0 && p.table.rows_aligned(16)),
     };
     // The product cannot overflow: y, which has as many elements, was checked.
-    let grid = Grid::new([ceil_div(tokens * pieces, EMBEDDING_THREADS), 1, 1], EMBEDDING_THREADS as u32)?;
+    let grid = Grid::new(
+        [ceil_div(tokens * pieces, EMBEDDING_THREADS), 1, 1],
+        EMBEDDING_THREADS as u32,
+    )?;
     to.main(kernel, grid, &args);
     Ok(())
 }

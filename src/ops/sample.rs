@@ -8,7 +8,7 @@ use super::rows::{FOR_VEC8, data, vec8};
 use super::schedule::{Candidate, Schedule, only};
 use super::workspace::workspace_fields;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::constants::{SAMPLE_THREADS};
+use crate::constants::SAMPLE_THREADS;
 use crate::cuda::{Grid, Kernel, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};

@@ -316,7 +316,10 @@ fn copy(schedule: &mut Schedule, from: Lines, to: Lines, panels: i64, rows: i64,
         rows: rows as i32,
         unit: unit as i32,
     };
-    let grid = Grid::new([ceil_div(args.count, WEIGHTS_PACK_THREADS), 1, 1], WEIGHTS_PACK_THREADS as u32)?;
+    let grid = Grid::new(
+        [ceil_div(args.count, WEIGHTS_PACK_THREADS), 1, 1],
+        WEIGHTS_PACK_THREADS as u32,
+    )?;
     schedule.launch(&COPY, grid, &args);
     Ok(())
 }

@@ -153,11 +153,9 @@ bool descriptor::flag(const std::string &key) const {
 }
 
 reflex_dtype descriptor::dtype(const std::string &key) const {
-    for (const reflex_dtype dtype :
-         {REFLEX_DTYPE_F32, REFLEX_DTYPE_F16, REFLEX_DTYPE_BF16, REFLEX_DTYPE_I32, REFLEX_DTYPE_ACT_I8,
-          REFLEX_DTYPE_Q4_0, REFLEX_DTYPE_Q4_1, REFLEX_DTYPE_Q5_0, REFLEX_DTYPE_Q5_1, REFLEX_DTYPE_Q8_0,
-          REFLEX_DTYPE_Q2_K, REFLEX_DTYPE_Q3_K, REFLEX_DTYPE_Q4_K, REFLEX_DTYPE_Q5_K, REFLEX_DTYPE_Q6_K,
-          REFLEX_DTYPE_IQ4_NL, REFLEX_DTYPE_IQ4_XS, REFLEX_DTYPE_MXFP4}) {
+    std::vector<reflex_dtype> known = weight_dtypes();
+    known.insert(known.end(), {REFLEX_DTYPE_I32, REFLEX_DTYPE_ACT_I8});
+    for (const reflex_dtype dtype : known) {
         std::string name = reflex_dtype_name(dtype);
         for (char &c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
         if (name == get(key)) return dtype;

@@ -42,11 +42,31 @@ pub(super) static CANDIDATES: [Candidate<AttentionDecodePlan>; 12] = [
     step_candidate!("f16_step_64", 64),
     step_candidate!("f16_step_128", 128),
     candidate!("f16_mma_64", DECODE_MMA_ROWS, |c, limits| c.mma(Dtype::F16, 64, limits)),
-    candidate!("f16_mma_128", DECODE_MMA_ROWS, |c, limits| c.mma(Dtype::F16, 128, limits)),
-    candidate!("f16_mma_256", DECODE_MMA_ROWS, |c, limits| c.mma(Dtype::F16, 256, limits)),
-    candidate!("bf16_mma_64", DECODE_MMA_ROWS, |c, limits| c.mma(Dtype::BF16, 64, limits)),
-    candidate!("bf16_mma_128", DECODE_MMA_ROWS, |c, limits| c.mma(Dtype::BF16, 128, limits)),
-    candidate!("bf16_mma_256", DECODE_MMA_ROWS, |c, limits| c.mma(Dtype::BF16, 256, limits)),
+    candidate!("f16_mma_128", DECODE_MMA_ROWS, |c, limits| c.mma(
+        Dtype::F16,
+        128,
+        limits
+    )),
+    candidate!("f16_mma_256", DECODE_MMA_ROWS, |c, limits| c.mma(
+        Dtype::F16,
+        256,
+        limits
+    )),
+    candidate!("bf16_mma_64", DECODE_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        64,
+        limits
+    )),
+    candidate!("bf16_mma_128", DECODE_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        128,
+        limits
+    )),
+    candidate!("bf16_mma_256", DECODE_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        256,
+        limits
+    )),
     candidate!("fma_aligned_64", DECODE_FMA_ROWS, |c, _| c.aligned(64)),
     candidate!("fma_aligned_128", DECODE_FMA_ROWS, |c, _| c.aligned(128)),
     candidate!("fma_aligned_256", DECODE_FMA_ROWS, |c, _| c.aligned(256)),

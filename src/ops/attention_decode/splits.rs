@@ -1,7 +1,9 @@
 //! Into how many splits the keys of a sequence are divided, and which launch combines their results.
 
 use super::AttentionDecodePlan;
-use crate::constants::{DECODE_BLOCKS_64, DECODE_BLOCKS_128, DECODE_BLOCKS_256, DECODE_CLUSTER, DECODE_KEYS, DECODE_MMA_ROWS, DECODE_SPLITS};
+use crate::constants::{
+    DECODE_BLOCKS_64, DECODE_BLOCKS_128, DECODE_BLOCKS_256, DECODE_CLUSTER, DECODE_KEYS, DECODE_MMA_ROWS, DECODE_SPLITS,
+};
 use crate::cuda::DeviceLimits;
 use crate::cuda::ceil_div;
 

@@ -4,7 +4,10 @@
 
 use super::{Matmul, MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View};
-use crate::constants::{MATMUL_TILE_OUTPUTS, MATMUL_TILE32_ROWS, MATMUL_TILE32_WARPS, MATMUL_TILE128_ROWS, MATMUL_TILE128_WARPS, VECTOR_OUTPUTS, VECTOR_WARPS};
+use crate::constants::{
+    MATMUL_TILE_OUTPUTS, MATMUL_TILE32_ROWS, MATMUL_TILE32_WARPS, MATMUL_TILE128_ROWS, MATMUL_TILE128_WARPS,
+    VECTOR_OUTPUTS, VECTOR_WARPS,
+};
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::format::panels::Panels;
 use crate::ops::activation::{Activation, ActivationPlan};

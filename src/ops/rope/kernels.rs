@@ -191,6 +191,10 @@ fn schedule(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel, [groups, c
         epsilon: p.norm_epsilon,
         append: i32::from(p.append),
     };
-    to.main(kernel, Grid::new([p.tokens * groups, 1, 1], ROPE_THREADS as u32)?, &args);
+    to.main(
+        kernel,
+        Grid::new([p.tokens * groups, 1, 1], ROPE_THREADS as u32)?,
+        &args,
+    );
     Ok(())
 }

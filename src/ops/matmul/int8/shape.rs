@@ -77,7 +77,9 @@ impl Shape {
                 let (panels, stages) = (self.panels(&part.weight), self.stages(dtype));
                 let weights = stages * panels * self.stage_bytes(part);
                 match self {
-                    Shape::Few(_, columns) => weights + stages * columns * INT8_FEW_X_ROW + panels * int8_few_scale_bytes(scale_group(dtype)),
+                    Shape::Few(_, columns) => {
+                        weights + stages * columns * INT8_FEW_X_ROW + panels * int8_few_scale_bytes(scale_group(dtype))
+                    }
                     _ => weights,
                 }
             })

@@ -55,7 +55,11 @@ fn costs(columns: i64) -> Costs {
     };
     match columns {
         16 => c(128, INT8_SHARED_WARPS[0], [168, 1, 1471, 5265, 399, 173]),
-        32 => c(INT8_SHARED32_REGISTERS, INT8_SHARED_WARPS[1], [196, 1, 1760, 4951, 497, 72]),
+        32 => c(
+            INT8_SHARED32_REGISTERS,
+            INT8_SHARED_WARPS[1],
+            [196, 1, 1760, 4951, 497, 72],
+        ),
         _ => c(160, INT8_SHARED_WARPS[2], [250, 7, 1945, 6304, 359, 342]),
     }
 }
@@ -105,7 +109,11 @@ pub(super) fn convert(plan: &MatmulPlan, x: &View, columns: i64, schedule: &mut 
         columns: (columns / 8) as i32,
     };
     let eights = ceil_div(plan.rows, columns) * (columns / 8);
-    schedule.launch(&KERNEL, Grid::new([plan.k / TILE, eights, 1], INT8_CONVERT_THREADS as u32)?, &args);
+    schedule.launch(
+        &KERNEL,
+        Grid::new([plan.k / TILE, eights, 1], INT8_CONVERT_THREADS as u32)?,
+        &args,
+    );
     Ok(tiles.map(|tiles| tiles.cast_const()))
 }
 
