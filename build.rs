@@ -9,15 +9,24 @@ mod archs;
 mod cache;
 #[path = "build/compile.rs"]
 mod compile;
+#[path = "build/constants.rs"]
+mod constants;
 #[path = "build/embed.rs"]
 mod embed;
+#[path = "build/entries.rs"]
+mod entries;
 #[path = "build/formats.rs"]
 mod formats;
+#[path = "build/instances.rs"]
+mod instances;
 #[path = "build/resources.rs"]
 mod resources;
 #[path = "build/toolkit.rs"]
 mod toolkit;
+#[path = "build/xmacro.rs"]
+mod xmacro;
 
+use entries::Entry;
 use resources::Resources;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -51,7 +60,18 @@ fn build() -> Result<(), String> {
         println!("cargo:rerun-if-env-changed={name}");
     }
     // The modules one by one: `cmake -B build` puts its own files beside them.
-    let modules = ["archs", "cache", "compile", "embed", "formats", "resources", "toolkit"];
+    let modules = [
+        "archs",
+        "cache",
+        "compile",
+        "constants",
+        "embed",
+        "formats",
+        "instances",
+        "resources",
+        "toolkit",
+        "xmacro",
+    ];
     let modules = modules.map(|m| format!("build/{m}.rs"));
     for path in ["build.rs", "kernels"]
         .into_iter()
@@ -65,15 +85,20 @@ fn build() -> Result<(), String> {
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,{soname}");
     println!("cargo:rustc-env=REFLEX_TARGET={}", std::env::var("TARGET").unwrap());
 
+    println!("cargo:rustc-check-cfg=cfg(reflex_kernels)");
+
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
     let archs = archs::parse(&std::env::var("REFLEX_CUDA_ARCHS").unwrap_or_default())?;
     let gate = resources::Gate::parse(&std::env::var("REFLEX_KERNEL_SPILLS").unwrap_or_default())?;
-    formats::write(&root, &out_dir)?;
+    constants::write(&root, &out_dir)?;
+    let groups = formats::write(&root, &out_dir)?;
+    instances::write(&root, &out_dir, &groups)?;
     match toolkit::choose(&root)? {
         Kernels::With(toolkit) => {
             let images = compile::all(&toolkit, &archs, &root, &out_dir)?;
-            report_resources(&images, &out_dir, &root, gate)?;
+            report(&images, &out_dir, &root, gate)?;
+            println!("cargo:rustc-cfg=reflex_kernels");
             embed::write(&images, &out_dir)
         }
         Kernels::Without(why) => {
@@ -85,29 +110,43 @@ fn build() -> Result<(), String> {
     }
 }
 
-/// Writes `kernel-resources.tsv` beside the image table, and says which kernels spill.
-fn report_resources(
-    images: &compile::Images,
-    out_dir: &Path,
-    root: &Path,
-    gate: resources::Gate,
-) -> Result<(), String> {
-    let kernels: Vec<(String, &str, Vec<Resources>)> = images
-        .list
-        .iter()
-        .filter(|image| !image.arch.ptx)
-        .map(|image| {
+/// Writes `kernel-resources.tsv`, `kernel-images.tsv` and the table of entry points beside the image table, and says which kernels spill.
+fn report(images: &compile::Images, out_dir: &Path, root: &Path, gate: resources::Gate) -> Result<(), String> {
+    let mut kernels: Vec<(String, &str, Vec<Resources>)> = Vec::new();
+    let mut entries: Vec<(String, &str, Vec<Entry>)> = Vec::new();
+    let mut sizes = String::from("arch\tfile\tkernels\tbytes\n");
+    for image in &images.list {
+        let wrong = |e: String| format!("{}: {e}", image.path.display());
+        let bytes = std::fs::read(&image.path).map_err(|e| wrong(e.to_string()))?;
+        let found = entries::of(&bytes, image.arch.ptx).map_err(wrong)?;
+        sizes += &format!(
+            "{}\t{}\t{}\t{}\n",
+            image.arch.flag(),
+            image.file,
+            found.len(),
+            bytes.len()
+        );
+        if !image.arch.ptx {
             let log = std::fs::read_to_string(image.path.with_extension("log")).unwrap_or_default();
-            (image.arch.flag(), image.file.as_str(), resources::parse(&log))
-        })
-        .collect();
-    let path = out_dir.join("kernel-resources.tsv");
-    let table = resources::table(
-        kernels
-            .iter()
-            .map(|(arch, file, k)| (arch.as_str(), *file, k.as_slice())),
-    );
-    std::fs::write(&path, table).map_err(|e| format!("{}: {e}", path.display()))?;
+            let mut resources = resources::parse(&log);
+            for kernel in &mut resources {
+                let entry = found.iter().find(|entry| entry.name == kernel.kernel);
+                kernel.code = entry.map_or(0, |entry| entry.code);
+            }
+            kernels.push((image.arch.flag(), image.file.as_str(), resources));
+        }
+        entries.push((image.arch.flag(), image.file.as_str(), found));
+    }
+    let save = |name: &str, text: &str| {
+        let path = out_dir.join(name);
+        std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    save("kernel-images.tsv", &sizes)?;
+    let of_files = kernels
+        .iter()
+        .map(|(arch, file, k)| (arch.as_str(), *file, k.as_slice()));
+    save("kernel-resources.tsv", &resources::table(of_files))?;
+    save("kernel_entries.rs", &entries::rust(&entries)?)?;
     let allowed = std::fs::read_to_string(root.join("kernels/spills.txt")).unwrap_or_default();
     let compiler = format!("NVRTC {}", images.compiler);
     let all = kernels.iter().map(|(arch, _, k)| (arch.as_str(), k.as_slice()));

@@ -2,6 +2,7 @@
 
 use crate::archs::Arch;
 use crate::cache::{self, Cache};
+use crate::constants;
 use crate::toolkit::Toolkit;
 use cudarc::nvrtc::{result as nvrtc, sys};
 use std::ffi::CString;
@@ -41,7 +42,7 @@ pub fn all(toolkit: &Toolkit, archs: &[Arch], root: &Path, out_dir: &Path) -> Re
 
     let sources: Vec<_> = sources
         .iter()
-        .map(|(path, text)| (path, text, included(path, text, &headers, &root.join("kernels"))))
+        .map(|(path, text)| (path, text, depends_on(path, text, &headers, root)))
         .collect();
     let mut images = Vec::new();
     let mut jobs = Vec::new();
@@ -158,8 +159,27 @@ fn kernel_files(dir: &Path) -> Result<(Vec<(PathBuf, String)>, Vec<(PathBuf, Str
     Ok((sources, headers))
 }
 
-/// Texts of the project's headers that a source includes, directly or not, in the order of their paths.
-fn included<'a>(source: &Path, text: &str, headers: &'a [(PathBuf, String)], kernels: &Path) -> Vec<&'a str> {
+/// What decides on a source's image beside its own text: the headers, but of the shared constants those alone that it uses, so that one that
+/// changes does not have everything compiled anew.
+fn depends_on(source: &Path, text: &str, headers: &[(PathBuf, String)], root: &Path) -> Vec<String> {
+    let shared = root.join(constants::FILE);
+    let found = included(source, text, headers, &root.join("kernels"));
+    let (shared, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(path, _)| *path == shared);
+    let mut texts: Vec<&str> = others.iter().map(|(_, text)| *text).collect();
+    let own = texts.len();
+    texts.push(text);
+    let used = shared.iter().map(|(_, constants)| constants::used(constants, &texts));
+    let used: Vec<String> = used.collect();
+    texts[..own].iter().map(|text| text.to_string()).chain(used).collect()
+}
+
+/// The project's headers that a source includes, directly or not, in the order of their paths, and their texts.
+fn included<'a>(
+    source: &Path,
+    text: &str,
+    headers: &'a [(PathBuf, String)],
+    kernels: &Path,
+) -> Vec<(&'a Path, &'a str)> {
     let mut found = std::collections::BTreeMap::new();
     let mut open = vec![(source.to_path_buf(), text.to_string())];
     while let Some((from, text)) = open.pop() {
@@ -171,13 +191,13 @@ fn included<'a>(source: &Path, text: &str, headers: &'a [(PathBuf, String)], ker
             let places = [from.with_file_name(name), kernels.join(name)];
             let header = headers.iter().find(|(path, _)| places.contains(path));
             if let Some((path, text)) = header
-                && found.insert(path, text.as_str()).is_none()
+                && found.insert(path.as_path(), text.as_str()).is_none()
             {
                 open.push((path.clone(), text.clone()));
             }
         }
     }
-    found.into_values().collect()
+    found.into_iter().collect()
 }
 
 /// cudarc opens `libnvrtc.so`; a wheel has `libnvrtc.so.13` alone. A private folder of links, put on

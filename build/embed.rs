@@ -34,12 +34,21 @@ pub fn write(images: &Images, out_dir: &Path) -> Result<(), String> {
     let mut archs: Vec<String> = images.list.iter().map(|i| i.arch.name()).collect();
     archs.dedup();
     tell(&archs.join(";"), &images.compiler, "");
-    save(out_dir, &text)
+    save(out_dir, "kernel_images.rs", &text)
 }
 
 pub fn write_empty(out_dir: &Path, why: &str) -> Result<(), String> {
     tell("", "", why);
-    save(out_dir, "pub(crate) static IMAGES: &[KernelImage] = &[];\n")
+    save(
+        out_dir,
+        "kernel_entries.rs",
+        "pub(crate) const ENTRIES: &[(&str, &[&str])] = &[];\n",
+    )?;
+    save(
+        out_dir,
+        "kernel_images.rs",
+        "pub(crate) static IMAGES: &[KernelImage] = &[];\n",
+    )
 }
 
 /// What `reflex_get_build_info` answers.
@@ -49,7 +58,7 @@ fn tell(archs: &str, nvrtc: &str, no_kernels: &str) {
     println!("cargo:rustc-env=REFLEX_NO_KERNELS={no_kernels}");
 }
 
-fn save(out_dir: &Path, text: &str) -> Result<(), String> {
-    let path = out_dir.join("kernel_images.rs");
+fn save(out_dir: &Path, name: &str, text: &str) -> Result<(), String> {
+    let path = out_dir.join(name);
     std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
 }

@@ -1,5 +1,6 @@
 //! Reads `kernels/formats.def`, and writes from it what Rust and the kernels need of every format.
 
+use crate::xmacro;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -30,7 +31,7 @@ pub struct Group {
 /// The text of `kernels/formats.def`.
 pub fn parse(text: &str) -> Result<(Vec<Format>, Vec<Group>), String> {
     let mut formats: Vec<Format> = Vec::new();
-    for row in rows(text, "REFLEX_BLOCK_FORMATS")? {
+    for row in xmacro::rows("kernels/formats.def", text, "REFLEX_BLOCK_FORMATS")? {
         let wrong = |what: &str| format!("kernels/formats.def: X({}): {what}", row.join(", "));
         let [number_name, name, numbers @ .., scales] = row.as_slice() else {
             return Err(wrong("expected 8 columns"));
@@ -65,7 +66,7 @@ pub fn parse(text: &str) -> Result<(Vec<Format>, Vec<Group>), String> {
         });
     }
     let mut groups: Vec<Group> = Vec::new();
-    for row in rows(text, "REFLEX_INT8_GROUPS")? {
+    for row in xmacro::rows("kernels/formats.def", text, "REFLEX_INT8_GROUPS")? {
         let wrong = |what: &str| format!("kernels/formats.def: X({}): {what}", row.join(", "));
         let [kernel, names @ ..] = row.as_slice() else {
             return Err(wrong("expected a kernel's name and formats"));
@@ -82,51 +83,6 @@ pub fn parse(text: &str) -> Result<(Vec<Format>, Vec<Group>), String> {
         });
     }
     Ok((formats, groups))
-}
-
-/// The arguments of each `X(...)` of the macro `name`.
-fn rows(text: &str, name: &str) -> Result<Vec<Vec<String>>, String> {
-    let start = format!("#define {name}(X)");
-    let mut lines = text.lines().skip_while(|line| !line.starts_with(&start)).peekable();
-    if lines.peek().is_none() {
-        return Err(format!("kernels/formats.def does not define {name}(X)"));
-    }
-    let mut rows = Vec::new();
-    for line in lines {
-        let (body, more) = match line.trim_end().strip_suffix('\\') {
-            Some(body) => (body, true),
-            None => (line, false),
-        };
-        let row = body.trim();
-        if let Some(arguments) = row.strip_prefix("X(").and_then(|row| row.strip_suffix(')')) {
-            rows.push(split(arguments));
-        } else if !(row.starts_with(&start) || row.starts_with("/*") && row.ends_with("*/")) {
-            return Err(format!("kernels/formats.def: expected X(...), read `{row}`"));
-        }
-        if !more {
-            break;
-        }
-    }
-    Ok(rows)
-}
-
-/// At the commas that stand in no parentheses.
-fn split(arguments: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut depth = 0;
-    for c in arguments.chars() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(String::new());
-                continue;
-            }
-            _ => (),
-        }
-        parts.last_mut().unwrap().push(c);
-    }
-    parts.iter().map(|part| part.trim().to_string()).collect()
 }
 
 /// Two macros that hand the rows to another one, as X macros of C do.
@@ -169,8 +125,8 @@ pub fn kernel_files(formats: &[Format]) -> Vec<(String, String)> {
     formats.iter().map(file).collect()
 }
 
-/// Writes `formats.rs` and `kernels/*.cu` into `out_dir`.
-pub fn write(root: &Path, out_dir: &Path) -> Result<(), String> {
+/// Writes `formats.rs` and `kernels/*.cu` into `out_dir`; the groups are for those that write more.
+pub fn write(root: &Path, out_dir: &Path) -> Result<Vec<Group>, String> {
     let path = root.join("kernels/formats.def");
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let (formats, groups) = parse(&text)?;
@@ -182,5 +138,6 @@ pub fn write(root: &Path, out_dir: &Path) -> Result<(), String> {
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     kernel_files(&formats)
         .iter()
-        .try_for_each(|(name, text)| save(&folder.join(name), text))
+        .try_for_each(|(name, text)| save(&folder.join(name), text))?;
+    Ok(groups)
 }

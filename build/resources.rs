@@ -9,6 +9,8 @@ pub struct Resources {
     pub stack: u64,
     pub spill_stores: u64,
     pub spill_loads: u64,
+    /// Bytes of machine code: not from ptxas, but from the image.
+    pub code: u64,
 }
 
 /// All kernels of one compiler log. What a function that is not inlined spills counts for the kernel that stands before it.
@@ -49,12 +51,13 @@ pub fn parse(log: &str) -> Vec<Resources> {
 
 /// The rows of `kernel-resources.tsv`.
 pub fn table<'a>(all: impl IntoIterator<Item = (&'a str, &'a str, &'a [Resources])>) -> String {
-    let mut text = String::from("arch\tfile\tkernel\tregisters\tstatic_shared\tstack\tspill_stores\tspill_loads\n");
+    let mut text =
+        String::from("arch\tfile\tkernel\tregisters\tstatic_shared\tstack\tspill_stores\tspill_loads\tcode\n");
     for (arch, file, kernels) in all {
         for k in kernels {
             text += &format!(
-                "{arch}\t{file}\t{}\t{}\t{}\t{}\t{}\t{}\n",
-                k.kernel, k.registers, k.static_shared, k.stack, k.spill_stores, k.spill_loads
+                "{arch}\t{file}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n",
+                k.kernel, k.registers, k.static_shared, k.stack, k.spill_stores, k.spill_loads, k.code
             );
         }
     }

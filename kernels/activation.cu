@@ -4,11 +4,13 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(128) reflex_activation_vec8(const __grid_constant__ activation_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::ELEMENTWISE_THREADS)
+    reflex_activation_vec8(const __grid_constant__ activation_args a) {
     pdl_begin();
     activation<8>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_activation_scalar(const __grid_constant__ activation_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::ELEMENTWISE_THREADS)
+    reflex_activation_scalar(const __grid_constant__ activation_args a) {
     pdl_begin();
     activation<1>(a);
 }

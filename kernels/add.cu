@@ -4,11 +4,13 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(128) reflex_add_vec8(const __grid_constant__ add_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::ELEMENTWISE_THREADS)
+    reflex_add_vec8(const __grid_constant__ add_args a) {
     pdl_begin();
     add<8>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_add_scalar(const __grid_constant__ add_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::ELEMENTWISE_THREADS)
+    reflex_add_scalar(const __grid_constant__ add_args a) {
     pdl_begin();
     add<1>(a);
 }

@@ -4,20 +4,23 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(128) reflex_embedding_vec8(const __grid_constant__ embedding_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::EMBEDDING_THREADS)
+    reflex_embedding_vec8(const __grid_constant__ embedding_args a) {
     pdl_begin();
     embedding<8, false>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_embedding(const __grid_constant__ embedding_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::EMBEDDING_THREADS)
+    reflex_embedding(const __grid_constant__ embedding_args a) {
     pdl_begin();
     embedding<1, false>(a);
 }
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(reflex::EMBEDDING_THREADS)
     reflex_embedding_packed_vec8(const __grid_constant__ embedding_args a) {
     pdl_begin();
     embedding<8, true>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_embedding_packed(const __grid_constant__ embedding_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::EMBEDDING_THREADS)
+    reflex_embedding_packed(const __grid_constant__ embedding_args a) {
     pdl_begin();
     embedding<1, true>(a);
 }

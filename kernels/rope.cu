@@ -5,27 +5,33 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(128) reflex_rope_neox_heads(const __grid_constant__ rope_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::ROPE_THREADS)
+    reflex_rope_neox_heads(const __grid_constant__ rope_args a) {
     pdl_begin();
     rope_heads<true>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_rope_neox_vec8(const __grid_constant__ rope_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::ROPE_THREADS)
+    reflex_rope_neox_vec8(const __grid_constant__ rope_args a) {
     pdl_begin();
     rope_items<8, true>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_rope_neox(const __grid_constant__ rope_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::ROPE_THREADS)
+    reflex_rope_neox(const __grid_constant__ rope_args a) {
     pdl_begin();
     rope_items<1, true>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_rope_interleaved_heads(const __grid_constant__ rope_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::ROPE_THREADS)
+    reflex_rope_interleaved_heads(const __grid_constant__ rope_args a) {
     pdl_begin();
     rope_heads<false>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_rope_interleaved_vec8(const __grid_constant__ rope_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::ROPE_THREADS)
+    reflex_rope_interleaved_vec8(const __grid_constant__ rope_args a) {
     pdl_begin();
     rope_items<8, false>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_rope_interleaved(const __grid_constant__ rope_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::ROPE_THREADS)
+    reflex_rope_interleaved(const __grid_constant__ rope_args a) {
     pdl_begin();
     rope_items<1, false>(a);
 }

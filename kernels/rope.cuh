@@ -24,12 +24,6 @@
 
 namespace reflex {
 
-constexpr i32 ROPE_MAX_PAIRS = 512;
-// Of rope_heads: a warp's lanes, eight elements each.
-constexpr i32 ROPE_HEADS_PAIRS = 128;
-// Heads with a norm in a block of rope_items.
-constexpr i32 ROPE_MAX_SCALES = 64;
-
 struct rope_part {
     const void *x;
     void *out, *cache;                         // NULL: not written

@@ -4,11 +4,13 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(1024) reflex_sample_vec8(const __grid_constant__ sample_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::SAMPLE_THREADS)
+    reflex_sample_vec8(const __grid_constant__ sample_args a) {
     pdl_begin();
     sample<8>(a);
 }
-extern "C" __global__ void __launch_bounds__(1024) reflex_sample_scalar(const __grid_constant__ sample_args a) {
+extern "C" __global__ void __launch_bounds__(reflex::SAMPLE_THREADS)
+    reflex_sample_scalar(const __grid_constant__ sample_args a) {
     pdl_begin();
     sample<1>(a);
 }

@@ -20,7 +20,6 @@
 
 namespace reflex {
 
-constexpr u32 SAMPLE_THREADS = 1024;
 constexpr u32 SAMPLE_LIST = 4096;  // candidates that are sorted
 constexpr u32 SAMPLE_BINS = 2 * SAMPLE_THREADS;
 constexpr float SAMPLE_BINS_PER_UNIT = 64.0f;

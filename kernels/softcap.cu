@@ -4,11 +4,13 @@
 
 using namespace reflex;
 
-extern "C" __global__ void __launch_bounds__(128) reflex_softcap_vec8(const __grid_constant__ softcap_args a) {
+extern "C" __global__ void __launch_bounds__(ELEMENTWISE_THREADS)
+    reflex_softcap_vec8(const __grid_constant__ softcap_args a) {
     pdl_begin();
     softcap<8>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) reflex_softcap_scalar(const __grid_constant__ softcap_args a) {
+extern "C" __global__ void __launch_bounds__(ELEMENTWISE_THREADS)
+    reflex_softcap_scalar(const __grid_constant__ softcap_args a) {
     pdl_begin();
     softcap<1>(a);
 }

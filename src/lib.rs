@@ -11,6 +11,7 @@
 include!(concat!(env!("OUT_DIR"), "/formats.rs"));
 
 mod abi;
+mod constants;
 mod cpu;
 mod cuda;
 mod format;

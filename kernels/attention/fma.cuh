@@ -15,7 +15,7 @@ namespace reflex {
 // `block_rows` is more than ROWS where the launch was made for larger blocks: rows part_row .. part_row + ROWS are done.
 template <int ROWS, int KEYS, int DMAX, bool ALIGNED>
 __device__ __forceinline__ void attention_fma(const attention_args &a, i32 block_rows = ROWS, i32 part_row = 0) {
-    constexpr i32 THREADS = 128, LANES = 16, PITCH = DMAX + 4, CHUNKS = DMAX / 8;
+    constexpr i32 THREADS = ATTENTION_THREADS, LANES = 16, PITCH = DMAX + 4, CHUNKS = DMAX / 8;
     constexpr i32 R = ROWS * LANES / THREADS, K = KEYS / LANES, D = DMAX / (4 * LANES);  // of each thread
     __shared__ __align__(16) float q_tile[ROWS * PITCH];
     __shared__ __align__(16) float kv_tile[KEYS * PITCH];

@@ -25,7 +25,7 @@ template <u32 T> __device__ __forceinline__ bool not_finite(uint4 w) {
 }
 
 template <u32 T, int DMAX, int KEYS> struct attention_mma {
-    static constexpr i32 ROWS = 64, THREADS = 128, CHUNKS = DMAX / 8;
+    static constexpr i32 ROWS = ATTENTION_MMA_ROWS, THREADS = ATTENTION_THREADS, CHUNKS = DMAX / 8;
     static_assert(2 * KEYS >= ROWS, "q passes through the tiles' memory");
 
     // Where chunk c of a tile's row lies.

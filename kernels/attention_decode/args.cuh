@@ -39,8 +39,8 @@ REFLEX_ARGS_LAYOUT(attention_decode_args, 720, neox, 716);
 // What a kernel knows of its calls when it is compiled: nothing, or what most decode steps have in common. Such a step takes a few
 // microseconds, and code that is not in the instruction cache a third of one for each KB.
 struct decode_any {
-    static constexpr i32 ROWS = 16;      // query heads of a block
-    static constexpr bool ONCE = false;  // the block holds all of its heads at once while it prepares them
+    static constexpr i32 ROWS = DECODE_MMA_ROWS;  // query heads of a block
+    static constexpr bool ONCE = false;           // the block holds all of its heads at once while it prepares them
     static __device__ __forceinline__ u32 q_type(const attention_decode_args &a) { return a.q_type; }
     static __device__ __forceinline__ u32 k_new_type(const attention_decode_args &a) { return a.k_new_type; }
     static __device__ __forceinline__ u32 v_new_type(const attention_decode_args &a) { return a.v_new_type; }
@@ -58,7 +58,7 @@ struct decode_any {
 };
 // Heads of one size, rotated, at most eight to a kv head; operands in F32, y in ACT_I8. src/ops/attention_decode/kernels.rs asks for it.
 template <int DIM> struct decode_step {
-    static constexpr i32 ROWS = 8;
+    static constexpr i32 ROWS = DECODE_STEP_ROWS;
     static constexpr bool ONCE = true;
     static __device__ __forceinline__ u32 q_type(const attention_decode_args &) { return F32; }
     static __device__ __forceinline__ u32 k_new_type(const attention_decode_args &) { return F32; }
@@ -85,10 +85,6 @@ struct decode_act_i8_row {
           k((u32)a.kv_heads * a.group * a.v_dim),
           first((u32)head * a.v_dim) {}
 };
-
-constexpr i32 DECODE_WARPS = 4;
-// What a block takes at a time; a split is a multiple of it, so that short sequences do not fall into crumbs.
-constexpr i32 DECODE_KEYS = 64;
 
 // Keys of one split. From the length, not from the capacity: a short sequence in a large cache still uses every block.
 __device__ __forceinline__ i32 decode_split_keys(i32 length, i32 splits) {

@@ -22,9 +22,10 @@ template <int DMAX> __device__ __forceinline__ void attention_decode_bf16_mma(co
 #endif
 }
 
-#define REFLEX_KERNEL(blocks, name, body)                                                                             \
-    extern "C" __global__ void __launch_bounds__(128, blocks) name(const __grid_constant__ attention_decode_args a) { \
-        body;                                                                                                         \
+#define REFLEX_KERNEL(blocks, name, body)                                    \
+    extern "C" __global__ void __launch_bounds__(DECODE_WARPS *WARP, blocks) \
+        name(const __grid_constant__ attention_decode_args a) {              \
+        body;                                                                \
     }
 #define REFLEX_WAITING_KERNEL(blocks, name, body)                                 \
     REFLEX_KERNEL(blocks, name, {                                                 \
@@ -40,16 +41,21 @@ template <int DMAX> __device__ __forceinline__ void attention_decode_bf16_mma(co
 #define REFLEX_BF16_BLOCKS(n) 2
 #endif
 
-// As many blocks on an SM as the launch counts on (`blocks_per_sm` there).
-REFLEX_KERNEL(4, reflex_attention_decode_f16_mma_64, (attention_decode_mma<F16, 64>(a)))
-REFLEX_KERNEL(3, reflex_attention_decode_f16_mma_128, (attention_decode_mma<F16, 128>(a)))
+// As many blocks on an SM as the launch counts on.
+REFLEX_KERNEL(DECODE_BLOCKS_64, reflex_attention_decode_f16_mma_64, (attention_decode_mma<F16, 64>(a)))
+REFLEX_KERNEL(DECODE_BLOCKS_128, reflex_attention_decode_f16_mma_128, (attention_decode_mma<F16, 128>(a)))
 // Steps as decode_step says.
-REFLEX_KERNEL(4, reflex_attention_decode_f16_step_64, (attention_decode_mma<F16, 64, decode_step<64>>(a)))
-REFLEX_KERNEL(3, reflex_attention_decode_f16_step_128, (attention_decode_mma<F16, 128, decode_step<128>>(a)))
-REFLEX_KERNEL(2, reflex_attention_decode_f16_mma_256, (attention_decode_mma<F16, 256>(a)))
-REFLEX_KERNEL(REFLEX_BF16_BLOCKS(4), reflex_attention_decode_bf16_mma_64, (attention_decode_bf16_mma<64>(a)))
-REFLEX_KERNEL(REFLEX_BF16_BLOCKS(3), reflex_attention_decode_bf16_mma_128, (attention_decode_bf16_mma<128>(a)))
-REFLEX_KERNEL(REFLEX_BF16_BLOCKS(2), reflex_attention_decode_bf16_mma_256, (attention_decode_bf16_mma<256>(a)))
+REFLEX_KERNEL(DECODE_BLOCKS_64, reflex_attention_decode_f16_step_64,
+              (attention_decode_mma<F16, 64, decode_step<64>>(a)))
+REFLEX_KERNEL(DECODE_BLOCKS_128, reflex_attention_decode_f16_step_128,
+              (attention_decode_mma<F16, 128, decode_step<128>>(a)))
+REFLEX_KERNEL(DECODE_BLOCKS_256, reflex_attention_decode_f16_mma_256, (attention_decode_mma<F16, 256>(a)))
+REFLEX_KERNEL(REFLEX_BF16_BLOCKS(DECODE_BLOCKS_64), reflex_attention_decode_bf16_mma_64,
+              (attention_decode_bf16_mma<64>(a)))
+REFLEX_KERNEL(REFLEX_BF16_BLOCKS(DECODE_BLOCKS_128), reflex_attention_decode_bf16_mma_128,
+              (attention_decode_bf16_mma<128>(a)))
+REFLEX_KERNEL(REFLEX_BF16_BLOCKS(DECODE_BLOCKS_256), reflex_attention_decode_bf16_mma_256,
+              (attention_decode_bf16_mma<256>(a)))
 REFLEX_WAITING_KERNEL(2, reflex_attention_decode_fma_aligned_64, (attention_decode_fma<8, true>(a)))
 REFLEX_WAITING_KERNEL(2, reflex_attention_decode_fma_aligned_128, (attention_decode_fma<16, true>(a)))
 REFLEX_WAITING_KERNEL(2, reflex_attention_decode_fma_aligned_256, (attention_decode_fma<32, true>(a)))

@@ -6,9 +6,6 @@
 
 namespace reflex {
 
-// Most splits of a sequence.
-constexpr i32 DECODE_SPLITS = 256;
-
 __device__ __forceinline__ void attention_decode_combine(const attention_decode_args &a) {
     __shared__ float factor[DECODE_SPLITS], scratch[WARP];
     const i32 heads = a.kv_heads * a.group;

@@ -12,8 +12,6 @@
 
 namespace reflex {
 
-constexpr i32 DECODE_FMA_ROWS = 8;
-
 // `block_rows` is more than that where the launch was made for larger blocks: the heads from part_row on are done.
 template <int LANES, bool ALIGNED>
 __device__ __forceinline__ void attention_decode_fma(const attention_decode_args &a, i32 block_rows = DECODE_FMA_ROWS,

@@ -8,8 +8,8 @@
 
 namespace reflex {
 
-// Most blocks of a cluster, and of how many of them a warp reads at once.
-constexpr i32 DECODE_CLUSTER = 16, AT_ONCE = 8;
+// Blocks of a cluster that a warp reads at once.
+constexpr i32 AT_ONCE = 8;
 
 // Shared memory in which the warps meet: eight rows at a time.
 template <int ROWS, int DMAX, class Knows> struct decode_merge {

@@ -22,9 +22,6 @@
 
 namespace reflex {
 
-// Query heads of a block in the launch.
-constexpr i32 DECODE_MMA_ROWS = 16;
-
 template <u32 T, int DMAX, class Knows = decode_any> __device__ __forceinline__ void attention_decode_mma(
     const attention_decode_args &a) {
     constexpr i32 ROWS = DECODE_MMA_ROWS, QC = DMAX / 32, VC = DMAX / 64;

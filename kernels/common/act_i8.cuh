@@ -9,13 +9,11 @@
 
 namespace reflex {
 
-constexpr u32 ACT_I8_BLOCK = 32;
-
 struct act_i8_record {
     float d;
     short s0, s1;  // sums of the block's first 16 q and of its last 16
 };
-static_assert(sizeof(act_i8_record) == 8, "two words");
+static_assert(sizeof(act_i8_record) == ACT_I8_RECORD, "two words");
 
 // The quant of element i and the record of its block, in a row of k elements, at most 2^30.
 __device__ __forceinline__ i8 *act_i8_quants(void *row, u32 i) { return static_cast<i8 *>(row) + i; }

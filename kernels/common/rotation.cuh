@@ -10,7 +10,7 @@ struct rope_angles {
     const float *freq_factors;  // [rotary_dim / 2] or NULL
     // Turns per position of pair 16 a + b are coarse[a] * fine[b]. Each number is the 53 bits of a double's mantissa above
     // the 11 bits of its biased exponent.
-    u64 coarse[32], fine[16];
+    u64 coarse[ROPE_COARSE], fine[ROPE_FINE];
     i32 rotary_dim;
     float magnitude;
 };
@@ -54,6 +54,7 @@ __device__ __forceinline__ rope_frequency rope_quotient(rope_frequency f, float 
 // frequency is good to 2^-50 of itself, which is what the host's doubles give, and its product with the position wraps
 // exactly at whole turns.
 __device__ __forceinline__ float2 rope_rotation(const rope_angles &a, i32 position, i32 i) {
+    static_assert(ROPE_FINE == 16, "four bits of a pair's number");
     rope_frequency f = rope_product(a.coarse[i >> 4], a.fine[i & 15]);
     i64 times = position;
     float none = 0.0f;  // NaN where there is no frequency

@@ -16,6 +16,12 @@ using i32 = int;
 using u64 = unsigned long long;
 using i64 = long long;
 
+}  // namespace reflex
+
+#include "constants.def"
+
+namespace reflex {
+
 // The numbers of REFLEX_DTYPE_*.
 enum dtype : u32 {
     F32 = 1,

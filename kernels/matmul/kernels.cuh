@@ -7,6 +7,13 @@
 #include "matmul/tile.cuh"
 #include "matmul/vector.cuh"
 
+namespace reflex {
+template <class Tile, i32 ROWS, i32 WARPS>
+constexpr bool MATMUL_TILE_IS = Tile::BM == ROWS && Tile::THREADS == WARPS * (i32)WARP;
+static_assert(MATMUL_TILE_IS<matmul_tile<weight::f32, 2, 1>, MATMUL_TILE32_ROWS, MATMUL_TILE32_WARPS>, "tile32");
+static_assert(MATMUL_TILE_IS<matmul_tile<weight::f32, 4, 2>, MATMUL_TILE128_ROWS, MATMUL_TILE128_WARPS>, "tile128");
+}  // namespace reflex
+
 #define REFLEX_MATMUL_KERNEL(format, variant, threads, blocks, body)                        \
     extern "C" __global__ void __launch_bounds__(threads, blocks)                           \
         reflex_matmul_##format##_##variant(const __grid_constant__ reflex::matmul_args a) { \
@@ -15,11 +22,11 @@
         body(a);                                                                            \
     }
 
-#define REFLEX_MATMUL_KERNELS(format)                                              \
-    REFLEX_MATMUL_KERNEL(format, vector1, 128, 4, (matmul_vector<F, 1, true>))     \
-    REFLEX_MATMUL_KERNEL(format, vector2, 128, 4, (matmul_vector<F, 2, true>))     \
-    REFLEX_MATMUL_KERNEL(format, vector4, 128, 2, (matmul_vector<F, 4, true>))     \
-    REFLEX_MATMUL_KERNEL(format, vector8, 128, 2, (matmul_vector<F, 8, true>))     \
-    REFLEX_MATMUL_KERNEL(format, vector_any, 128, 4, (matmul_vector<F, 1, false>)) \
-    REFLEX_MATMUL_KERNEL(format, tile32, 128, 4, (matmul_tile<F, 2, 1>::run))      \
-    REFLEX_MATMUL_KERNEL(format, tile128, 256, 2, (matmul_tile<F, 4, 2>::run))
+#define REFLEX_MATMUL_KERNELS(format)                                                                               \
+    REFLEX_MATMUL_KERNEL(format, vector1, reflex::VECTOR_WARPS *reflex::WARP, 4, (matmul_vector<F, 1, true>))       \
+    REFLEX_MATMUL_KERNEL(format, vector2, reflex::VECTOR_WARPS *reflex::WARP, 4, (matmul_vector<F, 2, true>))       \
+    REFLEX_MATMUL_KERNEL(format, vector4, reflex::VECTOR_WARPS *reflex::WARP, 2, (matmul_vector<F, 4, true>))       \
+    REFLEX_MATMUL_KERNEL(format, vector8, reflex::VECTOR_WARPS *reflex::WARP, 2, (matmul_vector<F, 8, true>))       \
+    REFLEX_MATMUL_KERNEL(format, vector_any, reflex::VECTOR_WARPS *reflex::WARP, 4, (matmul_vector<F, 1, false>))   \
+    REFLEX_MATMUL_KERNEL(format, tile32, reflex::MATMUL_TILE32_WARPS *reflex::WARP, 4, (matmul_tile<F, 2, 1>::run)) \
+    REFLEX_MATMUL_KERNEL(format, tile128, reflex::MATMUL_TILE128_WARPS *reflex::WARP, 2, (matmul_tile<F, 4, 2>::run))

@@ -14,7 +14,7 @@
 
 namespace reflex {
 
-constexpr i32 TILE_N = 64, TILE_K = 32;
+constexpr i32 TILE_N = MATMUL_TILE_OUTPUTS, TILE_K = 32;
 
 template <class F, int WARPS_M, int MT> struct matmul_tile {
     static constexpr i32 BM = WARPS_M * MT * 16, THREADS = WARPS_M * 2 * WARP;

@@ -14,8 +14,6 @@
 
 namespace reflex {
 
-constexpr i32 VECTOR_WARPS = 4, VECTOR_OUTPUTS = 2;
-
 template <class F, int R, bool VEC> struct matmul_vector_sums {
     static constexpr int OUTPUTS = VECTOR_OUTPUTS;
     const matmul_args &a;

@@ -1,7 +1,9 @@
 //! Quantised activations: the layout and the rounding of `REFLEX_DTYPE_ACT_I8`, bit for bit as the kernels have them.
 
+use crate::constants::ACT_I8_BLOCK;
+
 /// Elements of a block.
-pub(crate) const BLOCK: usize = 32;
+pub(crate) const BLOCK: usize = ACT_I8_BLOCK as usize;
 
 /// What follows the quants of a row, for each of its blocks.
 #[repr(C)]

@@ -21,7 +21,21 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
+    /// The kernel is there: where the build has kernels, a name that no image of the file has stops it here, as every `static` is made while
+    /// the library is compiled.
     pub const fn new(file: &'static str, symbol: &'static CStr) -> Kernel {
+        if let Some(missing) = missing(file, symbol) {
+            panic!("{}", missing);
+        }
+        Kernel::unchecked(file, symbol)
+    }
+
+    /// A place in a table of kernels that is yet to be filled.
+    pub const fn none() -> Kernel {
+        Kernel::unchecked("", c"")
+    }
+
+    const fn unchecked(file: &'static str, symbol: &'static CStr) -> Kernel {
         Kernel {
             file,
             symbol,
@@ -74,6 +88,42 @@ impl Kernel {
     }
 }
 
+/// The name of the file or the kernel that the images do not have; `None` where they have both, or where there are no images.
+const fn missing(file: &'static str, symbol: &'static CStr) -> Option<&'static str> {
+    let Ok(name) = symbol.to_str() else {
+        return Some("a kernel's name that is no text");
+    };
+    let mut i = 0;
+    while i < ENTRIES.len() {
+        let (of, names) = ENTRIES[i];
+        if same(of, file) {
+            let mut k = 0;
+            while k < names.len() {
+                if same(names[k], name) {
+                    return None;
+                }
+                k += 1;
+            }
+            return Some(name);
+        }
+        i += 1;
+    }
+    if ENTRIES.is_empty() { None } else { Some(file) }
+}
+
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
+}
+
+// Each kernel file with the entry points that all of its images have; empty where the build has no kernels. For constants alone: the library
+// keeps no names that nothing asks for, which tests/abi/kernels.rs relies on.
+include!(concat!(env!("OUT_DIR"), "/kernel_entries.rs"));
+
 /// A kernel's name, put together by `concat!` with a zero byte at its end.
 pub(crate) const fn symbol(bytes: &'static str) -> &'static CStr {
     match CStr::from_bytes_with_nul(bytes.as_bytes()) {
@@ -90,4 +140,20 @@ pub(super) fn cluster_attribute(blocks: u32) -> sys::CUlaunchAttribute {
     attribute.value.clusterDim.y = 1;
     attribute.value.clusterDim.z = 1;
     attribute
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(not(reflex_kernels), ignore = "this build has no kernels")]
+    fn a_kernel_that_no_image_has_is_refused() {
+        assert_eq!(missing("add", c"reflex_add_vec8"), None);
+        assert_eq!(missing("add", c"reflex_add_vec"), Some("reflex_add_vec"));
+        assert_eq!(missing("add", c"reflex_norm_warp"), Some("reflex_norm_warp"));
+        assert_eq!(missing("ad", c"reflex_add_vec8"), Some("ad"));
+        let panic = std::panic::catch_unwind(|| Kernel::new("add", c"reflex_add_vec"));
+        assert_eq!(panic.unwrap_err().downcast_ref::<String>().unwrap(), "reflex_add_vec");
+    }
 }

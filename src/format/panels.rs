@@ -1,6 +1,7 @@
 //! Weights in panels of rows, as the packed layout has them: docs/packed-weights.md.
 
 use crate::abi::{BlockFormat, View};
+use crate::constants::{PANEL_ROWS, PANEL_TILE};
 
 /// The sizes of a `[n, k]` matrix of a block format.
 #[derive(Clone, Copy, Debug)]
@@ -12,9 +13,9 @@ pub(crate) struct Panels {
 
 impl Panels {
     /// The rows of a panel and of a tile.
-    pub(crate) const ROWS: i64 = 16;
+    pub(crate) const ROWS: i64 = PANEL_ROWS;
     /// The elements of a row in a tile.
-    pub(crate) const TILE: i64 = 256;
+    pub(crate) const TILE: i64 = PANEL_TILE;
 
     /// The panels of a matrix of blocks of `format`.
     pub fn of(format: BlockFormat, weight: &View) -> Panels {

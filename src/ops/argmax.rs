@@ -7,6 +7,7 @@ use super::rows::{FOR_VEC8, data, vec8};
 use super::schedule::{Candidate, Schedule, Takes, only};
 use super::workspace::workspace_fields;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::constants::{ARGMAX_SPLIT_THREADS, ARGMAX_SPLITS, ARGMAX_THREADS};
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
@@ -54,9 +55,6 @@ pub(crate) struct ArgmaxPlan {
     pub workspace: bool,
 }
 
-/// The most blocks that share a row. The block that combines them has a thread for each.
-const MOST_SPLITS: i64 = 256;
-const SPLIT_THREADS: i64 = 256;
 
 impl ArgmaxPlan {
     /// The number of blocks that share a row, and the elements of each. There are enough blocks to keep the device busy.
@@ -67,9 +65,9 @@ impl ArgmaxPlan {
         if rows == 0 || n < tuning.split_row || wanted < 2 {
             return [1, n];
         }
-        let splits = wanted.min(n / tuning.split_elements).min(MOST_SPLITS);
+        let splits = wanted.min(n / tuning.split_elements).min(ARGMAX_SPLITS);
         // The chunk is a multiple of what a block takes in one round.
-        let round = 8 * SPLIT_THREADS;
+        let round = 8 * ARGMAX_SPLIT_THREADS;
         let chunk = ceil_div(ceil_div(n, splits), round) * round;
         [ceil_div(n, chunk), chunk]
     }
@@ -218,7 +216,7 @@ impl ArgmaxArgs {
 
 fn schedule(p: &ArgmaxPlan, to: &mut Schedule, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
     let (rows, n) = (p.x.dim(0), p.x.dim(1));
-    let threads = ((n / per_thread + 31) / 32 * 32).clamp(64, 1024);
+    let threads = ((n / per_thread + 31) / 32 * 32).clamp(64, ARGMAX_THREADS);
     let args = ArgmaxArgs::new(p, std::ptr::null_mut(), [1, n]);
     to.main(kernel, Grid::new([rows.max(1), 1, 1], threads as u32)?, &args);
     Ok(())
@@ -226,7 +224,7 @@ fn schedule(p: &ArgmaxPlan, to: &mut Schedule, kernel: &'static Kernel, per_thre
 
 fn schedule_split(p: &ArgmaxPlan, to: &mut Schedule, kernel: &'static Kernel) -> Result<()> {
     let splits = p.splits(to.limits());
-    let (rows, threads) = (p.x.dim(0), SPLIT_THREADS as u32);
+    let (rows, threads) = (p.x.dim(0), ARGMAX_SPLIT_THREADS as u32);
     let partial = to.book(
         "the greatest of each split",
         (rows * splits[0]) as usize * size_of::<u64>(),
@@ -336,7 +334,7 @@ mod tests {
             ] {
                 for rows in [0, 1, 3, 8, 100, 1 << 20] {
                     let [splits, chunk] = splits(rows, n, sm_count);
-                    assert!((1..=MOST_SPLITS).contains(&splits));
+                    assert!((1..=ARGMAX_SPLITS).contains(&splits));
                     assert!(
                         splits * chunk >= n && (splits - 1) * chunk < n,
                         "{splits} of {chunk} for {n}"

@@ -6,6 +6,7 @@ use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data};
 use super::schedule::{Candidate, Schedule, Takes, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::constants::{ATTENTION_FMA_ROWS_128, ATTENTION_FMA_ROWS_256, ATTENTION_MMA_ROWS, ATTENTION_THREADS};
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
@@ -272,7 +273,7 @@ impl Op for Attention {
 
 /// A candidate with one kernel that reads the keys and values of a cache. A block takes `$rows` query rows.
 macro_rules! kv_candidate {
-    ($name:literal, $kernel:expr, $rows:literal, $takes:expr) => {{
+    ($name:literal, $kernel:expr, $rows:expr, $takes:expr) => {{
         static KERNEL: Kernel = $kernel;
         const TAKES: fn(&KvCache, &DeviceLimits) -> Takes = $takes;
         Candidate::new(
@@ -285,7 +286,7 @@ macro_rules! kv_candidate {
 pub(super) use kv_candidate;
 
 macro_rules! candidate {
-    ($name:literal, $rows:literal, $takes:expr) => {
+    ($name:literal, $rows:expr, $takes:expr) => {
         kv_candidate!(
             $name,
             Kernel::new("attention", symbol(concat!("reflex_attention_", $name, "\0"))),
@@ -296,16 +297,40 @@ macro_rules! candidate {
 }
 
 static CANDIDATES: [Candidate<AttentionPlan>; 10] = [
-    candidate!("f16_mma_64", 64, |c, limits| c.mma(Dtype::F16, 64, limits)),
-    candidate!("f16_mma_128", 64, |c, limits| c.mma(Dtype::F16, 128, limits)),
-    candidate!("f16_mma_256", 64, |c, limits| c.mma(Dtype::F16, 256, limits)),
-    candidate!("bf16_mma_64", 64, |c, limits| c.mma(Dtype::BF16, 64, limits)),
-    candidate!("bf16_mma_128", 64, |c, limits| c.mma(Dtype::BF16, 128, limits)),
-    candidate!("bf16_mma_256", 64, |c, limits| c.mma(Dtype::BF16, 256, limits)),
-    candidate!("fma_aligned_128", 32, |c, _| c.aligned(128)),
-    candidate!("fma_aligned_256", 16, |c, _| c.aligned(256)),
-    candidate!("fma_128", 32, |c, _| c.fits(128)),
-    candidate!("fma_256", 16, |c, _| c.fits(256)),
+    candidate!("f16_mma_64", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::F16,
+        64,
+        limits
+    )),
+    candidate!("f16_mma_128", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::F16,
+        128,
+        limits
+    )),
+    candidate!("f16_mma_256", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::F16,
+        256,
+        limits
+    )),
+    candidate!("bf16_mma_64", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        64,
+        limits
+    )),
+    candidate!("bf16_mma_128", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        128,
+        limits
+    )),
+    candidate!("bf16_mma_256", ATTENTION_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        256,
+        limits
+    )),
+    candidate!("fma_aligned_128", ATTENTION_FMA_ROWS_128, |c, _| c.aligned(128)),
+    candidate!("fma_aligned_256", ATTENTION_FMA_ROWS_256, |c, _| c.aligned(256)),
+    candidate!("fma_128", ATTENTION_FMA_ROWS_128, |c, _| c.fits(128)),
+    candidate!("fma_256", ATTENTION_FMA_ROWS_256, |c, _| c.fits(256)),
 ];
 
 kernel_args! {
@@ -360,7 +385,7 @@ fn schedule(p: &AttentionPlan, to: &mut Schedule, kernel: &'static Kernel, rows:
         scale_log2: c.scale_log2(),
     };
     let blocks = ceil_div(p.tokens * c.group, rows) * c.batch * c.kv_heads;
-    to.main(kernel, Grid::new([blocks, 1, 1], 128)?, &args);
+    to.main(kernel, Grid::new([blocks, 1, 1], ATTENTION_THREADS as u32)?, &args);
     Ok(())
 }
 

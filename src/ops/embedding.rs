@@ -6,6 +6,7 @@ use super::operands::{InPlace, Operands};
 use super::rows::{FOR_VEC8, vec8};
 use super::schedule::{Candidate, Schedule, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::constants::EMBEDDING_THREADS;
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
@@ -144,7 +145,6 @@ kernel_args! {
 }
 
 fn schedule(p: &EmbeddingPlan, to: &mut Schedule, kernel: &'static Kernel) -> Result<()> {
-    const THREADS: i64 = 128;
     let (tokens, dim) = (p.y.dim(0), p.y.dim(1));
     let pieces = ceil_div(dim, 8);
     let args = EmbeddingArgs {
@@ -164,7 +164,10 @@ fn schedule(p: &EmbeddingPlan, to: &mut Schedule, kernel: &'static Kernel) -> Re
         table_vec: i32::from(dim % 8 == 0 && p.table.rows_aligned(16)),
     };
     // The product cannot overflow: y, which has as many elements, was checked.
-    let grid = Grid::new([ceil_div(tokens * pieces, THREADS), 1, 1], THREADS as u32)?;
+    let grid = Grid::new(
+        [ceil_div(tokens * pieces, EMBEDDING_THREADS), 1, 1],
+        EMBEDDING_THREADS as u32,
+    )?;
     to.main(kernel, grid, &args);
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::operands::{InPlace, Operands};
 use super::rows::{FOR_VEC8, Rows, data, dtype, strides, vec8};
 use super::schedule::{Candidate, Schedule, Takes, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::constants::{NORM_BLOCK_THREADS, NORM_WARPS};
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
@@ -82,7 +83,7 @@ impl NormPlan {
     }
 
     /// The longest rows that a warp takes: a block keeps those of four warps in shared memory.
-    const WARP_DIM: i64 = (NormPlan::CACHED_DIM - 64) / 4;
+    const WARP_DIM: i64 = (NormPlan::CACHED_DIM - 64) / NORM_WARPS;
     /// Rows of at most this many elements are kept in shared memory.
     const CACHED_DIM: i64 = 12 * 1024;
 }
@@ -223,16 +224,15 @@ impl NormArgs {
 }
 
 fn schedule_warp(p: &NormPlan, to: &mut Schedule, kernel: &'static Kernel) -> Result<()> {
-    const WARPS: i64 = 4;
-    let grid = Grid::new([ceil_div(p.rows.count, WARPS), 1, 1], WARPS as u32 * 32)?;
-    let shared = (WARPS * p.dim * 4) as u32;
+    let grid = Grid::new([ceil_div(p.rows.count, NORM_WARPS), 1, 1], NORM_WARPS as u32 * 32)?;
+    let shared = (NORM_WARPS * p.dim * 4) as u32;
     to.main(kernel, grid.shared(shared), &NormArgs::new(p, true));
     Ok(())
 }
 
 fn schedule_block(p: &NormPlan, to: &mut Schedule, kernel: &'static Kernel, per_thread: i64) -> Result<()> {
     let cached = p.dim <= NormPlan::CACHED_DIM - 64;
-    let threads = ((p.dim / per_thread + 31) / 32 * 32).clamp(64, 512);
+    let threads = ((p.dim / per_thread + 31) / 32 * 32).clamp(64, NORM_BLOCK_THREADS);
     let grid = Grid::new([p.rows.count, 1, 1], threads as u32)?;
     let shared = if cached { p.dim as u32 * 4 } else { 0 };
     to.main(kernel, grid.shared(shared), &NormArgs::new(p, cached));

@@ -15,6 +15,7 @@ use super::operands::{InPlace, Operands};
 use super::rows::vec8;
 use super::schedule::Candidate;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::constants::ROPE_HEADS_PAIRS;
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
@@ -116,9 +117,7 @@ pub(crate) struct RopePlan {
 
 impl RopePlan {
     /// The most elements of a head that a warp keeps in its registers.
-    const MAX_WARP_DIM: i64 = 256;
-    /// The most heads with a norm in a block of the other kernels, which call it ROPE_MAX_SCALES.
-    const MAX_SCALES: i64 = 64;
+    const MAX_WARP_DIM: i64 = 2 * ROPE_HEADS_PAIRS;
 
     pub fn parts(&self) -> [Option<RopePart>; 3] {
         [self.q, self.k, self.v]

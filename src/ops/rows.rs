@@ -1,6 +1,7 @@
 //! Tensors as rows: a row is what lies along the last dimension, and up to three outer dimensions count the rows.
 
 use crate::abi::{Error, Result, View};
+use crate::constants::ELEMENTWISE_THREADS;
 use crate::cuda::{Grid, ceil_div};
 
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +90,7 @@ impl Rows {
     /// The launch of an elementwise kernel whose threads take `per_thread` of a row's `n` elements each, and the number
     /// of its blocks that share a row (they are neighbours in the grid).
     pub fn elementwise(&self, n: i64, per_thread: i64) -> Result<(Grid, i32)> {
-        let threads = (ceil_div(n, per_thread * 32) * 32).clamp(32, 128);
+        let threads = (ceil_div(n, per_thread * 32) * 32).clamp(32, ELEMENTWISE_THREADS);
         let chunks = ceil_div(n, per_thread * threads);
         let grid = Grid::new([self.count.saturating_mul(chunks), 1, 1], threads as u32)?;
         Ok((grid, chunks as i32))

@@ -8,6 +8,7 @@ use super::rows::{FOR_VEC8, data, vec8};
 use super::schedule::{Candidate, Schedule, only};
 use super::workspace::workspace_fields;
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::constants::SAMPLE_THREADS;
 use crate::cuda::{Grid, Kernel, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::{c_char, c_void};
@@ -320,8 +321,6 @@ kernel_args! {
 }
 
 fn schedule(p: &SamplePlan, to: &mut Schedule, kernel: &'static Kernel) -> Result<()> {
-    /// SAMPLE_THREADS of the kernel file.
-    const THREADS: u32 = 1024;
     let (rows, n) = (p.logits.dim(0), p.logits.dim(1));
     let (choice, of_rows) = (&p.choice, &p.of_rows);
     let args = SampleArgs {
@@ -348,7 +347,7 @@ fn schedule(p: &SamplePlan, to: &mut Schedule, kernel: &'static Kernel) -> Resul
         greedy: u32::from(choice.greedy),
         logits_type: p.logits.dtype.abi().0,
     };
-    to.main(kernel, Grid::new([rows.max(1), 1, 1], THREADS)?, &args);
+    to.main(kernel, Grid::new([rows.max(1), 1, 1], SAMPLE_THREADS as u32)?, &args);
     Ok(())
 }
 

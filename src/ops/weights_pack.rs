@@ -10,6 +10,7 @@ use crate::abi::{
     BlockFormat, Dtype, Error, Params, Result, View, guard, out_pointer, reflex_dtype, reflex_status, reflex_stream,
     reflex_tensor,
 };
+use crate::constants::{WEIGHTS_PACK_SHARES, WEIGHTS_PACK_THREADS};
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::format::panels::Panels;
 use crate::runtime::reflex_context;
@@ -250,8 +251,6 @@ static UNPACK: [Candidate<WeightsPackPlan>; BlockFormat::ALL.len()] = block_form
 
 static COPY: Kernel = Kernel::new("weights_pack", c"reflex_weights_pack_copy");
 
-const THREADS: i64 = 128;
-
 kernel_args! {
     struct WeightsPackArgs {
         source: *const u8,
@@ -317,7 +316,10 @@ fn copy(schedule: &mut Schedule, from: Lines, to: Lines, panels: i64, rows: i64,
         rows: rows as i32,
         unit: unit as i32,
     };
-    let grid = Grid::new([ceil_div(args.count, THREADS), 1, 1], THREADS as u32)?;
+    let grid = Grid::new(
+        [ceil_div(args.count, WEIGHTS_PACK_THREADS), 1, 1],
+        WEIGHTS_PACK_THREADS as u32,
+    )?;
     schedule.launch(&COPY, grid, &args);
     Ok(())
 }
@@ -331,8 +333,6 @@ fn move_panels(
     packed: *mut u8,
     panels: i64,
 ) -> Result<()> {
-    /// Threads that share a tile.
-    const SHARES: i64 = 8;
     let sizes = p.panels;
     let (source, destination) = p.way(native.data, packed);
     if panels > 0 && sizes.tiles() > 0 {
@@ -344,8 +344,8 @@ fn move_panels(
             panels,
             tiles: sizes.tiles(),
         };
-        let blocks = ceil_div(panels * sizes.tiles() * SHARES, THREADS);
-        schedule.launch(kernel, Grid::new([blocks, 1, 1], THREADS as u32)?, &args);
+        let blocks = ceil_div(panels * sizes.tiles() * WEIGHTS_PACK_SHARES, WEIGHTS_PACK_THREADS);
+        schedule.launch(kernel, Grid::new([blocks, 1, 1], WEIGHTS_PACK_THREADS as u32)?, &args);
     }
     let tiles_bytes = sizes.tiles() * sizes.run_bytes();
     let native_tail = native.skip(tiles_bytes);

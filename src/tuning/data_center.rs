@@ -38,7 +38,6 @@ pub(super) static DATA_CENTER: Tuning = Tuning {
     attention_decode: AttentionDecode {
         cluster_sms: 64, // docs/design/attention.md: 8 of 132 SMs against all; the number itself is in no file
         cluster_keys: 512, // docs/experiments/combination-in-its-own-launch.md: 16 blocks of up to 8192 keys
-        blocks_per_sm: [4, 3, 2], // the registers of the kernels; in no file
         ends: 64, // in no file
         launch: 128, // in no file
         split: 1, // in no file

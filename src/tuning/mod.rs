@@ -77,8 +77,6 @@ tuning! {
         cluster_sms: i64, 0..=4096 by 1, try [32, 64, 128], with "--context 1024,4096,16384";
         /// Keys of a block up to which a launch that combines costs more than a cluster.
         cluster_keys: i64, 0..=16777216 by 1, try [256, 512, 1024], with "--context 1024,4096,8192,16384";
-        /// Blocks that an SM holds at once, of heads of up to 64, 128 and 256 elements.
-        blocks_per_sm: [i64; 3], 1..=32 by 1, try [2, 3, 4, 6], with "--context 1024,4096,16384";
         /// What a block needs to begin and to end, in 64ths of a step of its loop over the keys.
         ends: i64, 0..=65536 by 1, try [32, 64, 128], with "--context 1024,4096,16384";
         /// What a launch that combines the splits takes, in the same.

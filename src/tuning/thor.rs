@@ -38,7 +38,6 @@ pub(super) static THOR: Tuning = Tuning {
     attention_decode: AttentionDecode {
         cluster_sms: 64, // not measured there: the value of data_center
         cluster_keys: 512, // not measured there: the value of data_center
-        blocks_per_sm: [4, 3, 2], // not measured there: the value of data_center
         ends: 64, // not measured there: the value of data_center
         launch: 128, // not measured there: the value of data_center
         split: 1, // not measured there: the value of data_center

@@ -1,7 +1,7 @@
-//! Parts of the build script: ptxas's report, what is done about spills, the list of architectures.
+//! Parts of the build script: ptxas's report, what is done about spills, the list of architectures, formats, constants, instances, entry points.
 
 use crate::resources::{Gate, Resources, judge, parse, table};
-use crate::{archs, formats};
+use crate::{archs, constants, entries, formats, instances};
 
 /// As NVRTC 13 writes it: a kernel, a function that it calls and that is not inlined, and a second kernel.
 const LOG: &str = "\
@@ -29,6 +29,7 @@ fn first() -> Resources {
         stack: 16,
         spill_stores: 12 + 4,
         spill_loads: 160 + 8,
+        code: 0,
     }
 }
 
@@ -44,7 +45,7 @@ fn resources_are_read_from_the_compilers_log() {
     let rows = table([("sm_87", "norm", kernels.as_slice())]);
     assert_eq!(
         rows.lines().nth(1),
-        Some("sm_87\tnorm\treflex_first\t80\t128\t16\t16\t168")
+        Some("sm_87\tnorm\treflex_first\t80\t128\t16\t16\t168\t0")
     );
     assert_eq!(parse("no report"), []);
 }
@@ -150,4 +151,169 @@ fn formats_come_from_their_rows() {
             "{error}"
         );
     }
+}
+
+/// What host and kernels share is the same text in C++ and in Rust.
+#[test]
+fn constants_come_from_their_lines() {
+    const TEXT: &str = "\
+// About the file.
+#pragma once
+
+namespace reflex {
+
+// Rows of a tile.
+constexpr i32 ROWS = 16;
+constexpr u32 THREADS = (ROWS + 16) * 4 << 1;
+constexpr i32 STAGES[3] = {3, ROWS / 8, 2};
+__host__ __device__ constexpr i32 bytes(i32 group, i32 rows) { return rows * (ROWS / group | 1); }
+
+}  // namespace reflex
+";
+    let rust = constants::rust(TEXT).unwrap();
+    assert_eq!(
+        rust,
+        "/// Rows of a tile.\n\
+         pub(crate) const ROWS: i64 = 16;\n\
+         pub(crate) const THREADS: i64 = (ROWS + 16) * 4 << 1;\n\
+         pub(crate) const STAGES: [i64; 3] = [3, ROWS / 8, 2];\n\
+         pub(crate) const fn bytes(group: i64, rows: i64) -> i64 {\n    rows * (ROWS / group | 1)\n}\n"
+    );
+    // An image depends on the constants that its texts mention, and on what these are made of.
+    let lines = |of: &[&str]| constants::used(TEXT, of).lines().count();
+    assert_eq!(lines(&["int ROWS_OF = 1;", "thread"]), 0);
+    assert_eq!(
+        constants::used(TEXT, &["x", "int a[ROWS];"]),
+        "constexpr i32 ROWS = 16;"
+    );
+    assert_eq!(lines(&["THREADS*2"]), 2);
+    assert_eq!(lines(&["bytes(STAGES[0], 1)"]), 3);
+    for (from, to, message) in [
+        ("= 16;", "= 16", "expected NAME = EXPRESSION;"),
+        (
+            "= 16;",
+            "= 0x10;",
+            "`0x10` is neither a decimal number nor a name from above",
+        ),
+        (
+            "= 16;",
+            "= 016;",
+            "`016` is neither a decimal number nor a name from above",
+        ),
+        (
+            "= 16;",
+            "= THREADS;",
+            "`THREADS` is neither a decimal number nor a name from above",
+        ),
+        ("<< 1", "? 1 : 2", "`?` does not mean the same in C++ and Rust"),
+        ("<< 1", "< 1", "a comparison is no number"),
+        ("i32 rows)", "u32 rows)", "expected i32 arguments"),
+        ("{3,", "3,", "expected {EXPRESSION, EXPRESSION}"),
+        ("u32 THREADS", "u32 ROWS", "expected a name that no line above has"),
+        ("constexpr u32", "const u32", "expected a constant or a function"),
+    ] {
+        assert!(TEXT.contains(from), "{from}");
+        let error = constants::rust(&TEXT.replacen(from, to, 1)).unwrap_err();
+        assert!(
+            error.starts_with("kernels/constants.def") && error.contains(message),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn instances_come_from_their_rows() {
+    const TEXT: &str = "\
+#define REFLEX_INSTANCES(X) \\
+    X(GROUPS, both, reflex_both_{}, REFLEX_INT8_GROUPS, \"a.cuh\", args, __maxnreg__(80), run(a, formats<{formats}>())) \\
+    /* a comment */ \\
+    X(TILES, tile{}, reflex_tile{}, 8|16, \"b.cuh\", args, __launch_bounds__(ROWS * WARP, 1), tile<{} / 8, true>(a)) \\
+    X(ALONE, both, reflex_alone, -, \"a.cuh\", args, __launch_bounds__(32), alone(a))
+";
+    let group = |kernel: &str, names: &[&str]| formats::Group {
+        kernel: kernel.into(),
+        formats: names.iter().map(|n| n.to_string()).collect(),
+    };
+    let groups = [group("q4_k_q6_k", &["Q4_K", "Q6_K"]), group("q8_0", &["Q8_0"])];
+    let all = instances::parse(TEXT, &groups).unwrap();
+    let files = instances::kernel_files(&all);
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["both.cu", "tile16.cu", "tile8.cu"]);
+    assert_eq!(
+        files["tile16.cu"],
+        "#include \"b.cuh\"\n\nusing namespace reflex;\n\n\
+         extern \"C\" __global__ void __launch_bounds__(ROWS * WARP, 1)\n    reflex_tile16(const __grid_constant__ args a) {\n    \
+         tile<16 / 8, true>(a);\n}\n"
+    );
+    let both = &files["both.cu"];
+    for part in [
+        "run(a, formats<Q4_K, Q6_K>());",
+        "reflex_both_q8_0(",
+        "formats<Q8_0>",
+        "reflex_alone(",
+    ] {
+        assert!(both.contains(part), "{part}: {both}");
+    }
+    let rust = instances::rust(&all);
+    assert!(
+        rust.contains(
+            "pub(crate) const TILES: [Instance; 2] = [\n    Instance { file: \"tile8\", symbol: c\"reflex_tile8\" },"
+        ),
+        "{rust}"
+    );
+    for (from, to, message) in [
+        (", alone(a))", ")", "expected 8 columns"),
+        ("reflex_alone", "alone", "the kernel's begins with reflex_"),
+        (
+            "reflex_alone",
+            "reflex_alone{}",
+            "the kernel's name has {} where there are values",
+        ),
+        (
+            "reflex_tile{}",
+            "reflex_tile",
+            "the kernel's name has {} where there are values",
+        ),
+        ("reflex_alone", "reflex_tile8", "a row above has reflex_tile8"),
+        ("{formats}", "{format}", "a brace that stands for nothing"),
+    ] {
+        assert!(TEXT.contains(from), "{from}");
+        let error = instances::parse(&TEXT.replacen(from, to, 1), &groups).unwrap_err();
+        assert!(
+            error.starts_with("kernels/instances.def") && error.contains(message),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn entry_points_are_read_from_the_image() {
+    const PTX: &str = "\
+.version 9.0
+.visible .func called(.param .b64 a)
+.visible .entry reflex_second(
+	.param .align 8 .b8 reflex_second_param_0[72]
+)
+.visible .entry reflex_first(
+";
+    let entry = |name: &str| entries::Entry {
+        name: name.into(),
+        code: 0,
+    };
+    let found = entries::of(PTX.as_bytes(), true).unwrap();
+    assert_eq!(found, [entry("reflex_first"), entry("reflex_second")]);
+    assert!(
+        entries::of(b".version 9.0", true)
+            .unwrap_err()
+            .contains("no entry points")
+    );
+    assert!(entries::of(b"no ELF file", false).is_err());
+
+    let of = |arch: &str, entries: &[&str]| (arch.to_string(), "norm", entries.iter().map(|n| entry(n)).collect());
+    let alike = [of("sm_87", &["a", "b"]), of("sm_90a", &["a", "b"])];
+    assert!(entries::rust(&alike).unwrap().contains("(\"norm\", &[\"a\", \"b\"]),"));
+    let error = entries::rust(&[of("sm_87", &["a", "b"]), of("sm_90a", &["a", "c"])]).unwrap_err();
+    assert_eq!(
+        error,
+        "kernel file norm: the images for sm_87 and sm_90a differ in b, c"
+    );
 }

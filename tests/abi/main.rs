@@ -7,12 +7,24 @@ mod support;
 #[path = "../../build/archs.rs"]
 #[allow(dead_code)]
 mod archs;
+#[path = "../../build/constants.rs"]
+#[allow(dead_code)]
+mod constants;
+#[path = "../../build/entries.rs"]
+#[allow(dead_code)]
+mod entries;
 #[path = "../../build/formats.rs"]
 #[allow(dead_code)]
 mod formats;
+#[path = "../../build/instances.rs"]
+#[allow(dead_code)]
+mod instances;
 #[path = "../../build/resources.rs"]
 #[allow(dead_code)]
 mod resources;
+#[path = "../../build/xmacro.rs"]
+#[allow(dead_code)]
+mod xmacro;
 
 mod api;
 mod arrows;
@@ -22,6 +34,7 @@ mod compiler;
 mod exports;
 mod fork;
 mod header;
+mod kernels;
 mod lifetime;
 mod names;
 mod paths;

@@ -3,7 +3,6 @@
 use crate::support::*;
 use reflex_infer::*;
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Problems that each candidate is given.
 const ENOUGH: usize = 3;
@@ -32,11 +31,10 @@ fn takes_problems(op: &OpEntry, name: &str) {
         }
         let before = forced_choices(cuda.context);
         let run = || problem_parity(&cpu, &cuda, &*problem(case));
-        match catch_unwind(AssertUnwindSafe(run)) {
+        match catch_quietly(run) {
             // Of two ops in one list a problem may be the other's.
             Ok(()) => taken += usize::from(forced_choices(cuda.context) > before),
-            Err(panic) => {
-                let what = message_of(panic);
+            Err(what) => {
                 assert!(
                     is_declined(&what),
                     "{what}\nit alone: REFLEX_IMPL={name} reflex-gpu-tests --case '{case}'"

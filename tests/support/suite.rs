@@ -4,10 +4,11 @@ use super::cases::{Descriptor, Tier, case_ops, cases, problem, read_case};
 use super::env::Env;
 use super::parity::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 /// What the caller of the program wants besides the options of libtest.
 #[derive(Debug, Default, PartialEq)]
@@ -69,6 +70,27 @@ pub fn message_of(panic: Box<dyn std::any::Any + Send>) -> String {
     })
 }
 
+/// As `catch_unwind`, without the message and backtrace that the hook prints of a panic in this thread: among the lines of the test runner
+/// they would break one in two.
+pub fn catch_quietly<R>(body: impl FnOnce() -> R) -> Result<R, String> {
+    static HOOK: Once = Once::new();
+    thread_local! {
+        static QUIET: Cell<bool> = const { Cell::new(false) };
+    }
+    HOOK.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                previous(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(body));
+    QUIET.set(false);
+    outcome.map_err(message_of)
+}
+
 /// Whether a panic says that a candidate was asked for that is not for the problem.
 pub fn is_declined(what: &str) -> bool {
     what.contains("REFLEX_IMPL asks for") && what.starts_with("REFLEX_UNSUPPORTED")
@@ -107,10 +129,9 @@ impl Suite {
             // A stream of its own: the runner starts tests in parallel.
             let cuda = Env::cuda().expect("a GPU");
             let run = || problem_parity(cpu, &cuda, &*problem(&case));
-            let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else {
+            let Err(what) = catch_quietly(run) else {
                 return Ok(Completion::Completed);
             };
-            let what = message_of(panic);
             if is_declined(&what) {
                 return Ok(Completion::ignored_with(what));
             }

@@ -114,6 +114,22 @@ cmd_bench() {
   run_llm --bench ${arguments[@]+"${arguments[@]}"}
 }
 
+# The build script's folder of the last release build: cargo keeps those of earlier ones. Nothing where there was none.
+newest_out_dir() {
+  find "$CARGO_TARGET_DIR/release/build" -path '*/reflex-infer-*/out/kernel_images.rs' -printf '%T@ %h\n' 2>/dev/null \
+    | sort -rn | head -n 1 | cut -d ' ' -f 2-
+}
+
+cmd_kernels() {
+  case "$*" in
+    '' | --kernels) ;;
+    *) die "unexpected argument in \`$*\`; see ./dev help" ;;
+  esac
+  setup
+  step "building the library" kernels-build cargo_here build --release --locked --lib || return
+  python3 "$root/tools/kernels/summary.py" "$(newest_out_dir)" "$@"
+}
+
 # The tests that compare these files with the sources write them instead. That no test of these names ran would go unnoticed.
 write_header() {
   local output

@@ -101,7 +101,7 @@ test_choice_of_archs() {
 # Published figures say how they were measured. What checks and makes them is tested too.
 check_result_files() {
   local rc folder=$root/benches/results name
-  for name in tools/plot/check_results_test.py tools/plot/tables_test.py tools/parity/summary_test.py tools/docs/links_test.py tools/sass/check_test.py benches/peers/peers_test.py; do
+  for name in tools/plot/check_results_test.py tools/plot/tables_test.py tools/parity/summary_test.py tools/docs/links_test.py tools/sass/check_test.py tools/kernels/summary_test.py benches/peers/peers_test.py; do
     rc=0
     step "testing $name" "test-${name##*/}" python3 "$root/$name" || rc=$?
     count "${name##*/}" $((rc == 0)) $((rc != 0)) 0 0
@@ -115,16 +115,15 @@ check_result_files() {
 
 # The machine code of the default build holds nothing that nobody listed: emulated instructions, local memory, double precision and the like.
 check_machine_code() {
-  local rc=0 table
-  # The newest: cargo keeps the folders of earlier builds.
-  table=$(find "$target/release/build" -path '*/reflex-infer-*/out/kernel_images.rs' -printf '%T@ %p\n' 2>/dev/null | sort -rn | head -n 1 | cut -d ' ' -f 2-)
-  if [ -z "$table" ] || ! grep -q 'ptx: false' "$table"; then
+  local rc=0 folder
+  folder=$(newest_out_dir)
+  if [ -z "$folder" ] || ! grep -q 'ptx: false' "$folder/kernel_images.rs"; then
     echo "         skipped: machine code (this build has no kernels)" >&2
     count 'machine code' 0 0 1 0
     return
   fi
   need_wheels sass "fetching nvdisasm" \
-    && step "checking the machine code" check-sass python3 "$root/tools/sass/check.py" "${table%/*}" --nvdisasm \
+    && step "checking the machine code" check-sass python3 "$root/tools/sass/check.py" "$folder" --nvdisasm \
       "$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia/cu13/bin/nvdisasm" || rc=$?
   count 'machine code' $((rc == 0)) $((rc != 0)) 0 0
 }

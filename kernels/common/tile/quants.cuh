@@ -11,7 +11,7 @@
 
 namespace reflex::tiles {
 
-constexpr i32 TILE_ROWS = 16, TILE_K = 256, TILE_BLOCKS = 8;
+constexpr i32 TILE_ROWS = PANEL_ROWS, TILE_K = PANEL_TILE, TILE_BLOCKS = 8;
 
 __device__ __forceinline__ uint4 words16(const char *p, i32 lane) { return reinterpret_cast<const uint4 *>(p)[lane]; }
 

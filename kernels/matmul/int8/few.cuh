@@ -21,13 +21,17 @@
 
 namespace reflex {
 
-// Panels of a warp, and their tiles that it keeps on the way.
-constexpr i32 INT8_FEW_PANELS = 2, INT8_FEW_STAGES = 2;
+// Of kernels of eight and of sixteen rows.
+#if __CUDA_ARCH__ >= 1000
+template <int NB> constexpr i32 INT8_FEW_REGISTERS = NB == 1 ? 160 : 248;
+#else
+template <int NB> constexpr i32 INT8_FEW_REGISTERS = NB == 1 ? 136 : 184;
+#endif
 
 // 256 elements of NB x 8 rows of x, as they lie in memory: a row's quants, its records, and 32 bytes of nothing, so that eight rows' words
 // lie in different banks.
 template <int NB> struct few_x {
-    static constexpr i32 RECORDS = tiles::TILE_K, ROW = RECORDS + 8 * tiles::TILE_BLOCKS + 32, BYTES = NB * 8 * ROW;
+    static constexpr i32 RECORDS = tiles::TILE_K, ROW = INT8_FEW_X_ROW, BYTES = NB * 8 * ROW;
     const char *at;
 
     __device__ __forceinline__ const char *block(i32 row, i32 b) const { return at + row * ROW + 32 * b; }
@@ -75,7 +79,8 @@ template <int NB, i32 STAGE_BYTES> struct few_x_stream {
 
 // What a warp's lanes exchange of a panel's scales: f32, divided by what the quants have too much.
 template <class F> struct few_scales {
-    static constexpr i32 CHAINS = F::GROUPS / 2, ROW = 4 * F::GROUPS, BYTES = tiles::TILE_ROWS * ROW * 4;
+    static constexpr i32 CHAINS = F::GROUPS / 2, ROW = 4 * F::GROUPS, BYTES = int8_few_scale_bytes(F::GROUP);
+    static_assert(BYTES == tiles::TILE_ROWS * ROW * 4, "rows of a panel");
     float *at;
 
     // Of blocks 2j and 2j + 1, of row g + 8 half.

@@ -4,13 +4,6 @@
 #include "common/tile/formats.cuh"
 #include "common/types.cuh"
 
-// A kernel of one group, for REFLEX_INT8_GROUPS.
-#define REFLEX_INT8_KERNEL(kernel, registers, product, group, ...)                   \
-    extern "C" __global__ void __maxnreg__(registers)                                \
-        reflex_matmul_int8_##kernel##_##group(const __grid_constant__ int8_args a) { \
-        product(a, int8_formats<__VA_ARGS__>());                                     \
-    }
-
 namespace reflex {
 
 template <u32 TYPE> struct int8_format;

@@ -15,8 +15,12 @@
 
 namespace reflex {
 
-// Tiles of its panel that a warp keeps on the way.
-constexpr i32 INT8_NARROW_STAGES = 3;
+// Where a launch may begin before the one in front has ended, room for its blocks is worth more than registers.
+#if __CUDA_ARCH__ >= 900
+constexpr i32 INT8_NARROW_REGISTERS = 80;
+#else
+constexpr i32 INT8_NARROW_REGISTERS = 128;
+#endif
 
 // One warp's tiles, and the output that a lane of the first warp makes of the block's sums.
 struct int8_narrow {

@@ -11,17 +11,37 @@
 
 namespace reflex {
 
+// Of the kernel of one row and a panel a warp. Where a launch may begin before the one in front has ended, room for its blocks is worth more
+// than registers. Code for SM 10.x spills with 80, that for 12.x does not.
+#if __CUDA_ARCH__ >= 1000 && __CUDA_ARCH__ < 1200
+constexpr i32 INT8_VECTOR_REGISTERS = 96;
+#elif __CUDA_ARCH__ >= 900
+constexpr i32 INT8_VECTOR_REGISTERS = 80;
+#else
+constexpr i32 INT8_VECTOR_REGISTERS = 128;
+#endif
+// Blocks on an SM of the kernel of one row and several panels a warp. Shared memory has room for three on SM 9.0, which may run the code of
+// 8.x as well.
+#if __CUDA_ARCH__ >= 800
+constexpr i32 INT8_WIDE_BLOCKS = 3;
+#else
+constexpr i32 INT8_WIDE_BLOCKS = 2;
+#endif
+
 // One row of x. WIDE: a warp takes two or four panels, for devices of few SMs; else one, for many. STAGED_ROWS: native rows
 // come through shared memory; it costs registers. So where a warp takes several panels, packed weights and native ones have a
 // kernel each.
 template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
     using panel_sums = float[2];
-    static constexpr i32 COLUMNS = 1, STAGES = WIDE ? 2 : 3;
+    static constexpr i32 COLUMNS = 1, STAGES = WIDE ? INT8_WIDE_STAGES : INT8_NARROW_STAGES;
     // What an output needs beside its sums is loaded before the warps meet, where there are registers for it.
     static constexpr bool EARLY = WIDE || !STAGED_ROWS;
     static constexpr bool STAGED = STAGED_ROWS, PACKED = !WIDE || !STAGED_ROWS;
     static constexpr bool TIGHT = INT8_TIGHT && !WIDE;
-    template <class F> static constexpr i32 PANELS = !WIDE ? 1 : STAGED || F::TILE_BYTES > 2560 ? 2 : 4;
+    template <class F> static constexpr i32 PANELS = !WIDE ? 1
+                                                     : STAGED || F::TILE_BYTES > INT8_WIDE_TILE_BYTES
+                                                         ? INT8_WIDE_LARGE_PANELS
+                                                         : INT8_WIDE_PANELS;
     template <i32 R> struct sums {
         float panel[R][2];
     };
@@ -43,7 +63,8 @@ template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
     __device__ __forceinline__ void staged_tiles(const native_panel (&panel)[R], const bool (&last)[R], i32 split,
                                                  i32 splits, char *ring, i32 lane, Wait &wait, sums<R> &acc) const {
         // Three stages of what two blocks of four warps have room for on an SM of 164 KB.
-        constexpr i32 DEPTH = WIDE && native_geometry<W>::STAGE <= 3456 ? 3 : STAGES;
+        constexpr i32 DEPTH =
+            WIDE && native_geometry<W>::STAGE <= INT8_WIDE_NATIVE_BYTES ? INT8_WIDE_NATIVE_STAGES : STAGES;
         int8_vector_staged<W, R, DEPTH>(panel, last, x, k, split, splits, ring, lane, wait, acc.panel);
     }
     template <class F, class W> __device__ __forceinline__ void native_tiles(const native_panel &panel, i32 split,
@@ -72,9 +93,9 @@ template <bool WIDE, bool STAGED_ROWS> struct int8_vector_shape {
 
 // NB x 8 rows of x.
 template <int NB> struct int8_columns_shape {
-    static constexpr i32 COLUMNS = NB * 8, STAGES = 2;
+    static constexpr i32 COLUMNS = NB * 8, STAGES = INT8_COLUMNS_STAGES;
     static constexpr bool STAGED = false, PACKED = true, TIGHT = INT8_TIGHT && NB == 2;
-    template <class F> static constexpr i32 PANELS = 2;
+    template <class F> static constexpr i32 PANELS = INT8_COLUMNS_PANELS;
     template <i32 R> using sums = column_sums<R, NB>;
     using panel_sums = float[NB][4];
 

@@ -23,7 +23,8 @@ struct native_panel {
 
 template <class W> struct native_geometry {
     static constexpr i32 ALIGN = W::staged::ALIGN, BYTES = tiles::TILE_K / W::ELEMENTS * W::BYTES;
-    static constexpr i32 WORDS = (BYTES + 30 - ALIGN) / 16, SLOT = (WORDS | 1) * 16, STAGE = tiles::TILE_ROWS * SLOT;
+    static constexpr i32 WORDS = int8_staged_words(BYTES, ALIGN), SLOT = int8_staged_slot(BYTES, ALIGN),
+                         STAGE = int8_staged_bytes(BYTES, ALIGN);
 
     // Lanes that read eight bytes each, of whole-word formats, want neighbours two slots apart.
     static __device__ __forceinline__ i32 slot(i32 row) {

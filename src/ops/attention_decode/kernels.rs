@@ -2,6 +2,7 @@
 
 use super::{AttentionDecodePlan, Step};
 use crate::abi::{Dtype, Result};
+use crate::constants::{DECODE_FMA_ROWS, DECODE_MMA_ROWS, DECODE_WARPS};
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::ops::attention::{KvCache, kv_candidate};
 use crate::ops::rope::{Rope, RopeAngles, RopePlan};
@@ -21,7 +22,7 @@ macro_rules! kernel {
 }
 
 macro_rules! candidate {
-    ($name:literal, $rows:literal, $takes:expr) => {
+    ($name:literal, $rows:expr, $takes:expr) => {
         kv_candidate!($name, kernel!($name), $rows, $takes)
     };
 }
@@ -32,7 +33,7 @@ macro_rules! step_candidate {
         Candidate::new(
             $name,
             |p: &AttentionDecodePlan, limits| p.plain($dim, limits),
-            |p, to| schedule(p, to, &KERNEL, 16),
+            |p, to| schedule(p, to, &KERNEL, DECODE_MMA_ROWS),
         )
     }};
 }
@@ -40,16 +41,36 @@ macro_rules! step_candidate {
 pub(super) static CANDIDATES: [Candidate<AttentionDecodePlan>; 12] = [
     step_candidate!("f16_step_64", 64),
     step_candidate!("f16_step_128", 128),
-    candidate!("f16_mma_64", 16, |c, limits| c.mma(Dtype::F16, 64, limits)),
-    candidate!("f16_mma_128", 16, |c, limits| c.mma(Dtype::F16, 128, limits)),
-    candidate!("f16_mma_256", 16, |c, limits| c.mma(Dtype::F16, 256, limits)),
-    candidate!("bf16_mma_64", 16, |c, limits| c.mma(Dtype::BF16, 64, limits)),
-    candidate!("bf16_mma_128", 16, |c, limits| c.mma(Dtype::BF16, 128, limits)),
-    candidate!("bf16_mma_256", 16, |c, limits| c.mma(Dtype::BF16, 256, limits)),
-    candidate!("fma_aligned_64", 8, |c, _| c.aligned(64)),
-    candidate!("fma_aligned_128", 8, |c, _| c.aligned(128)),
-    candidate!("fma_aligned_256", 8, |c, _| c.aligned(256)),
-    candidate!("fma_256", 8, |c, _| c.fits(256)),
+    candidate!("f16_mma_64", DECODE_MMA_ROWS, |c, limits| c.mma(Dtype::F16, 64, limits)),
+    candidate!("f16_mma_128", DECODE_MMA_ROWS, |c, limits| c.mma(
+        Dtype::F16,
+        128,
+        limits
+    )),
+    candidate!("f16_mma_256", DECODE_MMA_ROWS, |c, limits| c.mma(
+        Dtype::F16,
+        256,
+        limits
+    )),
+    candidate!("bf16_mma_64", DECODE_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        64,
+        limits
+    )),
+    candidate!("bf16_mma_128", DECODE_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        128,
+        limits
+    )),
+    candidate!("bf16_mma_256", DECODE_MMA_ROWS, |c, limits| c.mma(
+        Dtype::BF16,
+        256,
+        limits
+    )),
+    candidate!("fma_aligned_64", DECODE_FMA_ROWS, |c, _| c.aligned(64)),
+    candidate!("fma_aligned_128", DECODE_FMA_ROWS, |c, _| c.aligned(128)),
+    candidate!("fma_aligned_256", DECODE_FMA_ROWS, |c, _| c.aligned(256)),
+    candidate!("fma_256", DECODE_FMA_ROWS, |c, _| c.fits(256)),
 ];
 
 static COMBINE: Kernel = Kernel::new("attention_decode", c"reflex_attention_decode_combine").dependent();
@@ -178,11 +199,12 @@ fn schedule_attention(
         neox: i32::from(step.rotation.neox),
     };
     let blocks = (c.batch * c.kv_heads * chunks).saturating_mul(splits);
-    let grid = Grid::new([blocks, 1, 1], 128)?.cluster(cluster.unwrap_or(1) as u32);
+    let threads = DECODE_WARPS as u32 * 32;
+    let grid = Grid::new([blocks, 1, 1], threads)?.cluster(cluster.unwrap_or(1) as u32);
     to.main(kernel, grid, &args);
     if splits > 1 && cluster.is_none() {
         let heads = c.batch * c.kv_heads * c.group;
-        to.launch(&COMBINE, Grid::new([heads, 1, 1], 128)?, &args);
+        to.launch(&COMBINE, Grid::new([heads, 1, 1], threads)?, &args);
     }
     Ok(())
 }

@@ -1,32 +1,28 @@
 //! Into how many splits the keys of a sequence are divided, and which launch combines their results.
 
 use super::AttentionDecodePlan;
+use crate::constants::{DECODE_BLOCKS_64, DECODE_BLOCKS_128, DECODE_BLOCKS_256, 
+    DECODE_CLUSTER, DECODE_KEYS, DECODE_MMA_ROWS, DECODE_SPLITS,
+};
 use crate::cuda::DeviceLimits;
 use crate::cuda::ceil_div;
 use crate::tuning;
 
-/// The most splits of a sequence, for which the combining kernel has room.
-const MOST_SPLITS: i64 = 256;
-/// The most splits that a cluster combines (DECODE_CLUSTER in the kernels).
-const MOST_CLUSTER: i64 = 16;
-/// The keys that a block takes at a time (DECODE_KEYS in the kernels).
-const BLOCK_KEYS: i64 = 64;
 
 impl AttentionDecodePlan {
     /// The number of blocks of the tensor core kernels that an SM runs at once.
-    fn blocks_per_sm(&self, limits: &DeviceLimits) -> i64 {
-        let [of_64, of_128, of_256] = limits.tuning.attention_decode.blocks_per_sm;
+    fn blocks_per_sm(&self) -> i64 {
         match self.cache.dim.max(self.cache.v_dim) {
-            ..=64 => of_64,
-            65..=128 => of_128,
-            _ => of_256,
+            ..=64 => DECODE_BLOCKS_64,
+            65..=128 => DECODE_BLOCKS_128,
+            _ => DECODE_BLOCKS_256,
         }
     }
 
     /// The number of blocks where keys are not split.
     fn blocks(&self) -> i64 {
         let c = &self.cache;
-        c.batch * c.kv_heads * ceil_div(c.group, 16)
+        c.batch * c.kv_heads * ceil_div(c.group, DECODE_MMA_ROWS)
     }
 
     /// The number of blocks that share the keys of a sequence, where a launch of its own combines them. It depends on
@@ -36,7 +32,7 @@ impl AttentionDecodePlan {
         splits(
             self.blocks(),
             self.cache.capacity,
-            i64::from(limits.sm_count) * self.blocks_per_sm(limits),
+            i64::from(limits.sm_count) * self.blocks_per_sm(),
             &limits.tuning.attention_decode,
         )
     }
@@ -51,7 +47,7 @@ impl AttentionDecodePlan {
             self.blocks(),
             self.cache.capacity,
             i64::from(limits.sm_count),
-            most.min(MOST_CLUSTER),
+            most.min(DECODE_CLUSTER),
             &limits.tuning.attention_decode,
         )
     }
@@ -75,9 +71,9 @@ fn splits(blocks: i64, capacity: i64, slots: i64, tuning: &tuning::AttentionDeco
     /// Costs are in 64ths of the time that a block needs for one step of its loop.
     const STEP: i128 = 64;
     let [ends, launch, split] = [tuning.ends, tuning.launch, tuning.split].map(i128::from);
-    let steps = ceil_div(capacity, BLOCK_KEYS).max(1);
+    let steps = ceil_div(capacity, DECODE_KEYS).max(1);
     let slots = i128::from(slots.max(1));
-    (1..=steps.min(MOST_SPLITS))
+    (1..=steps.min(DECODE_SPLITS))
         .min_by_key(|&splits| {
             let waves = (i128::from(blocks) * i128::from(splits) + slots - 1) / slots;
             let combine = if splits == 1 { 0 } else { launch + split * i128::from(splits) };
@@ -89,7 +85,7 @@ fn splits(blocks: i64, capacity: i64, slots: i64, tuning: &tuning::AttentionDeco
 /// The largest cluster with which no block has to wait for others to end. With many keys, more blocks at once are worth
 /// the launch that combines them.
 fn cluster(blocks: i64, capacity: i64, sms: i64, most: i64, tuning: &tuning::AttentionDecode) -> Option<i64> {
-    let steps = ceil_div(capacity, BLOCK_KEYS).max(1);
+    let steps = ceil_div(capacity, DECODE_KEYS).max(1);
     let mut cluster = 1;
     while 2 * cluster <= most && cluster < steps && 2 * cluster * blocks <= sms {
         cluster *= 2;
@@ -128,8 +124,8 @@ mod tests {
         assert_eq!(splits(8, 64, 396), 1);
         // There are as many blocks as the device has room for.
         assert_eq!(splits(396, 4096, 396), 1);
-        assert!((1..=MOST_SPLITS).contains(&splits(i64::MAX >> 4, 1 << 30, 1)));
-        assert!((1..=MOST_SPLITS).contains(&splits(1, 1 << 30, i64::from(u32::MAX))));
+        assert!((1..=DECODE_SPLITS).contains(&splits(i64::MAX >> 4, 1 << 30, 1)));
+        assert!((1..=DECODE_SPLITS).contains(&splits(1, 1 << 30, i64::from(u32::MAX))));
     }
 
     #[test]

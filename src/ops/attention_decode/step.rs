@@ -3,6 +3,7 @@
 
 use super::{AttentionDecodePlan, reflex_attention_decode_params};
 use crate::abi::{Dtype, Error, Result, View, reflex_tensor};
+use crate::constants::{DECODE_STEP_ROWS, DECODE_WARPS};
 use crate::cuda::DeviceLimits;
 use crate::ops::attention::KvCache;
 use crate::ops::rope::{
@@ -122,7 +123,7 @@ impl AttentionDecodePlan {
         let f32 = |view: Option<View>| view.is_none_or(|view| view.dtype == Dtype::F32);
         let inputs = [Some(self.q), step.k_new, step.v_new, step.q_norm, step.k_norm];
         // A block prepares its heads and the new rows of k and v at once, with eight elements for each thread.
-        let heads = (128 / (dim / 8)).min(8 + 2);
+        let heads = (DECODE_WARPS * 32 / (dim / 8)).min(DECODE_STEP_ROWS + 2);
         let plain = [c.dim, c.v_dim] == [dim, dim]
             && c.group + 2 <= heads
             && step.k_new.is_some()

@@ -4,6 +4,10 @@
 
 use super::{Matmul, MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View};
+use crate::constants::{
+    MATMUL_TILE_OUTPUTS, MATMUL_TILE32_ROWS, MATMUL_TILE32_WARPS, MATMUL_TILE128_ROWS, MATMUL_TILE128_WARPS,
+    VECTOR_OUTPUTS, VECTOR_WARPS,
+};
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args, symbol};
 use crate::format::panels::Panels;
 use crate::ops::activation::{Activation, ActivationPlan};
@@ -110,8 +114,8 @@ impl MatmulPlan {
         };
         Tiling {
             kernel: &self.kernels().vector[i],
-            block: [1 << i, 8],
-            threads: 128,
+            block: [1 << i, VECTOR_WARPS * VECTOR_OUTPUTS],
+            threads: VECTOR_WARPS as u32 * 32,
         }
     }
 }
@@ -143,8 +147,8 @@ pub(super) const CANDIDATES: [Candidate<MatmulPlan>; 4] = [
                 to,
                 Tiling {
                     kernel,
-                    block: [1, 8],
-                    threads: 128,
+                    block: [1, VECTOR_WARPS * VECTOR_OUTPUTS],
+                    threads: VECTOR_WARPS as u32 * 32,
                 },
             )
         },
@@ -159,8 +163,8 @@ pub(super) const CANDIDATES: [Candidate<MatmulPlan>; 4] = [
                 to,
                 Tiling {
                     kernel,
-                    block: [32, 64],
-                    threads: 128,
+                    block: [MATMUL_TILE32_ROWS, MATMUL_TILE_OUTPUTS],
+                    threads: MATMUL_TILE32_WARPS as u32 * 32,
                 },
             )
         },
@@ -179,8 +183,8 @@ pub(super) const CANDIDATES: [Candidate<MatmulPlan>; 4] = [
                 to,
                 Tiling {
                     kernel,
-                    block: [128, 64],
-                    threads: 256,
+                    block: [MATMUL_TILE128_ROWS, MATMUL_TILE_OUTPUTS],
+                    threads: MATMUL_TILE128_WARPS as u32 * 32,
                 },
             )
         },

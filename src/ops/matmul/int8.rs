@@ -2,7 +2,9 @@
 
 use super::{MatmulPart, MatmulPlan};
 use crate::abi::{Dtype, Result, View};
-use crate::cuda::{Grid, Kernel, ceil_div, kernel_args, symbol};
+use crate::constants::{ACT_I8_BLOCK, ACT_I8_RECORD, INT8_WARPS, PANEL_ROWS, PANEL_TILE};
+use crate::cuda::families::*;
+use crate::cuda::{Grid, Instance, Kernel, ceil_div, kernel_args};
 use crate::ops::norm::{Norm, NormPlan};
 use crate::ops::quantize::{Quantize, QuantizePlan};
 use crate::ops::schedule::Schedule;
@@ -10,68 +12,49 @@ use layout::Layout;
 pub(super) use select::CANDIDATES;
 use select::{GROUPS, Q4_K_ALONE};
 use shape::{Shape, tile_bytes};
-use std::ffi::CStr;
 
-const PANEL: i64 = 16;
-const TILE: i64 = 256;
+const PANEL: i64 = PANEL_ROWS;
+const TILE: i64 = PANEL_TILE;
 /// The most static shared memory that a kernel has beside the dynamic one of its launch.
 const STATIC_SHARED: i64 = 1024;
 /// The most warps of a block for which the kernels are compiled. Those with a single panel per warp take more.
-#[cfg(test)]
-const WARPS: i64 = 8;
+const WARPS: i64 = INT8_WARPS;
 
-const fn kernel(file: &'static str, symbol: &'static CStr) -> Kernel {
-    Kernel::new(file, symbol).dependent().large_shared().clusters()
+/// The kernels of a family of `kernels/instances.def`.
+const fn kernels<const N: usize>(family: &[Instance; N]) -> [Kernel; N] {
+    let mut all = [const { Kernel::none() }; N];
+    let mut i = 0;
+    while i < N {
+        all[i] = family[i].kernel().dependent().large_shared().clusters();
+        i += 1;
+    }
+    all
 }
 
 /// A kernel for each of `GROUPS`.
-macro_rules! of_groups {
-    ($file:literal: $($group:literal)*) => {
-        [$(kernel($file, symbol(concat!("reflex_", $file, "_", $group, "\0")))),*]
-    };
-}
-macro_rules! narrow_of_groups {
-    ($({ $group:literal $($NAME:ident)* })*) => { of_groups!("matmul_int8_narrow": $($group)*) };
-}
-macro_rules! few8_of_groups {
-    ($({ $group:literal $($NAME:ident)* })*) => { of_groups!("matmul_int8_few8": $($group)*) };
-}
-macro_rules! few16_of_groups {
-    ($({ $group:literal $($NAME:ident)* })*) => { of_groups!("matmul_int8_few16": $($group)*) };
-}
-
-static WHOLE: [Kernel; GROUPS.len()] = int8_groups!(narrow_of_groups);
-static FEW8: [Kernel; GROUPS.len()] = int8_groups!(few8_of_groups);
-static FEW16: [Kernel; GROUPS.len()] = int8_groups!(few16_of_groups);
-static Q4_K_ONLY: Kernel = kernel("matmul_int8_narrow", c"reflex_matmul_int8_narrow_q4_k");
-static NARROW: Kernel = kernel("matmul_int8_vector", c"reflex_matmul_int8_vector_narrow");
-static NATIVE: Kernel = kernel("matmul_int8_native", c"reflex_matmul_int8_vector_native");
-static WIDE: Kernel = kernel("matmul_int8_wide", c"reflex_matmul_int8_vector_wide");
-static WIDE_NATIVE: Kernel = kernel("matmul_int8_wide_native", c"reflex_matmul_int8_vector_wide_native");
+static WHOLE: [Kernel; GROUPS.len()] = kernels(&INT8_NARROW_GROUPS);
+static FEW8: [Kernel; GROUPS.len()] = kernels(&INT8_FEW8);
+static FEW16: [Kernel; GROUPS.len()] = kernels(&INT8_FEW16);
+static Q4_K_ONLY: [Kernel; 1] = kernels(&INT8_NARROW_Q4_K);
+static NARROW: [Kernel; 1] = kernels(&INT8_VECTOR_NARROW);
+static NATIVE: [Kernel; 1] = kernels(&INT8_VECTOR_NATIVE);
+static WIDE: [Kernel; 1] = kernels(&INT8_VECTOR_WIDE);
+static WIDE_NATIVE: [Kernel; 1] = kernels(&INT8_VECTOR_WIDE_NATIVE);
 /// They take 8, 16, 32 and 64 rows of x.
-static COLUMNS: [Kernel; 4] = [
-    kernel("matmul_int8_columns8", c"reflex_matmul_int8_columns8"),
-    kernel("matmul_int8_columns16", c"reflex_matmul_int8_columns16"),
-    kernel("matmul_int8_columns32", c"reflex_matmul_int8_columns32"),
-    kernel("matmul_int8_columns64", c"reflex_matmul_int8_columns64"),
-];
+static COLUMNS: [Kernel; 4] = kernels(&INT8_COLUMNS);
 /// They take 16, 32 and 64 rows of x.
-static SHARED: [Kernel; 3] = [
-    kernel("matmul_int8_shared16", c"reflex_matmul_int8_shared16"),
-    kernel("matmul_int8_shared32", c"reflex_matmul_int8_shared32"),
-    kernel("matmul_int8_shared64", c"reflex_matmul_int8_shared64"),
-];
+static SHARED: [Kernel; 3] = kernels(&INT8_SHARED);
 
 impl Shape {
     fn kernel(self) -> &'static Kernel {
         // The indices of 8, 16, 32 and 64 columns are 0 to 3.
         let step = |columns: i64| columns.trailing_zeros() as usize - 3;
         match self {
-            Shape::Narrow => &NARROW,
-            Shape::Native => &NATIVE,
-            Shape::Wide => &WIDE,
-            Shape::WideNative => &WIDE_NATIVE,
-            Shape::Whole(Q4_K_ALONE) => &Q4_K_ONLY,
+            Shape::Narrow => &NARROW[0],
+            Shape::Native => &NATIVE[0],
+            Shape::Wide => &WIDE[0],
+            Shape::WideNative => &WIDE_NATIVE[0],
+            Shape::Whole(Q4_K_ALONE) => &Q4_K_ONLY[0],
             Shape::Whole(group) => &WHOLE[group],
             Shape::Few(group, 8) => &FEW8[group],
             Shape::Few(group, _) => &FEW16[group],
@@ -129,7 +112,7 @@ kernel_args! {
 
 /// The bytes of a row of the quantised x.
 fn quantised_stride(plan: &MatmulPlan) -> i64 {
-    (plan.k / 32 * 40 + 15) / 16 * 16
+    (plan.k + plan.k / ACT_I8_BLOCK * ACT_I8_RECORD + 15) / 16 * 16
 }
 
 /// The bytes of the quantised x, where the caller gives a floating-point one.

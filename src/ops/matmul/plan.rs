@@ -5,6 +5,7 @@ use super::{
     reflex_matmul_params, reflex_matmul_product,
 };
 use crate::abi::{Array, Dtype, Error, Result, View, read_array};
+use crate::constants::ACT_I8_BLOCK;
 use crate::cuda::ceil_div;
 use crate::ops::activation::{
     REFLEX_ACTIVATION_GELU_ERF, REFLEX_ACTIVATION_GELU_TANH, REFLEX_ACTIVATION_SILU, reflex_activation_kind,
@@ -121,7 +122,7 @@ impl MatmulPlan {
 const MOST_PRODUCTS: usize = 3;
 const LARGEST: i64 = 1 << 30;
 /// The elements of a sum of squares are those of a block of ACT_I8.
-pub(crate) const SQUARES: i64 = 32;
+pub(crate) const SQUARES: i64 = ACT_I8_BLOCK;
 /// The most rows of an int8 product: its blocks of eight rows are counted in a grid dimension, which has at most 65535.
 const MOST_INT8_ROWS: i64 = 1 << 18;
 /// The most rows for which REFLEX_MATMUL_INT8 selects int8 products where a weight is not packed. More rows would

@@ -3,6 +3,7 @@
 use super::rotation::RopeAngles;
 use super::{RopePart, RopePlan};
 use crate::abi::{Result, View};
+use crate::constants::{ROPE_MAX_SCALES, ROPE_THREADS};
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
 use crate::ops::rows::{Rows, data, dtype};
 use crate::ops::schedule::{Candidate, Schedule, Takes, only};
@@ -142,8 +143,6 @@ kernel_args! {
     } size 792, append at 784
 }
 
-const THREADS: i64 = 128;
-
 /// The number of blocks that share a token, at most `most`. A single token is spread over many SMs; with many tokens a
 /// block does more of one, and computes the angles once for it.
 fn wanted_groups(p: &RopePlan, to: &Schedule, most: i64) -> i64 {
@@ -159,7 +158,7 @@ fn count_heads(part: Option<RopePart>) -> i64 {
 fn schedule_heads(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel) -> Result<()> {
     let lanes = (p.widest() / 8).max(1).unsigned_abs().next_power_of_two() as i64;
     let heads: i64 = p.parts().map(count_heads).iter().sum();
-    let per_pass = THREADS / lanes;
+    let per_pass = ROPE_THREADS / lanes;
     let passes = ceil_div(heads, per_pass);
     let chunk = ceil_div(passes, wanted_groups(p, to, passes)) * per_pass;
     schedule(p, to, kernel, [ceil_div(heads, chunk), chunk, lanes])
@@ -170,12 +169,12 @@ fn schedule_items(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel, per_
     let per_head = p.rotation.rotary_dim / 2 / pairs + (p.head_dim - p.rotation.rotary_dim) / per_item;
     let v_items = p.v.map_or(0, |v| v.x.dim(2) / per_item);
     let items = (count_heads(p.q) + count_heads(p.k)) * per_head + count_heads(p.v) * v_items;
-    let chunk = ceil_div(items, wanted_groups(p, to, ceil_div(items, THREADS)));
+    let chunk = ceil_div(items, wanted_groups(p, to, ceil_div(items, ROPE_THREADS)));
     let normed = p.parts().into_iter().flatten().any(|part| part.norm.is_some());
     let chunk = match normed && per_head > 0 {
         // A block takes whole heads, because it computes their norms before any of their items.
-        true => (chunk / per_head).clamp(1, RopePlan::MAX_SCALES) * per_head,
-        false => ceil_div(chunk, THREADS) * THREADS,
+        true => (chunk / per_head).clamp(1, ROPE_MAX_SCALES) * per_head,
+        false => ceil_div(chunk, ROPE_THREADS) * ROPE_THREADS,
     };
     schedule(p, to, kernel, [ceil_div(items, chunk), chunk, 0])
 }
@@ -194,6 +193,10 @@ fn schedule(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel, [groups, c
         epsilon: p.norm_epsilon,
         append: i32::from(p.append),
     };
-    to.main(kernel, Grid::new([p.tokens * groups, 1, 1], THREADS as u32)?, &args);
+    to.main(
+        kernel,
+        Grid::new([p.tokens * groups, 1, 1], ROPE_THREADS as u32)?,
+        &args,
+    );
     Ok(())
 }

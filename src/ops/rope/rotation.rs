@@ -3,11 +3,10 @@
 
 use super::{REFLEX_ROPE_INTERLEAVED, REFLEX_ROPE_NEOX, reflex_rope_mode};
 use crate::abi::{Dtype, Error, Result, View, reflex_tensor};
+use crate::constants::{ROPE_COARSE, ROPE_FINE, ROPE_MAX_PAIRS};
 use crate::ops::rows::data;
 use std::cell::Cell;
 
-/// The most pairs whose cosine and sine a block has room for (ROPE_MAX_PAIRS in the kernels).
-const MAX_PAIRS: i64 = 512;
 /// The largest number of heads, and the largest head size: the work items of a token are counted in 32 bits.
 const MAX_EXTENT: i64 = 1 << 14;
 
@@ -129,10 +128,10 @@ fn expect_rotary_dim(n: i64, what: std::fmt::Arguments) -> Result<()> {
     if n % 2 != 0 {
         return Err(Error::invalid(format!("{what}, expected an even number")));
     }
-    if n / 2 > MAX_PAIRS {
+    if n / 2 > ROPE_MAX_PAIRS {
         return Err(Error::unsupported(format!(
             "{what}, expected at most {}",
-            2 * MAX_PAIRS
+            2 * ROPE_MAX_PAIRS
         )));
     }
     Ok(())
@@ -204,14 +203,14 @@ pub(crate) fn expect_pairs(pairs: &[(Named, Named)]) -> Result<()> {
 #[derive(Clone, Copy)]
 pub(crate) struct RopeAngles {
     freq_factors: *const u8,
-    coarse: [u64; 32],
-    fine: [u64; 16],
+    coarse: [u64; ROPE_COARSE as usize],
+    fine: [u64; ROPE_FINE as usize],
     rotary_dim: i32,
     magnitude: f32,
 }
 
 impl RopeAngles {
-    /// Frequencies in turns per position are a geometric series: that of pair 16 a + b is coarse[a] * fine[b].
+    /// Frequencies in turns per position are a geometric series: that of pair ROPE_FINE * a + b is coarse[a] * fine[b].
     pub fn new(rotation: &Rotation) -> RopeAngles {
         let series = Series::of(rotation);
         RopeAngles {
@@ -231,8 +230,8 @@ struct Series {
     rotary_dim: i64,
     theta_base: u64,
     freq_scale: u64,
-    coarse: [u64; 32],
-    fine: [u64; 16],
+    coarse: [u64; ROPE_COARSE as usize],
+    fine: [u64; ROPE_FINE as usize],
 }
 
 impl Series {
@@ -249,7 +248,7 @@ impl Series {
             rotary_dim: rotation.rotary_dim,
             theta_base: rotation.theta_base.to_bits(),
             freq_scale: rotation.freq_scale.to_bits(),
-            coarse: std::array::from_fn(|i| pack(rotation.frequency(16 * i) / std::f64::consts::TAU)),
+            coarse: std::array::from_fn(|i| pack(rotation.frequency(ROPE_FINE as usize * i) / std::f64::consts::TAU)),
             fine: std::array::from_fn(|i| pack(rotation.ratio(i))),
         };
         // A thread that is ending has no such place and computes the series each time.

@@ -18,8 +18,8 @@ namespace reflex {
 template <i32 GROUP> struct x_layout {
     static constexpr i32 CHAINS = 32 / GROUP;
     // Of eight columns.
-    static constexpr i32 FRAGMENTS = tiles::TILE_BLOCKS * 512, UP = 32, SUMS = 256 * CHAINS;
-    static constexpr i32 BYTES = FRAGMENTS + UP + SUMS;
+    static constexpr i32 FRAGMENTS = INT8_X_FRAGMENTS, UP = INT8_X_UNITS, SUMS = int8_x_sums(GROUP);
+    static constexpr i32 BYTES = int8_x_bytes(GROUP);
     // Sums of x are taken in units of this: at most 4064 x 2^15 of them are to be an f16.
     static constexpr float SHARE = 8192.0f;
 };

@@ -9,7 +9,7 @@
 namespace reflex {
 
 // Tiles of weights and of x that are on the way.
-template <int NB> constexpr i32 COLUMN_STAGES = NB < 4 ? 3 : 2;
+template <int NB> constexpr i32 COLUMN_STAGES = INT8_SHARED_STAGES[NB / 4];
 
 // Where a thread stands. Found anew after the products, over which registers are scarce.
 template <int NB> struct columns_place {

@@ -2,8 +2,9 @@
 
 use super::layout::{Layout, exclusive_bytes};
 use super::shape::{Shape, alike};
-use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE, schedule, shared};
+use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE, WARPS, schedule, shared};
 use crate::abi::Dtype;
+use crate::constants::INT8_WIDE_WARPS;
 use crate::cuda::{DeviceLimits, ceil_div};
 use crate::ops::schedule::{Candidate, Takes, only};
 
@@ -208,7 +209,11 @@ impl Layout {
                 // With a short k, more blocks on an SM hide one another's beginnings and ends, where there are enough
                 // of them.
                 let short = !long(plan, limits) && blocks(plan, panels) >= tuning.wide_short_blocks * i64::from(limits.sm_count);
-                if !short && fits(4 * ring_bytes) { 4 } else { 2 }
+                if !short && fits(INT8_WIDE_WARPS * ring_bytes) {
+                    INT8_WIDE_WARPS
+                } else {
+                    2
+                }
             }
             _ => {
                 // The splits decide the order of the sums. Where that must be the same for any number of rows, there
@@ -242,7 +247,7 @@ impl Layout {
                     {
                         tuning.q4_k_pair_warps
                     }
-                    _ => tuning.warps,
+                    _ => tuning.warps.min(WARPS),
                 };
                 let many = matches!(shape, Shape::Columns(_)) && blocks >= tuning.columns_half_blocks * sms;
                 let most = limit * in_a_warp / panels / if many { 2 } else { 1 };

@@ -2,6 +2,7 @@
 
 use super::{MatmulPart, MatmulPlan, PANEL, TILE};
 use crate::abi::{Dtype, View};
+use crate::constants::*;
 
 /// The int8 kernels by their tile shape.
 #[derive(Clone, Copy, PartialEq)]
@@ -36,9 +37,10 @@ impl Shape {
     pub(super) fn panels(self, weight: &View) -> i64 {
         match self {
             Shape::Narrow | Shape::Whole(_) | Shape::Native | Shape::Shared(_) => 1,
-            Shape::Few(..) => 2,
-            Shape::Wide if tile_bytes(weight.dtype) <= 2560 => 4,
-            _ => 2,
+            Shape::Few(..) => INT8_FEW_PANELS,
+            Shape::Wide if tile_bytes(weight.dtype) <= INT8_WIDE_TILE_BYTES => INT8_WIDE_PANELS,
+            Shape::Wide | Shape::WideNative => INT8_WIDE_LARGE_PANELS,
+            Shape::Columns(_) => INT8_COLUMNS_PANELS,
         }
     }
 
@@ -46,10 +48,12 @@ impl Shape {
     pub(super) fn stages(self, dtype: Dtype) -> i64 {
         match self {
             Shape::Shared(columns) => shared_stages(columns),
-            Shape::Narrow | Shape::Whole(_) | Shape::Native => 3,
+            Shape::Narrow | Shape::Whole(_) | Shape::Native => INT8_NARROW_STAGES,
             // Three stages are used where two blocks with them fit an SM of 164 KB.
-            Shape::WideNative if staged_bytes(dtype) <= 3456 => 3,
-            _ => 2,
+            Shape::WideNative if staged_bytes(dtype) <= INT8_WIDE_NATIVE_BYTES => INT8_WIDE_NATIVE_STAGES,
+            Shape::Wide | Shape::WideNative => INT8_WIDE_STAGES,
+            Shape::Few(..) => INT8_FEW_STAGES,
+            Shape::Columns(_) => INT8_COLUMNS_STAGES,
         }
     }
 
@@ -73,7 +77,9 @@ impl Shape {
                 let (panels, stages) = (self.panels(&part.weight), self.stages(dtype));
                 let weights = stages * panels * self.stage_bytes(part);
                 match self {
-                    Shape::Few(_, columns) => weights + stages * columns * FEW_X_ROW + panels * exchanged_bytes(dtype),
+                    Shape::Few(_, columns) => {
+                        weights + stages * columns * INT8_FEW_X_ROW + panels * int8_few_scale_bytes(scale_group(dtype))
+                    }
                     _ => weights,
                 }
             })
@@ -84,15 +90,15 @@ impl Shape {
     /// The bytes of shared memory in which a warp adds up its sums, beside its ring.
     pub(super) fn sum_bytes(self) -> i64 {
         match self {
-            Shape::Columns(columns) => 2 * PANEL * columns * 4,
+            Shape::Columns(columns) => INT8_COLUMNS_PANELS * PANEL * columns * 4,
             _ => 0,
         }
     }
 }
 
-/// The kernels call it `COLUMN_STAGES`.
+/// The tiles on the way where warps share so many columns of x.
 pub(super) fn shared_stages(columns: i64) -> i64 {
-    if columns < 32 { 3 } else { 2 }
+    INT8_SHARED_STAGES[columns as usize / 32]
 }
 
 /// The one of the two layouts of x that a format reads.
@@ -102,13 +108,9 @@ pub(super) fn x_layout(dtype: Dtype) -> usize {
         .map_or(0, |format| usize::from(format.scale_group() == 16))
 }
 
-/// The bytes of a row's 256 elements of x in shared memory, `few_x::ROW` of the kernels.
-const FEW_X_ROW: i64 = TILE + 8 * 8 + 32;
-
-/// The bytes of the scales of a panel's tile, which the lanes of a warp exchange, `few_scales::BYTES` of the kernels.
-fn exchanged_bytes(dtype: Dtype) -> i64 {
-    let group = if x_layout(dtype) == 0 { 32 } else { 16 };
-    PANEL * TILE / group * 4
+/// The elements that share a scale.
+fn scale_group(dtype: Dtype) -> i64 {
+    if x_layout(dtype) == 0 { 32 } else { 16 }
 }
 
 /// The bytes of a panel's 256 columns.
@@ -119,9 +121,8 @@ pub(super) fn tile_bytes(dtype: Dtype) -> i64 {
 /// The bytes of the same columns of native rows in a ring. Each row takes the 16-byte words that cover it wherever it
 /// begins, and an odd number of them.
 pub(super) fn staged_bytes(dtype: Dtype) -> i64 {
-    let align = (16 | dtype.block_bytes() as i64).trailing_zeros();
-    let words = (tile_bytes(dtype) / PANEL + 30 - (1 << align)) / 16;
-    PANEL * (words | 1) * 16
+    let align = 1 << (16 | dtype.block_bytes() as i64).trailing_zeros();
+    int8_staged_bytes(tile_bytes(dtype) / PANEL, align)
 }
 
 /// Whether one warp can take panels of both weights of a pair.

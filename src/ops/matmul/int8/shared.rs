@@ -5,7 +5,9 @@ use super::layout::{Layout, exclusive_bytes};
 use super::shape::{Shape, alike, shared_stages, x_layout};
 use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE};
 use crate::abi::{Result, View};
+use crate::constants::{INT8_CONVERT_THREADS, INT8_SHARED_WARPS, INT8_SHARED32_REGISTERS, int8_x_bytes};
 use crate::cuda::DeviceLimits;
+use crate::cuda::families::INT8_CONVERT;
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
 use crate::ops::schedule::{Schedule, Takes, only};
 
@@ -28,12 +30,16 @@ struct Costs {
 
 /// The most warps of a block for which the kernel is compiled.
 pub(super) fn most_warps(columns: i64) -> i64 {
-    if columns == 16 { 16 } else { 12 }
+    INT8_SHARED_WARPS[columns.trailing_zeros() as usize - 4]
 }
 
 /// The registers of a thread for which the kernel is compiled.
 fn registers(columns: i64) -> i64 {
-    if columns <= 32 { 128 } else { 160 }
+    match columns {
+        16 => 128,
+        32 => INT8_SHARED32_REGISTERS,
+        _ => 160,
+    }
 }
 
 fn costs(columns: i64, limits: &DeviceLimits) -> Costs {
@@ -55,7 +61,7 @@ fn costs(columns: i64, limits: &DeviceLimits) -> Costs {
 
 /// The bytes of eight columns of a tile of x, in the two layouts of `x_layout`: for formats with scale groups of 32
 /// elements, and of 16.
-const X_BYTES: [i64; 2] = [8 * 512 + 32 + 256, 8 * 512 + 32 + 512];
+const X_BYTES: [i64; 2] = [int8_x_bytes(32), int8_x_bytes(16)];
 
 /// The bytes of x in shared memory.
 fn x_bytes(columns: i64) -> i64 {
@@ -84,7 +90,7 @@ kernel_args! {
 
 /// Converts x and leaves it in the scratch in the layouts that the products read.
 pub(super) fn convert(plan: &MatmulPlan, x: &View, columns: i64, schedule: &mut Schedule) -> Result<[*const u8; 2]> {
-    static KERNEL: Kernel = Kernel::new("matmul_int8_activations", c"reflex_matmul_int8_activations").dependent();
+    static KERNEL: Kernel = INT8_CONVERT[0].kernel().dependent();
     let tiles = scratch(plan, columns).map(|bytes| match bytes {
         0 => std::ptr::null_mut(),
         _ => schedule.book("x in f16", bytes as usize),
@@ -98,7 +104,11 @@ pub(super) fn convert(plan: &MatmulPlan, x: &View, columns: i64, schedule: &mut 
         columns: (columns / 8) as i32,
     };
     let eights = ceil_div(plan.rows, columns) * (columns / 8);
-    schedule.launch(&KERNEL, Grid::new([plan.k / TILE, eights, 1], 64)?, &args);
+    schedule.launch(
+        &KERNEL,
+        Grid::new([plan.k / TILE, eights, 1], INT8_CONVERT_THREADS as u32)?,
+        &args,
+    );
     Ok(tiles.map(|tiles| tiles.cast_const()))
 }
 

@@ -418,7 +418,6 @@ fn everything_is_tiled_as_before() {
     assert_eq!(digest.value(), 0x5cb6_f223_ff9e_c3e9, "{:#x}", digest.value());
 }
 
-/// The sizes are those of `native_geometry` in kernels/matmul/int8/staged.cuh.
 #[test]
 fn staged_rows_are_an_odd_number_of_words_apart_and_hold_any_alignment() {
     for &dtype in Dtype::BLOCKS {
