@@ -55,7 +55,6 @@ pub(crate) struct ArgmaxPlan {
     pub workspace: bool,
 }
 
-
 impl ArgmaxPlan {
     /// The number of blocks that share a row, and the elements of each. There are enough blocks to keep the device busy.
     fn splits(&self, limits: &DeviceLimits) -> [i64; 2] {
@@ -324,14 +323,7 @@ mod tests {
     #[test]
     fn splits_cover_the_row_and_none_is_empty() {
         for sm_count in [8, 16, 132] {
-            for n in [
-                32001,
-                32768,
-                32769,
-                151_936,
-                262_144,
-                i64::from(i32::MAX / 2),
-            ] {
+            for n in [32001, 32768, 32769, 151_936, 262_144, i64::from(i32::MAX / 2)] {
                 for rows in [0, 1, 3, 8, 100, 1 << 20] {
                     let [splits, chunk] = splits(rows, n, sm_count);
                     assert!((1..=ARGMAX_SPLITS).contains(&splits));

@@ -1,13 +1,12 @@
 //! Into how many splits the keys of a sequence are divided, and which launch combines their results.
 
 use super::AttentionDecodePlan;
-use crate::constants::{DECODE_BLOCKS_64, DECODE_BLOCKS_128, DECODE_BLOCKS_256, 
-    DECODE_CLUSTER, DECODE_KEYS, DECODE_MMA_ROWS, DECODE_SPLITS,
+use crate::constants::{
+    DECODE_BLOCKS_64, DECODE_BLOCKS_128, DECODE_BLOCKS_256, DECODE_CLUSTER, DECODE_KEYS, DECODE_MMA_ROWS, DECODE_SPLITS,
 };
 use crate::cuda::DeviceLimits;
 use crate::cuda::ceil_div;
 use crate::tuning;
-
 
 impl AttentionDecodePlan {
     /// The number of blocks of the tensor core kernels that an SM runs at once.
@@ -76,7 +75,11 @@ fn splits(blocks: i64, capacity: i64, slots: i64, tuning: &tuning::AttentionDeco
     (1..=steps.min(DECODE_SPLITS))
         .min_by_key(|&splits| {
             let waves = (i128::from(blocks) * i128::from(splits) + slots - 1) / slots;
-            let combine = if splits == 1 { 0 } else { launch + split * i128::from(splits) };
+            let combine = if splits == 1 {
+                0
+            } else {
+                launch + split * i128::from(splits)
+            };
             waves * (i128::from(ceil_div(steps, splits)) * STEP + ends) + combine
         })
         .unwrap_or(1)

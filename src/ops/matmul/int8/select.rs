@@ -99,10 +99,7 @@ fn wide_pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
         true => tuning.wide_blocks_many_sms,
         false => tuning.wide_blocks_few_sms,
     };
-    only(
-        panels >= blocks * 4 * sms,
-        "more outputs for so many SMs",
-    )
+    only(panels >= blocks * 4 * sms, "more outputs for so many SMs")
 }
 
 macro_rules! formats_of {
@@ -208,7 +205,8 @@ impl Layout {
             Shape::Wide | Shape::WideNative => {
                 // With a short k, more blocks on an SM hide one another's beginnings and ends, where there are enough
                 // of them.
-                let short = !long(plan, limits) && blocks(plan, panels) >= tuning.wide_short_blocks * i64::from(limits.sm_count);
+                let short = !long(plan, limits)
+                    && blocks(plan, panels) >= tuning.wide_short_blocks * i64::from(limits.sm_count);
                 if !short && fits(INT8_WIDE_WARPS * ring_bytes) {
                     INT8_WIDE_WARPS
                 } else {

@@ -189,7 +189,8 @@ fn tiling(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i6
                 };
                 let shared_bytes = tiling.shared_bytes(ring_bytes, columns);
                 // Clusters are for launches of too few blocks.
-                let enough = cluster > 1 && blocks * cluster > limits.tuning.matmul.cluster_blocks * i64::from(limits.sm_count);
+                let enough =
+                    cluster > 1 && blocks * cluster > limits.tuning.matmul.cluster_blocks * i64::from(limits.sm_count);
                 if enough || !fits(shared_bytes, limits) {
                     continue;
                 }

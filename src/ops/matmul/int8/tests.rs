@@ -362,7 +362,12 @@ fn every_number_of_a_table_leads_to_a_launch_that_its_kernel_can_run() {
                     }) {
                         let l = layout(&plan, &limits, 8);
                         let what = || format!("{rows} x {k}, n {n}, gated {gated}, {limits:?}");
-                        assert!((1..=most_warps(l.shape)).contains(&l.warps), "{} warps: {}", l.warps, what());
+                        assert!(
+                            (1..=most_warps(l.shape)).contains(&l.warps),
+                            "{} warps: {}",
+                            l.warps,
+                            what()
+                        );
                         assert!(l.shared <= i64::from(limits.shared_per_block), "{}", what());
                         for part in plan.parts() {
                             let (splits, panels) = (l.splits(part), l.shape.panels(&part.weight));
@@ -391,7 +396,15 @@ fn everything_is_tiled_as_before() {
                         for (limits, most_cluster) in devices().flat_map(|limits| [(limits, 1), (limits, 8)]) {
                             let l = layout(&plan, &limits, most_cluster);
                             let splits: i64 = plan.parts().map(|part| l.splits(part)).sum();
-                            let tiling = [l.panels, l.warps, l.cluster, l.ring_bytes, l.front_bytes, l.shared, splits];
+                            let tiling = [
+                                l.panels,
+                                l.warps,
+                                l.cluster,
+                                l.ring_bytes,
+                                l.front_bytes,
+                                l.shared,
+                                splits,
+                            ];
                             digest.line(format_args!("{} {tiling:?}", l.shape.kernel().name()));
                         }
                     }
@@ -405,7 +418,12 @@ fn everything_is_tiled_as_before() {
         n: 4096,
         y: Dtype::F32,
     };
-    for (flags, packed) in [(0, false), (0, true), (REFLEX_MATMUL_INT8, false), (REFLEX_MATMUL_INT8, true)] {
+    for (flags, packed) in [
+        (0, false),
+        (0, true),
+        (REFLEX_MATMUL_INT8, false),
+        (REFLEX_MATMUL_INT8, true),
+    ] {
         for rows in [1, 2, 3, 8, 9, 31, 64, 65, 512] {
             for k in [256, 512, 4096, 14336] {
                 let mut call = call(rows, k, Dtype::F32, false, &[Weight { packed, ..weight }]);
