@@ -49,6 +49,13 @@ tier tier_named(const std::string &name) {
     throw case_error("tier " + name + ": expected smoke or full");
 }
 
+// As the lists have it.
+std::string name_of(reflex_dtype dtype) {
+    std::string name = reflex_dtype_name(dtype);
+    for (char &c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return name;
+}
+
 // The sets that every list has: all types of weights, those in blocks, and blocks of 32 and of 256 elements.
 std::map<std::string, std::string> sets_of_formats() {
     std::map<std::string, std::string> out;
@@ -57,8 +64,7 @@ std::map<std::string, std::string> sets_of_formats() {
         values += (values.empty() ? "" : "|") + name;
     };
     for (const reflex_dtype dtype : weight_dtypes()) {
-        std::string name = reflex_dtype_name(dtype);
-        for (char &c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+        const std::string name = name_of(dtype);
         const uint32_t elements = reflex_dtype_block_elements(dtype);
         add("weights", name);
         if (elements > 1) add("blocks", name);
@@ -153,14 +159,9 @@ bool descriptor::flag(const std::string &key) const {
 }
 
 reflex_dtype descriptor::dtype(const std::string &key) const {
-    std::vector<reflex_dtype> known = weight_dtypes();
-    known.insert(known.end(), {REFLEX_DTYPE_I32, REFLEX_DTYPE_ACT_I8});
-    for (const reflex_dtype dtype : known) {
-        std::string name = reflex_dtype_name(dtype);
-        for (char &c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-        if (name == get(key)) return dtype;
-    }
-    fail(key, "the name of a type");
+    const reflex_dtype found = dtype_in_lists(get(key));
+    if (found == REFLEX_DTYPE_NONE) fail(key, "the name of a type");
+    return found;
 }
 
 std::vector<int64_t> descriptor::list(const std::string &key) const {
@@ -306,6 +307,15 @@ void problem_list::add(descriptor problem) {
 
 std::vector<descriptor> problem_list::read(const std::string &words) const { return expand(tier::smoke, {}, words); }
 
+reflex_dtype dtype_in_lists(const std::string &name) {
+    std::vector<reflex_dtype> known = weight_dtypes();
+    known.insert(known.end(), {REFLEX_DTYPE_I32, REFLEX_DTYPE_ACT_I8});
+    for (const reflex_dtype dtype : known) {
+        if (name_of(dtype) == name) return dtype;
+    }
+    return REFLEX_DTYPE_NONE;
+}
+
 std::vector<std::string> case_ops() {
     std::vector<std::string> out;
     for (const case_text &each : case_texts) out.push_back(each.name);
@@ -332,7 +342,8 @@ std::vector<descriptor> read_case(const std::string &text) {
 }
 
 bound bound_of(const std::string &kernel) {
-    if (kernel == "none" || kernel == "cpu") return {0, 0, true};
+    const std::string name = kernel.substr(0, kernel.find('@'));
+    if (name == "none" || name == "cpu") return {0, 0, true};
     for (const case_text &each : case_texts) {
         const std::string text = each.text;
         const size_t heading = text.find(std::string("\n") + bounds_heading + "\n");

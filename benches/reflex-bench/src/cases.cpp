@@ -13,10 +13,6 @@ int64_t bytes_of(reflex_dtype dtype, std::vector<int64_t> shape) {
     return static_cast<int64_t>(tensor_bytes(dtype, shape));
 }
 
-operand integers(std::vector<int64_t> shape, std::function<std::vector<int32_t>(size_t)> values) {
-    return {REFLEX_DTYPE_I32, std::move(shape), content::integers, std::move(values)};
-}
-
 // Spread over the table, and another part of it for each set.
 std::vector<int32_t> scattered_ids(size_t set, int64_t count, int64_t vocab) {
     std::vector<int32_t> out;
@@ -47,6 +43,8 @@ public:
         for (const std::string &name : wanted_.models) {
             const model_shapes &m = *find_model_shapes(name);
             if (asked("attention_decode")) decodes(m);
+            if (asked("weights_pack")) conversions(m, false);
+            if (asked("weights_unpack")) conversions(m, true);
             for (const int64_t rows : rows_) {
                 if (asked("attention")) attentions(m, rows);
                 if (asked("embedding")) {
@@ -58,6 +56,7 @@ public:
                 if (asked("add")) add(m, rows);
                 if (asked("quantize")) quantize(m, rows);
                 if (rows > most_logit_rows) continue;
+                if (asked("softcap")) softcap(m, rows);
                 if (asked("argmax")) argmax(m, rows);
                 if (asked("sample")) samples(m, rows);
             }
@@ -296,6 +295,36 @@ private:
         };
     }
 
+    // What Gemma 2 does to its logits.
+    void softcap(const model_shapes &m, int64_t rows) {
+        bench_case &c = start("softcap", "logits", m.name, float_);
+        c.shape = {{"rows", rows}, {"n", m.vocab}};
+        c.batch = rows;
+        c.operands = {input(float_, {rows, m.vocab}), output(float_, {rows, m.vocab})};
+        c.make = [](const std::vector<reflex_tensor> &t) {
+            reflex::softcap_params p;
+            p.cap = 30;
+            p.x = t[0];
+            p.y = t[1];
+            return make_call<reflex_softcap_params>(p, REFLEX_BENCH_OP(softcap, nullptr));
+        };
+    }
+
+    // What loading a model does to each of its matrices, and the way back.
+    void conversions(const model_shapes &m, bool unpack) {
+        for (const reflex_dtype weight : weights_) {
+            if (has_layout(weight, true)) conversion(m, weight, unpack);
+        }
+    }
+
+    void conversion(const model_shapes &m, reflex_dtype weight, bool unpack) {
+        bench_case &c = start(unpack ? "weights_unpack" : "weights_pack", "ffn_up", m.name, weight);
+        c.shape = {{"n", m.ffn}, {"k", m.hidden}};
+        c.operands = {input(in_layout(weight, unpack), {m.ffn, m.hidden}),
+                      output(in_layout(weight, !unpack), {m.ffn, m.hidden})};
+        c.make = [unpack](const std::vector<reflex_tensor> &t) { return make_conversion(t[0], t[1], unpack); };
+    }
+
     void argmax(const model_shapes &m, int64_t rows) {
         bench_case &c = start("argmax", "greedy", m.name, float_);
         c.shape = {{"rows", rows}, {"n", m.vocab}};
@@ -340,20 +369,6 @@ private:
 };
 
 }  // namespace
-
-operand input(reflex_dtype dtype, std::vector<int64_t> shape) { return {dtype, std::move(shape)}; }
-operand output(reflex_dtype dtype, std::vector<int64_t> shape) { return {dtype, std::move(shape), content::result}; }
-
-reflex_dtype in_layout(reflex_dtype weight, bool packed) { return packed ? weight | REFLEX_DTYPE_PACKED : weight; }
-bool has_layout(reflex_dtype weight, bool packed) { return !packed || reflex_dtype_block_elements(weight) > 1; }
-
-size_t tensor_bytes(reflex_dtype dtype, const std::vector<int64_t> &shape) {
-    size_t elements = 1;
-    for (const int64_t n : shape) elements *= static_cast<size_t>(n);
-    return elements / reflex_dtype_block_elements(dtype) * reflex_dtype_block_bytes(dtype);
-}
-
-size_t operand::bytes() const { return tensor_bytes(dtype, shape); }
 
 double bench_case::bytes() const {
     double sum = 0;
