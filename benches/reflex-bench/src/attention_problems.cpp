@@ -11,14 +11,14 @@ problem attention_problem(const descriptor &d) {
     const int64_t batch = r.whole("batch"), tokens = r.whole("tokens"), capacity = r.whole("capacity");
     const int64_t heads = r.whole("heads"), kv_heads = r.whole("kv_heads");
     const int64_t dim = r.whole("dim"), v_dim = r.whole_or("v_dim", "dim");
-    const size_t q = r.add(r.in("q", {batch, tokens, heads, dim}));
-    const size_t k = r.add(r.in("kv", {batch, capacity, kv_heads, dim}));
-    const size_t v = r.add(r.in("kv", {batch, capacity, kv_heads, v_dim}));
+    const size_t q = r.add("q", r.in("q", {batch, tokens, heads, dim}));
+    const size_t k = r.add("k", r.in("kv", {batch, capacity, kv_heads, dim}));
+    const size_t v = r.add("v", r.in("kv", {batch, capacity, kv_heads, v_dim}));
     size_t y = q;
     if (d.flag("in_place")) r.at(q) = in_place(r.at(q));
-    else y = r.add(r.out("y", {batch, tokens, heads, v_dim}));
+    else y = r.add("y", r.out("y", {batch, tokens, heads, v_dim}));
     operand_place lengths;
-    if (r.given("lengths")) lengths = r.add(integers(r.integers_of("lengths")));
+    if (r.given("lengths")) lengths = r.add("kv_lengths", integers(r.integers_of("lengths")));
     const reflex_attention_mask mask = d.is("mask", "full") ? REFLEX_ATTENTION_FULL : REFLEX_ATTENTION_CAUSAL;
     return r.finish(d.dtype("y"), [=, scale = d.number("scale")](const std::vector<reflex_tensor> &t) {
         reflex::attention_params p;
@@ -44,42 +44,42 @@ problem attention_decode_problem(const descriptor &d) {
     const int64_t position = r.whole("position");
     const bool append = d.flag("append"), rotated = d.flag("rotated"), scaled = d.flag("factors");
     const bool quantised = d.is("y", "act_i8");
-    const size_t q = r.add(r.in("x", {batch, heads, dim}));
-    const auto cache = [&](int64_t width) {
+    const size_t q = r.add("q", r.in("x", {batch, heads, dim}));
+    const auto cache = [&](const char *name, int64_t width) {
         operand o = r.in("kv", {batch, capacity, kv_heads, width});
         o.written = append;
-        return r.add(o);
+        return r.add(name, o);
     };
-    const size_t k = cache(dim), v = cache(v_dim);
+    const size_t k = cache("k", dim), v = cache("v", v_dim);
     size_t y = q;
     if (d.flag("in_place")) r.at(q) = in_place(r.at(q));
-    else y = r.add(quantised ? r.out("y", {batch, heads * v_dim}) : r.out("y", {batch, heads, v_dim}));
+    else y = r.add("y", quantised ? r.out("y", {batch, heads * v_dim}) : r.out("y", {batch, heads, v_dim}));
     operand_place lengths, k_new, v_new, positions, factors, q_norm, k_norm;
-    if (d.flag("given")) lengths = r.add(integers(sequences));
+    if (d.flag("given")) lengths = r.add("kv_lengths", integers(sequences));
     if (append) {
-        k_new = r.add(r.in("x", {batch, kv_heads, dim}));
-        v_new = r.add(r.in("x", {batch, kv_heads, v_dim}));
+        k_new = r.add("k_new", r.in("x", {batch, kv_heads, dim}));
+        v_new = r.add("v_new", r.in("x", {batch, kv_heads, v_dim}));
     }
-    const auto weights = [&] {
+    const auto weights = [&](const char *name) {
         operand o = input(d.dtype("norms"), {dim});
         o.least = 0.5f;
         o.most = 1.5f;
         o.offset = r.whole("offset");
-        return r.add(o);
+        return r.add(name, o);
     };
-    if (r.given("norms")) q_norm = weights();
-    if (r.given("norms") && append) k_norm = weights();
+    if (r.given("norms")) q_norm = weights("q_norm");
+    if (r.given("norms") && append) k_norm = weights("k_norm");
     if (rotated) {
         // Any positions: they need not be those of the rows.
         std::vector<int32_t> values;
         for (int64_t i = 0; i < batch; ++i) values.push_back(static_cast<int32_t>(position + 5000 * i));
-        positions = r.add(integers(values));
+        positions = r.add("positions", integers(values));
     }
     if (scaled) {
         operand o = input(REFLEX_DTYPE_F32, {(rotary == 0 ? dim : rotary) / 2});
         o.least = 1;
         o.most = 8;
-        factors = r.add(o);
+        factors = r.add("freq_factors", o);
     }
     const auto make = [=, scale = d.number("scale"), mode = rope_mode_of(d)](const std::vector<reflex_tensor> &t) {
         reflex::attention_decode_params p;

@@ -121,7 +121,7 @@ void compare(const problem &p, const std::vector<std::vector<uint8_t>> &want,
             if (o.compared()) compare(o, got[i], want[i], before, tolerance_of(p, o, kernel));
             else if (got[i] != before) throw std::runtime_error("an input has changed");
         } catch (const std::runtime_error &error) {
-            throw std::runtime_error("operand " + std::to_string(i) + ": " + error.what());
+            throw std::runtime_error(o.name + ": " + error.what());
         }
     }
 }

@@ -114,32 +114,33 @@ problem matmul_problem(const descriptor &d) {
 
     operand x = r.strided(input(d.dtype("x"), {rows, k}), r.whole("x_gap"), r.whole("x_offset"));
     if (x.dtype == REFLEX_DTYPE_ACT_I8) x.gap += r.whole("x_gap");
-    r.add(x);
+    r.add("x", x);
     const auto y_operand = [&](reflex_dtype dtype, int64_t width) {
         return r.strided(output(dtype, {rows, width}), r.whole("y_gap"), r.whole("y_offset"));
     };
     operand_place x_norm, x_squares, y_weight, y_normed, y_squares;
-    if (norm) x_norm = r.add(input(d.dtype("norm"), {k}));
+    if (norm) x_norm = r.add("norm", input(d.dtype("norm"), {k}));
     if (squares) {
         operand o = input(REFLEX_DTYPE_F32, {rows, k / 32});
         o.gap = r.whole("x_gap");
         o.least = 16;
         o.most = 40;
-        x_squares = r.add(o);
+        x_squares = r.add("x_squares", o);
     }
     if (y_norm) {
-        y_weight = r.add(input(d.dtype("y_norm"), {n}));
-        y_normed = r.add(r.strided(output(REFLEX_DTYPE_ACT_I8, {rows, n}), 0, 0));
+        y_weight = r.add("y_norm", input(d.dtype("y_norm"), {n}));
+        y_normed = r.add("y_normed", r.strided(output(REFLEX_DTYPE_ACT_I8, {rows, n}), 0, 0));
         operand o = output(REFLEX_DTYPE_F32, {rows, n / 32});
         o.gap = r.whole("y_gap");
-        y_squares = r.add(o);
+        y_squares = r.add("y_squares", o);
     }
     std::vector<product_places> places;
     for (const product_spec &each : products) {
         operand weight = input(in_layout(each.weight, each.packed), {each.n, k});
         if (!each.packed) weight = r.strided(weight, r.whole("weight_gap"), r.whole("weight_offset"));
-        product_places p{r.add(weight), {}, {}, {}};
-        if (each.bias != REFLEX_DTYPE_NONE) p.bias = r.add(input(each.bias, {each.n}));
+        const auto field = [&](const char *name) { return name + std::to_string(places.size()); };
+        product_places p{r.add(field("weight"), weight), {}, {}, {}};
+        if (each.bias != REFLEX_DTYPE_NONE) p.bias = r.add(field("bias"), input(each.bias, {each.n}));
         // Every product has a y, but a gated pair has one.
         if (places.empty() || !gated) {
             const auto read = [&](reflex_dtype dtype) {
@@ -148,10 +149,10 @@ problem matmul_problem(const descriptor &d) {
                 return o;
             };
             if (each.in_place) {
-                p.y = p.residual = r.add(in_place(read(each.y)));
+                p.y = p.residual = r.add(field("y"), in_place(read(each.y)));
             } else {
-                if (each.residual != REFLEX_DTYPE_NONE) p.residual = r.add(read(each.residual));
-                p.y = r.add(y_operand(each.y, each.n));
+                if (each.residual != REFLEX_DTYPE_NONE) p.residual = r.add(field("residual"), read(each.residual));
+                p.y = r.add(field("y"), y_operand(each.y, each.n));
             }
         }
         places.push_back(p);
@@ -191,8 +192,8 @@ problem weights_pack_problem(const descriptor &d) {
     const std::vector<int64_t> shape{r.whole("n"), d.elements("k", native)};
     operand source = unpack ? input(packed, shape) : r.strided(input(native, shape));
     operand destination = unpack ? r.strided(output(native, shape)) : output(packed, shape);
-    const size_t from = r.add(over ? in_place(source) : source);
-    if (!over) r.add(destination);
+    const size_t from = r.add("source", over ? in_place(source) : source);
+    if (!over) r.add("destination", destination);
     problem p = r.finish(native, [=](const std::vector<reflex_tensor> &t) {
         reflex_tensor result = t.back();
         result.dtype = unpack ? native : packed;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include <reflex/infer.hpp>
@@ -29,6 +30,8 @@ struct operand {
     bool written = false;
     // The range of values that are floats.
     float least = -1, most = 1;
+    // The field of the params, of a problem of cases/.
+    std::string name = {};
 
     size_t bytes() const;
     double moved_bytes() const { return moved >= 0 ? moved : static_cast<double>(bytes()); }

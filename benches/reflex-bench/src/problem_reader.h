@@ -38,7 +38,9 @@ public:
         return strided(output(d_.dtype(dtype), std::move(shape)));
     }
 
-    size_t add(operand o) {
+    // As the field `name` of the params.
+    size_t add(std::string name, operand o) {
+        o.name = std::move(name);
         operands_.push_back(std::move(o));
         return operands_.size() - 1;
     }

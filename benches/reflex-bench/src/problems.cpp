@@ -66,20 +66,20 @@ problem norm(const descriptor &d) {
     problem_reader r(d, {"rows", "dim", "x", "y", "residual", "weight", "gap", "offset", "place"});
     const std::vector<int64_t> shape{r.whole("rows"), r.whole("dim")};
     const std::string over = r.one_of("place", {"none", "x", "residual"});
-    const size_t x = r.add(r.in("x", shape));
+    const size_t x = r.add("x", r.in("x", shape));
     size_t y = x;
     if (over == "x") r.at(x) = in_place(r.at(x));
-    else y = r.add(r.out("y", shape));
+    else y = r.add("y", r.out("y", shape));
     operand_place residual, sum, weight;
     if (r.given("residual")) {
-        sum = residual = r.add(r.in("residual", shape));
+        sum = residual = r.add("residual", r.in("residual", shape));
         if (over == "residual") r.at(*residual) = in_place(r.at(*residual));
-        else sum = r.add(r.out("x", shape));
+        else sum = r.add("residual_out", r.out("x", shape));
     }
     if (r.given("weight")) {
         operand o = input(d.dtype("weight"), {shape[1]});
         o.offset = r.whole("offset");
-        weight = r.add(o);
+        weight = r.add("weight", o);
     }
     return r.finish(d.dtype("y"), [=](const std::vector<reflex_tensor> &t) {
         reflex::norm_params p;
@@ -98,10 +98,10 @@ problem add(const descriptor &d) {
     std::vector<int64_t> shape{r.whole("rows"), r.whole("n")};
     if (r.whole("outer") != 1) shape.insert(shape.begin(), r.whole("outer"));
     const std::string over = r.one_of("place", {"none", "a", "b"});
-    const size_t a = r.add(r.in("a", shape));
-    const size_t b = r.add(r.in("b", d.flag("broadcast") ? std::vector<int64_t>{shape.back()} : shape));
+    const size_t a = r.add("a", r.in("a", shape));
+    const size_t b = r.add("b", r.in("b", d.flag("broadcast") ? std::vector<int64_t>{shape.back()} : shape));
     size_t y = over == "a" ? a : b;
-    if (over == "none") y = r.add(r.out("y", shape));
+    if (over == "none") y = r.add("y", r.out("y", shape));
     else r.at(y) = in_place(r.at(y));
     return r.finish(d.dtype("y"), [=, scale = d.number("scale")](const std::vector<reflex_tensor> &t) {
         reflex::add_params p;
@@ -116,9 +116,9 @@ problem add(const descriptor &d) {
 problem activation(const descriptor &d) {
     problem_reader r(d, {"kind", "rows", "n", "gate", "up", "y", "gap", "offset"});
     const std::vector<int64_t> shape{r.whole("rows"), r.whole("n")};
-    const size_t gate = r.add(r.in("gate", shape)), y = r.add(r.out("y", shape));
+    const size_t gate = r.add("gate", r.in("gate", shape)), y = r.add("y", r.out("y", shape));
     operand_place up;
-    if (r.given("up")) up = r.add(r.in("up", shape));
+    if (r.given("up")) up = r.add("up", r.in("up", shape));
     return r.finish(d.dtype("y"), [=, kind = activation_named(d, "kind")](const std::vector<reflex_tensor> &t) {
         reflex::activation_params p;
         p.kind = kind;
@@ -138,8 +138,8 @@ problem softcap(const descriptor &d) {
         contents.most = 200;
     }
     const bool over = r.one_of("place", {"none", "x"}) == "x";
-    const size_t x = r.add(over ? in_place(contents) : contents);
-    const size_t y = over ? x : r.add(r.out("y", shape));
+    const size_t x = r.add("x", over ? in_place(contents) : contents);
+    const size_t y = over ? x : r.add("y", r.out("y", shape));
     return r.finish(d.dtype("y"), [=, cap = d.number("cap")](const std::vector<reflex_tensor> &t) {
         reflex::softcap_params p;
         p.cap = cap;
@@ -152,8 +152,8 @@ problem softcap(const descriptor &d) {
 problem quantize(const descriptor &d) {
     problem_reader r(d, {"shape", "x", "gap", "offset", "kernel"});
     const std::vector<int64_t> shape = d.list("shape");
-    r.add(r.in("x", shape));
-    r.add(r.strided(output(REFLEX_DTYPE_ACT_I8, shape)));
+    r.add("x", r.in("x", shape));
+    r.add("y", r.strided(output(REFLEX_DTYPE_ACT_I8, shape)));
     return r.finish(REFLEX_DTYPE_ACT_I8, [](const std::vector<reflex_tensor> &t) {
         reflex::quantize_params p;
         p.x = t[0];
@@ -165,10 +165,10 @@ problem quantize(const descriptor &d) {
 problem argmax(const descriptor &d) {
     problem_reader r(d, {"rows", "n", "x", "counters", "gap", "offset", "workspace"});
     const int64_t rows = r.whole("rows");
-    r.add(r.in("x", {rows, r.whole("n")}));
-    r.add(output(REFLEX_DTYPE_I32, {rows}));
+    r.add("x", r.in("x", {rows, r.whole("n")}));
+    r.add("ids", output(REFLEX_DTYPE_I32, {rows}));
     operand_place counters;
-    if (r.given("counters")) counters = r.add(in_place(integers(r.integers_of("counters"))));
+    if (r.given("counters")) counters = r.add("counters", in_place(integers(r.integers_of("counters"))));
     return r.finish(REFLEX_DTYPE_I32, [counters](const std::vector<reflex_tensor> &t) {
         reflex::argmax_params p;
         p.x = t[0];
@@ -184,17 +184,17 @@ problem sample(const descriptor &d) {
     operand logits = r.in("logits", {rows, n});
     logits.least = -6;
     logits.most = 6;
-    r.add(logits);
-    r.add(output(REFLEX_DTYPE_I32, {rows}));
+    r.add("logits", logits);
+    r.add("ids", output(REFLEX_DTYPE_I32, {rows}));
     // In a decode step the counters stand in place of the steps.
     const bool together = d.is("counters", "steps");
     operand_place counters;
     if (together) {
         std::vector<int32_t> steps;
         for (int32_t row = 0; row < rows; ++row) steps.push_back(100 - 7 * row);
-        counters = r.add(in_place(integers(steps)));
+        counters = r.add("counters", in_place(integers(steps)));
     } else if (r.given("counters")) {
-        counters = r.add(in_place(integers(r.integers_of("counters"))));
+        counters = r.add("counters", in_place(integers(r.integers_of("counters"))));
     }
     reflex::sample_params settings;
     settings.temperature = d.number("temperature");
@@ -226,10 +226,10 @@ problem embedding(const descriptor &d) {
             for (const int32_t id : r.integers_of("ids")) ids.push_back(id);
         }
     }
-    r.add(r.strided(input(in_layout(table, packed), {vocab, dim}), packed ? 0 : r.whole("gap"), 0));
-    r.add(integers(ids));
-    r.add(
-        r.strided(output(d.dtype("y"), {static_cast<int64_t>(ids.size()), dim}), r.whole("gap"), r.whole("y_offset")));
+    r.add("table", r.strided(input(in_layout(table, packed), {vocab, dim}), packed ? 0 : r.whole("gap"), 0));
+    r.add("ids", integers(ids));
+    r.add("y", r.strided(output(d.dtype("y"), {static_cast<int64_t>(ids.size()), dim}), r.whole("gap"),
+                         r.whole("y_offset")));
     return r.finish(d.dtype("y"), [scale = d.number("scale")](const std::vector<reflex_tensor> &t) {
         reflex::embedding_params p;
         p.scale = scale;
@@ -255,28 +255,29 @@ problem rope_problem(const descriptor &d) {
         // Each token has one for itself, or one that the cache has not.
         places.push_back(t % 5 == 3 ? -1 - t : static_cast<int32_t>(slots) - 2 - 2 * t);
     }
-    const size_t q = r.add(in_place(r.in("x", {tokens, q_heads, dim}))), k = r.add(r.in("x", {tokens, kv_heads, dim}));
-    const size_t v = r.add(r.in("x", {tokens, kv_heads, v_dim}));
-    const size_t at_position = r.add(integers(positions)), at_slot = r.add(integers(places));
-    const auto cache = [&](int64_t width) {
+    const size_t q = r.add("q", in_place(r.in("x", {tokens, q_heads, dim}))),
+                 k = r.add("k", r.in("x", {tokens, kv_heads, dim}));
+    const size_t v = r.add("v", r.in("x", {tokens, kv_heads, v_dim}));
+    const size_t at_position = r.add("positions", integers(positions)), at_slot = r.add("slots", integers(places));
+    const auto cache = [&](const char *name, int64_t width) {
         operand o = r.in("cache", {slots, kv_heads, width});
         o.written = true;
         o.moved = static_cast<double>(tensor_bytes(o.dtype, {tokens, kv_heads, width}));
-        return r.add(o);
+        return r.add(name, o);
     };
-    const size_t k_cache = cache(dim), v_cache = cache(v_dim);
+    const size_t k_cache = cache("k_cache", dim), v_cache = cache("v_cache", v_dim);
     operand_place factors, k_out, q_norm, k_norm;
     if (scaled) {
         operand o = input(REFLEX_DTYPE_F32, {(rotary == 0 ? dim : rotary) / 2});
         o.least = 1;
         o.most = 8;
-        factors = r.add(o);
-        k_out = r.add(r.strided(output(REFLEX_DTYPE_F32, {tokens, kv_heads, dim})));
+        factors = r.add("freq_factors", o);
+        k_out = r.add("k_out", r.strided(output(REFLEX_DTYPE_F32, {tokens, kv_heads, dim})));
     }
     const auto weights = [&](const char *key) {
         operand o = input(d.dtype(key), {dim});
         o.offset = r.whole("offset");
-        return r.add(o);
+        return r.add(key, o);
     };
     if (r.given("q_norm")) q_norm = weights("q_norm");
     if (r.given("k_norm")) k_norm = weights("k_norm");
