@@ -49,13 +49,6 @@ tier tier_named(const std::string &name) {
     throw case_error("tier " + name + ": expected smoke or full");
 }
 
-// As the lists have it.
-std::string name_of(reflex_dtype dtype) {
-    std::string name = reflex_dtype_name(dtype);
-    for (char &c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return name;
-}
-
 // The sets that every list has: all types of weights, those in blocks, and blocks of 32 and of 256 elements.
 std::map<std::string, std::string> sets_of_formats() {
     std::map<std::string, std::string> out;
@@ -64,7 +57,7 @@ std::map<std::string, std::string> sets_of_formats() {
         values += (values.empty() ? "" : "|") + name;
     };
     for (const reflex_dtype dtype : weight_dtypes()) {
-        const std::string name = name_of(dtype);
+        const std::string name = name_in_lists(dtype);
         const uint32_t elements = reflex_dtype_block_elements(dtype);
         add("weights", name);
         if (elements > 1) add("blocks", name);
@@ -307,11 +300,17 @@ void problem_list::add(descriptor problem) {
 
 std::vector<descriptor> problem_list::read(const std::string &words) const { return expand(tier::smoke, {}, words); }
 
+std::string name_in_lists(reflex_dtype dtype) {
+    std::string name = reflex_dtype_name(dtype);
+    for (char &c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return name;
+}
+
 reflex_dtype dtype_in_lists(const std::string &name) {
     std::vector<reflex_dtype> known = weight_dtypes();
     known.insert(known.end(), {REFLEX_DTYPE_I32, REFLEX_DTYPE_ACT_I8});
     for (const reflex_dtype dtype : known) {
-        if (name_of(dtype) == name) return dtype;
+        if (name_in_lists(dtype) == name) return dtype;
     }
     return REFLEX_DTYPE_NONE;
 }

@@ -89,7 +89,8 @@ private:
     std::vector<descriptor> all_;
 };
 
-// The type that the lists call so; REFLEX_DTYPE_NONE where there is none.
+// What the lists call a type, and the type that they call so; REFLEX_DTYPE_NONE where there is none.
+std::string name_in_lists(reflex_dtype dtype);
 reflex_dtype dtype_in_lists(const std::string &name);
 
 // Ops that have a list, and the list of one of them.
