@@ -1,10 +1,12 @@
 //! Tensors in guarded memory: every byte that an op must not touch is checked after the launch.
 
 use super::act_i8::{decode_act_i8, encode_act_i8};
-use super::env::Env;
+use super::env::{Env, ok};
 use half::{bf16, f16};
 use reflex_infer::*;
+use std::borrow::Cow;
 use std::ffi::c_void;
+use std::sync::Arc;
 
 /// Shape, type, strides and offset of a test tensor.
 #[derive(Clone, Debug)]
@@ -117,26 +119,65 @@ impl Spec {
         }
     }
 
-    /// Byte offset of every element (or block) in order, from the start of the buffer.
-    fn offsets(&self) -> Vec<usize> {
+    /// Where the elements lie, in order: byte offsets from the start of the buffer, and the bytes that lie together at each of them.
+    fn runs(&self) -> (Vec<usize>, usize) {
         let strides = self.byte_strides();
-        let mut offsets = vec![self.offset * self.block_bytes() as usize];
-        for (i, stride) in strides.iter().enumerate() {
-            let count = self.blocks(i);
-            offsets = offsets
+        let rank = strides.len();
+        if (0..rank).any(|i| self.blocks(i) == 0) {
+            return (Vec::new(), 0);
+        }
+        let mut run = self.block_bytes();
+        let together = |run: &mut i64, i: usize| {
+            let joins = self.blocks(i) == 1 || strides[i] == *run;
+            *run *= if joins { self.blocks(i) } else { 1 };
+            joins
+        };
+        let apart = (0..rank).rev().find(|&i| !together(&mut run, i));
+        let mut starts = vec![self.offset * self.block_bytes() as usize];
+        for i in 0..apart.map_or(0, |last| last + 1) {
+            let steps = (0..self.blocks(i)).map(|k| (k * strides[i]) as usize);
+            starts = starts
                 .iter()
-                .flat_map(|&o| (0..count).map(move |k| o + (k * stride) as usize))
+                .flat_map(|&start| steps.clone().map(move |step| start + step))
                 .collect();
         }
-        offsets
+        (starts, run as usize)
     }
 
-    fn bytes(&self) -> usize {
-        self.offsets()
-            .iter()
-            .max()
-            .map_or(0, |o| o + self.block_bytes() as usize)
-            .max(1)
+    /// Of the allocation, guards and all.
+    pub fn bytes(&self) -> usize {
+        let (starts, run) = self.runs();
+        let inside = starts.iter().max().map_or(0, |start| start + run);
+        2 * self.guard() + inside.max(1)
+    }
+
+    /// The allocation with the elements (blocks) in order, without gaps, in their places.
+    pub fn image(&self, contents: &[u8]) -> Vec<u8> {
+        let mut image = vec![POISON; self.bytes()];
+        if !contents.is_empty() {
+            let (starts, run) = self.runs();
+            assert_eq!(contents.len(), starts.len() * run, "contents of {self:?}");
+            for (chunk, at) in contents.chunks(run).zip(starts) {
+                image[self.guard() + at..][..run].copy_from_slice(chunk);
+            }
+        }
+        image
+    }
+
+    /// The tensor in an allocation at this address.
+    pub fn tensor(&self, base: *mut c_void) -> reflex_tensor {
+        let mut shape = [0; 4];
+        let mut stride = [0; 4];
+        shape[..self.shape.len()].copy_from_slice(&self.shape);
+        stride[..self.stride.len()].copy_from_slice(&self.stride);
+        let offset = self.guard() + self.offset * self.block_bytes() as usize;
+        reflex_tensor {
+            data: base.wrapping_byte_add(offset),
+            dtype: self.dtype,
+            rank: self.shape.len() as u32,
+            shape,
+            stride,
+        }
     }
 }
 
@@ -157,8 +198,9 @@ pub struct Buffer {
     pub spec: Spec,
     pub role: Role,
     base: *mut c_void,
-    /// Guard, contents, guard, as they are before a launch.
-    image: Vec<u8>,
+    bytes: usize,
+    /// The allocation as it is before a launch; `None`: poison everywhere.
+    image: Option<Arc<Vec<u8>>>,
     context: *mut reflex_context,
 }
 
@@ -170,72 +212,80 @@ const GUARD: usize = 256;
 const POISON: u8 = 0xFF;
 
 impl Buffer {
-    /// `contents` holds the elements (blocks) in order, without gaps; empty for outputs.
-    pub fn new(env: &Env, spec: Spec, role: Role, contents: &[u8]) -> Buffer {
-        let size = spec.block_bytes() as usize;
-        let guard = spec.guard();
-        let mut image = vec![POISON; guard + spec.bytes() + guard];
-        if !contents.is_empty() {
-            let offsets = spec.offsets();
-            assert_eq!(contents.len(), offsets.len() * size, "contents of {spec:?}");
-            for (chunk, at) in contents.chunks(size).zip(offsets) {
-                image[guard + at..guard + at + size].copy_from_slice(chunk);
-            }
-        }
+    /// `image`: see `Spec::image`; of an input and of what is read and written.
+    pub fn new(env: &Env, spec: Spec, role: Role, image: Option<Arc<Vec<u8>>>) -> Buffer {
+        let bytes = spec.bytes();
         let buffer = Buffer {
+            base: env.malloc(bytes),
             spec,
             role,
-            base: env.malloc(image.len()),
+            bytes,
             image,
             context: env.context,
         };
-        buffer.reset(env);
+        buffer.fill(env);
+        // Whatever stream the launch is on.
+        ok(reflex_stream_synchronize(env.context, env.stream));
         buffer
     }
 
+    fn fill(&self, env: &Env) {
+        match &self.image {
+            Some(image) => ok(reflex_memcpy(
+                env.context,
+                self.base,
+                image.as_ptr().cast(),
+                image.len(),
+                env.stream,
+            )),
+            None => ok(reflex_memset(env.context, self.base, POISON, self.bytes, env.stream)),
+        }
+    }
+
+    /// As before the first launch, for the next one on the stream of `env`. Inputs are so: `read` has seen to it.
     pub fn reset(&self, env: &Env) {
-        env.upload(self.base, &self.image);
+        if self.role != Role::Input {
+            self.fill(env);
+        }
     }
 
     pub fn tensor(&self) -> reflex_tensor {
-        let mut shape = [0; 4];
-        let mut stride = [0; 4];
-        shape[..self.spec.shape.len()].copy_from_slice(&self.spec.shape);
-        stride[..self.spec.stride.len()].copy_from_slice(&self.spec.stride);
-        let offset = self.spec.guard() + self.spec.offset * self.spec.block_bytes() as usize;
-        reflex_tensor {
-            data: self.base.wrapping_byte_add(offset),
-            dtype: self.spec.dtype,
-            rank: self.spec.shape.len() as u32,
-            shape,
-            stride,
-        }
+        self.spec.tensor(self.base)
     }
 
     /// The elements in order, after checking that nothing else in the buffer changed.
     pub fn read(&self, env: &Env) -> Vec<u8> {
-        let mut bytes = vec![0; self.image.len()];
-        env.download(self.base, &mut bytes);
         if self.role == Role::Workspace {
             return Vec::new();
         }
-        let size = self.spec.block_bytes() as usize;
-        let mut elements = Vec::new();
-        let mut inside = vec![false; bytes.len()];
+        let mut bytes = vec![0; self.bytes];
+        env.download(self.base, &mut bytes);
+        let (starts, run) = self.spec.runs();
         let guard = self.spec.guard();
-        for at in self.spec.offsets() {
-            let range = guard + at..guard + at + size;
-            elements.extend_from_slice(&bytes[range.clone()]);
-            inside[range].fill(true);
+        let places = starts.into_iter().map(|at| guard + at..guard + at + run);
+        let mut elements = Vec::new();
+        for place in places.clone() {
+            elements.extend_from_slice(&bytes[place]);
         }
-        for (i, (&now, &before)) in bytes.iter().zip(&self.image).enumerate() {
-            let may_change = inside[i] && self.role != Role::Input;
-            assert!(
-                may_change || now == before,
+        let before = match &self.image {
+            Some(image) => Cow::Borrowed(&image[..]),
+            None => Cow::Owned(vec![POISON; bytes.len()]),
+        };
+        let expected = match self.role {
+            Role::Input => before,
+            _ => {
+                let mut expected = before.into_owned();
+                places.for_each(|place| expected[place.clone()].copy_from_slice(&bytes[place]));
+                Cow::Owned(expected)
+            }
+        };
+        if bytes != expected[..] {
+            let at = bytes.iter().zip(&expected[..]).position(|(now, before)| now != before);
+            panic!(
                 "{:?} {:?}: byte {} changed, outside what the op may write",
                 self.role,
                 self.spec,
-                i as i64 - guard as i64
+                at.unwrap_or_default() as i64 - guard as i64
             );
         }
         elements
@@ -278,6 +328,11 @@ pub fn decode(dtype: reflex_dtype, bytes: &[u8]) -> Vec<f32> {
             .collect(),
         other => panic!("decode: {other:?}"),
     }
+}
+
+/// Values as a type holds them.
+pub fn held(dtype: reflex_dtype, values: &[f32]) -> Vec<f32> {
+    decode(dtype, &encode(dtype, values))
 }
 
 /// What rounding to a type may change, relative to the number.

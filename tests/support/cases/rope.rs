@@ -283,7 +283,7 @@ pub fn random_calls(calls: &mut Calls) {
         |m, p: &mut reflex_rope_params| {
             let (tokens, q_heads, kv_heads, slots) = (m.dim(), m.dim(), m.dim(), m.dim());
             let (dim, v_dim) = (m.pick(&[0, 2, 6, 8, 32, 64, 128]), m.pick(&[0, 3, 8, 64]));
-            p.mode = reflex_rope_mode(m.random.below(2) as u32);
+            p.mode = m.pick(ROPE_MODES).1;
             p.positions = m.ints(tokens);
             if !m.one_in(4) {
                 p.q = m.floats(&[tokens, q_heads, dim]);
