@@ -242,7 +242,7 @@ impl Buffer {
         }
     }
 
-    /// As before the first launch, for the next one on the stream of `env`. Inputs are so: `read` has seen to it.
+    /// As before the first launch, for the next one on the stream of `env`. Inputs are so: `elements` has seen to it.
     pub fn reset(&self, env: &Env) {
         if self.role != Role::Input {
             self.fill(env);
@@ -253,13 +253,27 @@ impl Buffer {
         self.spec.tensor(self.base)
     }
 
-    /// The elements in order, after checking that nothing else in the buffer changed.
-    pub fn read(&self, env: &Env) -> Vec<u8> {
+    /// The allocation as it is, once the stream has come to it; nothing of a workspace.
+    pub fn fetch(&self, env: &Env) -> Vec<u8> {
         if self.role == Role::Workspace {
             return Vec::new();
         }
         let mut bytes = vec![0; self.bytes];
-        env.download(self.base, &mut bytes);
+        ok(reflex_memcpy(
+            env.context,
+            bytes.as_mut_ptr().cast(),
+            self.base,
+            bytes.len(),
+            env.stream,
+        ));
+        bytes
+    }
+
+    /// The elements in order of what was fetched, after checking that nothing else in the buffer changed.
+    pub fn elements(&self, bytes: &[u8]) -> Vec<u8> {
+        if self.role == Role::Workspace {
+            return Vec::new();
+        }
         let (starts, run) = self.spec.runs();
         let guard = self.spec.guard();
         let places = starts.into_iter().map(|at| guard + at..guard + at + run);
@@ -279,7 +293,7 @@ impl Buffer {
                 Cow::Owned(expected)
             }
         };
-        if bytes != expected[..] {
+        if *bytes != expected[..] {
             let at = bytes.iter().zip(&expected[..]).position(|(now, before)| now != before);
             panic!(
                 "{:?} {:?}: byte {} changed, outside what the op may write",
@@ -301,11 +315,17 @@ impl Drop for Buffer {
 /// Values as elements of a float type or I32.
 pub fn encode(dtype: reflex_dtype, values: &[f32]) -> Vec<u8> {
     match dtype {
-        REFLEX_DTYPE_F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        REFLEX_DTYPE_F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
-        REFLEX_DTYPE_BF16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
+        REFLEX_DTYPE_F32 => bytes_of(values, f32::to_le_bytes),
+        REFLEX_DTYPE_F16 => bytes_of(values, |v| f16::from_f32(v).to_le_bytes()),
+        REFLEX_DTYPE_BF16 => bytes_of(values, |v| bf16::from_f32(v).to_le_bytes()),
         other => panic!("encode: {other:?} is no float type"),
     }
+}
+
+fn bytes_of<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    let mut all = Vec::with_capacity(N * values.len());
+    values.iter().for_each(|&value| all.extend_from_slice(&bytes(value)));
+    all
 }
 
 pub fn decode(dtype: reflex_dtype, bytes: &[u8]) -> Vec<f32> {
@@ -345,5 +365,87 @@ pub fn half_step(dtype: reflex_dtype) -> f64 {
 }
 
 pub fn encode_ints(values: &[i32]) -> Vec<u8> {
-    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    bytes_of(values, i32::to_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::env::shared_cpu;
+    use super::super::suite::catch_quietly;
+    use super::*;
+
+    const F16: reflex_dtype = REFLEX_DTYPE_F16;
+
+    fn read(buffer: &Buffer) -> Vec<u8> {
+        buffer.elements(&buffer.fetch(shared_cpu()))
+    }
+
+    /// Byte offsets of the elements one by one.
+    fn offsets(spec: &Spec) -> Vec<usize> {
+        let mut offsets = vec![spec.offset * spec.block_bytes() as usize];
+        for (i, stride) in spec.byte_strides().iter().enumerate() {
+            let steps: Vec<usize> = (0..spec.blocks(i)).map(|k| (k * stride) as usize).collect();
+            offsets = offsets
+                .iter()
+                .flat_map(|at| steps.iter().map(move |step| at + step))
+                .collect();
+        }
+        offsets
+    }
+
+    #[test]
+    fn runs_are_the_elements_in_order() {
+        for (spec, count) in [
+            (Spec::new(F16, &[2, 3, 5]), 1),
+            (Spec::new(F16, &[2, 3, 5]).row_gap(0).offset(3), 1),
+            (Spec::new(F16, &[2, 3, 5]).row_gap(4), 6),
+            (Spec::new(F16, &[7]).row_gap(4), 1),
+            (Spec::new(REFLEX_DTYPE_Q4_K, &[3, 512]).row_gap(1), 3),
+            // Columns of one matrix, heads before rows, one row for all, one element a row.
+            (Spec::new(F16, &[4, 6]).strides(&[2, 8]), 24),
+            (Spec::new(F16, &[2, 3, 4, 8]).strides(&[192, 16, 48, 2]), 24),
+            (Spec::new(F16, &[3, 8]).strides(&[0, 2]), 3),
+            (Spec::new(F16, &[3, 1]).strides(&[64, 2]), 3),
+            (Spec::new(F16, &[3, 0]), 0),
+            (Spec::new(F16, &[0, 3]).row_gap(2), 0),
+        ] {
+            let (starts, run) = spec.runs();
+            assert_eq!(starts.len(), count, "{spec:?}");
+            let size = spec.block_bytes() as usize;
+            let elements = starts
+                .iter()
+                .flat_map(|start| (0..run).step_by(size).map(move |at| start + at));
+            assert_eq!(elements.collect::<Vec<_>>(), offsets(&spec), "{spec:?}");
+        }
+    }
+
+    /// What an op may write is read; anything else that changes is found, to the last byte of the guards.
+    #[test]
+    fn every_other_byte_is_guarded() {
+        let env = shared_cpu();
+        let spec = Spec::new(F16, &[2, 3]).row_gap(2).offset(1);
+        let image = Arc::new(spec.image(&[7; 12]));
+        let rows = [GUARD + 2..GUARD + 8, GUARD + 12..GUARD + 18];
+        assert_eq!(image.len(), 2 * GUARD + 18);
+        for role in [Role::Input, Role::Output, Role::InOut] {
+            let filled = (role != Role::Output).then(|| image.clone());
+            let buffer = Buffer::new(env, spec.clone(), role, filled);
+            let before = read(&buffer);
+            assert_eq!(before, [if role == Role::Output { POISON } else { 7 }; 12]);
+            let byte = |at: usize| buffer.base.cast::<u8>().wrapping_add(at);
+            for at in 0..image.len() {
+                let was = unsafe { byte(at).replace(1) };
+                let may = role != Role::Input && rows.iter().any(|row| row.contains(&at));
+                let read = catch_quietly(|| read(&buffer));
+                assert_eq!(read.is_ok(), may, "{role:?}, byte {at}: {read:?}");
+                if let Ok(elements) = read {
+                    assert_eq!(elements.iter().filter(|&&byte| byte == 1).count(), 1);
+                    buffer.reset(env);
+                    assert_eq!(unsafe { byte(at).read() }, was, "{role:?}, byte {at} after a reset");
+                }
+                unsafe { byte(at).write(was) };
+            }
+            assert_eq!(read(&buffer), before);
+        }
+    }
 }

@@ -160,8 +160,11 @@ impl<'e> Io<'e> {
 
     /// Every buffer's elements in the order they were made; guards and inputs checked.
     pub fn read(&self) -> Vec<Vec<u8>> {
+        let buffers = self.buffers.borrow();
+        let fetched: Vec<Vec<u8>> = buffers.iter().map(|buffer| buffer.fetch(self.env)).collect();
         ok(reflex_stream_synchronize(self.env.context, self.env.stream));
-        self.buffers.borrow().iter().map(|b| b.read(self.env)).collect()
+        let pairs = buffers.iter().zip(&fetched);
+        pairs.map(|(buffer, bytes)| buffer.elements(bytes)).collect()
     }
 
     fn specs(&self) -> Vec<(Spec, Role)> {
@@ -374,4 +377,62 @@ fn compare(spec: &Spec, got: &[u8], want: &[u8], tolerance: Tolerance, index: us
         want[worst.1],
         worst.0
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases::{cases, problem};
+    use super::*;
+
+    /// The second `Io` has what the first one made; one without memory has addresses that are aligned alike, and as many bytes.
+    #[test]
+    fn operands_are_made_once() {
+        let env = shared_cpu();
+        let (contents, made) = (Contents::default(), Cell::new(0));
+        let spec = Spec::new(REFLEX_DTYPE_F32, &[3, 5]).row_gap(1).offset(1);
+        let make = |io: &Io| {
+            let values = || {
+                made.set(made.get() + 1);
+                vec![made.get() as f32; 15]
+            };
+            let x = io.input_of(spec.clone(), values);
+            io.output(spec.clone());
+            [x, io.in_out_of(spec.clone(), values)]
+        };
+        let ios = [0, 1].map(|_| Io::sharing(env, &contents));
+        for io in &ios {
+            make(io);
+        }
+        assert_eq!(made.get(), 2);
+        let [first, second] = ios.map(|io| io.read());
+        assert_eq!(first, second);
+        assert_eq!(decode(REFLEX_DTYPE_F32, &first[2]), [2.0; 15]);
+        let io = Io::without_memory(env);
+        let [x, y] = make(&io).map(|tensor| tensor.data.addr());
+        assert_eq!(made.get(), 2, "nobody looks at them");
+        assert_eq!(x % 256, 4);
+        assert!(y >= x + spec.bytes() && io.bytes_without_memory() >= 3 * spec.bytes());
+    }
+
+    /// A launch of other operands than the first would be compared with the wrong ones.
+    #[test]
+    #[should_panic(expected = "operand 0 is another one")]
+    fn shared_operands_are_the_same_ones() {
+        let contents = Contents::default();
+        for n in [3, 4] {
+            Io::sharing(shared_cpu(), &contents).ints(&vec![0; n]);
+        }
+    }
+
+    /// A question about a call has the same answer where its operands have no memory.
+    #[test]
+    fn questions_need_no_memory() {
+        let env = shared_cpu();
+        for op in super::super::cases::case_ops() {
+            for case in &cases(op).cases {
+                let kernel = (problem(case).call(&Io::without_memory(env)).kernel)(env);
+                assert!(["cpu", "none"].contains(&kernel.as_str()), "{case}: {kernel}");
+            }
+        }
+    }
 }

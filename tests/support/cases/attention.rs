@@ -5,7 +5,7 @@ use crate::support::*;
 use std::cell::LazyCell;
 
 /// A cache whose rows from each sequence's length on are NaN: nobody may look there.
-pub fn poisoned(values: &mut [f32], lengths: &[i32], capacity: i64) {
+fn poisoned(values: &mut [f32], lengths: &[i32], capacity: i64) {
     let sequence = values.len() / lengths.len().max(1);
     for (values, &length) in values.chunks_mut(sequence.max(1)).zip(lengths) {
         let row = sequence / capacity.max(1) as usize;

@@ -1,6 +1,6 @@
 //! `cases/attention_decode.txt`: attention alone, or with the operands of a whole decode step.
 
-use super::attention::{LAYOUTS, Layout, heads_first, poisoned};
+use super::attention::{LAYOUTS, Layout, heads_first};
 use super::rope::ROPE_MODES;
 use super::*;
 use crate::support::*;
@@ -108,7 +108,7 @@ impl Case {
                 _ => spec,
             }
         });
-        let values = LazyCell::new(|| self.cached(specs.each_ref().map(|spec| random.normals(spec.elements()))));
+        let values = LazyCell::new(|| self.cached(specs.each_ref().map(Spec::elements), random));
         let operand = |i: usize| match self.append {
             true => io.in_out_of(specs[i].clone(), || values[i].clone()),
             false => io.input_of(specs[i].clone(), || values[i].clone()),
@@ -117,12 +117,20 @@ impl Case {
     }
 
     /// What the caches hold.
-    fn cached(&self, [mut ks, mut vs]: [Vec<f32>; 2]) -> [Vec<f32>; 2] {
-        // The new row is not there yet.
-        let cached: Vec<i32> = self.lengths.iter().map(|&n| n.min(self.capacity as i32)).collect();
-        let cached: Vec<i32> = cached.iter().map(|n| n - i32::from(self.append)).collect();
-        poisoned(&mut ks, &cached, self.capacity);
-        poisoned(&mut vs, &cached, self.capacity);
+    fn cached(&self, elements: [usize; 2], random: &mut Random) -> [Vec<f32>; 2] {
+        let capacity = self.capacity as usize;
+        let [mut ks, mut vs] = elements.map(|elements| {
+            // Rows behind a sequence are NaN: nobody may look there. They are most of a long cache.
+            let mut values = vec![f32::NAN; elements];
+            let sequence = elements / self.lengths.len().max(1);
+            for (values, &length) in values.chunks_mut(sequence.max(1)).zip(&self.lengths) {
+                // The new row is not there yet.
+                let cached = length.min(self.capacity as i32) - i32::from(self.append);
+                let there = cached.max(0) as usize * (sequence / capacity.max(1));
+                values[..there].fill_with(|| random.normal());
+            }
+            values
+        });
         if self.special {
             let row = (self.kv_heads * self.dim) as usize;
             // A column of the first kv head, and the whole of the second and third; the fourth stays as it is.
