@@ -134,8 +134,8 @@ impl Spec {
         };
         let apart = (0..rank).rev().find(|&i| !together(&mut run, i));
         let mut starts = vec![self.offset * self.block_bytes() as usize];
-        for i in 0..apart.map_or(0, |last| last + 1) {
-            let steps = (0..self.blocks(i)).map(|k| (k * strides[i]) as usize);
+        for (i, stride) in strides.iter().enumerate().take(apart.map_or(0, |last| last + 1)) {
+            let steps = (0..self.blocks(i)).map(|k| (k * stride) as usize);
             starts = starts
                 .iter()
                 .flat_map(|&start| steps.clone().map(move |step| start + step))

@@ -108,7 +108,9 @@ impl Problem for Case {
         } else {
             let contents = LazyCell::new(|| self.contents());
             let gate = io.input_of(self.spec(self.gate), || contents[0].clone());
-            let up = self.up.map(|dtype| io.input_of(self.spec(dtype), || contents[1].clone()));
+            let up = self
+                .up
+                .map(|dtype| io.input_of(self.spec(dtype), || contents[1].clone()));
             reflex_activation_params {
                 struct_size: size_of::<reflex_activation_params>() as u32,
                 kind: self.kind,

@@ -137,7 +137,9 @@ impl Problem for Case {
             }
         }
         if let Some(dtype) = self.weight {
-            p.weight = io.input_of(Spec::new(dtype, &[self.dim]).offset(self.offset), || contents.weight.clone());
+            p.weight = io.input_of(Spec::new(dtype, &[self.dim]).offset(self.offset), || {
+                contents.weight.clone()
+            });
         }
         p.y = match (self.place, self.y) {
             (Place::X, _) => p.x,
