@@ -9,7 +9,7 @@ use crate::ops::norm::{Norm, NormPlan};
 use crate::ops::quantize::{Quantize, QuantizePlan};
 use crate::ops::schedule::Schedule;
 use layout::Layout;
-pub(super) use select::CANDIDATES;
+pub(super) use select::{COUNT, and_others};
 use select::{GROUPS, Q4_K_ALONE};
 use shape::{Shape, tile_bytes};
 
