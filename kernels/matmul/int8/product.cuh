@@ -279,6 +279,7 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     extern __shared__ __align__(128) char shared[];
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     __shared__ float scales[Shape::COLUMNS];
+    static_assert(sizeof(scales) <= INT8_STATIC_SHARED, "");
     const int8_block block(a, blockIdx.x, a.panels);
     const int8_part &part = block.part;
     const i32 split = warp % part.splits, group = warp / part.splits, groups = warps / part.splits;

@@ -15,8 +15,6 @@ use shape::{Shape, tile_bytes};
 
 const PANEL: i64 = PANEL_ROWS;
 const TILE: i64 = PANEL_TILE;
-/// The most static shared memory that a kernel has beside the dynamic one of its launch.
-const STATIC_SHARED: i64 = 1024;
 /// The most warps of a block for which the kernels are compiled. Those with a single panel per warp take more.
 const WARPS: i64 = INT8_WARPS;
 

@@ -68,6 +68,7 @@ __device__ __forceinline__ void columns_run(const int8_args &a, [[maybe_unused]]
 template <int NB> __device__ __forceinline__ void int8_shared_product(const int8_args &a) {
     __shared__ float scales[NB * 8];
     __shared__ columns_barriers barriers;
+    static_assert(sizeof(scales) + sizeof(barriers) <= INT8_STATIC_SHARED, "");
     pdl_launch_dependents();
     if (!a.prefetch) pdl_wait();
 #define REFLEX_RUN(type, format, ...)                                \

@@ -2,9 +2,9 @@
 
 use super::layout::{Layout, exclusive_bytes};
 use super::shape::{Shape, alike};
-use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE, WARPS, schedule, shared};
+use super::{MatmulPlan, PANEL, TILE, WARPS, schedule, shared};
 use crate::abi::Dtype;
-use crate::constants::INT8_WIDE_WARPS;
+use crate::constants::{INT8_STATIC_SHARED, INT8_WIDE_WARPS};
 use crate::cuda::{DeviceLimits, ceil_div};
 use crate::ops::schedule::{Candidate, Takes, only};
 
@@ -221,7 +221,7 @@ impl Layout {
         };
         let ring_bytes = shape.ring_bytes(plan);
         let sums = |splits: i64, shape: Shape| splits * panels * PANEL * shape.columns() * 4;
-        let fits = |bytes: i64| bytes + STATIC_SHARED <= i64::from(limits.shared_per_block);
+        let fits = |bytes: i64| bytes + INT8_STATIC_SHARED <= i64::from(limits.shared_per_block);
         let warps = match shape {
             Shape::Wide | Shape::WideNative => {
                 // With a short k, more blocks on an SM hide one another's beginnings and ends, where there are enough
