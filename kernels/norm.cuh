@@ -48,7 +48,7 @@ template <int N> __device__ __forceinline__ void norm_weight(const norm_args &a,
 
 // `threads` threads, of which this is number `t`, share one row; `sum` adds over them. `h` is their cache of `dim` floats.
 template <int N, typename Sum>
-__device__ __forceinline__ void norm_row(const norm_args &a, i64 row, u32 t, u32 threads, float *h_cache, Sum sum) {
+__device__ __forceinline__ void norm_row(const norm_args &a, u32 row, u32 t, u32 threads, float *h_cache, Sum sum) {
     const row_index index(row, a.extent1, a.extent2);
     const char *x = static_cast<const char *>(a.x) + index.offset(a.x_stride);
     const char *r = a.residual ? static_cast<const char *>(a.residual) + index.offset(a.residual_stride) : nullptr;
@@ -101,7 +101,7 @@ template <int N> __device__ __forceinline__ void norm_block(const norm_args &a) 
 template <int N> __device__ __forceinline__ void norm_warp(const norm_args &a) {
     extern __shared__ float h_cache[];
     const u32 warp = threadIdx.x / WARP;
-    const i64 row = (i64)blockIdx.x * (blockDim.x / WARP) + warp;
+    const u32 row = blockIdx.x * (blockDim.x / WARP) + warp;
     if (row >= a.rows) return;
     norm_row<N>(a, row, threadIdx.x % WARP, WARP, h_cache + (i64)warp * a.dim, [](float v) { return warp_sum(v); });
 }

@@ -55,24 +55,16 @@ struct row_stride {
     i64 bytes[3];
 };
 
-// Splits a flat row number into the indices of three outer dimensions, of which the inner two have these extents.
+// Splits a flat row number into the indices of three outer dimensions, of which the inner two have these extents. A call has at most
+// 2^31 - 1 rows (src/ops/rows.rs), so that no division is of 64 bits.
 struct row_index {
-    i64 i0;
+    u32 i0;
     i32 i1, i2;
-    __device__ __forceinline__ row_index(i64 row, i32 extent1, i32 extent2) {
-        // 32-bit division where it is enough: it is several times cheaper.
-        if (row <= 0x7fffffff) {
-            u32 r = (u32)row;
-            i2 = (i32)(r % (u32)extent2);
-            r /= (u32)extent2;
-            i1 = (i32)(r % (u32)extent1);
-            i0 = r / (u32)extent1;
-        } else {
-            i2 = (i32)(row % extent2);
-            row /= extent2;
-            i1 = (i32)(row % extent1);
-            i0 = row / extent1;
-        }
+    __device__ __forceinline__ row_index(u32 row, i32 extent1, i32 extent2) {
+        i2 = (i32)(row % (u32)extent2);
+        row /= (u32)extent2;
+        i1 = (i32)(row % (u32)extent1);
+        i0 = row / (u32)extent1;
     }
     __device__ __forceinline__ i64 offset(const row_stride &s) const {
         return i0 * s.bytes[0] + i1 * s.bytes[1] + i2 * s.bytes[2];

@@ -91,6 +91,23 @@ fn rows_of_elementwise_ops() {
         add(&[MOST + 1, 2]),
         "add: a.shape[0] is 2147483648, expected at most 2147483647",
     );
+    let softcap = |shape: &[i64]| {
+        let p = reflex_softcap_params {
+            struct_size: size_of::<reflex_softcap_params>() as u32,
+            x: at(1, F32, shape),
+            y: at(2, F32, shape),
+            cap: 1.0,
+            ..Default::default()
+        };
+        reflex_softcap_supported(env.context, &p)
+    };
+    takes(softcap(&[2, MOST / 2]));
+    takes(softcap(&[MOST, 2]));
+    refuses(softcap(&[2, MOST / 2 + 1]), "softcap: x.shape[1] is 1073741824");
+    refuses(
+        softcap(&[MOST + 1, 2]),
+        "softcap: x.shape[0] is 2147483648, expected at most 2147483647",
+    );
     let quantize = |shape: &[i64]| {
         let p = reflex_quantize_params {
             struct_size: size_of::<reflex_quantize_params>() as u32,
