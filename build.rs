@@ -66,6 +66,7 @@ fn build() -> Result<(), String> {
         "compile",
         "constants",
         "embed",
+        "entries",
         "formats",
         "instances",
         "resources",

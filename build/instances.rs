@@ -15,6 +15,8 @@ pub struct Instance {
     /// Stem of its file.
     pub file: String,
     pub kernel: String,
+    /// What `src/` knows of a candidate's calls; empty where the family is a table.
+    calls: String,
     header: String,
     args: String,
     bounds: String,
@@ -26,11 +28,11 @@ pub fn parse(text: &str, groups: &[Group]) -> Result<Vec<Instance>, String> {
     let mut all: Vec<Instance> = Vec::new();
     for row in xmacro::rows(FILE, text, "REFLEX_INSTANCES")? {
         let wrong = |what: &str| format!("{FILE}: X({}): {what}", row.join(", "));
-        let [family, file, kernel, values, header, args, bounds, body @ ..] = row.as_slice() else {
-            return Err(wrong("expected 8 columns"));
+        let [family, file, kernel, values, calls, header, args, bounds, body @ ..] = row.as_slice() else {
+            return Err(wrong("expected 9 columns"));
         };
         if body.is_empty() {
-            return Err(wrong("expected 8 columns"));
+            return Err(wrong("expected 9 columns"));
         }
         // Commas between a template's arguments have split it.
         let body = body.join(", ");
@@ -42,12 +44,23 @@ pub fn parse(text: &str, groups: &[Group]) -> Result<Vec<Instance>, String> {
         if (values == "-") == kernel.contains("{}") {
             return Err(wrong("the kernel's name has {} where there are values"));
         }
+        let calls = if calls == "-" { "" } else { calls.as_str() };
+        if !calls.is_empty() && !kernel.starts_with(&prefix(family)) {
+            return Err(wrong(&format!("a candidate's kernel begins with {}", prefix(family))));
+        }
+        if all
+            .iter()
+            .any(|other| other.family == *family && other.calls.is_empty() != calls.is_empty())
+        {
+            return Err(wrong("a family's kernels are all candidates, or none is"));
+        }
         for (value, formats) in self::values(values, groups) {
             let put = |text: &str| text.replace("{}", &value).replace("{formats}", &formats);
             let instance = Instance {
                 family: family.clone(),
                 file: put(file),
                 kernel: put(kernel),
+                calls: put(calls),
                 header: header.trim_matches('"').to_string(),
                 args: args.clone(),
                 bounds: put(bounds),
@@ -56,7 +69,7 @@ pub fn parse(text: &str, groups: &[Group]) -> Result<Vec<Instance>, String> {
             if all.iter().any(|other| other.kernel == instance.kernel) {
                 return Err(wrong(&format!("a row above has {}", instance.kernel)));
             }
-            if [&instance.bounds, &instance.body]
+            if [&instance.calls, &instance.bounds, &instance.body]
                 .iter()
                 .any(|text| text.contains(['{', '}']))
             {
@@ -66,6 +79,11 @@ pub fn parse(text: &str, groups: &[Group]) -> Result<Vec<Instance>, String> {
         }
     }
     Ok(all)
+}
+
+/// How the kernels of a family of candidates begin; what follows is the candidate's name.
+fn prefix(family: &str) -> String {
+    format!("reflex_{}_", family.to_lowercase())
 }
 
 fn is_of_name(c: char) -> bool {
@@ -111,7 +129,7 @@ fn kernel_file(of: &[&Instance]) -> String {
     text
 }
 
-/// A table of each family.
+/// A table of each family, or, where its kernels are candidates, a macro that hands them to another one, as X macros of C do.
 pub fn rust(all: &[Instance]) -> String {
     let mut text = String::new();
     let mut families: Vec<&str> = Vec::new();
@@ -122,12 +140,35 @@ pub fn rust(all: &[Instance]) -> String {
     }
     for family in families {
         let of: Vec<&Instance> = all.iter().filter(|i| i.family == family).collect();
+        if !of[0].calls.is_empty() {
+            text.push_str(&rust_macro(family, &of));
+            continue;
+        }
         writeln!(text, "pub(crate) const {family}: [Instance; {}] = [", of.len()).unwrap();
         for i in of {
             writeln!(text, "    Instance {{ file: {:?}, symbol: c{:?} }},", i.file, i.kernel).unwrap();
         }
         text.push_str("];\n\n");
     }
+    text
+}
+
+fn rust_macro(family: &str, of: &[&Instance]) -> String {
+    let name = format!("{}_kernels", family.to_lowercase());
+    let mut text = format!(
+        "/// Calls a macro with a row for each kernel: the candidate's name, the kernel's file and symbol, the rows of a block, the calls it takes.\n\
+         macro_rules! {name} {{\n    ($then:ident) => {{\n        $then! {{\n"
+    );
+    for i in of {
+        let candidate = &i.kernel[prefix(family).len()..];
+        writeln!(
+            text,
+            "            {{ {candidate:?} {:?} c{:?} {} }}",
+            i.file, i.kernel, i.calls
+        )
+        .unwrap();
+    }
+    write!(text, "        }}\n    }};\n}}\npub(crate) use {name};\n\n").unwrap();
     text
 }
 

@@ -1,4 +1,5 @@
-//! Kernels that differ in a few numbers: the build writes a table of each family from `kernels/instances.def`, as it does their files.
+//! Kernels that differ in a few numbers: the build writes a table of each family from `kernels/instances.def`, or a macro with a row for each
+//! where they are candidates, as it does their files.
 
 use super::kernel::Kernel;
 use std::ffi::CStr;

@@ -6,8 +6,9 @@ use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data};
 use super::schedule::{Candidate, Schedule, Takes, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::constants::{ATTENTION_FMA_ROWS_128, ATTENTION_FMA_ROWS_256, ATTENTION_MMA_ROWS, ATTENTION_THREADS};
-use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args, symbol};
+use crate::constants::ATTENTION_THREADS;
+use crate::cuda::families::attention_kernels;
+use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
 
@@ -267,71 +268,45 @@ impl Op for Attention {
     }
 
     fn candidates() -> &'static [Candidate<AttentionPlan>] {
-        &CANDIDATES
+        CANDIDATES
     }
 }
 
+/// The calls that a kernel takes, in the words of `kernels/instances.def`.
+macro_rules! kv_takes {
+    (mma $dtype:ident $dim:literal) => {
+        |c, limits| c.mma(Dtype::$dtype, $dim, limits)
+    };
+    (aligned $dim:literal) => {
+        |c, _| c.aligned($dim)
+    };
+    (any $dim:literal) => {
+        |c, _| c.fits($dim)
+    };
+}
+pub(super) use kv_takes;
+
 /// A candidate with one kernel that reads the keys and values of a cache. A block takes `$rows` query rows.
 macro_rules! kv_candidate {
-    ($name:literal, $kernel:expr, $rows:expr, $takes:expr) => {{
+    ($name:literal, $kernel:expr, $rows:ident, $($calls:tt)+) => {{
         static KERNEL: Kernel = $kernel;
-        const TAKES: fn(&KvCache, &DeviceLimits) -> Takes = $takes;
+        const TAKES: fn(&KvCache, &DeviceLimits) -> Takes = kv_takes!($($calls)+);
         Candidate::new(
             $name,
             |p, limits| TAKES(&p.cache, limits),
-            |p, to| schedule(p, to, &KERNEL, $rows),
+            |p, to| schedule(p, to, &KERNEL, crate::constants::$rows),
         )
     }};
 }
 pub(super) use kv_candidate;
 
-macro_rules! candidate {
-    ($name:literal, $rows:expr, $takes:expr) => {
-        kv_candidate!(
-            $name,
-            Kernel::new("attention", symbol(concat!("reflex_attention_", $name, "\0"))),
-            $rows,
-            $takes
-        )
+macro_rules! candidates {
+    ($({ $name:literal $file:literal $symbol:literal $rows:ident $($calls:tt)+ })+) => {
+        &[$(kv_candidate!($name, Kernel::new($file, $symbol), $rows, $($calls)+)),+]
     };
 }
 
-static CANDIDATES: [Candidate<AttentionPlan>; 10] = [
-    candidate!("f16_mma_64", ATTENTION_MMA_ROWS, |c, limits| c.mma(
-        Dtype::F16,
-        64,
-        limits
-    )),
-    candidate!("f16_mma_128", ATTENTION_MMA_ROWS, |c, limits| c.mma(
-        Dtype::F16,
-        128,
-        limits
-    )),
-    candidate!("f16_mma_256", ATTENTION_MMA_ROWS, |c, limits| c.mma(
-        Dtype::F16,
-        256,
-        limits
-    )),
-    candidate!("bf16_mma_64", ATTENTION_MMA_ROWS, |c, limits| c.mma(
-        Dtype::BF16,
-        64,
-        limits
-    )),
-    candidate!("bf16_mma_128", ATTENTION_MMA_ROWS, |c, limits| c.mma(
-        Dtype::BF16,
-        128,
-        limits
-    )),
-    candidate!("bf16_mma_256", ATTENTION_MMA_ROWS, |c, limits| c.mma(
-        Dtype::BF16,
-        256,
-        limits
-    )),
-    candidate!("fma_aligned_128", ATTENTION_FMA_ROWS_128, |c, _| c.aligned(128)),
-    candidate!("fma_aligned_256", ATTENTION_FMA_ROWS_256, |c, _| c.aligned(256)),
-    candidate!("fma_128", ATTENTION_FMA_ROWS_128, |c, _| c.fits(128)),
-    candidate!("fma_256", ATTENTION_FMA_ROWS_256, |c, _| c.fits(256)),
-];
+static CANDIDATES: &[Candidate<AttentionPlan>] = attention_kernels!(candidates);
 
 kernel_args! {
     struct AttentionArgs {

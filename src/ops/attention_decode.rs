@@ -140,7 +140,7 @@ impl Op for AttentionDecode {
     }
 
     fn candidates() -> &'static [Candidate<AttentionDecodePlan>] {
-        &kernels::CANDIDATES
+        kernels::CANDIDATES
     }
 
     workspace_fields!(reflex_attention_decode_params);

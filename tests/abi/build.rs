@@ -225,10 +225,12 @@ __host__ __device__ constexpr i32 bytes(i32 group, i32 rows) { return rows * (RO
 fn instances_come_from_their_rows() {
     const TEXT: &str = "\
 #define REFLEX_INSTANCES(X) \\
-    X(GROUPS, both, reflex_both_{}, REFLEX_INT8_GROUPS, \"a.cuh\", args, __maxnreg__(80), run(a, formats<{formats}>())) \\
+    X(GROUPS, both, reflex_both_{}, REFLEX_INT8_GROUPS, -, \"a.cuh\", args, __maxnreg__(80), run(a, formats<{formats}>())) \\
     /* a comment */ \\
-    X(TILES, tile{}, reflex_tile{}, 8|16, \"b.cuh\", args, __launch_bounds__(ROWS * WARP, 1), tile<{} / 8, true>(a)) \\
-    X(ALONE, both, reflex_alone, -, \"a.cuh\", args, __launch_bounds__(32), alone(a))
+    X(TILES, tile{}, reflex_tile{}, 8|16, -, \"b.cuh\", args, __launch_bounds__(ROWS * WARP, 1), tile<{} / 8, true>(a)) \\
+    X(ALONE, both, reflex_alone, -, -, \"a.cuh\", args, __launch_bounds__(32), alone(a)) \\
+    X(ROW_SUM, sum, reflex_row_sum_f16_{}, 64|128, ROWS_{} aligned F16 {}, \"c.cuh\", args, __launch_bounds__(32), row_wait(); row_sum<F16, {}>(a)) \\
+    X(ROW_SUM, sum, reflex_row_sum_any, -, ROWS any, \"c.cuh\", args, __launch_bounds__(32), row_sum<F32, 0>(a))
 ";
     let group = |kernel: &str, names: &[&str]| formats::Group {
         kernel: kernel.into(),
@@ -237,7 +239,10 @@ fn instances_come_from_their_rows() {
     let groups = [group("q4_k_q6_k", &["Q4_K", "Q6_K"]), group("q8_0", &["Q8_0"])];
     let all = instances::parse(TEXT, &groups).unwrap();
     let files = instances::kernel_files(&all);
-    assert_eq!(files.keys().collect::<Vec<_>>(), ["both.cu", "tile16.cu", "tile8.cu"]);
+    assert_eq!(
+        files.keys().collect::<Vec<_>>(),
+        ["both.cu", "sum.cu", "tile16.cu", "tile8.cu"]
+    );
     assert_eq!(
         files["tile16.cu"],
         "#include \"b.cuh\"\n\nusing namespace reflex;\n\n\
@@ -260,8 +265,31 @@ fn instances_come_from_their_rows() {
         ),
         "{rust}"
     );
+    // A family of candidates is a macro with a row for each.
+    assert!(
+        rust.ends_with(
+            "macro_rules! row_sum_kernels {\n    ($then:ident) => {\n        $then! {\n            \
+             { \"f16_64\" \"sum\" c\"reflex_row_sum_f16_64\" ROWS_64 aligned F16 64 }\n            \
+             { \"f16_128\" \"sum\" c\"reflex_row_sum_f16_128\" ROWS_128 aligned F16 128 }\n            \
+             { \"any\" \"sum\" c\"reflex_row_sum_any\" ROWS any }\n        \
+             }\n    };\n}\npub(crate) use row_sum_kernels;\n\n"
+        ) && !rust.contains("ROW_SUM"),
+        "{rust}"
+    );
+    assert!(files["sum.cu"].contains("    row_wait(); row_sum<F16, 128>(a);\n"));
     for (from, to, message) in [
-        (", alone(a))", ")", "expected 8 columns"),
+        (", alone(a))", ")", "expected 9 columns"),
+        (
+            "ROW_SUM, sum, reflex_row_sum_any",
+            "ROWS_OF, sum, reflex_row_sum_any",
+            "a candidate's kernel begins with reflex_rows_of_",
+        ),
+        ("ROWS any", "-", "a family's kernels are all candidates, or none is"),
+        (
+            "aligned F16 {}",
+            "aligned F16 {value}",
+            "a brace that stands for nothing",
+        ),
         ("reflex_alone", "alone", "the kernel's begins with reflex_"),
         (
             "reflex_alone",

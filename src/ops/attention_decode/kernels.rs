@@ -2,78 +2,44 @@
 
 use super::{AttentionDecodePlan, Step};
 use crate::abi::{Dtype, Result};
-use crate::constants::{DECODE_FMA_ROWS, DECODE_MMA_ROWS, DECODE_WARPS};
-use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args, symbol};
-use crate::ops::attention::{KvCache, kv_candidate};
+use crate::constants::DECODE_WARPS;
+use crate::cuda::families::{ATTENTION_DECODE_COMBINE, attention_decode_kernels};
+use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
+use crate::ops::attention::{KvCache, kv_candidate, kv_takes};
 use crate::ops::rope::{Rope, RopeAngles, RopePlan};
 use crate::ops::rows::{Rows, data, dtype, strides};
 use crate::ops::schedule::{Candidate, Schedule, Takes};
 use std::ffi::c_void;
 
 macro_rules! kernel {
-    ($name:literal) => {
-        Kernel::new(
-            "attention_decode",
-            symbol(concat!("reflex_attention_decode_", $name, "\0")),
-        )
-        .dependent()
-        .clusters()
+    ($file:literal $symbol:literal) => {
+        Kernel::new($file, $symbol).dependent().clusters()
     };
 }
 
 macro_rules! candidate {
-    ($name:literal, $rows:expr, $takes:expr) => {
-        kv_candidate!($name, kernel!($name), $rows, $takes)
-    };
-}
-
-macro_rules! step_candidate {
-    ($name:literal, $dim:literal) => {{
-        static KERNEL: Kernel = kernel!($name);
+    ($name:literal $file:literal $symbol:literal $rows:ident step $dim:literal) => {{
+        static KERNEL: Kernel = kernel!($file $symbol);
         Candidate::new(
             $name,
             |p: &AttentionDecodePlan, limits| p.plain($dim, limits),
-            |p, to| schedule(p, to, &KERNEL, DECODE_MMA_ROWS),
+            |p, to| schedule(p, to, &KERNEL, crate::constants::$rows),
         )
     }};
+    ($name:literal $file:literal $symbol:literal $rows:ident $($calls:tt)+) => {
+        kv_candidate!($name, kernel!($file $symbol), $rows, $($calls)+)
+    };
 }
 
-pub(super) static CANDIDATES: [Candidate<AttentionDecodePlan>; 12] = [
-    step_candidate!("f16_step_64", 64),
-    step_candidate!("f16_step_128", 128),
-    candidate!("f16_mma_64", DECODE_MMA_ROWS, |c, limits| c.mma(Dtype::F16, 64, limits)),
-    candidate!("f16_mma_128", DECODE_MMA_ROWS, |c, limits| c.mma(
-        Dtype::F16,
-        128,
-        limits
-    )),
-    candidate!("f16_mma_256", DECODE_MMA_ROWS, |c, limits| c.mma(
-        Dtype::F16,
-        256,
-        limits
-    )),
-    candidate!("bf16_mma_64", DECODE_MMA_ROWS, |c, limits| c.mma(
-        Dtype::BF16,
-        64,
-        limits
-    )),
-    candidate!("bf16_mma_128", DECODE_MMA_ROWS, |c, limits| c.mma(
-        Dtype::BF16,
-        128,
-        limits
-    )),
-    candidate!("bf16_mma_256", DECODE_MMA_ROWS, |c, limits| c.mma(
-        Dtype::BF16,
-        256,
-        limits
-    )),
-    candidate!("fma_aligned_64", DECODE_FMA_ROWS, |c, _| c.aligned(64)),
-    candidate!("fma_aligned_128", DECODE_FMA_ROWS, |c, _| c.aligned(128)),
-    candidate!("fma_aligned_256", DECODE_FMA_ROWS, |c, _| c.aligned(256)),
-    candidate!("fma_256", DECODE_FMA_ROWS, |c, _| c.fits(256)),
-];
+macro_rules! candidates {
+    ($({ $($row:tt)+ })+) => {
+        &[$(candidate!($($row)+)),+]
+    };
+}
 
-static COMBINE: Kernel = Kernel::new("attention_decode", c"reflex_attention_decode_combine").dependent();
+pub(super) static CANDIDATES: &[Candidate<AttentionDecodePlan>] = attention_decode_kernels!(candidates);
+
+static COMBINE: Kernel = ATTENTION_DECODE_COMBINE[0].kernel().dependent();
 
 kernel_args! {
     struct AttentionDecodeArgs {
