@@ -1,6 +1,6 @@
 //! Tuning of Jetson Orin. Each number has its source behind it: a file, or what is known of where it comes from.
 
-use super::{Argmax, AttentionDecode, Matmul, Norm, Rope, Tuning};
+use super::{Argmax, Attention, AttentionDecode, Matmul, Norm, Rope, Tuning};
 
 #[rustfmt::skip]
 pub(super) static ORIN: Tuning = Tuning {
@@ -34,6 +34,9 @@ pub(super) static ORIN: Tuning = Tuning {
         shared_sums: [399, 497, 359], // not measured there: the value of data_center
         shared_joined: [173, 72, 342], // not measured there: the value of data_center
         small_tile_rows: 64, // not measured there: the value of data_center
+    },
+    attention: Attention {
+        large_blocks: 3, // not measured there: the value of data_center
     },
     attention_decode: AttentionDecode {
         cluster_sms: 64, // not measured there: the value of data_center
