@@ -5,7 +5,7 @@
 //
 // Layout: rows of `dim` contiguous elements; up to three outer dimensions with strides of their own, so that the heads
 // of a merged QKV buffer are rows too. Each row is read once: h waits in shared memory as f32 (rows longer than that
-// read x again). Bound by memory for many rows, by latency for one: x and the weight are on their way together.
+// read x again). Bound by memory for many rows, by latency for one: x and the weight are in flight together.
 #pragma once
 
 #include "common/act_i8.cuh"
@@ -55,7 +55,7 @@ __device__ __forceinline__ void norm_row(const norm_args &a, u32 row, u32 t, u32
     char *out = a.residual_out ? static_cast<char *>(a.residual_out) + index.offset(a.residual_out_stride) : nullptr;
     char *y = static_cast<char *>(a.y) + index.offset(a.y_stride);
 
-    // On its way while the squares are summed: the weights of a model come from memory, not from a cache.
+    // In flight while the squares are summed: the weights of a model come from memory, not from a cache.
     const i32 first = (i32)t * N;
     float w[N];
     norm_weight<N>(a, first, w);

@@ -11,7 +11,7 @@
 //
 // - rope_heads, for aligned heads of up to 256: as many lanes as a head has eights of elements, so that a head is read
 //   once, is summed and paired by shuffles, and every lane works. What one token takes is latency alone: the head and
-//   its norm are on their way while the angles are computed.
+//   its norm are in flight while the angles are computed.
 // - rope_items, for any head: threads share the work items of the heads. An item is what one thread reads before it
 //   writes: whole pairs, so that in place is safe. A norm is summed by a warp per head beforehand.
 //

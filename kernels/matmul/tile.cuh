@@ -3,7 +3,7 @@
 // Both tiles lie in shared memory as 32-bit words, k innermost: 32 words a row, in eight 16-byte parts of which part p of
 // row r lies at p ^ (r % 8), so that neither the stores nor the fragment loads of a warp meet in a bank. Weights are expanded
 // exactly and both sides rounded to TF32, which keeps the range of f32; accumulation is f32. While one pair of tiles is
-// multiplied, the bytes of the next are on their way in registers. Each warp makes MT x 16 rows by 32 outputs.
+// multiplied, the bytes of the next are in flight to registers. Each warp makes MT x 16 rows by 32 outputs.
 // Before SM 8.0 there is no TF32: the same tiles, unrounded, are multiplied with scalar fused multiply-adds.
 //
 // Bound by the tensor cores' TF32 rate for many rows, by the expansion of the weights for few.

@@ -91,18 +91,6 @@ pub extern "C" fn reflex_dtype_block_bytes(dtype: reflex_dtype) -> u32 {
     Dtype::parse(dtype).map_or(0, |(d, _)| d.block_bytes() as u32)
 }
 
-/// The element types inside the library, where `match` must be exhaustive.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-#[allow(non_camel_case_types)]
-pub(crate) enum Dtype {
-    F32,
-    F16,
-    BF16,
-    I32,
-    ACT_I8,
-    Block(BlockFormat),
-}
-
 /// A row of `kernels/formats.def`.
 struct Facts {
     number: reflex_dtype,
@@ -120,6 +108,19 @@ macro_rules! define {
         $NAME:ident $type:ident $lower:literal $number:ident $name:literal $packed_name:literal
         $ggml:literal $elements:literal $bytes:literal $bits:literal $group:literal [$($scales:tt)*]
     })*) => {
+        /// The element types inside the library, where `match` must be exhaustive: the library's own, then the block formats.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[allow(non_camel_case_types)]
+        #[repr(u8)]
+        pub(crate) enum Dtype {
+            F32,
+            F16,
+            BF16,
+            I32,
+            ACT_I8,
+            $($NAME),*
+        }
+
         /// A GGUF block format: `Q4_K` for REFLEX_DTYPE_Q4_K, in the order of `kernels/formats.def`.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
         #[allow(non_camel_case_types)]
@@ -146,20 +147,17 @@ macro_rules! define {
 
         impl Dtype {
             pub const ALL: [Dtype; 5 + BlockFormat::ALL.len()] =
-                [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::I32, Dtype::ACT_I8, $(Dtype::Block(BlockFormat::$NAME)),*];
+                [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::I32, Dtype::ACT_I8, $(Dtype::$NAME),*];
             /// Weights of a matmul or an embedding.
             pub const WEIGHTS: &'static [Dtype] =
-                &[Dtype::F32, Dtype::F16, Dtype::BF16, $(Dtype::Block(BlockFormat::$NAME)),*];
-        }
-
-        /// Short names of the block formats.
-        #[allow(dead_code)]
-        impl Dtype {
-            $(pub const $NAME: Dtype = Dtype::Block(BlockFormat::$NAME);)*
+                &[Dtype::F32, Dtype::F16, Dtype::BF16, $(Dtype::$NAME),*];
         }
     };
 }
 block_formats!(define);
+
+/// The number of types that are no block format.
+const FIRST_BLOCK: usize = Dtype::ALL.len() - BlockFormat::ALL.len();
 
 impl BlockFormat {
     const fn facts(self) -> &'static Facts {
@@ -203,8 +201,8 @@ impl Dtype {
             Dtype::BF16 => (REFLEX_DTYPE_BF16, c"BF16", Some(30), 1, 2),
             Dtype::I32 => (REFLEX_DTYPE_I32, c"I32", Some(26), 1, 4),
             Dtype::ACT_I8 => (REFLEX_DTYPE_ACT_I8, c"ACT_I8", None, 32, 40),
-            Dtype::Block(format) => {
-                let facts = format.facts();
+            _ => {
+                let facts = BlockFormat::ALL[self as usize - FIRST_BLOCK].facts();
                 (facts.number, facts.name, Some(facts.ggml), facts.elements, facts.bytes)
             }
         }
@@ -212,18 +210,18 @@ impl Dtype {
 
     /// The format, of types in GGUF blocks.
     pub const fn block(self) -> Option<BlockFormat> {
-        match self {
-            Dtype::Block(format) => Some(format),
-            _ => None,
+        match (self as usize).checked_sub(FIRST_BLOCK) {
+            Some(format) => Some(BlockFormat::ALL[format]),
+            None => None,
         }
     }
 
     /// The type of a number, and whether `REFLEX_DTYPE_PACKED` is or-ed to it.
     pub fn parse(dtype: reflex_dtype) -> Option<(Dtype, bool)> {
         let packed = dtype.0 & REFLEX_DTYPE_PACKED.0 != 0;
-        let native = reflex_dtype(dtype.0 & !REFLEX_DTYPE_PACKED.0);
-        let known = Dtype::ALL.into_iter().find(|d| d.abi() == native)?;
-        (!packed || known.packed_c_name().is_some()).then_some((known, packed))
+        let native = dtype.0 & !REFLEX_DTYPE_PACKED.0;
+        let known = (*BY_NUMBER.get(native as usize)?)?;
+        (!packed || known.block().is_some()).then_some((known, packed))
     }
 
     /// What a message says of a number that is no type.
@@ -231,8 +229,14 @@ impl Dtype {
         format!("{} ({:#x}), which is no REFLEX_DTYPE", dtype.0, dtype.0)
     }
 
+    #[inline(always)]
+    const fn sizes(self) -> &'static Sizes {
+        &SIZES[self as usize]
+    }
+
+    #[inline(always)]
     pub const fn abi(self) -> reflex_dtype {
-        self.row().0
+        self.sizes().number
     }
 
     /// The name that `reflex_dtype_name` gives.
@@ -260,24 +264,79 @@ impl Dtype {
         self.row().2
     }
 
+    #[inline(always)]
     pub const fn block_elements(self) -> usize {
-        self.row().3
+        1 << self.block_shift()
     }
 
+    /// Elements of a block as a power of two.
+    #[inline(always)]
+    pub const fn block_shift(self) -> u32 {
+        self.sizes().shift
+    }
+
+    #[inline(always)]
     pub const fn block_bytes(self) -> usize {
-        self.row().4
+        self.sizes().bytes
     }
 
+    #[inline(always)]
     pub const fn is_block(self) -> bool {
-        self.block_elements() > 1
+        self.block_shift() > 0
     }
 
     /// What a pointer and a stride between rows must be a multiple of. GGUF blocks hold 16-bit scales, MXFP4 single bytes.
+    #[inline(always)]
     pub const fn alignment(self) -> usize {
-        match self {
-            Dtype::ACT_I8 => 16,
-            _ if self.is_block() => 2 - self.block_bytes() % 2,
-            _ => self.block_bytes(),
-        }
+        self.sizes().alignment
     }
 }
+
+/// What every call asks of the types of its operands: `Dtype::row`, without a jump for each question.
+struct Sizes {
+    number: reflex_dtype,
+    shift: u32,
+    bytes: usize,
+    alignment: usize,
+}
+
+/// In the order of `Dtype::ALL`.
+const SIZES: [Sizes; Dtype::ALL.len()] = {
+    let mut sizes = [const {
+        Sizes {
+            number: REFLEX_DTYPE_NONE,
+            shift: 0,
+            bytes: 0,
+            alignment: 0,
+        }
+    }; Dtype::ALL.len()];
+    let mut i = 0;
+    while i < sizes.len() {
+        let dtype = Dtype::ALL[i];
+        let (number, _, _, elements, bytes) = dtype.row();
+        assert!(dtype as usize == i && elements.is_power_of_two());
+        sizes[i] = Sizes {
+            number,
+            shift: elements.trailing_zeros(),
+            bytes,
+            alignment: match dtype {
+                Dtype::ACT_I8 => 16,
+                _ if elements > 1 => 2 - bytes % 2,
+                _ => bytes,
+            },
+        };
+        i += 1;
+    }
+    sizes
+};
+
+/// Types by their number.
+static BY_NUMBER: [Option<Dtype>; 0x200] = {
+    let mut types = [None; 0x200];
+    let mut i = 0;
+    while i < Dtype::ALL.len() {
+        types[Dtype::ALL[i].row().0.0 as usize] = Some(Dtype::ALL[i]);
+        i += 1;
+    }
+    types
+};

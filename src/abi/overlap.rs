@@ -35,15 +35,16 @@ struct Sum {
 
 impl View {
     /// Blocks (elements, of plain types) along dimension `i`.
+    #[inline(always)]
     pub(super) fn count(&self, i: usize) -> i64 {
         match i + 1 == self.rank() {
-            // Blocks have a power of two of elements.
-            true => self.dim(i) >> self.dtype.block_elements().trailing_zeros(),
+            true => self.dim(i) >> self.dtype.block_shift(),
             false => self.dim(i),
         }
     }
 
     /// First byte and the one behind the last; equal where there is none.
+    #[inline(always)]
     pub fn extent(&self) -> (u128, u128) {
         let start = self.data as u128;
         (start, start + self.reach() as u128)
@@ -87,10 +88,12 @@ impl View {
     }
 
     /// Whether any byte is one of two different blocks.
+    #[inline(always)]
     pub fn overlaps_itself(&self) -> bool {
-        if self.is_contiguous() {
-            return false;
-        }
+        !self.is_contiguous() && self.has_common_bytes()
+    }
+
+    fn has_common_bytes(&self) -> bool {
         let block = self.dtype.block_bytes() as i128;
         let mut dims = [(0i128, 0i64); 4];
         let mut rank = 0;

@@ -28,7 +28,9 @@ pub(crate) unsafe trait Element: Copy {
 /// Nothing sensible is larger, and reading on would leave the caller's memory.
 const MAX_SIZE: usize = 1 << 16;
 
-pub(crate) fn read_params<T: Params>(pointer: *const T) -> Result<T> {
+/// The params of a call: the caller's own, or, where the caller's header knows less of them than this library, a copy in
+/// `room` whose other fields are zero.
+pub(crate) fn read_params<T: Params>(pointer: *const T, room: &mut MaybeUninit<T>) -> Result<&T> {
     in_pointer("params", pointer)?;
     let bytes = pointer.cast::<u8>();
     // SAFETY: the caller hands a params struct, whose first field is its own size.
@@ -37,7 +39,7 @@ pub(crate) fn read_params<T: Params>(pointer: *const T) -> Result<T> {
     // SAFETY: the caller's struct has `size` bytes; `T` is plain data valid for any tail of zeros.
     unsafe {
         check_tail::<T>("struct_size", bytes, size, &"")?;
-        Ok(read_known(bytes, size))
+        Ok(known(bytes, size, room))
     }
 }
 
@@ -96,12 +98,7 @@ impl<T: Element> Array<T> {
     pub fn get<'a>(&'a self, i: usize, room: &'a mut MaybeUninit<T>) -> &'a T {
         let bytes = self.bytes(i);
         // SAFETY: the caller's element has `size` bytes and is aligned; `T` is plain data valid for any tail of zeros.
-        unsafe {
-            match self.size < size_of::<T>() {
-                true => room.write(read_known(bytes, self.size)),
-                false => &*bytes.cast::<T>(),
-            }
-        }
+        unsafe { known(bytes, self.size, room) }
     }
 }
 
@@ -155,13 +152,16 @@ unsafe fn check_tail<T>(field: impl Display, bytes: *const u8, size: usize, plac
 /// As much of a struct as both sides know; the rest is zero.
 ///
 /// # Safety
-/// There are `size` bytes, and a `T` may begin with them and end in zeros.
-unsafe fn read_known<T: Copy>(bytes: *const u8, size: usize) -> T {
+/// There are `size` bytes, aligned as a `T`, and a `T` may begin with them and end in zeros.
+unsafe fn known<T: Copy>(bytes: *const u8, size: usize, room: &mut MaybeUninit<T>) -> &T {
     // SAFETY: the caller of this function says so.
     unsafe {
-        let mut value: T = std::mem::zeroed();
-        std::ptr::copy_nonoverlapping(bytes, (&raw mut value).cast::<u8>(), size.min(size_of::<T>()));
-        value
+        if size >= size_of::<T>() {
+            return &*bytes.cast::<T>();
+        }
+        *room = MaybeUninit::zeroed();
+        std::ptr::copy_nonoverlapping(bytes, room.as_mut_ptr().cast::<u8>(), size);
+        room.assume_init_ref()
     }
 }
 

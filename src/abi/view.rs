@@ -1,5 +1,8 @@
 //! A checked operand: what `reflex_tensor` becomes once everything about it was validated.
 
+mod dense;
+
+use self::dense::{Dense, KEEP, row_bits};
 use super::dtype::{BlockFormat, Dtype, reflex_dtype};
 use super::error::{Error, Result};
 use super::status::*;
@@ -20,6 +23,8 @@ pub(crate) struct View {
     reach: i64,
     /// See `is_contiguous`.
     contiguous: bool,
+    /// The address and the strides between rows, or-ed: a power of two divides the address of every row where it divides this.
+    row_bits: usize,
 }
 
 /// What a packed tensor's data is a multiple of.
@@ -65,39 +70,40 @@ impl View {
         if !(1..=4).contains(&rank) {
             return Err(View::no_rank(field, rank));
         }
-        let mut view = View {
+        let keep = &KEEP[rank];
+        let view = View {
             field,
             data: tensor.data.cast(),
             dtype,
             packed,
             rank: rank as u8,
-            shape: std::array::from_fn(|i| if i < rank { tensor.shape[i] } else { 1 }),
-            stride: std::array::from_fn(|i| if i < rank { tensor.stride[i] } else { 0 }),
+            shape: std::array::from_fn(|i| tensor.shape[i] & keep[i] | !keep[i] & 1),
+            stride: std::array::from_fn(|i| tensor.stride[i] & keep[i]),
             reach: 0,
             contiguous: true,
+            row_bits: 0,
         };
         if packed && !may_be_packed {
-            return Err(view.invalid(format!(
-                "dtype is {}, which is packed, expected a type that is not (reflex_weights_unpack)",
-                view.dtype_name()
-            )));
+            return Err(view.packed_here());
         }
-        let bytes = view.check_shape()?;
-        if bytes == 0 {
-            // Of no elements no stride is wrong.
-            view.stride = [0; 4];
-            view.stride[rank - 1] = dtype.block_bytes() as i64;
-        } else if view.stride == [0; 4] {
-            view.stride = view.dense_strides();
-            view.reach = bytes;
+        let dense = Dense::of(&view.shape, rank, dtype);
+        let view = match dense.is_ordinary && view.stride == [0; 4] {
+            true => View {
+                stride: dense.stride,
+                reach: dense.bytes,
+                row_bits: row_bits(view.data, &view.shape, &dense.stride, rank),
+                ..view
+            },
+            false => view.strided(&dense)?,
+        };
+        // An alignment is a power of two. Blocks of a row follow one another.
+        let along = if dtype.is_block() {
+            0
         } else {
-            view.settle_strides();
-            view.check_strides()?;
-            view.contiguous = view.has_dense_strides();
-        }
-        view.check_stride_alignment()?;
-        if !(view.data as usize).is_multiple_of(dtype.alignment()) {
-            return Err(view.misaligned_data(dtype.alignment()));
+            view.stride[rank - 1] as usize
+        };
+        if (view.row_bits | along) & (dtype.alignment() - 1) != 0 {
+            view.expect_alignment()?;
         }
         if packed {
             view.expect_packable()?;
@@ -105,9 +111,39 @@ impl View {
         Ok(Some(view))
     }
 
+    /// With strides of the caller's, or empty, or with a shape that is checked closely.
+    #[inline(never)]
+    fn strided(mut self, dense: &Dense) -> Result<View> {
+        if !dense.is_ordinary {
+            self.check_shape()?;
+        }
+        if self.is_empty() {
+            // Of no elements no stride is wrong.
+            self.stride = [0; 4];
+            self.stride[self.rank() - 1] = self.dtype.block_bytes() as i64;
+        } else if self.stride == [0; 4] {
+            self.stride = dense.stride;
+            self.reach = dense.bytes;
+        } else {
+            self.settle_strides(&dense.stride);
+            self.check_strides()?;
+            self.contiguous = self.has_strides(&dense.stride);
+        }
+        self.row_bits = self.combined_row_bits();
+        Ok(self)
+    }
+
     #[cold]
     fn unknown_dtype(field: &str, dtype: reflex_dtype) -> Error {
         Error::invalid(format!("{field}.dtype is {}", Dtype::unknown(dtype)))
+    }
+
+    #[cold]
+    fn packed_here(&self) -> Error {
+        self.invalid(format!(
+            "dtype is {}, which is packed, expected a type that is not (reflex_weights_unpack)",
+            self.dtype_name()
+        ))
     }
 
     #[cold]
@@ -154,28 +190,18 @@ impl View {
         Error::invalid(format!("{}.{what}", self.field))
     }
 
-    /// Bytes of the contiguous tensor of this shape. Dimensions beyond the rank are 1, so that the loops are of four.
-    #[inline(always)]
-    fn check_shape(&self) -> Result<i64> {
-        let mut elements: i64 = 1;
-        let (mut overflows, mut signs) = (false, 0);
-        for n in self.shape {
-            let (product, overflowed) = elements.overflowing_mul(n.max(1));
-            elements = product;
-            overflows |= overflowed;
-            signs |= n;
-        }
+    #[cold]
+    fn check_shape(&self) -> Result<()> {
+        let elements = self
+            .shape
+            .iter()
+            .try_fold(1i64, |product, &n| product.checked_mul(n.max(1)));
         let (last, block) = (self.shape[self.rank() - 1], self.dtype.block_elements() as i64);
-        // Blocks have a power of two of elements.
-        let (blocks, bytes) = (elements >> block.trailing_zeros(), self.dtype.block_bytes() as i64);
-        let bytes = if self.is_empty() {
-            Some(0)
-        } else {
-            blocks.checked_mul(bytes)
-        };
-        match bytes {
-            Some(bytes) if signs >= 0 && !overflows && last & (block - 1) == 0 => Ok(bytes),
-            _ => Err(self.bad_shape(overflows)),
+        let bytes = elements.and_then(|n| (n / block).checked_mul(self.dtype.block_bytes() as i64));
+        let fits = elements.is_some() && (bytes.is_some() || self.is_empty());
+        match fits && self.shape.iter().all(|&n| n >= 0) && last % block == 0 {
+            true => Ok(()),
+            false => Err(self.bad_shape(elements.is_none())),
         }
     }
 
@@ -195,32 +221,12 @@ impl View {
         self.invalid(format!("shape {:?} overflows 64 bits", self.dims()))
     }
 
-    /// Byte strides of the contiguous tensor of this shape, which was checked.
-    #[inline(always)]
-    fn dense_strides(&self) -> [i64; 4] {
-        let element = self.dtype.block_bytes() as i64;
-        let times = |bytes: i64, i: usize| bytes.wrapping_mul(self.count(i).max(1));
-        match self.rank {
-            1 => [element, 0, 0, 0],
-            2 => [times(element, 1), element, 0, 0],
-            3 => {
-                let row = times(element, 2);
-                [times(row, 1), row, element, 0]
-            }
-            _ => {
-                let row = times(element, 3);
-                let rows = times(row, 2);
-                [times(rows, 1), rows, row, element]
-            }
-        }
-    }
-
     /// A stride that nothing is strided over, as there is one row, element or block, may be any number: it becomes what it is in a
     /// contiguous tensor, so that a kernel that looks ahead of the only row finds an aligned address there, and views of the same
     /// bytes are equal.
-    fn settle_strides(&mut self) {
-        let dense = self.dense_strides();
-        for (i, dense) in dense.into_iter().enumerate().take(self.rank()) {
+    #[inline(always)]
+    fn settle_strides(&mut self, dense: &[i64; 4]) {
+        for (i, &dense) in dense.iter().enumerate().take(self.rank()) {
             if self.count(i) == 1 {
                 self.stride[i] = dense;
             }
@@ -228,25 +234,29 @@ impl View {
     }
 
     #[inline(always)]
-    fn check_stride_alignment(&self) -> Result<()> {
-        let align = self.dtype.alignment() as i64;
-        // Blocks of a row follow one another.
-        let strided = self.rank() - usize::from(self.dtype.is_block());
-        let all = (0..4)
-            .filter(|&i| i < strided && self.shape[i] > 1)
-            .fold(0, |all, i| all | self.stride[i]);
-        // An alignment is a power of two.
-        match all & (align - 1) {
-            0 => Ok(()),
-            _ => Err(self.misaligned_stride(strided)),
-        }
+    fn combined_row_bits(&self) -> usize {
+        row_bits(self.data, &self.shape, &self.stride, self.rank())
     }
 
     #[cold]
-    fn misaligned_stride(&self, strided: usize) -> Error {
+    fn expect_alignment(&self) -> Result<()> {
+        let last = self.rank() - 1;
+        let strided = !self.dtype.is_block() && self.shape[last] > 1;
+        let along = if strided { self.stride[last] as usize } else { 0 };
+        match (self.row_bits | along) & (self.dtype.alignment() - 1) {
+            0 => Ok(()),
+            _ => Err(self.misaligned(last + usize::from(strided))),
+        }
+    }
+
+    /// A stride, or else the address, is no multiple of the type's alignment.
+    #[cold]
+    fn misaligned(&self, strided: usize) -> Error {
         let align = self.dtype.alignment() as i64;
         let misaligned = |&i: &usize| self.shape[i] > 1 && self.stride[i] % align != 0;
-        let i = (0..strided).find(misaligned).unwrap_or(0);
+        let Some(i) = (0..strided).find(misaligned) else {
+            return self.misaligned_data(self.dtype.alignment());
+        };
         let why = match self.dtype {
             Dtype::ACT_I8 => " (ACT_I8; contiguous rows have a multiple of 64 elements)",
             _ => "",
@@ -293,7 +303,8 @@ impl View {
         } else {
             last + self.dtype.block_bytes() as i64
         };
-        self.contiguous = self.has_dense_strides();
+        self.contiguous = self.has_strides(&self.dense_strides());
+        self.row_bits = self.combined_row_bits();
         self
     }
 
@@ -317,6 +328,12 @@ impl View {
     /// Dimension `i`, outermost first.
     pub fn dim(&self, i: usize) -> i64 {
         self.dims()[i]
+    }
+
+    /// The elements of a row.
+    #[inline(always)]
+    pub fn last_dim(&self) -> i64 {
+        self.shape[self.rank() - 1]
     }
 
     /// Byte stride of dimension `i`.
@@ -371,15 +388,19 @@ impl View {
         self.contiguous
     }
 
-    fn has_dense_strides(&self) -> bool {
-        let dense = self.dense_strides();
+    fn dense_strides(&self) -> [i64; 4] {
+        Dense::of(&self.shape, self.rank(), self.dtype).stride
+    }
+
+    #[inline(always)]
+    fn has_strides(&self, dense: &[i64; 4]) -> bool {
         self.is_empty() || (0..self.rank()).all(|i| self.shape[i] <= 1 || dense[i] == self.stride[i])
     }
 
-    /// The pointer and every stride but the last are multiples of `bytes`, and the last dimension is dense.
+    /// The address of every row is a multiple of `bytes`, a power of two.
+    #[inline(always)]
     pub fn rows_aligned(&self, bytes: usize) -> bool {
-        (self.data as usize).is_multiple_of(bytes)
-            && (0..self.rank() - 1).all(|i| self.shape[i] <= 1 || self.stride[i] % bytes as i64 == 0)
+        self.row_bits & (bytes - 1) == 0
     }
 
     #[inline(always)]
@@ -421,10 +442,16 @@ impl View {
         self.invalid(format!("rank is {}, expected {range}", self.rank()))
     }
 
+    /// Whether the shape is this one. The few numbers are not worth a call of `memcmp`.
+    #[inline(always)]
+    fn has_shape(&self, shape: &[i64]) -> bool {
+        self.rank() == shape.len() && self.shape.iter().zip(shape).all(|(own, other)| own == other)
+    }
+
     /// Exactly this shape; `what` says where it comes from, e.g. "[rows, dim] of x".
     #[inline(always)]
     pub fn expect_shape(&self, shape: &[i64], what: &str) -> Result<&View> {
-        match self.dims() == shape {
+        match self.has_shape(shape) {
             true => Ok(self),
             false => Err(self.other_shape(shape, what)),
         }
@@ -433,7 +460,7 @@ impl View {
     /// The same; `of` says whose sizes these are.
     #[inline(always)]
     pub fn expect_shape_of(&self, shape: &[i64], what: &str, of: &View) -> Result<&View> {
-        match self.dims() == shape {
+        match self.has_shape(shape) {
             true => Ok(self),
             false => Err(self.other_shape(shape, &format!("{what} of {}", of.field))),
         }
@@ -529,7 +556,7 @@ impl View {
     /// Exactly the same view: address, type, shape, and strides where a dimension is larger than 1.
     pub fn is_same(&self, other: &View) -> bool {
         self.data == other.data
-            && (self.dtype, self.packed, self.dims()) == (other.dtype, other.packed, other.dims())
+            && (self.dtype, self.packed, self.rank, self.shape) == (other.dtype, other.packed, other.rank, other.shape)
             && (0..self.rank()).all(|i| self.shape[i] <= 1 || self.stride[i] == other.stride[i])
     }
 }

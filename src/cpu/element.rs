@@ -59,9 +59,9 @@ pub(crate) unsafe fn load_row(row: *const u8, dtype: Dtype, out: &mut [f32]) {
 /// The elements lie in memory that may be read, aligned for `dtype`.
 pub(crate) unsafe fn load_weights(row: *const u8, dtype: Dtype, first: usize, out: &mut [f32]) {
     unsafe {
-        match dtype {
-            Dtype::Block(format) => dequantize(row, format, first, out),
-            _ => load_row(row.wrapping_add(first * dtype.block_bytes()), dtype, out),
+        match dtype.block() {
+            Some(format) => dequantize(row, format, first, out),
+            None => load_row(row.wrapping_add(first * dtype.block_bytes()), dtype, out),
         }
     }
 }

@@ -102,15 +102,21 @@ fn code_name(code: CUresult) -> String {
 }
 
 /// An error that names the call.
+#[inline(always)]
 pub(super) fn check(call: &str, code: CUresult) -> Result<()> {
-    if code == CUresult::CUDA_SUCCESS {
-        return Ok(());
+    match code {
+        CUresult::CUDA_SUCCESS => Ok(()),
+        _ => Err(failed(call, code)),
     }
+}
+
+#[cold]
+pub(super) fn failed(call: &str, code: CUresult) -> Error {
     let status = match code {
         CUresult::CUDA_ERROR_OUT_OF_MEMORY => REFLEX_OUT_OF_MEMORY,
         _ => REFLEX_CUDA_ERROR,
     };
-    Err(Error::new(status, format!("{call} failed with {}", code_name(code))))
+    Error::new(status, format!("{call} failed with {}", code_name(code)))
 }
 
 /// Makes a context current for as long as this lives; the caller's is current again afterwards.

@@ -1,7 +1,7 @@
 //! Launches of kernels.
 
 use super::backend::CudaBackend;
-use super::driver::{Current, check};
+use super::driver::{Current, failed};
 use super::kernel::{Kernel, cluster_attribute};
 use crate::abi::{Error, Result, reflex_stream};
 use cudarc::driver::sys;
@@ -131,8 +131,9 @@ impl CudaBackend {
         let mut parameters = [args];
         let [x, y, z] = grid.blocks;
         let stream = stream.cast();
-        if !loaded.dependent && grid.cluster == 1 {
-            return check(kernel.name(), unsafe {
+        let code = if !loaded.dependent && grid.cluster == 1 {
+            // SAFETY: the arguments are those that the kernel was pushed with.
+            unsafe {
                 sys::cuLaunchKernel(
                     loaded.function,
                     x,
@@ -146,35 +147,39 @@ impl CudaBackend {
                     parameters.as_mut_ptr(),
                     std::ptr::null_mut(),
                 )
-            });
-        }
-        // SAFETY: plain data, valid when zero.
-        let mut attributes: [sys::CUlaunchAttribute; 2] = unsafe { std::mem::zeroed() };
-        let mut count = 0;
-        if loaded.dependent {
-            attributes[count].id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
-            attributes[count].value.programmaticStreamSerializationAllowed = 1;
-            count += 1;
-        }
-        if grid.cluster > 1 {
-            attributes[count] = cluster_attribute(grid.cluster);
-            count += 1;
-        }
-        let config = sys::CUlaunchConfig {
-            gridDimX: x,
-            gridDimY: y,
-            gridDimZ: z,
-            blockDimX: grid.threads,
-            blockDimY: 1,
-            blockDimZ: 1,
-            sharedMemBytes: shared,
-            hStream: stream,
-            attrs: attributes.as_mut_ptr(),
-            numAttrs: count as u32,
+            }
+        } else {
+            // SAFETY: plain data, valid when zero.
+            let mut attributes: [sys::CUlaunchAttribute; 2] = unsafe { std::mem::zeroed() };
+            let mut count = 0;
+            if loaded.dependent {
+                attributes[count].id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+                attributes[count].value.programmaticStreamSerializationAllowed = 1;
+                count += 1;
+            }
+            if grid.cluster > 1 {
+                attributes[count] = cluster_attribute(grid.cluster);
+                count += 1;
+            }
+            let config = sys::CUlaunchConfig {
+                gridDimX: x,
+                gridDimY: y,
+                gridDimZ: z,
+                blockDimX: grid.threads,
+                blockDimY: 1,
+                blockDimZ: 1,
+                sharedMemBytes: shared,
+                hStream: stream,
+                attrs: attributes.as_mut_ptr(),
+                numAttrs: count as u32,
+            };
+            // SAFETY: as above.
+            unsafe { sys::cuLaunchKernelEx(&config, loaded.function, parameters.as_mut_ptr(), std::ptr::null_mut()) }
         };
-        check(kernel.name(), unsafe {
-            sys::cuLaunchKernelEx(&config, loaded.function, parameters.as_mut_ptr(), std::ptr::null_mut())
-        })
+        match code {
+            sys::CUresult::CUDA_SUCCESS => Ok(()),
+            _ => Err(failed(kernel.name(), code)),
+        }
     }
 }
 

@@ -117,7 +117,7 @@ pub(crate) unsafe fn native_row(weight: &View, row: usize, scratch: &mut Vec<u8>
         return weight.row(&[row as i64]);
     };
     let bytes = panels.bytes() as usize;
-    // SAFETY: a whole panel of a dense matrix.
+    // SAFETY: a complete panel of a dense matrix.
     let panel = unsafe { std::slice::from_raw_parts(weight.data.wrapping_add(panel * bytes), bytes) };
     scratch.resize(Sizes::of(&panels).row, 0);
     unpack_row(&panels, panel, r, scratch);

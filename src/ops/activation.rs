@@ -68,7 +68,7 @@ impl ActivationPlan {
     }
 
     fn vec8(&self) -> bool {
-        vec8([Some(self.gate), self.up, Some(self.y)].into_iter().flatten())
+        vec8([Some(&self.gate), self.up.as_ref(), Some(&self.y)])
     }
 }
 
@@ -150,17 +150,17 @@ fn schedule(p: &ActivationPlan, to: &mut Schedule, kernel: &'static Kernel, per_
     let (grid, chunks) = p.rows.elementwise(p.n, per_thread)?;
     let args = ActivationArgs {
         gate: p.gate.data,
-        up: data(p.up),
+        up: data(&p.up),
         y: p.y.data,
         gate_stride: Rows::strides(&p.gate),
-        up_stride: strides(p.up),
+        up_stride: strides(&p.up),
         y_stride: Rows::strides(&p.y),
         extent1: p.rows.extent[1],
         extent2: p.rows.extent[2],
         n: p.n as i32,
         chunks,
         gate_type: p.gate.dtype.abi().0,
-        up_type: dtype(p.up),
+        up_type: dtype(&p.up),
         y_type: p.y.dtype.abi().0,
         kind: p.kind.0,
     };

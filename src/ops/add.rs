@@ -56,7 +56,7 @@ impl AddPlan {
     }
 
     fn vec8(&self) -> bool {
-        vec8([self.a, self.b, self.y])
+        vec8([Some(&self.a), Some(&self.b), Some(&self.y)])
     }
 }
 

@@ -78,7 +78,7 @@ impl ArgmaxPlan {
     }
 
     fn vec8(&self) -> bool {
-        vec8([self.x])
+        vec8([Some(&self.x)])
     }
 }
 
@@ -200,7 +200,7 @@ impl ArgmaxArgs {
         ArgmaxArgs {
             x: p.x.data,
             ids: p.ids.data,
-            counters: data(p.counters),
+            counters: data(&p.counters),
             partial,
             x_stride: p.x.stride(0),
             rows: p.x.dim(0),

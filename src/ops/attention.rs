@@ -430,7 +430,7 @@ fn schedule(p: &AttentionPlan, to: &mut Schedule, kernel: &'static Kernel, block
         q: p.q.data,
         k: c.k.data,
         v: c.v.data,
-        kv_lengths: data(c.lengths),
+        kv_lengths: data(&c.lengths),
         y: p.y.data,
         q_stride: Rows::strides(&p.q),
         k_stride: Rows::strides(&c.k),

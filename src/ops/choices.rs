@@ -66,7 +66,8 @@ impl Write for Digest {
 /// Kernels, grids and scratch of a call.
 pub(super) fn add_schedule<O: Op>(digest: &mut Digest, plan: &O::Plan, limits: &DeviceLimits) {
     let forced = Forced::default();
-    let schedule = Schedule::of::<O>(plan, Device::described(limits), &forced, Workspace::ANY).expect("a candidate");
+    let mut schedule = Schedule::new(Device::described(limits), &forced, Workspace::ANY);
+    schedule.add::<O>(plan).expect("a candidate");
     digest.line(format_args!(
         "{} {}",
         schedule.name().to_string_lossy(),

@@ -3,23 +3,11 @@
 use super::op::Op;
 use super::registry::NAMES;
 use super::schedule::{Candidate, Schedule};
-use super::workspace::Workspace;
 use crate::abi::{Error, Result};
-use crate::cuda::{Device, DeviceLimits};
+use crate::cuda::DeviceLimits;
 use crate::runtime::Forced;
 
-impl<'a> Schedule<'a> {
-    pub fn of<O: Op>(
-        plan: &O::Plan,
-        device: Device<'a>,
-        forced: &'a Forced,
-        workspace: Workspace,
-    ) -> Result<Schedule<'a>> {
-        let mut schedule = Schedule::new(device, forced, workspace);
-        schedule.add::<O>(plan)?;
-        Ok(schedule)
-    }
-
+impl Schedule<'_> {
     /// Adds the launches of an op, which may be a part of another.
     pub fn add<O: Op>(&mut self, plan: &O::Plan) -> Result<()> {
         if O::is_empty(plan) {
@@ -90,8 +78,10 @@ fn declined<O: Op>(plan: &O::Plan, limits: &DeviceLimits) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::workspace::Workspace;
     use super::*;
     use crate::abi::{REFLEX_DTYPE_F32, REFLEX_INVALID_ARGUMENT, REFLEX_UNSUPPORTED, reflex_tensor};
+    use crate::cuda::Device;
     use crate::ops::norm::{Norm, reflex_norm_params};
 
     /// What a norm of a row of `dim` elements is scheduled as.
@@ -115,7 +105,8 @@ mod tests {
         };
         let forced = Forced::parse(forced)?;
         let plan = Norm::plan(&params)?;
-        let schedule = Schedule::of::<Norm>(&plan, Device::described(&limits), &forced, Workspace::NONE)?;
+        let mut schedule = Schedule::new(Device::described(&limits), &forced, Workspace::NONE);
+        schedule.add::<Norm>(&plan)?;
         let names: Vec<&str> = schedule.launches().kernels().map(|(name, _)| name).collect();
         assert_eq!(names, [schedule.name().to_str().unwrap()]);
         Ok(names[0].to_string())

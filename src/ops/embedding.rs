@@ -41,7 +41,7 @@ pub(crate) struct EmbeddingPlan {
 
 impl EmbeddingPlan {
     fn vec8(&self) -> bool {
-        vec8([self.y])
+        vec8([Some(&self.y)])
     }
 }
 

@@ -62,20 +62,14 @@ impl NormPlan {
         })
     }
 
-    fn views(&self) -> impl Iterator<Item = View> {
-        [
-            Some(self.x),
-            self.residual,
-            self.residual_out,
-            self.weight,
-            Some(self.y),
-        ]
-        .into_iter()
-        .flatten()
-    }
-
     fn vec8(&self) -> bool {
-        vec8(self.views())
+        vec8([
+            Some(&self.x),
+            self.residual.as_ref(),
+            self.residual_out.as_ref(),
+            self.weight.as_ref(),
+            Some(&self.y),
+        ])
     }
 
     fn short(&self) -> Takes {
@@ -125,9 +119,14 @@ impl Op for Norm {
         like_x(&y, Dtype::ACTIVATIONS)?;
         let epsilon = if p.epsilon == 0.0 { 1e-6 } else { p.epsilon };
         Ok(NormPlan {
+            rows: Rows::of(&x)?,
+            dim: x.dim(x.rank() - 1),
+            epsilon,
+            x,
             residual,
             residual_out,
-            ..NormPlan::of(x, weight, epsilon, y)?
+            weight,
+            y,
         })
     }
 
@@ -200,22 +199,22 @@ impl NormArgs {
     fn new(p: &NormPlan, cached: bool) -> NormArgs {
         NormArgs {
             x: p.x.data,
-            residual: data(p.residual),
-            weight: data(p.weight),
-            residual_out: data(p.residual_out),
+            residual: data(&p.residual),
+            weight: data(&p.weight),
+            residual_out: data(&p.residual_out),
             y: p.y.data,
             x_stride: Rows::strides(&p.x),
-            residual_stride: strides(p.residual),
-            residual_out_stride: strides(p.residual_out),
+            residual_stride: strides(&p.residual),
+            residual_out_stride: strides(&p.residual_out),
             y_stride: Rows::strides(&p.y),
             rows: p.rows.count,
             extent1: p.rows.extent[1],
             extent2: p.rows.extent[2],
             dim: p.dim as i32,
             x_type: p.x.dtype.abi().0,
-            residual_type: dtype(p.residual),
-            residual_out_type: dtype(p.residual_out),
-            weight_type: dtype(p.weight),
+            residual_type: dtype(&p.residual),
+            residual_out_type: dtype(&p.residual_out),
+            weight_type: dtype(&p.weight),
             y_type: p.y.dtype.abi().0,
             cached: i32::from(cached),
             epsilon: p.epsilon,

@@ -6,15 +6,14 @@
 
 use super::workspace::Workspace;
 use crate::abi::{Error, Result, View};
+use smallvec::SmallVec;
 
-/// No op has more operands.
+/// An op with more of them allocates memory for their list.
 const MOST: usize = 24;
 
 /// What a launch reads and writes.
-pub(crate) struct Operands<'a> {
-    all: [Option<Operand<'a>>; MOST],
-    count: usize,
-}
+#[derive(Default)]
+pub(crate) struct Operands<'a>(SmallVec<[Operand<'a>; MOST]>);
 
 #[derive(Clone, Copy)]
 struct Operand<'a> {
@@ -56,18 +55,15 @@ impl InPlace {
 }
 
 impl<'a> Operands<'a> {
+    #[inline(always)]
     pub fn new() -> Operands<'a> {
-        Operands {
-            all: [None; MOST],
-            count: 0,
-        }
+        Operands::default()
     }
 
     fn add(&mut self, view: impl Into<Option<&'a View>>, written: Option<InPlace>) -> &mut Self {
         if let Some(view) = view.into() {
             let extent = view.extent();
-            self.all[self.count] = Some(Operand { view, written, extent });
-            self.count += 1;
+            self.0.push(Operand { view, written, extent });
         }
         self
     }
@@ -83,11 +79,10 @@ impl<'a> Operands<'a> {
     }
 
     pub fn check(&self) -> Result<()> {
-        let all = || self.all[..self.count].iter().flatten();
-        for (i, output) in all().enumerate() {
-            let Some(in_place) = output.written else { continue };
+        for (i, output) in self.0.iter().enumerate() {
+            let Some(in_place) = &output.written else { continue };
             output.expect_apart_from_itself()?;
-            for (j, other) in all().enumerate() {
+            for (j, other) in self.0.iter().enumerate() {
                 // Of two outputs the message names the later one.
                 if i != j && (other.written.is_none() || j < i) {
                     output.expect_apart(other, in_place)?;
@@ -101,7 +96,7 @@ impl<'a> Operands<'a> {
     pub fn check_workspace(&self, workspace: &Workspace) -> Result<()> {
         let start = workspace.data as u128;
         let end = start + workspace.bytes as u128;
-        for operand in self.all[..self.count].iter().flatten() {
+        for operand in &self.0 {
             let view = operand.view;
             if start.max(operand.extent.0) < end.min(operand.extent.1) && view.meets_range(start, workspace.bytes) {
                 return Err(Error::invalid(format!(
@@ -138,7 +133,7 @@ impl Operand<'_> {
         })
     }
 
-    fn expect_apart(&self, other: &Operand, in_place: InPlace) -> Result<()> {
+    fn expect_apart(&self, other: &Operand, in_place: &InPlace) -> Result<()> {
         let disjoint = self.extent.0 >= other.extent.1 || other.extent.0 >= self.extent.1;
         if disjoint {
             return Ok(());

@@ -132,9 +132,13 @@ impl RopePlan {
     fn vec8(&self) -> bool {
         let pair_block = if self.rotation.neox { 16 } else { 8 };
         self.rotation.rotary_dim % pair_block == 0
-            && self.parts().into_iter().flatten().all(|part| {
-                let views = [Some(part.x), part.out, part.cache, part.norm];
-                vec8(views.into_iter().flatten())
+            && self.parts().iter().flatten().all(|part| {
+                vec8([
+                    Some(&part.x),
+                    part.out.as_ref(),
+                    part.cache.as_ref(),
+                    part.norm.as_ref(),
+                ])
             })
     }
 

@@ -15,24 +15,24 @@ pub(crate) struct Rows {
 pub(crate) const FOR_VEC8: &str = "rows of a multiple of 8 elements, 16-byte aligned in every operand";
 
 /// Whether the rows of all of these can be read and written eight elements at a time, by 16-byte accesses.
-pub(crate) fn vec8(views: impl IntoIterator<Item = View>) -> bool {
-    views
-        .into_iter()
-        .all(|view| view.dim(view.rank() - 1) % 8 == 0 && view.rows_aligned(16))
+#[inline(always)]
+pub(crate) fn vec8<const N: usize>(views: [Option<&View>; N]) -> bool {
+    let fits = |view: &View| view.last_dim() % 8 == 0 && view.rows_aligned(16);
+    views.into_iter().all(|view| view.is_none_or(fits))
 }
 
 /// The address of an operand that may be absent, for kernels.
-pub(crate) fn data(view: Option<View>) -> *mut u8 {
-    view.map_or(std::ptr::null_mut(), |view| view.data)
+pub(crate) fn data(view: &Option<View>) -> *mut u8 {
+    view.as_ref().map_or(std::ptr::null_mut(), |view| view.data)
 }
 
-pub(crate) fn dtype(view: Option<View>) -> u32 {
-    view.map_or(0, |view| view.dtype.abi().0)
+pub(crate) fn dtype(view: &Option<View>) -> u32 {
+    view.as_ref().map_or(0, |view| view.dtype.abi().0)
 }
 
 /// The strides of an operand that may be absent, as `Rows::strides` gives them.
-pub(crate) fn strides(view: Option<View>) -> [i64; 3] {
-    view.map_or([0; 3], |view| Rows::strides(&view))
+pub(crate) fn strides(view: &Option<View>) -> [i64; 3] {
+    view.as_ref().map_or([0; 3], Rows::strides)
 }
 
 impl Rows {

@@ -201,7 +201,7 @@ pub(crate) struct SamplePlan {
 
 impl SamplePlan {
     fn vec8(&self) -> bool {
-        vec8([self.logits])
+        vec8([Some(&self.logits)])
     }
 }
 
@@ -325,15 +325,15 @@ fn schedule(p: &SamplePlan, to: &mut Schedule, kernel: &'static Kernel) -> Resul
     let (choice, of_rows) = (&p.choice, &p.of_rows);
     let args = SampleArgs {
         logits: p.logits.data,
-        steps: data(p.steps),
+        steps: data(&p.steps),
         ids: p.ids.data,
-        counters: data(p.counters),
-        seeds: data(of_rows.seeds),
-        temperatures: data(of_rows.temperatures),
-        top_ks: data(of_rows.top_ks),
-        top_ps: data(of_rows.top_ps),
-        min_ps: data(of_rows.min_ps),
-        row_keys: data(of_rows.row_keys),
+        counters: data(&p.counters),
+        seeds: data(&of_rows.seeds),
+        temperatures: data(&of_rows.temperatures),
+        top_ks: data(&of_rows.top_ks),
+        top_ps: data(&of_rows.top_ps),
+        min_ps: data(&of_rows.min_ps),
+        row_keys: data(&of_rows.row_keys),
         row_stride: p.logits.stride(0),
         rows,
         counter_count: p.counters.map_or(0, |v| v.dim(0)),

@@ -73,6 +73,7 @@ pub(crate) struct Schedule<'a> {
 
 impl<'a> Schedule<'a> {
     /// A schedule without launches, whose scratch memory comes from `workspace`. Only `check_workspace` looks at that.
+    #[inline(always)]
     pub fn new(device: Device<'a>, forced: &'a Forced, workspace: Workspace) -> Schedule<'a> {
         Schedule {
             device,

@@ -39,7 +39,7 @@ pub(crate) struct SoftcapPlan {
 
 impl SoftcapPlan {
     fn vec8(&self) -> bool {
-        vec8([self.x, self.y])
+        vec8([Some(&self.x), Some(&self.y)])
     }
 }
 

@@ -324,7 +324,7 @@ fn copy(schedule: &mut Schedule, from: Lines, to: Lines, panels: i64, rows: i64,
     Ok(())
 }
 
-/// Moves whole panels between places that do not overlap. `native` has the stride of the rows.
+/// Moves complete panels between places that do not overlap. `native` has the stride of the rows.
 fn move_panels(
     p: &WeightsPackPlan,
     schedule: &mut Schedule,
@@ -378,7 +378,7 @@ fn plan_launches(p: &WeightsPackPlan, schedule: &mut Schedule, kernel: &'static 
         return copy(schedule, from, to, 1, sizes.rows_left(), row);
     }
     let chunk = p.panels_at_a_time();
-    let scratch = schedule.book("panels on their way", (chunk * sizes.bytes()) as usize);
+    let scratch = schedule.book("panels in flight", (chunk * sizes.bytes()) as usize);
     let scratch = rows_of(scratch, sizes.row_bytes());
     let mut first = 0;
     while first < sizes.count() {

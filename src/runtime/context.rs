@@ -9,6 +9,7 @@ use crate::abi::{Error, Params, REFLEX_SUCCESS, Result, guard, out_pointer, read
 use crate::cuda::{Board, CudaBackend};
 use crate::tuning::Overrides;
 use std::ffi::{CString, c_char};
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Where a context runs its calls.
@@ -140,12 +141,12 @@ pub extern "C" fn reflex_context_create(
 ) -> reflex_status {
     guard("reflex_context_create", || {
         out_pointer("out", out)?;
-        let params = if params.is_null() {
-            reflex_context_params::default()
-        } else {
-            read_params(params)?
+        let (default, mut room) = (reflex_context_params::default(), MaybeUninit::uninit());
+        let params = match params.is_null() {
+            true => &default,
+            false => read_params(params, &mut room)?,
         };
-        let context = create(&params, Forced::from_environment()?)?;
+        let context = create(params, Forced::from_environment()?)?;
         // SAFETY: checked above.
         unsafe { out.write(context) };
         Ok(())

@@ -526,7 +526,6 @@ fn tensors_are_checked() {
     check(INVALID, "x.dtype is I32", &|p| p.x.dtype = REFLEX_DTYPE_I32);
     check(INVALID, "x.dtype is Q8_0", &|p| p.x.dtype = REFLEX_DTYPE_Q8_0);
     check(INVALID, "x.dtype is ACT_I8", &|p| p.x.dtype = REFLEX_DTYPE_ACT_I8);
-    let packed = |dtype: reflex_dtype| reflex_dtype(dtype.0 | REFLEX_DTYPE_PACKED.0);
     check(INVALID, "x.dtype is Q8_0_PACKED, which is packed", &|p| {
         p.x.dtype = packed(REFLEX_DTYPE_Q8_0)
     });

@@ -105,7 +105,6 @@ fn an_op_is_found_by_its_name() {
         let kernel = root.join(format!("kernels/{file}.cu")).is_file() || root.join(format!("kernels/{file}")).is_dir();
         assert!(kernel, "kernels/{file}");
         assert!(root.join(format!("cases/{file}.txt")).is_file(), "cases/{file}.txt");
-        assert!(root.join(format!("cases/{file}.txt")).is_file(), "cases/{file}.txt");
         for folder in ["src/ops", "src/cpu", "tests/cpu", "tests/support/cases"] {
             assert!(
                 root.join(format!("{folder}/{file}.rs")).is_file()

@@ -27,6 +27,7 @@ fn env() -> Env {
         stream,
         cuda: false,
         forced: false,
+        owns_context: true,
     }
 }
 
@@ -301,7 +302,7 @@ fn pack(env: &Env, dtype: reflex_dtype) {
     let params = reflex_weights_pack_params {
         struct_size: size_of::<reflex_weights_pack_params>() as u32,
         source: tensor(native, dtype),
-        destination: tensor(packed, reflex_dtype(dtype.0 | REFLEX_DTYPE_PACKED.0)),
+        destination: tensor(packed, crate::support::packed(dtype)),
         ..Default::default()
     };
     ok(reflex_weights_pack(env.context, &params, env.stream));

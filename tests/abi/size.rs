@@ -19,10 +19,6 @@ fn types() -> Vec<(reflex_dtype, &'static str, u32, u32, bool)> {
     plain.into_iter().chain(blocks).collect()
 }
 
-fn packed(dtype: reflex_dtype) -> reflex_dtype {
-    reflex_dtype(dtype.0 | REFLEX_DTYPE_PACKED.0)
-}
-
 fn name(dtype: reflex_dtype) -> String {
     // SAFETY: a static string.
     let name = unsafe { CStr::from_ptr(reflex_dtype_name(dtype)) };

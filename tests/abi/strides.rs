@@ -62,7 +62,7 @@ fn a_stride_over_one_is_not_looked_at() {
     // A packed matrix of one row and one block.
     for any in ANY {
         let tensor = reflex_tensor {
-            dtype: reflex_dtype(REFLEX_DTYPE_Q4_0.0 | REFLEX_DTYPE_PACKED.0),
+            dtype: packed(REFLEX_DTYPE_Q4_0),
             rank: 2,
             shape: [1, 32, 0, 0],
             stride: [any, any, 0, 0],

@@ -66,7 +66,6 @@ fn equals_the_formula() {
                 return;
             }
             let [gate, up] = case.contents();
-            let held = |dtype, values: &[f32]| decode(dtype, &encode(dtype, values));
             let gate = held(case.gate, &gate);
             let up = case.up.map_or(vec![1.0; gate.len()], |dtype| held(dtype, &up));
             let want: Vec<f64> = (gate.iter().zip(&up))

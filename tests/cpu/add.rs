@@ -23,7 +23,6 @@ fn equals_the_formula() {
     each_case("add", Tier::Full, "add::equals_the_formula", |descriptor| {
         let case = AddCase::read(descriptor);
         let [a, b] = case.contents();
-        let held = |dtype, values: &[f32]| decode(dtype, &encode(dtype, values));
         let (a, b) = (held(case.a, &a), held(case.b, &b));
         let outputs = run_once(&env, |io| case.call(io).launch);
         let y = &outputs[0];

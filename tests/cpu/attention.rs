@@ -187,7 +187,6 @@ fn problems_equal_the_formula() {
             }
             let [b, t, h, g] = [case.batch, case.tokens, case.heads, case.kv_heads].map(|n| n as usize);
             let [cap, d, dv] = [case.capacity, case.dim, case.v_dim].map(|n| n as usize);
-            let held = |dtype, values: &[f32]| decode(dtype, &encode(dtype, values));
             let [q, k, v] = case.contents();
             let (q, k, v) = (held(case.q, &q), held(case.kv, &k), held(case.kv, &v));
             let mut lengths = vec![cap; b];

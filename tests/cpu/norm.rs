@@ -12,11 +12,6 @@ fn oracle(x: &[f32], residual: Option<&[f32]>, weight: &[f32], epsilon: f64) -> 
     h.iter().zip(weight).map(|(v, &w)| v * scale * f64::from(w)).collect()
 }
 
-/// Values as a type holds them.
-fn held(dtype: reflex_dtype, values: &[f32]) -> Vec<f32> {
-    decode(dtype, &encode(dtype, values))
-}
-
 /// Every problem of `cases/norm.txt` whose results are numbers.
 #[test]
 fn equals_the_formula() {

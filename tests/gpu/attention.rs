@@ -2,14 +2,13 @@ use crate::support::*;
 use reflex_infer::*;
 
 pub fn tests(suite: &mut Suite) {
-    suite.test("attention::replayed_with_new_lengths", |_| replayed_with_new_lengths());
+    suite.test("attention::replayed_with_new_lengths", replayed_with_new_lengths);
 }
 
 /// A graph captured once follows the lengths in device memory, and gives the bits of a fresh launch.
-fn replayed_with_new_lengths() {
-    let env = Env::cuda().expect("a GPU");
+fn replayed_with_new_lengths(env: &Env) {
     let case = AttentionCase::read(&one_case("attention batch=2 lengths=90/90"));
-    let io = Io::new(&env);
+    let io = Io::new(env);
     let p = case.params(&io);
     let graph = env.captured(|| reflex_attention(env.context, &p, env.stream));
     let mut seen = Vec::new();

@@ -3,14 +3,17 @@ use reflex_infer::*;
 
 pub fn tests(suite: &mut Suite) {
     for kv in ["f16", "bf16", "f32"] {
-        suite.test(format!("attention_decode::{kv}_replayed_with_new_lengths"), move |_| {
-            replayed_with_new_lengths(kv);
-        });
-        suite.test(format!("attention_decode::step_{kv}_replayed"), move |_| {
-            replayed_step(kv)
+        suite.test(
+            format!("attention_decode::{kv}_replayed_with_new_lengths"),
+            move |env| {
+                replayed_with_new_lengths(env, kv);
+            },
+        );
+        suite.test(format!("attention_decode::step_{kv}_replayed"), move |env| {
+            replayed_step(env, kv)
         });
     }
-    suite.test("attention_decode::workspace_is_checked", |_| workspace_is_checked());
+    suite.test("attention_decode::workspace_is_checked", workspace_is_checked);
 }
 
 fn case(words: &str) -> DecodeCase {
@@ -31,13 +34,13 @@ fn expect_close(case: &DecodeCase, kernel: &str, [got, want]: [&[u8]; 2], what: 
 
 /// What an engine does: one graph, and lengths that grow in device memory. The bits are those of a fresh launch, and
 /// close to the CPU's.
-fn replayed_with_new_lengths(kv: &str) {
-    let (env, cpu) = (Env::cuda().expect("a GPU"), Env::cpu());
+fn replayed_with_new_lengths(env: &Env, kv: &str) {
+    let cpu = shared_cpu();
     let case = case(&format!("kv={kv} capacity=3000 lengths=3000/3000"));
-    let (io, cpu_io) = (Io::new(&env), Io::new(&cpu));
+    let (io, cpu_io) = (Io::new(env), Io::new(cpu));
     let (p, cpu_p) = (case.params(&io), case.params(&cpu_io));
     assert!(p.workspace_size > 0, "not split");
-    let kernel = selected(&env, reflex_attention_decode_selected_kernel, &p);
+    let kernel = selected(env, reflex_attention_decode_selected_kernel, &p);
     let graph = env.captured(|| reflex_attention_decode(env.context, &p, env.stream));
     let bytes = (case.batch() * case.heads * case.v_dim * 4) as usize;
     for lengths in [[1, 3000], [64, 0], [65, 100], [2999, 1500], [-4, i32::MAX]] {
@@ -60,19 +63,19 @@ fn replayed_with_new_lengths(kv: &str) {
 }
 
 /// The same of whole steps: lengths and positions grow in device memory, and the cache with them.
-fn replayed_step(kv: &str) {
-    let (env, cpu) = (Env::cuda().expect("a GPU"), Env::cpu());
+fn replayed_step(env: &Env, kv: &str) {
+    let cpu = shared_cpu();
     let case = case(&format!(
         "kv={kv} heads=32 kv_heads=8 capacity=1200 dim=128 lengths=1/900 rotated=1 append=1 norms=f32"
     ));
-    let (io, cpu_io) = (Io::new(&env), Io::new(&cpu));
+    let (io, cpu_io) = (Io::new(env), Io::new(cpu));
     let (p, cpu_p) = (case.params(&io), case.params(&cpu_io));
-    let kernel = selected(&env, reflex_attention_decode_selected_kernel, &p);
+    let kernel = selected(env, reflex_attention_decode_selected_kernel, &p);
     let graph = env.captured(|| reflex_attention_decode(env.context, &p, env.stream));
     for step in 0..70 {
         let lengths = encode_ints(&[1 + step, 900 + step]);
         let positions = encode_ints(&[step, 40 * step]);
-        for (env, p) in [(&env, &p), (&cpu, &cpu_p)] {
+        for (env, p) in [(env, &p), (cpu, &cpu_p)] {
             env.upload(p.kv_lengths.data, &lengths);
             env.upload(p.positions.data, &positions);
         }
@@ -87,9 +90,8 @@ fn replayed_step(kv: &str) {
     reflex_graph_destroy(graph);
 }
 
-fn workspace_is_checked() {
-    let env = Env::cuda().expect("a GPU");
-    let io = Io::new(&env);
+fn workspace_is_checked(env: &Env) {
+    let io = Io::new(env);
     let p = case("kv=f16").params(&io);
     assert!(p.workspace_size > 0, "not split");
     let status = |change: &dyn Fn(&mut reflex_attention_decode_params)| {

@@ -4,42 +4,61 @@ use crate::support::*;
 use reflex_infer::*;
 use std::collections::BTreeSet;
 
-/// Problems that each candidate is given.
+/// Problems that each candidate is given, in the full tier too: the lists' own tests run the candidate that is chosen.
 const ENOUGH: usize = 3;
+
+/// Candidates that are chosen for more rows than the problems of the lists have: they are given every problem that they take.
+const OF_MANY_ROWS: [&str; 2] = ["attention:f16_mma_large_", "attention:bf16_mma_large_"];
 
 pub fn tests(suite: &mut Suite) {
     for op in OPS {
         for candidate in (op.candidates)() {
             let name = format!("{}:{candidate}", op.name);
-            suite.smoke_test(format!("candidates::{name}"), move |_| takes_problems(op, &name));
+            let of_many_rows = OF_MANY_ROWS.iter().any(|start| name.starts_with(start));
+            if of_many_rows {
+                let name = name.clone();
+                suite.test(format!("candidates::every::{name}"), move |_| takes_problems(op, &name, usize::MAX));
+            }
+            suite.smoke_test(format!("candidates::{name}"), move |_| takes_problems(op, &name, ENOUGH));
         }
     }
 }
 
-fn takes_problems(op: &OpEntry, name: &str) {
-    let (cpu, cuda) = (Env::cpu(), Env::with_candidate(name));
+fn takes_problems(op: &OpEntry, name: &str, enough: usize) {
+    let cuda = Env::with_candidate(name);
     let mut taken = 0;
     let mut reasons = BTreeSet::new();
-    // Those of the smoke tier first, which are the quick ones.
-    let tiers = [Tier::Smoke, Tier::Full];
-    let problems = tiers
-        .iter()
-        .flat_map(|tier| cases(op.module).cases.iter().filter(move |case| case.tier == *tier));
-    for case in problems {
-        if taken == ENOUGH {
+    // Those of the smoke tier first.
+    for tier in [Tier::Smoke, Tier::Full] {
+        if taken >= enough {
             return;
         }
-        let before = forced_choices(cuda.context);
-        let run = || problem_parity(&cpu, &cuda, &*problem(case));
-        match catch_quietly(run) {
-            // Of two ops in one list a problem may be the other's.
-            Ok(()) => taken += usize::from(forced_choices(cuda.context) > before),
-            Err(what) => {
-                assert!(
-                    is_declined(&what),
-                    "{what}\nit alone: REFLEX_IMPL={name} reflex-gpu-tests --case '{case}'"
-                );
-                reasons.extend(what.split_once("it is for ").map(|(_, reason)| reason.to_string()));
+        let of_tier = cases(op.module).cases.iter().filter(|case| case.tier == tier);
+        let mut problems = Vec::new();
+        let mut declined = |case: &Descriptor, what: String| {
+            assert!(
+                is_declined(&what),
+                "{what}\nit alone: REFLEX_IMPL={name} reflex-gpu-tests --case '{case}'"
+            );
+            reasons.extend(what.split_once("it is for ").map(|(_, reason)| reason.to_string()));
+        };
+        for case in of_tier {
+            match bytes_taken(&cuda, case) {
+                Ok(bytes) => problems.extend(bytes.map(|bytes| (bytes, case))),
+                Err(what) => declined(case, what),
+            }
+        }
+        // Then the small ones: the lists have shapes that fill a tile, a block and a split in part, and none is better for being large.
+        problems.sort_by_key(|(bytes, _)| *bytes);
+        for (_, case) in problems {
+            if taken >= enough {
+                return;
+            }
+            let before = forced_choices(cuda.context);
+            let run = || problem_parity(shared_cpu(), &cuda, &*problem(case));
+            match catch_quietly(run) {
+                Ok(()) => taken += usize::from(forced_choices(cuda.context) > before),
+                Err(what) => declined(case, what),
             }
         }
     }
@@ -51,4 +70,14 @@ fn takes_problems(op: &OpEntry, name: &str) {
         "no problem of cases/{}.txt is for it: {reasons:?}",
         op.module
     );
+}
+
+/// Bytes of a problem's operands, where the candidate that the context asks for has something to launch for it: of two ops in one list a
+/// problem may be the other's. An error says why the candidate does not take it. Nothing is launched.
+fn bytes_taken(cuda: &Env, case: &Descriptor) -> Result<Option<usize>, String> {
+    let before = forced_choices(cuda.context);
+    let io = Io::without_memory(cuda);
+    let kernel = catch_quietly(|| (problem(case).call(&io).kernel)(cuda))?;
+    let is_its_own = forced_choices(cuda.context) > before && kernel != "none";
+    Ok(is_its_own.then(|| io.bytes_without_memory()))
 }

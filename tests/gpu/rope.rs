@@ -7,8 +7,8 @@ pub fn tests(suite: &mut Suite) {
         for (kind, extra_dim, offset) in [("heads", 0, 0), ("wide", 256, 0), ("odd", 3, 1)] {
             suite.smoke_test(
                 format!("rope::{name}_{kind}_keeps_its_bound_at_every_angle"),
-                move |_| {
-                    let worst = worst_of_rope_golden(&Env::cuda().expect("a GPU"), mode, extra_dim, offset);
+                move |env| {
+                    let worst = worst_of_rope_golden(env, mode, extra_dim, offset);
                     println!("{name} {kind}: at most {worst:.2} of the bound");
                 },
             );

@@ -251,9 +251,8 @@ pub fn tests(suite: &mut Suite) {
         cuda(unsafe { sys::cuGraphDestroy(graph) });
     });
 
-    suite.smoke_test("runtime::a_graph_replays_on_another_stream", |_| {
-        let env = Env::cuda().expect("a GPU");
-        let rows = Rows::new(&env);
+    suite.smoke_test("runtime::a_graph_replays_on_another_stream", |env| {
+        let rows = Rows::new(env);
         let graph = env.captured(|| reflex_norm(env.context, &rows.params, env.stream));
         let mut nodes = 0;
         ok(reflex_graph_node_count(graph, &mut nodes));
@@ -261,15 +260,14 @@ pub fn tests(suite: &mut Suite) {
         let other = env.new_stream();
         ok(reflex_graph_launch(env.context, graph, other));
         ok(reflex_stream_synchronize(env.context, other));
-        rows.assert_ones(&env);
+        rows.assert_ones(env);
         reflex_graph_destroy(graph);
         ok(reflex_stream_destroy(env.context, other));
     });
 
-    suite.smoke_test("runtime::each_launch_sees_what_the_one_before_wrote", |_| {
+    suite.smoke_test("runtime::each_launch_sees_what_the_one_before_wrote", |env| {
         // Launches that may start early: wide ones that last, then narrow ones that are soon through, over and over, in
         // place, so that a launch that did not wait for the one before it would lose a sum.
-        let env = Env::cuda().expect("a GPU");
         const ROWS: i64 = 1 << 12;
         const N: i64 = 1 << 11;
         const ROUNDS: usize = 64;
@@ -355,8 +353,7 @@ pub fn tests(suite: &mut Suite) {
         unsafe { std::alloc::dealloc(host, layout) };
     });
 
-    suite.test("runtime::events_measure_device_time", |_| {
-        let env = Env::cuda().expect("a GPU");
+    suite.test("runtime::events_measure_device_time", |env| {
         let (mut start, mut end) = (null_mut(), null_mut());
         ok(reflex_event_create(env.context, &mut start));
         ok(reflex_event_create(env.context, &mut end));

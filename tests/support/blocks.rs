@@ -1,7 +1,7 @@
 //! Weights of every type for tests: random contents, and what a launch makes of them.
 
 use super::buffer::{Spec, encode};
-use super::env::{Env, ok};
+use super::env::{Env, ok, shared_cpu};
 use super::parity::run_once;
 use super::random::Random;
 use half::f16;
@@ -82,7 +82,7 @@ pub fn random_weights(random: &mut Random, dtype: reflex_dtype, elements: usize)
 
 /// Magnitudes of weights, each the sum of its `scale * q` and its minimum: what rounding errors are relative to.
 pub fn magnitudes(dtype: reflex_dtype, rows: usize, dim: usize, bytes: &[u8]) -> Vec<f64> {
-    let weights = expand(&Env::cpu(), dtype, rows, dim, bytes);
+    let weights = expand(shared_cpu(), dtype, rows, dim, bytes);
     let minima = match scales(dtype) {
         // `scale * q - minimum`, of which the scale comes first: without it the minimum is left.
         Some(&[Scale::F16(at, _), Scale::F16(..)]) => {
@@ -90,7 +90,7 @@ pub fn magnitudes(dtype: reflex_dtype, rows: usize, dim: usize, bytes: &[u8]) ->
             for block in bytes.chunks_mut(reflex_dtype_block_bytes(dtype) as usize) {
                 block[at..at + 2].fill(0);
             }
-            expand(&Env::cpu(), dtype, rows, dim, &bytes)
+            expand(shared_cpu(), dtype, rows, dim, &bytes)
         }
         _ => vec![0.0; weights.len()],
     };

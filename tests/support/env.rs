@@ -3,6 +3,7 @@
 use reflex_infer::*;
 use std::ffi::{CStr, c_void};
 use std::ptr::{null, null_mut};
+use std::sync::OnceLock;
 
 pub struct Env {
     pub context: *mut reflex_context,
@@ -10,6 +11,8 @@ pub struct Env {
     pub cuda: bool,
     /// A candidate was asked for: nothing is chosen.
     pub forced: bool,
+    /// The context ends with this.
+    pub owns_context: bool,
 }
 
 // The context may be used from many threads; the stream is used by one at a time.
@@ -34,14 +37,17 @@ pub fn last_error() -> String {
         .into_owned()
 }
 
-fn create(backend: reflex_backend) -> Result<Env, reflex_status> {
-    let params = reflex_context_params {
+fn params_of(backend: reflex_backend) -> reflex_context_params {
+    reflex_context_params {
         struct_size: size_of::<reflex_context_params>() as u32,
         backend,
         ..Default::default()
-    };
+    }
+}
+
+fn create(backend: reflex_backend) -> Result<Env, reflex_status> {
     let mut context = null_mut();
-    let status = reflex_context_create(&params, &mut context);
+    let status = reflex_context_create(&params_of(backend), &mut context);
     if status != REFLEX_SUCCESS {
         return Err(status);
     }
@@ -58,17 +64,20 @@ impl Env {
             stream,
             cuda,
             forced,
+            owns_context: true,
         }
+    }
+
+    /// Another stream of the same context, which outlives it: a new context would load every kernel anew.
+    pub fn beside(&self) -> Env {
+        let mut env = Env::of(self.context, self.cuda, self.forced);
+        env.owns_context = false;
+        env
     }
 
     /// A context of the GPU whose calls of an op get this candidate: `norm:block`.
     pub fn with_candidate(candidate: &str) -> Env {
-        let params = reflex_context_params {
-            struct_size: size_of::<reflex_context_params>() as u32,
-            backend: REFLEX_BACKEND_CUDA,
-            ..Default::default()
-        };
-        let context = create_context_with_candidates(&params, candidate);
+        let context = create_context_with_candidates(&params_of(REFLEX_BACKEND_CUDA), candidate);
         Env::of(context.unwrap_or_else(|_| panic!("{}", last_error())), true, true)
     }
 
@@ -137,8 +146,16 @@ impl Env {
 impl Drop for Env {
     fn drop(&mut self) {
         let _ = reflex_stream_destroy(self.context, self.stream);
-        reflex_context_destroy(self.context);
+        if self.owns_context {
+            reflex_context_destroy(self.context);
+        }
     }
+}
+
+/// The context of the CPU backend for whatever needs no context of its own: each has threads of its own.
+pub fn shared_cpu() -> &'static Env {
+    static CPU: OnceLock<Env> = OnceLock::new();
+    CPU.get_or_init(Env::cpu)
 }
 
 /// The shape of `reflex_<op>_selected_kernel`.

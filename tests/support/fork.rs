@@ -1,5 +1,6 @@
 //! Child processes that go on with what their parent made.
 
+use super::suite::message_of;
 use std::io::{Read, Write};
 use std::os::fd::FromRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,10 +21,8 @@ pub fn in_a_child(body: impl FnOnce()) {
         let code = match catch_unwind(AssertUnwindSafe(body)) {
             Ok(()) => 0,
             Err(payload) => {
-                let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-                let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
                 let mut file = unsafe { std::fs::File::from_raw_fd(write) };
-                let _ = file.write_all(text.unwrap_or("a panic".into()).as_bytes());
+                let _ = file.write_all(message_of(payload).as_bytes());
                 1
             }
         };

@@ -2,10 +2,11 @@
 
 use super::buffer::Spec;
 use super::cases::Call;
-use super::parity::{Io, Launch};
+use super::env::shared_cpu;
+use super::parity::{Io, Launch, run_once_bytes};
 use reflex_infer::*;
 
-pub fn packed(dtype: reflex_dtype) -> reflex_dtype {
+pub const fn packed(dtype: reflex_dtype) -> reflex_dtype {
     reflex_dtype(dtype.0 | REFLEX_DTYPE_PACKED.0)
 }
 
@@ -13,6 +14,12 @@ pub fn packed(dtype: reflex_dtype) -> reflex_dtype {
 pub fn matrix_bytes(dtype: reflex_dtype, n: i64, k: i64) -> usize {
     let blocks = k / i64::from(reflex_dtype_block_elements(dtype));
     (n * blocks * i64::from(reflex_dtype_block_bytes(dtype))) as usize
+}
+
+/// Native rows of a `[n, k]` matrix, as reflex_weights_pack lays them out.
+pub fn packed_bytes(dtype: reflex_dtype, n: i64, k: i64, native: &[u8]) -> Vec<u8> {
+    let pack = PackCase::new(dtype, n, k, Direction::Pack);
+    run_once_bytes(shared_cpu(), |io| pack.launch(io, native)).remove(0)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,11 +57,11 @@ impl PackCase {
 
     /// `bytes`: the source's rows without gaps.
     pub fn launch(self, io: &Io, bytes: &[u8]) -> Launch {
-        self.call(io, bytes).launch
+        self.call(io, || bytes.to_vec()).launch
     }
 
     /// The same, with the kernel that it is.
-    pub fn call(self, io: &Io, bytes: &[u8]) -> Call {
+    pub fn call(self, io: &Io, bytes: impl FnOnce() -> Vec<u8>) -> Call {
         let native = Spec::new(self.dtype, &[self.n, self.k])
             .row_gap(self.gap)
             .offset(self.offset);
@@ -65,7 +72,7 @@ impl PackCase {
         };
         let (source, destination) = match self.in_place {
             true => {
-                let source = io.in_out_bytes(from, bytes);
+                let source = io.in_out_bytes_of(from, bytes);
                 (
                     source,
                     reflex_tensor {
@@ -74,7 +81,7 @@ impl PackCase {
                     },
                 )
             }
-            false => (io.input_bytes(from, bytes), io.output(to)),
+            false => (io.input_bytes_of(from, bytes), io.output(to)),
         };
         macro_rules! launch {
             ($params:ident, $op:ident, $workspace_size:ident, $kernel:ident) => {{

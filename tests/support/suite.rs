@@ -1,7 +1,7 @@
 //! Tests that need a GPU: run where there is one, reported as ignored where there is none.
 
-use super::cases::{Descriptor, Tier, case_ops, cases, problem, read_case};
-use super::env::Env;
+use super::cases::{Descriptor, Tier, cases, problem, read_case};
+use super::env::{Env, shared_cpu};
 use super::parity::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::cell::Cell;
@@ -49,15 +49,18 @@ pub struct Suite {
     wanted: Wanted,
     trials: Vec<Trial>,
     names: HashSet<String>,
-    /// Those whose problems were added.
-    ops: HashSet<String>,
     kernels: Vec<Descriptor>,
 }
 
-/// One context of each backend for the whole run: what an engine has, and what keeps modules loaded.
-fn envs() -> Option<&'static (Env, Env)> {
-    static ENVS: OnceLock<Option<(Env, Env)>> = OnceLock::new();
-    ENVS.get_or_init(|| Env::cuda().map(|cuda| (Env::cpu(), cuda))).as_ref()
+/// One context for the whole run: what an engine has, and what keeps kernels loaded. `None` where there is no usable GPU.
+fn shared_cuda() -> Option<&'static Env> {
+    static CUDA: OnceLock<Option<Env>> = OnceLock::new();
+    CUDA.get_or_init(Env::cuda).as_ref()
+}
+
+/// A stream of it for one test: the runner starts tests in parallel.
+fn cuda() -> Env {
+    shared_cuda().expect("a GPU").beside()
 }
 
 /// What a test that panicked said.
@@ -110,7 +113,6 @@ impl Suite {
 
     /// Every problem of an op against the CPU backend, twice, captured, and from two threads.
     pub fn cases(&mut self, op: &str) {
-        self.ops.insert(op.to_string());
         for case in &cases(op).cases {
             if case.tier <= self.tier() && self.wanted.cases.is_empty() {
                 self.case(case.clone());
@@ -125,10 +127,7 @@ impl Suite {
         }
         let name = case.to_string();
         self.trial(name.clone(), move || {
-            let (cpu, _) = envs().expect("a GPU");
-            // A stream of its own: the runner starts tests in parallel.
-            let cuda = Env::cuda().expect("a GPU");
-            let run = || problem_parity(cpu, &cuda, &*problem(&case));
+            let run = || problem_parity(shared_cpu(), &cuda(), &*problem(&case));
             let Err(what) = catch_quietly(run) else {
                 return Ok(Completion::Completed);
             };
@@ -149,14 +148,10 @@ impl Suite {
         case: impl Fn(&Io) -> Launch + Send + Sync + 'static,
     ) {
         let case = Arc::new(case);
-        self.test(name, move |_| {
-            let (cpu, _) = envs().expect("a GPU");
-            let cuda = Env::cuda().expect("a GPU");
-            parity(cpu, &cuda, tolerance, &*case);
-        });
+        self.test(name, move |cuda| parity(shared_cpu(), cuda, tolerance, &*case));
     }
 
-    /// Anything else that needs a GPU, in the full tier.
+    /// Anything else that needs a GPU, in the full tier. The stream is the test's own, the context is not.
     pub fn test(&mut self, name: impl Into<String>, body: impl Fn(&Env) + Send + Sync + 'static) {
         self.test_of(Tier::Full, name, body);
     }
@@ -169,7 +164,7 @@ impl Suite {
     fn test_of(&mut self, tier: Tier, name: impl Into<String>, body: impl Fn(&Env) + Send + Sync + 'static) {
         if tier <= self.tier() && self.wanted.cases.is_empty() && !self.wanted.kernels {
             self.trial(name.into(), move || {
-                body(&envs().expect("a GPU").1);
+                body(&cuda());
                 Ok(Completion::Completed)
             });
         }
@@ -179,12 +174,10 @@ impl Suite {
     fn trial(&mut self, name: String, body: impl Fn() -> Result<Completion, Failed> + Send + 'static) {
         assert!(self.names.insert(name.clone()), "two tests are called {name}");
         let trial = Trial::ignorable_test(name, body);
-        self.trials.push(trial.with_ignored_flag(envs().is_none()));
+        self.trials.push(trial.with_ignored_flag(shared_cuda().is_none()));
     }
 
     pub fn run(mut self) -> ExitCode {
-        let forgotten: Vec<&str> = case_ops().filter(|op| !self.ops.contains(*op)).collect();
-        assert!(forgotten.is_empty(), "nothing runs the problems of {forgotten:?}");
         for text in std::mem::take(&mut self.wanted.cases) {
             match read_case(&text) {
                 Ok(cases) => cases.into_iter().for_each(|case| self.case(case)),
@@ -201,11 +194,11 @@ impl Suite {
 
     /// Which kernel each problem gets here: to see what the tiers reach.
     fn print_kernels(self) -> ExitCode {
-        let Some((_, cuda)) = envs() else {
+        let Some(cuda) = shared_cuda() else {
             return usage("--kernels needs a GPU");
         };
         for case in self.kernels {
-            let call = problem(&case).call(&Io::new(cuda));
+            let call = problem(&case).call(&Io::without_memory(cuda));
             println!("{}\t{case}", (call.kernel)(cuda));
         }
         ExitCode::SUCCESS

@@ -101,7 +101,7 @@ test_choice_of_archs() {
 # Published figures say how they were measured. What checks and makes them is tested too.
 check_result_files() {
   local rc folder=$root/benches/results name
-  for name in tools/plot/check_results_test.py tools/plot/tables_test.py tools/parity/summary_test.py tools/docs/links_test.py tools/sass/check_test.py tools/kernels/summary_test.py benches/peers/peers_test.py; do
+  for name in tools/plot/check_results_test.py tools/plot/tables_test.py tools/parity/summary_test.py tools/docs/links_test.py tools/docs/ops_test.py tools/sass/check_test.py tools/kernels/summary_test.py benches/peers/peers_test.py; do
     rc=0
     step "testing $name" "test-${name##*/}" python3 "$root/$name" || rc=$?
     count "${name##*/}" $((rc == 0)) $((rc != 0)) 0 0

@@ -57,8 +57,7 @@ std::map<std::string, std::string> sets_of_formats() {
         values += (values.empty() ? "" : "|") + name;
     };
     for (const reflex_dtype dtype : weight_dtypes()) {
-        std::string name = reflex_dtype_name(dtype);
-        for (char &c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+        const std::string name = name_in_lists(dtype);
         const uint32_t elements = reflex_dtype_block_elements(dtype);
         add("weights", name);
         if (elements > 1) add("blocks", name);
@@ -153,14 +152,9 @@ bool descriptor::flag(const std::string &key) const {
 }
 
 reflex_dtype descriptor::dtype(const std::string &key) const {
-    std::vector<reflex_dtype> known = weight_dtypes();
-    known.insert(known.end(), {REFLEX_DTYPE_I32, REFLEX_DTYPE_ACT_I8});
-    for (const reflex_dtype dtype : known) {
-        std::string name = reflex_dtype_name(dtype);
-        for (char &c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-        if (name == get(key)) return dtype;
-    }
-    fail(key, "the name of a type");
+    const reflex_dtype found = dtype_in_lists(get(key));
+    if (found == REFLEX_DTYPE_NONE) fail(key, "the name of a type");
+    return found;
 }
 
 std::vector<int64_t> descriptor::list(const std::string &key) const {
@@ -306,6 +300,21 @@ void problem_list::add(descriptor problem) {
 
 std::vector<descriptor> problem_list::read(const std::string &words) const { return expand(tier::smoke, {}, words); }
 
+std::string name_in_lists(reflex_dtype dtype) {
+    std::string name = reflex_dtype_name(dtype);
+    for (char &c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return name;
+}
+
+reflex_dtype dtype_in_lists(const std::string &name) {
+    std::vector<reflex_dtype> known = weight_dtypes();
+    known.insert(known.end(), {REFLEX_DTYPE_I32, REFLEX_DTYPE_ACT_I8});
+    for (const reflex_dtype dtype : known) {
+        if (name_in_lists(dtype) == name) return dtype;
+    }
+    return REFLEX_DTYPE_NONE;
+}
+
 std::vector<std::string> case_ops() {
     std::vector<std::string> out;
     for (const case_text &each : case_texts) out.push_back(each.name);
@@ -332,7 +341,8 @@ std::vector<descriptor> read_case(const std::string &text) {
 }
 
 bound bound_of(const std::string &kernel) {
-    if (kernel == "none" || kernel == "cpu") return {0, 0, true};
+    const std::string name = kernel.substr(0, kernel.find('@'));
+    if (name == "none" || name == "cpu") return {0, 0, true};
     for (const case_text &each : case_texts) {
         const std::string text = each.text;
         const size_t heading = text.find(std::string("\n") + bounds_heading + "\n");

@@ -89,13 +89,18 @@ private:
     std::vector<descriptor> all_;
 };
 
+// What the lists call a type, and the type that they call so; REFLEX_DTYPE_NONE where there is none.
+std::string name_in_lists(reflex_dtype dtype);
+reflex_dtype dtype_in_lists(const std::string &name);
+
 // Ops that have a list, and the list of one of them.
 std::vector<std::string> case_ops();
 const problem_list &cases_of(const std::string &op);
 // The problems that a text such as "norm rows=3 dim=77" describes.
 std::vector<descriptor> read_case(const std::string &text);
 
-// How far a kernel's results may be from the CPU backend's, as the end of a list says it.
+// How far a kernel's results may be from the CPU backend's, as the end of a list says it. The kernel's name may go on with `@` and what the
+// bound depends on besides.
 struct bound {
     double absolute, relative;
     bool exact;

@@ -1,6 +1,7 @@
 #include "cases.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "launch_calls.h"
 #include "model_shapes.h"
@@ -11,10 +12,6 @@ namespace {
 
 int64_t bytes_of(reflex_dtype dtype, std::vector<int64_t> shape) {
     return static_cast<int64_t>(tensor_bytes(dtype, shape));
-}
-
-operand integers(std::vector<int64_t> shape, std::function<std::vector<int32_t>(size_t)> values) {
-    return {REFLEX_DTYPE_I32, std::move(shape), content::integers, std::move(values)};
 }
 
 // Spread over the table, and another part of it for each set.
@@ -34,11 +31,32 @@ std::vector<int32_t> counting(int64_t count) {
     return out;
 }
 
+// The words of a descriptor.
+class problem_words {
+public:
+    struct word {
+        word(const char *the_key, const std::string &value) : key(the_key), text(value) {}
+        word(const char *the_key, const char *value) : key(the_key), text(value) {}
+        word(const char *the_key, int64_t value) : key(the_key), text(std::to_string(value)) {}
+        std::string key, text;
+    };
+
+    problem_words(const char *op, std::initializer_list<word> words) : text_(op) { add(words); }
+    void add(std::initializer_list<word> words) {
+        for (const word &each : words) text_ += " " + each.key + "=" + each.text;
+    }
+    const std::string &text() const { return text_; }
+
+private:
+    std::string text_;
+};
+
 class case_list {
 public:
     explicit case_list(const options &wanted)
         : wanted_(wanted),
           float_(wanted.activations),
+          float_name_(name_in_lists(wanted.activations)),
           rows_(wanted.rows.empty() ? std::vector<int64_t>{1, 512} : wanted.rows),
           weights_(wanted.dtypes.empty() ? usual_weight_dtypes() : wanted.dtypes) {}
 
@@ -47,6 +65,8 @@ public:
         for (const std::string &name : wanted_.models) {
             const model_shapes &m = *find_model_shapes(name);
             if (asked("attention_decode")) decodes(m);
+            if (asked("weights_pack")) conversions(m, false);
+            if (asked("weights_unpack")) conversions(m, true);
             for (const int64_t rows : rows_) {
                 if (asked("attention")) attentions(m, rows);
                 if (asked("embedding")) {
@@ -58,6 +78,7 @@ public:
                 if (asked("add")) add(m, rows);
                 if (asked("quantize")) quantize(m, rows);
                 if (rows > most_logit_rows) continue;
+                if (asked("softcap")) softcap(m, rows);
                 if (asked("argmax")) argmax(m, rows);
                 if (asked("sample")) samples(m, rows);
             }
@@ -80,6 +101,26 @@ private:
         return c;
     }
 
+    // A problem in the form of cases/, by the names that a model has for it.
+    bench_case &described(const problem_words &words, const std::string &name, const model_shapes &m,
+                          reflex_dtype dtype) {
+        out_.push_back(problem_of(read_case(words.text()).front()).call);
+        bench_case &c = out_.back();
+        c.name = name;
+        c.model = m.name;
+        c.dtype = reflex_dtype_name(dtype);
+        return c;
+    }
+
+    // One of rows of activations.
+    bench_case &by_rows(const problem_words &words, const std::string &name, const model_shapes &m, int64_t rows,
+                        const std::pair<std::string, int64_t> &width) {
+        bench_case &c = described(words, name, m, float_);
+        c.shape = {{"rows", rows}, width};
+        c.batch = rows;
+        return c;
+    }
+
     void decodes(const model_shapes &m) {
         const std::vector<int64_t> contexts =
             wanted_.contexts.empty() ? std::vector<int64_t>{1024, 4096, 16384} : wanted_.contexts;
@@ -89,42 +130,17 @@ private:
 
     // A step: with the head norms, the rotation and the append before the attention.
     void decode(const model_shapes &m, int64_t keys, bool step) {
-        bench_case &c = start("attention_decode", step ? "step" : "attention", m.name, REFLEX_DTYPE_F16);
+        problem_words words("attention_decode", {{"kv", "f16"}, {"x", float_name_}, {"y", float_name_}});
+        words.add({{"heads", m.heads}, {"kv_heads", m.kv_heads}, {"dim", m.head_dim}});
+        words.add({{"capacity", keys}, {"lengths", keys}});
+        if (step) {
+            words.add({{"rotated", 1}, {"append", 1}, {"position", keys - 1}});
+            if (m.qk_norm) words.add({{"norms", "f32"}});
+        }
+        bench_case &c = described(words, step ? "step" : "attention", m, REFLEX_DTYPE_F16);
         c.shape = {{"q_heads", m.heads}, {"kv_heads", m.kv_heads}, {"head_dim", m.head_dim}, {"keys", keys}};
         c.context = keys;
         c.flops = 4.0 * static_cast<double>(m.q_width()) * static_cast<double>(keys);
-        c.operands = {input(float_, {1, m.heads, m.head_dim}),
-                      input(REFLEX_DTYPE_F16, {1, keys, m.kv_heads, m.head_dim}),
-                      input(REFLEX_DTYPE_F16, {1, keys, m.kv_heads, m.head_dim}),
-                      integers({1}, [keys](size_t) { return std::vector<int32_t>{static_cast<int32_t>(keys)}; }),
-                      output(float_, {1, m.heads, m.head_dim})};
-        if (step) {
-            c.operands.push_back(input(float_, {1, m.kv_heads, m.head_dim}));
-            c.operands.push_back(input(float_, {1, m.kv_heads, m.head_dim}));
-            c.operands.push_back(
-                integers({1}, [keys](size_t) { return std::vector<int32_t>{static_cast<int32_t>(keys - 1)}; }));
-            for (int norm = 0; m.qk_norm && norm < 2; ++norm)
-                c.operands.push_back(input(REFLEX_DTYPE_F32, {m.head_dim}));
-        }
-        c.make = [](const std::vector<reflex_tensor> &t) {
-            reflex::attention_decode_params p;
-            p.q = t[0];
-            p.k = t[1];
-            p.v = t[2];
-            p.kv_lengths = t[3];
-            p.y = t[4];
-            if (t.size() > 5) {
-                p.k_new = t[5];
-                p.v_new = t[6];
-                p.positions = t[7];
-            }
-            if (t.size() > 8) {
-                p.q_norm = t[8];
-                p.k_norm = t[9];
-            }
-            return make_call<reflex_attention_decode_params>(
-                p, REFLEX_BENCH_OP(attention_decode, reflex_attention_decode_workspace_size));
-        };
     }
 
     // A prompt's first tokens, and tokens behind a context.
@@ -135,8 +151,10 @@ private:
     }
 
     void attention(const model_shapes &m, int64_t rows, int64_t keys) {
-        bench_case &c =
-            start("attention", keys == rows ? "prefill" : "prefill_behind_context", m.name, REFLEX_DTYPE_F16);
+        problem_words words("attention", {{"kv", "f16"}, {"q", float_name_}, {"y", float_name_}});
+        words.add({{"heads", m.heads}, {"kv_heads", m.kv_heads}, {"dim", m.head_dim}});
+        words.add({{"tokens", rows}, {"capacity", keys}, {"lengths", keys}});
+        bench_case &c = described(words, keys == rows ? "prefill" : "prefill_behind_context", m, REFLEX_DTYPE_F16);
         c.shape = {
             {"tokens", rows}, {"q_heads", m.heads}, {"kv_heads", m.kv_heads}, {"head_dim", m.head_dim}, {"keys", keys}};
         c.batch = rows;
@@ -145,21 +163,6 @@ private:
         const double seen = static_cast<double>(rows) * static_cast<double>(keys) -
                             static_cast<double>(rows) * static_cast<double>(rows - 1) / 2;
         c.flops = 4.0 * static_cast<double>(m.q_width()) * seen;
-        c.operands = {input(float_, {1, rows, m.heads, m.head_dim}),
-                      input(REFLEX_DTYPE_F16, {1, keys, m.kv_heads, m.head_dim}),
-                      input(REFLEX_DTYPE_F16, {1, keys, m.kv_heads, m.head_dim}),
-                      integers({1}, [keys](size_t) { return std::vector<int32_t>{static_cast<int32_t>(keys)}; }),
-                      output(float_, {1, rows, m.heads, m.head_dim})};
-        c.make = [](const std::vector<reflex_tensor> &t) {
-            reflex::attention_params p;
-            p.mask = REFLEX_ATTENTION_CAUSAL;
-            p.q = t[0];
-            p.k = t[1];
-            p.v = t[2];
-            p.kv_lengths = t[3];
-            p.y = t[4];
-            return make_call<reflex_attention_params>(p, REFLEX_BENCH_OP(attention, nullptr));
-        };
     }
 
     void embeddings(const model_shapes &m, int64_t rows, bool packed) {
@@ -188,38 +191,23 @@ private:
     }
 
     void norms(const model_shapes &m, int64_t rows) {
-        norm(m, "attn_norm", rows, {rows, m.hidden}, false);
-        norm(m, "ffn_norm_residual", rows, {rows, m.hidden}, true);
-        norm(m, "ffn_norm_residual_act_i8", rows, {rows, m.hidden}, true, REFLEX_DTYPE_ACT_I8);
-        if (m.qk_norm) norm(m, "q_norm", rows, {rows, m.heads, m.head_dim}, false);
+        norm(m, "attn_norm", rows, m.hidden, float_name_, "none");
+        norm(m, "ffn_norm_residual", rows, m.hidden, float_name_, float_name_);
+        norm(m, "ffn_norm_residual_act_i8", rows, m.hidden, "act_i8", float_name_);
+        if (!m.qk_norm) return;
+        bench_case &c = norm(m, "q_norm", rows * m.heads, m.head_dim, float_name_, "none");
+        c.shape = {{"rows", rows}, {"heads", m.heads}, {"dim", m.head_dim}};
+        c.batch = rows;
+        for (operand &o : c.operands) {
+            if (o.shape.size() == 2) o.shape = {rows, m.heads, m.head_dim};
+        }
     }
 
-    void norm(const model_shapes &m, const char *name, int64_t rows, const std::vector<int64_t> &shape, bool residual,
-              reflex_dtype y = REFLEX_DTYPE_NONE) {
-        bench_case &c = start("norm", name, m.name, float_);
-        if (shape.size() == 3) {
-            c.shape = {{"rows", rows}, {"heads", shape[1]}, {"dim", shape[2]}};
-        } else {
-            c.shape = {{"rows", rows}, {"dim", shape.back()}};
-        }
-        c.batch = rows;
-        c.operands = {input(float_, shape), input(REFLEX_DTYPE_F32, {shape.back()}),
-                      output(y == REFLEX_DTYPE_NONE ? float_ : y, shape)};
-        if (residual) {
-            c.operands.push_back(input(float_, shape));
-            c.operands.push_back(output(float_, shape));
-        }
-        c.make = [](const std::vector<reflex_tensor> &t) {
-            reflex::norm_params p;
-            p.x = t[0];
-            p.weight = t[1];
-            p.y = t[2];
-            if (t.size() > 3) {
-                p.residual = t[3];
-                p.residual_out = t[4];
-            }
-            return make_call<reflex_norm_params>(p, REFLEX_BENCH_OP(norm, nullptr));
-        };
+    bench_case &norm(const model_shapes &m, const char *name, int64_t rows, int64_t dim, const std::string &y,
+                     const std::string &residual) {
+        const problem_words words("norm",
+                                  {{"rows", rows}, {"dim", dim}, {"x", float_name_}, {"y", y}, {"residual", residual}});
+        return by_rows(words, name, m, rows, {"dim", dim});
     }
 
     void rope(const model_shapes &m, int64_t rows) {
@@ -254,106 +242,69 @@ private:
     }
 
     void activation(const model_shapes &m, const std::string &name, int64_t rows, reflex_dtype y) {
-        bench_case &c = start("activation", name, m.name, float_);
-        c.shape = {{"rows", rows}, {"n", m.ffn}};
-        c.batch = rows;
-        c.operands = {input(float_, {rows, m.ffn}), input(float_, {rows, m.ffn}), output(y, {rows, m.ffn})};
-        c.make = [kind = m.activation](const std::vector<reflex_tensor> &t) {
-            reflex::activation_params p;
-            p.kind = kind;
-            p.gate = t[0];
-            p.up = t[1];
-            p.y = t[2];
-            return make_call<reflex_activation_params>(p, REFLEX_BENCH_OP(activation, nullptr));
-        };
+        problem_words words("activation", {{"kind", m.activation == REFLEX_ACTIVATION_SILU ? "silu" : "gelu_tanh"}});
+        words.add({{"rows", rows}, {"n", m.ffn}, {"gate", float_name_}, {"up", float_name_}, {"y", name_in_lists(y)}});
+        by_rows(words, name, m, rows, {"n", m.ffn});
     }
 
     void add(const model_shapes &m, int64_t rows) {
-        bench_case &c = start("add", "residual", m.name, float_);
-        c.shape = {{"rows", rows}, {"n", m.hidden}};
-        c.batch = rows;
-        c.operands = {input(float_, {rows, m.hidden}), input(float_, {rows, m.hidden}),
-                      output(float_, {rows, m.hidden})};
-        c.make = [](const std::vector<reflex_tensor> &t) {
-            reflex::add_params p;
-            p.a = t[0];
-            p.b = t[1];
-            p.y = t[2];
-            return make_call<reflex_add_params>(p, REFLEX_BENCH_OP(add, nullptr));
-        };
+        const problem_words words(
+            "add", {{"rows", rows}, {"n", m.hidden}, {"a", float_name_}, {"b", float_name_}, {"y", float_name_}});
+        by_rows(words, "residual", m, rows, {"n", m.hidden});
     }
 
     void quantize(const model_shapes &m, int64_t rows) {
-        bench_case &c = start("quantize", "activations", m.name, float_);
-        c.shape = {{"rows", rows}, {"k", m.hidden}};
-        c.batch = rows;
-        c.operands = {input(float_, {rows, m.hidden}), output(REFLEX_DTYPE_ACT_I8, {rows, m.hidden})};
-        c.make = [](const std::vector<reflex_tensor> &t) {
-            reflex::quantize_params p;
-            p.x = t[0];
-            p.y = t[1];
-            return make_call<reflex_quantize_params>(p, REFLEX_BENCH_OP(quantize, nullptr));
-        };
+        const std::string shape = std::to_string(rows) + "/" + std::to_string(m.hidden);
+        by_rows({"quantize", {{"shape", shape}, {"x", float_name_}}}, "activations", m, rows, {"k", m.hidden});
+    }
+
+    // What Gemma 2 does to its logits.
+    void softcap(const model_shapes &m, int64_t rows) {
+        const problem_words words("softcap", {{"rows", rows}, {"n", m.vocab}, {"x", float_name_}, {"y", float_name_}});
+        by_rows(words, "logits", m, rows, {"n", m.vocab});
+    }
+
+    // What loading a model does to each of its matrices, and the way back.
+    void conversions(const model_shapes &m, bool unpack) {
+        for (const reflex_dtype weight : weights_) {
+            if (has_layout(weight, true)) conversion(m, weight, unpack);
+        }
+    }
+
+    void conversion(const model_shapes &m, reflex_dtype weight, bool unpack) {
+        bench_case &c = start(unpack ? "weights_unpack" : "weights_pack", "ffn_up", m.name, weight);
+        c.shape = {{"n", m.ffn}, {"k", m.hidden}};
+        c.operands = {input(in_layout(weight, unpack), {m.ffn, m.hidden}),
+                      output(in_layout(weight, !unpack), {m.ffn, m.hidden})};
+        c.make = [unpack](const std::vector<reflex_tensor> &t) { return make_conversion(t[0], t[1], unpack); };
     }
 
     void argmax(const model_shapes &m, int64_t rows) {
-        bench_case &c = start("argmax", "greedy", m.name, float_);
-        c.shape = {{"rows", rows}, {"n", m.vocab}};
-        c.batch = rows;
-        c.operands = {input(float_, {rows, m.vocab}), output(REFLEX_DTYPE_I32, {rows})};
-        c.make = [](const std::vector<reflex_tensor> &t) {
-            reflex::argmax_params p;
-            p.x = t[0];
-            p.ids = t[1];
-            return make_call<reflex_argmax_params>(p, REFLEX_BENCH_OP(argmax, reflex_argmax_workspace_size));
-        };
+        const problem_words words("argmax", {{"rows", rows}, {"n", m.vocab}, {"x", float_name_}});
+        by_rows(words, "greedy", m, rows, {"n", m.vocab});
     }
 
     void samples(const model_shapes &m, int64_t rows) {
-        sample(m, "top_k_40_top_p_0.95", rows, 40, 0.95f);
-        sample(m, "top_p_0.95", rows, 0, 0.95f);
-        sample(m, "temperature", rows, 0, 0);
+        sample(m, "top_k_40_top_p_0.95", rows, 40, "0.95");
+        sample(m, "top_p_0.95", rows, 0, "0.95");
+        sample(m, "temperature", rows, 0, "0");
     }
 
-    void sample(const model_shapes &m, const char *name, int64_t rows, uint32_t top_k, float top_p) {
-        bench_case &c = start("sample", name, m.name, float_);
-        c.shape = {{"rows", rows}, {"n", m.vocab}};
-        c.batch = rows;
-        c.operands = {input(float_, {rows, m.vocab}), output(REFLEX_DTYPE_I32, {rows})};
-        c.make = [top_k, top_p](const std::vector<reflex_tensor> &t) {
-            reflex::sample_params p;
-            p.temperature = 0.8f;
-            p.top_k = top_k;
-            p.top_p = top_p;
-            p.seed = 1;
-            p.logits = t[0];
-            p.ids = t[1];
-            return make_call<reflex_sample_params>(p, REFLEX_BENCH_OP(sample, reflex_sample_workspace_size));
-        };
+    void sample(const model_shapes &m, const char *name, int64_t rows, int64_t top_k, const char *top_p) {
+        problem_words words("sample", {{"rows", rows}, {"n", m.vocab}, {"logits", float_name_}, {"counters", "none"}});
+        words.add({{"temperature", "0.8"}, {"top_k", top_k}, {"top_p", top_p}});
+        by_rows(words, name, m, rows, {"n", m.vocab});
     }
 
     const options &wanted_;
     reflex_dtype float_;
+    std::string float_name_;
     std::vector<int64_t> rows_;
     std::vector<reflex_dtype> weights_;
     std::vector<bench_case> out_;
 };
 
 }  // namespace
-
-operand input(reflex_dtype dtype, std::vector<int64_t> shape) { return {dtype, std::move(shape)}; }
-operand output(reflex_dtype dtype, std::vector<int64_t> shape) { return {dtype, std::move(shape), content::result}; }
-
-reflex_dtype in_layout(reflex_dtype weight, bool packed) { return packed ? weight | REFLEX_DTYPE_PACKED : weight; }
-bool has_layout(reflex_dtype weight, bool packed) { return !packed || reflex_dtype_block_elements(weight) > 1; }
-
-size_t tensor_bytes(reflex_dtype dtype, const std::vector<int64_t> &shape) {
-    size_t elements = 1;
-    for (const int64_t n : shape) elements *= static_cast<size_t>(n);
-    return elements / reflex_dtype_block_elements(dtype) * reflex_dtype_block_bytes(dtype);
-}
-
-size_t operand::bytes() const { return tensor_bytes(dtype, shape); }
 
 double bench_case::bytes() const {
     double sum = 0;

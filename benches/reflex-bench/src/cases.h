@@ -11,6 +11,7 @@
 
 #include <reflex/infer.hpp>
 
+#include "operands.h"
 #include "options.h"
 
 namespace bench {
@@ -25,26 +26,6 @@ public:
     // Scratch it needs, and where it may take it.
     virtual size_t workspace_bytes(const reflex_context *context) const = 0;
     virtual void use_workspace(void *data, size_t bytes) = 0;
-};
-
-// What an operand's memory is filled with before the runs.
-enum class content { values, integers, result };
-
-struct operand {
-    reflex_dtype dtype;
-    std::vector<int64_t> shape;
-    content holds = content::values;
-    // Of `integers`: those of set `s`.
-    std::function<std::vector<int32_t>(size_t s)> integers = nullptr;
-    // One for all sets: too large to have many of, and each set reads another part of it.
-    bool shared = false;
-    // Bytes that a launch moves, where that is not the whole operand.
-    double moved = -1;
-    // Elements (blocks) between rows, and before the first one. What is measured has none.
-    int64_t gap = 0, offset = 0;
-
-    size_t bytes() const;
-    double moved_bytes() const { return moved >= 0 ? moved : static_cast<double>(bytes()); }
 };
 
 struct bench_case {
@@ -67,19 +48,9 @@ struct bench_case {
     std::string shape_text() const;
 };
 
-operand input(reflex_dtype dtype, std::vector<int64_t> shape);
-operand output(reflex_dtype dtype, std::vector<int64_t> shape);
-
-// The type of a weight in one of the layouts; plain types have the native one alone.
-reflex_dtype in_layout(reflex_dtype weight, bool packed);
-// Whether a weight's type comes in this layout: a list of both has each plain type once.
-bool has_layout(reflex_dtype weight, bool packed);
-
 // The matmuls that the options ask for: of single shapes, or of a model.
 void add_matmuls(std::vector<bench_case> &out, const options &wanted, const std::vector<int64_t> &rows,
                  const std::vector<reflex_dtype> &weights);
-
-size_t tensor_bytes(reflex_dtype dtype, const std::vector<int64_t> &shape);
 
 // Every case that the options ask for.
 std::vector<bench_case> list_cases(const options &wanted);

@@ -4,75 +4,16 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
 
+#include "case_run.h"
 #include "commands.h"
 #include "half.h"
-#include "patterns.h"
 #include "problems.h"
 #include "target.h"
 
 namespace bench {
 namespace {
-
-// A context with a stream and the operands of one problem.
-class side {
-public:
-    side(reflex_backend backend, int32_t device) {
-        reflex::context_params params;
-        params.backend = backend;
-        params.device = device;
-        context_ = std::make_unique<reflex::context>(params);
-        stream_ = std::make_unique<reflex::stream>(*context_);
-    }
-
-    // The bytes of all results, and the kernel that made them.
-    std::vector<std::vector<uint8_t>> run(const bench_case &what) {
-        memory_.clear();
-        std::vector<reflex_tensor> tensors;
-        for (const operand &o : what.operands) tensors.push_back(placed(o, place(o)));
-        const std::unique_ptr<launch_call> call = what.make(tensors);
-        kernel_ = call->kernel(context_->get());
-        if (const size_t bytes = call->workspace_bytes(context_->get()); bytes > 0)
-            call->use_workspace(memory_.emplace_back(*context_, bytes).get(), bytes);
-        call->launch(context_->get(), stream_->get());
-        std::vector<std::vector<uint8_t>> out;
-        for (size_t i = 0; i < what.operands.size(); ++i) {
-            if (what.operands[i].holds != content::result) continue;
-            out.emplace_back(placed_bytes(what.operands[i]));
-            copy(out.back().data(), memory_[i].get(), out.back().size());
-        }
-        return out;
-    }
-
-    const std::string &kernel() const { return kernel_; }
-
-private:
-    void copy(void *to, const void *from, size_t bytes) const {
-        reflex::check(reflex_memcpy(context_->get(), to, from, bytes, stream_->get()));
-        stream_->synchronize();
-    }
-
-    // The same on every backend; results begin as bytes that no result has.
-    void *place(const operand &o) {
-        std::vector<uint8_t> bytes(placed_bytes(o), 0xFF);
-        if (o.holds == content::values) {
-            const std::vector<uint8_t> pattern = make_pattern(o.dtype);
-            for (size_t at = 0; at < bytes.size(); at += pattern.size())
-                std::memcpy(&bytes[at], pattern.data(), std::min(pattern.size(), bytes.size() - at));
-        } else if (o.holds == content::integers) {
-            const std::vector<int32_t> values = o.integers(0);
-            if (!values.empty()) std::memcpy(bytes.data(), values.data(), values.size() * sizeof(int32_t));
-        }
-        void *data = memory_.emplace_back(*context_, bytes.size()).get();
-        copy(data, bytes.data(), bytes.size());
-        return data;
-    }
-
-    std::unique_ptr<reflex::context> context_;
-    std::unique_ptr<reflex::stream> stream_;
-    std::vector<reflex::device_buffer> memory_;
-    std::string kernel_;
-};
 
 double step_of(reflex_dtype dtype) {
     return dtype == REFLEX_DTYPE_F16 ? 0x1p-10 : dtype == REFLEX_DTYPE_BF16 ? 0x1p-7 : 0;
@@ -123,8 +64,23 @@ void compare_quantised(const uint8_t *got, const uint8_t *want, int64_t n, size_
     }
 }
 
-void compare(const problem &p, const operand &o, const std::vector<uint8_t> &got, const std::vector<uint8_t> &want,
-             const bound &limit) {
+// How far an element of a result may be from the CPU backend's.
+struct tolerance {
+    double absolute, relative;
+    bool exact;
+};
+
+tolerance tolerance_of(const problem &p, const operand &o, const std::string &kernel) {
+    const bound limit = bound_of(p.variant.empty() ? kernel : kernel + "@" + p.variant);
+    const bool integers = kernel.rfind("reflex_matmul_int8", 0) == 0;
+    const double absolute = (limit.absolute * p.sums + (integers ? p.beside_int8 : 0)) * p.scale;
+    const double step = std::max(step_of(p.rounded_to), o.written ? step_of(o.dtype) : 0);
+    return {std::max(absolute, p.at_least), p.relative * std::max(limit.relative, step), limit.exact};
+}
+
+// Rows against the CPU backend's, and everything else against what was there before.
+void compare(const operand &o, const std::vector<uint8_t> &got, const std::vector<uint8_t> &want,
+             const std::vector<uint8_t> &before, const tolerance &limit) {
     const reflex_tensor t = placed(o, nullptr);
     const auto start = static_cast<size_t>(o.offset * reflex_dtype_block_bytes(o.dtype));
     const int64_t n = o.shape.back();
@@ -135,22 +91,38 @@ void compare(const problem &p, const operand &o, const std::vector<uint8_t> &got
     for (const size_t at : rows_of(t)) {
         const uint8_t *a = &got[start + at], *b = &want[start + at];
         std::fill_n(inside.begin() + static_cast<std::ptrdiff_t>(start + at), row_bytes, true);
-        const double absolute = limit.absolute * p.sums, relative = std::max(limit.relative, step_of(p.rounded_to));
         const bool floats = o.dtype == REFLEX_DTYPE_F32 || o.dtype == REFLEX_DTYPE_F16 || o.dtype == REFLEX_DTYPE_BF16;
-        if (limit.exact && !floats && std::memcmp(a, b, row_bytes) != 0)
+        const bool quantised = o.dtype == REFLEX_DTYPE_ACT_I8 && !limit.exact;
+        if (!floats && !quantised && std::memcmp(a, b, row_bytes) != 0)
             throw std::runtime_error("row " + std::to_string(row) + " has other bytes");
-        if (!limit.exact && o.dtype == REFLEX_DTYPE_ACT_I8) compare_quantised(a, b, n, row, absolute, relative);
+        if (quantised) compare_quantised(a, b, n, row, limit.absolute, limit.relative);
         for (int64_t i = 0; floats && i < n; ++i) {
             const auto byte = static_cast<size_t>(i) * reflex_dtype_block_bytes(o.dtype);
             const double x = element(o.dtype, a + byte), y = element(o.dtype, b + byte);
             if (x == y || (std::isnan(x) && std::isnan(y))) continue;
-            if (limit.exact || !(std::fabs(x - y) <= absolute + relative * std::fabs(y))) differs(row, i, x, y);
+            if (limit.exact || !(std::fabs(x - y) <= limit.absolute + limit.relative * std::fabs(y)))
+                differs(row, i, x, y);
         }
         ++row;
     }
     for (size_t i = 0; i < got.size(); ++i) {
-        if (!inside[i] && got[i] != 0xFF)
+        if (!inside[i] && got[i] != before[i])
             throw std::runtime_error("byte " + std::to_string(i) + " is outside of the rows");
+    }
+}
+
+// What two launches left of one problem, the second of them on the device.
+void compare(const problem &p, const std::vector<std::vector<uint8_t>> &want,
+             const std::vector<std::vector<uint8_t>> &got, const std::string &kernel) {
+    for (size_t i = 0; i < p.call.operands.size(); ++i) {
+        const operand &o = p.call.operands[i];
+        const std::vector<uint8_t> before = contents_of(o, i);
+        try {
+            if (o.compared()) compare(o, got[i], want[i], before, tolerance_of(p, o, kernel));
+            else if (got[i] != before) throw std::runtime_error("an input has changed");
+        } catch (const std::runtime_error &error) {
+            throw std::runtime_error(o.name + ": " + error.what());
+        }
     }
 }
 
@@ -165,14 +137,27 @@ std::vector<descriptor> asked_for(const options &wanted) {
     return out;
 }
 
+// Nothing where the problem is not set up here. What the user described has to be.
+std::optional<problem> set_up(const descriptor &d, bool described) {
+    try {
+        return problem_of(d);
+    } catch (const not_set_up &why) {
+        if (described) throw usage_error(why.what());
+        return std::nullopt;
+    } catch (const case_error &why) {
+        if (described) throw usage_error(why.what());
+        throw;
+    }
+}
+
 }  // namespace
 
 int run_check(const options &wanted) {
     const std::vector<descriptor> all = asked_for(wanted);
-    side cpu(REFLEX_BACKEND_CPU, 0);
-    std::unique_ptr<side> device;
+    case_runner cpu(REFLEX_BACKEND_CPU);
+    std::unique_ptr<case_runner> device;
     try {
-        device = std::make_unique<side>(wanted.cpu ? REFLEX_BACKEND_CPU : REFLEX_BACKEND_CUDA, wanted.device);
+        device = std::make_unique<case_runner>(wanted.cpu ? REFLEX_BACKEND_CPU : REFLEX_BACKEND_CUDA, wanted.device);
     } catch (const reflex::error &error) {
         throw no_gpu_error(error.what());
     }
@@ -180,19 +165,16 @@ int run_check(const options &wanted) {
     size_t others = 0;
     for (const descriptor &d : all) {
         try {
-            const problem p = problem_of(d);
-            const auto want = cpu.run(p.call), got = device->run(p.call);
-            const bound limit = bound_of(device->kernel());
-            size_t result = 0;
-            for (const operand &o : p.call.operands) {
-                if (o.holds != content::result) continue;
-                compare(p, o, got[result], want[result], limit);
-                ++result;
+            const std::optional<problem> p = set_up(d, !wanted.cases.empty());
+            if (!p) {
+                ++others;
+                continue;
             }
+            const auto want = cpu.run(p->call), got = device->run(p->call);
+            compare(*p, want, got, device->kernel());
             std::printf("test %s ... ok\n", d.text().c_str());
-        } catch (const not_set_up &why) {
-            if (!wanted.cases.empty()) throw usage_error(why.what());
-            ++others;
+        } catch (const usage_error &) {
+            throw;
         } catch (const std::runtime_error &error) {
             failed = true;
             std::printf("test %s ... FAILED\n  %s\n  it alone: reflex-bench check --case '%s'\n", d.text().c_str(),

@@ -91,4 +91,20 @@ std::unique_ptr<launch_call> make_call(const P &params, const op_functions<P> &a
         reflex_##op, reflex_##op##_supported, reflex_##op##_selected_kernel, workspace \
     }
 
+// Weights into the packed order, or back.
+inline std::unique_ptr<launch_call> make_conversion(const reflex_tensor &source, const reflex_tensor &destination,
+                                                    bool unpack) {
+    const auto between = [&](auto params) {
+        params.source = source;
+        params.destination = destination;
+        return params;
+    };
+    if (unpack)
+        return make_call<reflex_weights_unpack_params>(
+            between(reflex::weights_unpack_params()),
+            REFLEX_BENCH_OP(weights_unpack, reflex_weights_unpack_workspace_size));
+    return make_call<reflex_weights_pack_params>(between(reflex::weights_pack_params()),
+                                                 REFLEX_BENCH_OP(weights_pack, reflex_weights_pack_workspace_size));
+}
+
 }  // namespace bench

@@ -5,9 +5,11 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <sstream>
 
 #include "model_shapes.h"
+#include "op_names.h"
 #include "tune.h"
 
 namespace bench {
@@ -266,9 +268,7 @@ bool ops_option(options &out, const std::string &name, argument_reader &in) {
 }  // namespace
 
 const std::vector<std::string> &op_names() {
-    static const std::vector<std::string> names = {"matmul", "attention_decode", "attention", "embedding", "norm",
-                                                   "rope",   "activation",       "add",       "quantize",  "argmax",
-                                                   "sample"};
+    static const std::vector<std::string> names(std::begin(ops_of_api), std::end(ops_of_api));
     return names;
 }
 
@@ -349,12 +349,11 @@ void adopt_environment(options &out) {
 namespace {
 
 // "F32, F16" in lines that begin below the first name.
-std::string listed(const std::vector<reflex_dtype> &dtypes) {
+std::string in_lines(const std::vector<std::string> &names) {
     const std::string indent(23, ' ');
     std::string out;
     size_t length = 0;  // of the line
-    for (const reflex_dtype dtype : dtypes) {
-        const std::string name = reflex_dtype_name(dtype);
+    for (const std::string &name : names) {
         if (!out.empty()) {
             out += length > 56 ? ",\n" + indent : ", ";
             length = length > 56 ? 0 : length + 2;
@@ -363,6 +362,12 @@ std::string listed(const std::vector<reflex_dtype> &dtypes) {
         length += name.size();
     }
     return out;
+}
+
+std::string in_lines(const std::vector<reflex_dtype> &dtypes) {
+    std::vector<std::string> names;
+    for (const reflex_dtype dtype : dtypes) names.push_back(reflex_dtype_name(dtype));
+    return in_lines(names);
 }
 
 }  // namespace
@@ -397,8 +402,11 @@ std::string usage_text() {
                "ops:\n"
                "  --case DESCRIPTOR    a problem in the form of cases/, in place of a model's; may be given more than "
                "once\n"
-               "  --op NAME[,NAME]     matmul, attention_decode, attention, embedding, norm, rope, activation, add,\n"
-               "                       quantize, argmax, sample; all without this option\n"
+               "  --op NAME[,NAME]     all without this option, of\n"
+               "                       ") +
+           in_lines(op_names()) +
+           std::string(
+               "\n"
                "  --shapes NAME[,NAME] the shapes of qwen3-4b (used without this option), llama3-8b, gemma3-4b, or "
                "tiny\n"
                "  --shapes [M,]N,K     a matmul of N outputs and K inputs, of M rows or those of --rows; may be given "
@@ -406,11 +414,11 @@ std::string usage_text() {
                "                       than once\n"
                "  --dtype NAME[,NAME]  weight types, of\n"
                "                       ") +
-           listed(weight_dtypes()) +
+           in_lines(weight_dtypes()) +
            "\n"
            "                       without this option\n"
            "                       " +
-           listed(usual_weight_dtypes()) +
+           in_lines(usual_weight_dtypes()) +
            "\n"
            "  --layout LIST        of weights in block formats: native (used without this option), packed\n"
            "  --compute LIST       of a matmul of block formats: exact (used without this option), int8 (of an x of "

@@ -63,7 +63,7 @@ struct options {
     std::vector<std::string> llm_arguments;
 };
 
-// The ops of the library, in the order of reports.
+// The ops of the library, as include/reflex/api.json names them.
 const std::vector<std::string> &op_names();
 const char *compute_name(compute how);
 // The models whose shapes --shapes knows.

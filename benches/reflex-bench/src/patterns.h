@@ -10,7 +10,11 @@
 
 namespace bench {
 
-// At least half a megabyte of valid elements or blocks.
+// Elements or native blocks at random, the same on every machine: floats from `least` to `most`, and blocks of weights whose root mean
+// square is near 1.
+std::vector<uint8_t> make_values(reflex_dtype dtype, size_t count, uint64_t seed, float least = -1, float most = 1);
+
+// At least half a megabyte of them.
 std::vector<uint8_t> make_pattern(reflex_dtype dtype);
 
 }  // namespace bench

@@ -2,11 +2,13 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <set>
 #include <sstream>
 
 #include "cases.h"
+#include "half.h"
 #include "json.h"
 #include "launch_calls.h"
 #include "measure.h"
@@ -145,6 +147,8 @@ void test_workspaces() {
         const auto call = c.make(std::vector<reflex_tensor>(c.operands.size()));
         if (c.op == "argmax") check_workspace<reflex_argmax_params>(*call);
         if (c.op == "matmul") check_workspace<reflex_matmul_params>(*call);
+        if (c.op == "weights_pack") check_workspace<reflex_weights_pack_params>(*call);
+        if (c.op == "weights_unpack") check_workspace<reflex_weights_unpack_params>(*call);
         if (c.op == "sample") check_workspace<reflex_sample_params>(*call);
         if (c.op == "attention_decode") check_workspace<reflex_attention_decode_params>(*call);
     }
@@ -164,7 +168,7 @@ void test_cases() {
             r.dtype = c.dtype;
             CHECK(keys.insert(r.key()).second);
         }
-        CHECK(ops.size() == bench::op_names().size());
+        CHECK(ops == std::set<std::string>(bench::op_names().begin(), bench::op_names().end()));
     }
     // A type whose blocks do not fit is left out, but not when it was asked for.
     CHECK(bench::list_cases(parse({"ops", "--op", "matmul", "--shapes", "1,8,32"})).size() == 5);
@@ -262,8 +266,19 @@ void test_patterns() {
     // No infinity, no NaN: an exponent of all ones.
     const auto halves = bench::make_pattern(REFLEX_DTYPE_F16);
     for (size_t i = 1; i < halves.size(); i += 2) CHECK((halves[i] & 0x7C) != 0x7C);
+    // Scales that make weights near 1: 0.00073 of a Q6_K block, half of it more or less.
     const auto blocks = bench::make_pattern(REFLEX_DTYPE_Q6_K);
-    for (size_t i = 209; i < blocks.size(); i += 210) CHECK((blocks[i] & 0xFC) == 0x24);
+    for (size_t i = 208; i < blocks.size(); i += 210) {
+        const float scale = bench::half_to_float(static_cast<uint16_t>(blocks[i] | blocks[i + 1] << 8));
+        CHECK(scale > 0.00036f && scale < 0.0011f);
+    }
+    const auto range = bench::make_values(REFLEX_DTYPE_F32, 1000, 1, 16, 40);
+    for (size_t i = 0; i < range.size(); i += 4) {
+        float value;
+        std::memcpy(&value, &range[i], sizeof value);
+        CHECK(value >= 16 && value <= 40);
+    }
+    CHECK(bench::make_values(REFLEX_DTYPE_F16, 100, 1) != bench::make_values(REFLEX_DTYPE_F16, 100, 2));
 }
 
 void test_json() {

@@ -1,4 +1,5 @@
 // The reader of cases/: the same text and the same answers as in tests/support/cases/list.rs.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <set>
@@ -6,6 +7,7 @@
 
 #include "case_file.h"
 #include "half.h"
+#include "options.h"
 #include "problems.h"
 
 namespace {
@@ -89,9 +91,10 @@ void test_mistakes() {
           std::string::npos);
 }
 
-// Those of the library: every list can be read, and most problems are set up.
+// Those of the library: every list can be read, most problems are set up, and every op of the library has some that are checked.
 void test_lists() {
     size_t all = 0, set_up = 0;
+    std::set<std::string> checked;
     for (const std::string &op : bench::case_ops()) {
         std::set<std::string> names;
         for (const bench::descriptor &d : bench::cases_of(op).all()) {
@@ -99,14 +102,23 @@ void test_lists() {
             ++all;
             try {
                 const bench::problem p = bench::problem_of(d);
-                CHECK(p.call.op == op && !p.call.operands.empty());
+                const auto compared = [](const bench::operand &o) { return o.compared(); };
+                CHECK(std::any_of(p.call.operands.begin(), p.call.operands.end(), compared));
+                if (d.in() == bench::tier::smoke) checked.insert(p.call.op);
                 ++set_up;
             } catch (const bench::not_set_up &) {
             }
         }
     }
     std::printf("%zu problems, %zu of them are set up here\n", all, set_up);
-    CHECK(all > 3000 && set_up > 800);
+    CHECK(all > 5000 && set_up > 4 * (all - set_up));
+    for (const std::string &op : bench::op_names()) {
+        if (checked.count(op) == 0)
+            std::fprintf(stderr, "no problem of %s is checked: problems.cpp needs its operands\n", op.c_str());
+        CHECK(checked.count(op) == 1);
+        checked.erase(op);
+    }
+    CHECK(checked.empty());
     CHECK(bench::bound_of("reflex_add_vec8").exact);
     CHECK(bench::bound_of("reflex_norm_warp").absolute == 1e-6 && !bench::bound_of("reflex_norm_warp").exact);
     CHECK(message_of([] { bench::bound_of("reflex_unknown"); }) == "no list of cases/ has a bound for reflex_unknown");
@@ -121,6 +133,12 @@ void test_places() {
     CHECK(t.data == memory + 2 && t.stride[2] == 2 && t.stride[1] == 20 && t.stride[0] == 60);
     CHECK(bench::placed_bytes(o) >= 2 + 5 * 20 + 16);
     CHECK(bench::half_to_float(0x3C00) == 1 && bench::half_to_float(0xC100) == -2.5f);
+    for (const float value : {0.0f, -0.0f, 1.0f, -2.5f, 0x1p-14f, 0.1f, 65504.0f}) {
+        const uint16_t half = bench::float_to_half(value);
+        CHECK(std::fabs(bench::half_to_float(half) - value) <= std::fabs(value) * 0x1p-11f);
+        CHECK(bench::float_to_half(bench::half_to_float(half)) == half);
+    }
+    CHECK(bench::float_to_bfloat(1) == 0x3F80);
     CHECK(bench::half_to_float(1) == 0x1p-24f && std::isnan(bench::half_to_float(0x7E00)));
     CHECK(bench::bfloat_to_float(0x3F80) == 1);
 }

@@ -40,13 +40,13 @@ struct int8_args {
     float epsilon;
     i32 rows, k;
     i32 parts;
-    i32 gate;        // 0, or 1 + the activation's kind: the first two parts are a gated pair
-    i32 panels;      // of 16 outputs that a block makes; of a gated pair, half of them of each
-    i32 prefetch;    // weights may be read before the launches in front of this one have ended
-    i32 ring_bytes;  // shared memory of a warp
-    i32 held;        // where in shared memory the warps' sums are, of several rows of x or of whole panels
+    i32 gate;         // 0, or 1 + the activation's kind: the first two parts are a gated pair
+    i32 panels;       // of 16 outputs that a block makes; of a gated pair, half of them of each
+    i32 prefetch;     // weights may be read before the launches in front of this one have ended
+    i32 ring_bytes;   // shared memory of a warp
+    i32 front_bytes;  // where in shared memory the warps' sums are, of several rows of x or of complete panels
 };
-REFLEX_ARGS_LAYOUT(int8_args, 392, held, 388);
+REFLEX_ARGS_LAYOUT(int8_args, 392, front_bytes, 388);
 
 // Which part a block's outputs are of: the first of a gated pair, which shares its blocks.
 __device__ __forceinline__ i32 int8_part_index(const int8_args &a, i32 block) {

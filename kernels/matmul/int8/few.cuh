@@ -1,4 +1,4 @@
-// Up to sixteen rows of x times whole packed panels, in integers: a decode step of a few sequences, or a few drafted tokens.
+// Up to sixteen rows of x times complete packed panels, in integers: a decode step of a few sequences, or a few drafted tokens.
 //
 // As narrow.cuh, with what eight columns of a product are for: a block of 32 elements of a panel meets that of eight rows of x.
 // Each sum is multiplied with the weights' scale and then with x's, in f32, and there are four of them to a lane and block: no more
@@ -254,7 +254,7 @@ struct int8_few {
     __device__ __forceinline__ void wait() {
         if (a.prefetch) pdl_wait();
     }
-    // While copies are on their way.
+    // While copies are in flight.
     __device__ __forceinline__ void waited() {
         if (a.x_squares) int8_row_scales(a, first_row, rows, scales);
         if (!one) return;
@@ -342,7 +342,7 @@ template <int NB, class Formats> __device__ __forceinline__ void int8_few_produc
     few_sums<R, NB> acc = {};
     Formats::run(type,
                  int8_few_tiles<R, NB>{work, panel, x, split, part.splits, shared + warp * a.ring_bytes, lane, acc});
-    const int8_sums sums{reinterpret_cast<float *>(shared + a.held), a.panels * tiles::TILE_ROWS, NB * 8};
+    const int8_sums sums{reinterpret_cast<float *>(shared + a.front_bytes), a.panels * tiles::TILE_ROWS, NB * 8};
     if constexpr (INT8_TIGHT) {
         place.settle();
         split = place.split(), slot = place.slot();

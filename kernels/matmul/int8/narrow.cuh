@@ -1,8 +1,8 @@
-// One row of x times whole packed panels, a panel a warp: the products of a decode step on devices of many SMs.
+// One row of x times complete packed panels, a panel a warp: the products of a decode step on devices of many SMs.
 //
 // A launch of these takes five microseconds, of which its weights' bytes are a part. What else it takes is code that is not in the
 // instruction cache and loads that wait for one another. So this has no more formats and cases than such a launch needs, and
-// everything that an output needs beside its sums is on its way while the first weights are multiplied.
+// everything that an output needs beside its sums is in flight while the first weights are multiplied.
 //
 // Limits: one row; k a multiple of 256; each part's n a multiple of what a block makes of it, 16 or 32 outputs.
 #pragma once
@@ -132,7 +132,7 @@ template <class Formats> __device__ __forceinline__ void int8_narrow_product(con
     float acc[1][2] = {};
     Formats::run(own.weight_type,
                  int8_narrow_tiles{work, panel, split, part.splits, shared + warp * a.ring_bytes, lane, acc});
-    float *sums = reinterpret_cast<float *>(shared + a.held);
+    float *sums = reinterpret_cast<float *>(shared + a.front_bytes);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         float v = acc[0][half];

@@ -1,5 +1,5 @@
-// Native blocks, as the file has them, for the int8 products: elements past the last whole tile, and with several rows of x
-// all of weights that were not packed. One panel at a time; rows are read where they lie (common/blocks.cuh). Whole tiles
+// Native blocks, as the file has them, for the int8 products: elements past the last complete tile, and with several rows of x
+// all of weights that were not packed. One panel at a time; rows are read where they lie (common/blocks.cuh). Complete tiles
 // of native rows with one row of x: staged.cuh.
 #pragma once
 

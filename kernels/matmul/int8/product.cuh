@@ -105,7 +105,7 @@ template <int NB> struct int8_columns_shape {
 
     template <i32 R> __device__ __forceinline__ sums<R> start(i32 lane) const {
         extern __shared__ __align__(128) char shared[];
-        return sums<R>(shared + a.held + threadIdx.x / WARP * (R * NB * 16 * WARP), lane);
+        return sums<R>(shared + a.front_bytes + threadIdx.x / WARP * (R * NB * 16 * WARP), lane);
     }
     __device__ __forceinline__ x_columns x() const {
         const i32 first = (i32)blockIdx.y * COLUMNS;
@@ -151,8 +151,8 @@ struct int8_panel {
         return static_cast<const char *>(part->weight) + i * part->weight_stride;
     }
     __device__ __forceinline__ bool exists() const { return first < part->n; }
-    // Packed weights have whole panels, and the rows behind them as they were.
-    __device__ __forceinline__ bool whole() const { return part->tile_bytes && first + tiles::TILE_ROWS <= part->n; }
+    // Packed weights have complete panels, and the rows behind them as they were.
+    __device__ __forceinline__ bool complete() const { return part->tile_bytes && first + tiles::TILE_ROWS <= part->n; }
 };
 
 // What a block makes: `share` panels of a part, and of a gated pair as many of the other, from output `first` on.
@@ -208,7 +208,7 @@ template <class Shape> struct int8_warp {
         for (int r = 0; r < R; r++) {
             panel[r] = Shape::TIGHT ? block.anew().panel(first_slot + r) : block.panel(first_slot + r);
             packed &= panel[r].part->tile_bytes && panel[r].part->n >= tiles::TILE_ROWS;
-            staged &= (!panel[r].part->tile_bytes || (R == 1 && !panel[r].whole())) &&
+            staged &= (!panel[r].part->tile_bytes || (R == 1 && !panel[r].complete())) &&
                       panel[r].part->weight_stride == panel[0].part->weight_stride;
         }
         typename Shape::template sums<R> acc = shape.template start<R>(lane);
@@ -227,7 +227,7 @@ template <class Shape> struct int8_warp {
         } else if (Shape::PACKED && packed) {
             const char *tile[R];
 #pragma unroll
-            for (int r = 0; r < R; r++) tile[r] = panel[r].row(panel[r].whole() ? panel[r].first : 0);
+            for (int r = 0; r < R; r++) tile[r] = panel[r].row(panel[r].complete() ? panel[r].first : 0);
             if constexpr (Shape::PACKED)
                 shape.template packed_tiles<F, R>(tile, split, block.part.splits, ring, lane, *this, acc);
         }
@@ -239,7 +239,7 @@ template <class Shape> struct int8_warp {
         }
         // What is not packed, one panel at a time.
         const i32 end = a.k / tiles::TILE_K * tiles::TILE_K;
-        const bool left = a.k != end || !(staged || packed && (R > 1 || panel[0].whole()));
+        const bool left = a.k != end || !(staged || packed && (R > 1 || panel[0].complete()));
 #pragma unroll 1
         for (i32 one = 0; one < (left || R > 1 && !staged ? R : 0); one++) {
             int8_panel p = panel[0];
@@ -251,7 +251,7 @@ template <class Shape> struct int8_warp {
                     if (one == r) p = panel[r];
             }
             native_panel rest;
-            if (p.whole()) {
+            if (p.complete()) {
                 // Only blocks of 32 can be left over.
                 const i64 row_bytes = (i64)((a.k - end) / 32) * W::BYTES;
                 rest = {p.row(p.first) + (i64)(end / tiles::TILE_K) * F::TILE_BYTES, row_bytes, tiles::TILE_ROWS, end};
@@ -266,7 +266,7 @@ template <class Shape> struct int8_warp {
                     rest, split, Shape::TIGHT ? block.anew().part.splits : block.part.splits, lane, more);
 #pragma unroll
             for (int r = 0; r < R; r++)
-                if (one == r) Shape::add(acc, r, more, staged || p.whole());
+                if (one == r) Shape::add(acc, r, more, staged || p.complete());
         }
         // The sums lie where the rings were.
         __syncthreads();
@@ -301,7 +301,7 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     const i32 first_row = blockIdx.y * Shape::COLUMNS;
     const i32 rows = min(Shape::COLUMNS, a.rows - first_row);
     if constexpr (Shape::COLUMNS == 1) {
-        // A thread makes one output at most: its operands are on their way while the warps meet.
+        // A thread makes one output at most: its operands are in flight while the warps meet.
         int8_operands operands;
         if (Shape::EARLY)
             operands.load(a, made.part, made.first + threadIdx.x, 0, threadIdx.x < made.share * tiles::TILE_ROWS);

@@ -177,7 +177,7 @@ template <class W, int R, int S> struct native_ring {
     }
 };
 
-// As int8_vector_packed, of whole tiles.
+// As int8_vector_packed, of complete tiles.
 template <class W, int R, int S, class Wait>
 __device__ __forceinline__ void int8_vector_staged(const native_panel (&panel)[R], const bool (&last)[R], const char *x,
                                                    i32 k, i32 split, i32 splits, char *shared, i32 lane, Wait &work,

@@ -125,9 +125,9 @@ template <class F> struct tables_of<F, const char *, false> {
 };
 template <class F> struct tables_of<F, const char *, true> {
     static constexpr bool PACKED = true, WHOLE = false, COMPLEMENTS = true, TWOS = false;
-    typename F::halved held;
-    __device__ __forceinline__ explicit tables_of(u32 zero) : held(zero) {}
-    template <class... A> __device__ __forceinline__ void halves(A &&...a) const { F::halves(held, a...); }
+    typename F::halved values;
+    __device__ __forceinline__ explicit tables_of(u32 zero) : values(zero) {}
+    template <class... A> __device__ __forceinline__ void halves(A &&...a) const { F::halves(values, a...); }
 };
 
 // Of a lane's two columns: what a sum is multiplied with, what the sum of x's quants is, that sum, and its halves.
@@ -374,7 +374,7 @@ template <class Ring> __device__ __forceinline__ void fill_stage(const Ring &rin
     if (there) ring.fill(stage, index);
 }
 
-// Adds whole tiles split, split + splits, ... of R panels. The first copies start before `wait` where the weights allow it; `waited` is
+// Adds complete tiles split, split + splits, ... of R panels. The first copies start before `wait` where the weights allow it; `waited` is
 // called when x has been asked for.
 // A stage is filled again as soon as it has been read, while its sums are scaled: the time to fetch a tile is what bounds
 // devices of few SMs.
@@ -388,21 +388,21 @@ __device__ __forceinline__ void int8_vector_ring(Ring &ring, const char *x, i32 
         cp_async_commit();
     }
     work.wait();
-    using held = tables_of<F, decltype(ring.tile(0, 0, 0))>;
-    const held tables(k >> 31 & lane);
+    using tables_type = tables_of<F, decltype(ring.tile(0, 0, 0))>;
+    const tables_type tables(k >> 31 & lane);
     x_stream<F> stream(x, k, split, splits, lane);
     x_fragment next;
     if (count > 0) stream.load(next);
     work.waited();
     // Scaled in the next turn, which leaves the compiler no choice but to refill first; where there are registers for it. A
     // lone panel has few turns, and code of its own for the last one costs more than it gains.
-    constexpr bool LATER = held::PACKED && R > 1 && R * F::GROUPS < 16;
+    constexpr bool LATER = tables_type::PACKED && R > 1 && R * F::GROUPS < 16;
     tile_sums<F, R> sums = {};
     i32 stage = 0, index = split;
     for (i32 left = count; left > 0; left--) {
-        if (LATER) int8_vector_add<F, R, held::WHOLE>(sums, acc);
+        if (LATER) int8_vector_add<F, R, tables_type::WHOLE>(sums, acc);
         const x_fragment now = next;
-        const x_columns_of<F, held> columns(now, lane & 3);
+        const x_columns_of<F, tables_type> columns(now, lane & 3);
         if (left > 1) stream.load(next);
         cp_async_wait<S - 1>();
         __syncwarp();
@@ -413,10 +413,10 @@ __device__ __forceinline__ void int8_vector_ring(Ring &ring, const char *x, i32 
             cp_async_commit();
         };
         int8_vector_products<F, R>(tile, tables, now, columns, lane, read, sums);
-        if (!LATER) int8_vector_add<F, R, held::WHOLE>(sums, acc);
+        if (!LATER) int8_vector_add<F, R, tables_type::WHOLE>(sums, acc);
         stage = stage + 1 == S ? 0 : stage + 1, index += splits;
     }
-    if (LATER) int8_vector_add<F, R, held::WHOLE>(sums, acc);
+    if (LATER) int8_vector_add<F, R, tables_type::WHOLE>(sums, acc);
 }
 
 }  // namespace reflex

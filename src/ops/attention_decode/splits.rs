@@ -68,19 +68,18 @@ impl AttentionDecodePlan {
 /// without a split, and every sequence fills its cache.
 fn splits(blocks: i64, capacity: i64, slots: i64, tuning: &tuning::AttentionDecode) -> i64 {
     /// Costs are in 64ths of the time that a block needs for one step of its loop.
-    const STEP: i128 = 64;
-    let [ends, launch, split] = [tuning.ends, tuning.launch, tuning.split].map(i128::from);
+    const STEP: i64 = 64;
+    let [ends, launch, split] = [tuning.ends, tuning.launch, tuning.split].map(i64::from);
     let steps = ceil_div(capacity, DECODE_KEYS).max(1);
-    let slots = i128::from(slots.max(1));
+    let slots = slots.max(1);
+    // A cost that saturates is one of more blocks than a launch can have.
     (1..=steps.min(DECODE_SPLITS))
         .min_by_key(|&splits| {
-            let waves = (i128::from(blocks) * i128::from(splits) + slots - 1) / slots;
-            let combine = if splits == 1 {
-                0
-            } else {
-                launch + split * i128::from(splits)
-            };
-            waves * (i128::from(ceil_div(steps, splits)) * STEP + ends) + combine
+            let waves = ceil_div(blocks.saturating_mul(splits), slots);
+            let combine = if splits == 1 { 0 } else { launch + split * splits };
+            waves
+                .saturating_mul(ceil_div(steps, splits) * STEP + ends)
+                .saturating_add(combine)
         })
         .unwrap_or(1)
 }

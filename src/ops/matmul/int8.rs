@@ -106,8 +106,8 @@ kernel_args! {
         panels: i32,
         prefetch: i32,
         ring_bytes: i32,
-        held: i32,
-    } size 392, held at 388
+        front_bytes: i32,
+    } size 392, front_bytes at 388
 }
 
 /// The bytes of a row of the quantised x.
@@ -154,7 +154,7 @@ fn schedule(p: &MatmulPlan, shape: Shape, to: &mut Schedule) -> Result<()> {
     args.panels = layout.panels as i32;
     args.prefetch = i32::from(p.constant_weights);
     args.ring_bytes = layout.ring_bytes as i32;
-    args.held = layout.front_bytes as i32;
+    args.front_bytes = layout.front_bytes as i32;
     args.epsilon = p.norm_epsilon;
     // With a k of 0 the sums are 0, whatever they are divided by.
     if let Some(squares) = p.x_squares.as_ref().filter(|_| p.k > 0) {

@@ -111,18 +111,18 @@ impl PartArgs {
         let stride = |v: Option<View>| v.map_or([0; 2], |v| [v.stride(0), v.stride(1)]);
         PartArgs {
             x: part.x.data,
-            out: data(part.out),
-            cache: data(part.cache),
-            norm: data(part.norm),
+            out: data(&part.out),
+            cache: data(&part.cache),
+            norm: data(&part.norm),
             x_stride: stride(Some(part.x)),
             out_stride: stride(part.out),
             cache_stride: part.cache.map_or([0; 3], |v| Rows::strides(&v)),
             heads: part.x.dim(1) as i32,
             dim: part.x.dim(2) as i32,
             x_type: part.x.dtype.abi().0,
-            out_type: dtype(part.out),
-            cache_type: dtype(part.cache),
-            norm_type: dtype(part.norm),
+            out_type: dtype(&part.out),
+            cache_type: dtype(&part.cache),
+            norm_type: dtype(&part.norm),
         }
     }
 }
@@ -182,9 +182,9 @@ fn schedule_items(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel, per_
 fn schedule(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel, [groups, chunk, lanes]: [i64; 3]) -> Result<()> {
     let args = RopeArgs {
         part: p.parts().map(PartArgs::new),
-        positions: data(p.rotation.positions),
-        slots: data(p.slots),
-        kv_lengths: data(p.lengths),
+        positions: data(&p.rotation.positions),
+        slots: data(&p.slots),
+        kv_lengths: data(&p.lengths),
         angles: RopeAngles::new(&p.rotation),
         cache_slots: p.cache_slots(),
         groups: groups as i32,

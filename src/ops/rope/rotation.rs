@@ -214,7 +214,7 @@ impl RopeAngles {
     pub fn new(rotation: &Rotation) -> RopeAngles {
         let series = Series::of(rotation);
         RopeAngles {
-            freq_factors: data(rotation.freq_factors),
+            freq_factors: data(&rotation.freq_factors),
             coarse: series.coarse,
             fine: series.fine,
             rotary_dim: rotation.rotary_dim as i32,

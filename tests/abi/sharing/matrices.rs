@@ -39,8 +39,7 @@ fn matmul_shares_no_memory() {
             ],
         ),
         make: |at, rows| {
-            let packed = reflex_dtype(Q4_K.0 | REFLEX_DTYPE_PACKED.0);
-            let products = [Q4_K, Q4_K, packed].map(|weight| product(at, weight, rows, 32));
+            let products = [Q4_K, Q4_K, packed(Q4_K)].map(|weight| product(at, weight, rows, 32));
             let mut p = MatmulCall::new(0, at.f32(&[rows, 256]), &products);
             p.norm = at.f32(&[256]);
             p
@@ -92,7 +91,7 @@ fn matmul_shares_no_memory() {
 
 #[test]
 fn packing_shares_no_memory() {
-    const PACKED: reflex_dtype = reflex_dtype(Q4_K.0 | REFLEX_DTYPE_PACKED.0);
+    const PACKED: reflex_dtype = packed(Q4_K);
     let pack = Op {
         name: "weights_pack",
         call: reflex_weights_pack,

@@ -444,11 +444,7 @@ fn what_integers_cannot_do() {
         REFLEX_MISALIGNED,
         "products[0].y.stride[0] is 40, expected a multiple of 16",
     );
-    expect(
-        case(&|p| p.x.dtype = reflex_dtype(ACT_I8.0 | REFLEX_DTYPE_PACKED.0)),
-        INVALID,
-        "x.dtype is",
-    );
+    expect(case(&|p| p.x.dtype = packed(ACT_I8)), INVALID, "x.dtype is");
 }
 
 #[test]

@@ -18,11 +18,6 @@ struct Wanted {
     bound: f64,
 }
 
-/// Values as a type holds them.
-fn held(dtype: reflex_dtype, values: &[f32]) -> Vec<f32> {
-    decode(dtype, &encode(dtype, values))
-}
-
 impl Case {
     pub fn int8(self) -> Case {
         Case {

@@ -1,7 +1,7 @@
 mod bad_input;
 mod case;
+mod deferred_norm;
 mod fused;
-mod handed_on;
 mod int8;
 mod products;
 

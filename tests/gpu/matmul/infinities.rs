@@ -14,9 +14,9 @@ pub fn tests(suite: &mut Suite) {
                     continue;
                 }
                 let name = format!("matmul::int8_{}_infinity_rows_{rows}_{layout}", dtype_name(weight));
-                suite.test(name, move |_| {
-                    for env in [Env::cpu(), Env::cuda().expect("a GPU")] {
-                        check(&env, weight, is_packed, rows);
+                suite.test(name, move |cuda| {
+                    for env in [cuda, shared_cpu()] {
+                        check(env, weight, is_packed, rows);
                     }
                 });
             }
@@ -28,11 +28,7 @@ fn check(env: &Env, weight: reflex_dtype, is_packed: bool, rows: i64) {
     let (n, k) = (96, 768);
     let native = random_weights(&mut Random::new(12), weight, (n * k) as usize);
     let (dtype, bytes) = match is_packed {
-        true => {
-            let pack = PackCase::new(weight, n, k, Direction::Pack);
-            let bytes = run_once_bytes(&Env::cpu(), |io| pack.launch(io, &native)).remove(0);
-            (packed(weight), bytes)
-        }
+        true => (packed(weight), packed_bytes(weight, n, k, &native)),
         false => (weight, native),
     };
     let infinite = (rows / 2) as usize;

@@ -9,9 +9,11 @@ const F32: reflex_dtype = REFLEX_DTYPE_F32;
 pub fn tests(suite: &mut Suite) {
     for weight in WEIGHTS {
         let name = dtype_name(weight);
-        suite.test(format!("matmul::{name}_batch_invariant"), move |_| exact(weight));
+        suite.test(format!("matmul::{name}_batch_invariant"), move |env| exact(env, weight));
         if BLOCKS.contains(&weight) {
-            suite.test(format!("matmul::int8_{name}_batch_invariant"), move |_| int8(weight));
+            suite.test(format!("matmul::int8_{name}_batch_invariant"), move |env| {
+                int8(env, weight)
+            });
         }
     }
 }
@@ -35,13 +37,12 @@ fn case(words: &str) -> MatmulCase {
 }
 
 /// Aligned and not.
-fn exact(weight: reflex_dtype) {
-    let env = Env::cuda().expect("a GPU");
+fn exact(env: &Env, weight: reflex_dtype) {
     let case = case(&format!("weight={} rows=21 k=10b", dtype_name(weight)));
     let x = case.x_values();
     let row = |rows, offset| match offset {
-        0 => first_row(&env, &case, rows, &x, |spec| spec.row_gap(0)),
-        _ => first_row(&env, &case, rows, &x, |spec| spec.row_gap(0).offset(1)),
+        0 => first_row(env, &case, rows, &x, |spec| spec.row_gap(0)),
+        _ => first_row(env, &case, rows, &x, |spec| spec.row_gap(0).offset(1)),
     };
     let alone = row(1, 0);
     for (rows, offset) in [(2, 0), (3, 0), (5, 0), (8, 0), (9, 0), (21, 0), (1, 1), (21, 1)] {
@@ -50,14 +51,13 @@ fn exact(weight: reflex_dtype) {
 }
 
 /// Of an x of ACT_I8 and of one that the library quantises.
-fn int8(weight: reflex_dtype) {
-    let env = Env::cuda().expect("a GPU");
+fn int8(env: &Env, weight: reflex_dtype) {
     for packed in [0, 1] {
         for x_type in [ACT_I8, F32] {
             let words = format!("weight={} rows=70 k=1280 packed={packed} int8=1", dtype_name(weight));
             let case = case(&format!("{words} x={}", dtype_name(x_type)));
             let x = case.x_values();
-            let row = |rows| first_row(&env, &case, rows, &x, |spec| spec);
+            let row = |rows| first_row(env, &case, rows, &x, |spec| spec);
             let alone = row(1);
             for rows in [2, 8, 9, 16, 17, 32, 33, 64, 65, 70] {
                 assert!(

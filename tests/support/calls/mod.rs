@@ -12,7 +12,7 @@ use std::ffi::c_void;
 const SLOT: usize = 1 << 18;
 const SLOTS: usize = 24;
 const WORKSPACE: usize = 1 << 24;
-pub const FLOATS: [reflex_dtype; 3] = [REFLEX_DTYPE_F32, REFLEX_DTYPE_F16, REFLEX_DTYPE_BF16];
+const FLOATS: [reflex_dtype; 3] = [REFLEX_DTYPE_F32, REFLEX_DTYPE_F16, REFLEX_DTYPE_BF16];
 
 /// Makes operands in memory that holds all of them, whatever their strides.
 pub struct Maker<'e> {
@@ -238,7 +238,7 @@ pub const HEADS: [i64; 7] = [8, 32, 64, 64, 128, 128, 40];
 
 /// The `Scratch` of params with the usual fields.
 macro_rules! scratch {
-    ($size:ident, $optional:literal) => {
+    ($size:expr, $optional:literal) => {
         Some(Scratch {
             size: $size,
             set: |p, data, bytes| (p.workspace, p.workspace_size) = (data, bytes),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::*;
+use std::cell::LazyCell;
 
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -105,9 +106,11 @@ impl Problem for Case {
         let p = if self.merged {
             self.merged(io)
         } else {
-            let [gate, up] = self.contents();
-            let gate = io.input(self.spec(self.gate), &gate);
-            let up = self.up.map(|dtype| io.input(self.spec(dtype), &up));
+            let contents = LazyCell::new(|| self.contents());
+            let gate = io.input_of(self.spec(self.gate), || contents[0].clone());
+            let up = self
+                .up
+                .map(|dtype| io.input_of(self.spec(dtype), || contents[1].clone()));
             reflex_activation_params {
                 struct_size: size_of::<reflex_activation_params>() as u32,
                 kind: self.kind,

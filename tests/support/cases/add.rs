@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::*;
+use std::cell::LazyCell;
 
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -74,16 +75,16 @@ impl Case {
 
 impl Problem for Case {
     fn call(&self, io: &Io) -> Call {
-        let [a, b] = self.contents();
-        let operand = |spec: Spec, values: &[f32], place: Place| match self.place == place {
-            true => io.in_out(spec, values),
-            false => io.input(spec, values),
+        let contents = LazyCell::new(|| self.contents());
+        let operand = |spec: Spec, i: usize, place: Place| match self.place == place {
+            true => io.in_out_of(spec, || contents[i].clone()),
+            false => io.input_of(spec, || contents[i].clone()),
         };
         let b_spec = match self.broadcast {
             true => Spec::new(self.b, &[self.n]).offset(self.offset),
             false => self.spec(self.b),
         };
-        let (a, b) = (operand(self.spec(self.a), &a, Place::A), operand(b_spec, &b, Place::B));
+        let (a, b) = (operand(self.spec(self.a), 0, Place::A), operand(b_spec, 1, Place::B));
         let p = reflex_add_params {
             struct_size: size_of::<reflex_add_params>() as u32,
             scale: self.scale,

@@ -65,7 +65,7 @@ impl Problem for Case {
         let x = Spec::new(self.x, &[self.rows, self.n]);
         let mut p = reflex_argmax_params {
             struct_size: size_of::<reflex_argmax_params>() as u32,
-            x: io.input(x.offset(self.offset).gap(self.gap), &self.contents()),
+            x: io.input_of(x.offset(self.offset).gap(self.gap), || self.contents()),
             ids: io.output(Spec::new(REFLEX_DTYPE_I32, &[self.rows])),
             ..Default::default()
         };

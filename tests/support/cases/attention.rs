@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::support::*;
+use std::cell::LazyCell;
 
 /// A cache whose rows from each sequence's length on are NaN: nobody may look there.
-pub fn poisoned(values: &mut [f32], lengths: &[i32], capacity: i64) {
+fn poisoned(values: &mut [f32], lengths: &[i32], capacity: i64) {
     let sequence = values.len() / lengths.len().max(1);
     for (values, &length) in values.chunks_mut(sequence.max(1)).zip(lengths) {
         let row = sequence / capacity.max(1) as usize;
@@ -69,11 +70,7 @@ impl Case {
             kv_heads: d.number("kv_heads"),
             capacity: d.number("capacity"),
             dim,
-            v_dim: if d.text("v_dim") == "dim" {
-                dim
-            } else {
-                d.number("v_dim")
-            },
+            v_dim: d.number_or("v_dim", "dim", dim),
             full: d.one_of("mask", &[("causal", false), ("full", true)]),
             scale: d.number("scale"),
             lengths: d.list("lengths"),
@@ -121,17 +118,17 @@ impl Case {
             return self.merged(io);
         }
         let [q, k, v] = self.specs();
-        let [qs, ks, vs] = self.contents();
+        let contents = LazyCell::new(|| self.contents());
         let y = self.spec(self.y, [self.batch, self.tokens, self.heads, self.v_dim]);
         let q = if self.in_place {
-            io.in_out(q, &qs)
+            io.in_out_of(q, || contents[0].clone())
         } else {
-            io.input(q, &qs)
+            io.input_of(q, || contents[0].clone())
         };
         reflex_attention_params {
             q,
-            k: io.input(k, &ks),
-            v: io.input(v, &vs),
+            k: io.input_of(k, || contents[1].clone()),
+            v: io.input_of(v, || contents[2].clone()),
             kv_lengths: if self.lengths.is_empty() {
                 reflex_tensor::default()
             } else {

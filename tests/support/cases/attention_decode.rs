@@ -1,9 +1,10 @@
 //! `cases/attention_decode.txt`: attention alone, or with the operands of a whole decode step.
 
-use super::attention::{LAYOUTS, Layout, heads_first, poisoned};
+use super::attention::{LAYOUTS, Layout, heads_first};
 use super::rope::ROPE_MODES;
 use super::*;
 use crate::support::*;
+use std::cell::LazyCell;
 
 const F32: reflex_dtype = REFLEX_DTYPE_F32;
 const F16: reflex_dtype = REFLEX_DTYPE_F16;
@@ -54,11 +55,7 @@ impl Case {
             kv_heads: d.number("kv_heads"),
             capacity: d.number("capacity"),
             dim,
-            v_dim: if d.text("v_dim") == "dim" {
-                dim
-            } else {
-                d.number("v_dim")
-            },
+            v_dim: d.number_or("v_dim", "dim", dim),
             scale: d.number("scale"),
             rotary: d.number("rotary"),
             lengths: d.list("lengths"),
@@ -104,19 +101,36 @@ impl Case {
 
     /// K and V, the first two buffers.
     fn caches(&self, io: &Io, random: &mut Random) -> [reflex_tensor; 2] {
-        let [k, v] = [self.dim, self.v_dim].map(|dim| {
+        let specs = [self.dim, self.v_dim].map(|dim| {
             let spec = self.spec(self.kv, &[self.batch(), self.capacity, self.kv_heads, dim]);
             match self.layout {
                 Layout::HeadsFirst => heads_first(spec),
                 _ => spec,
             }
         });
-        let [mut ks, mut vs] = [&k, &v].map(|spec| random.normals(spec.elements()));
-        // The new row is not there yet.
-        let cached: Vec<i32> = self.lengths.iter().map(|&n| n.min(self.capacity as i32)).collect();
-        let cached: Vec<i32> = cached.iter().map(|n| n - i32::from(self.append)).collect();
-        poisoned(&mut ks, &cached, self.capacity);
-        poisoned(&mut vs, &cached, self.capacity);
+        let values = LazyCell::new(|| self.cached(specs.each_ref().map(Spec::elements), random));
+        let operand = |i: usize| match self.append {
+            true => io.in_out_of(specs[i].clone(), || values[i].clone()),
+            false => io.input_of(specs[i].clone(), || values[i].clone()),
+        };
+        [operand(0), operand(1)]
+    }
+
+    /// What the caches hold.
+    fn cached(&self, elements: [usize; 2], random: &mut Random) -> [Vec<f32>; 2] {
+        let capacity = self.capacity as usize;
+        let [mut ks, mut vs] = elements.map(|elements| {
+            // Rows behind a sequence are NaN: nobody may look there. They are most of a long cache.
+            let mut values = vec![f32::NAN; elements];
+            let sequence = elements / self.lengths.len().max(1);
+            for (values, &length) in values.chunks_mut(sequence.max(1)).zip(&self.lengths) {
+                // The new row is not there yet.
+                let cached = length.min(self.capacity as i32) - i32::from(self.append);
+                let there = cached.max(0) as usize * (sequence / capacity.max(1));
+                values[..there].fill_with(|| random.normal());
+            }
+            values
+        });
         if self.special {
             let row = (self.kv_heads * self.dim) as usize;
             // A column of the first kv head, and the whole of the second and third; the fourth stays as it is.
@@ -124,10 +138,7 @@ impl Case {
             ks[400 * row + 64] = f32::NAN;
             ks[612 * row + 128] = f32::INFINITY;
         }
-        [(k, ks), (v, vs)].map(|(spec, values)| match self.append {
-            true => io.in_out(spec, &values),
-            false => io.input(spec, &values),
-        })
+        [ks, vs]
     }
 
     /// q, k_new and v_new.
@@ -298,12 +309,12 @@ impl Problem for Case {
     }
 
     /// What a step leaves in the cache is what reflex_rope leaves there, bit for bit.
-    fn check(&self, env: &Env) {
+    fn check(&self, env: &Env, contents: &Contents) {
         if !(self.append && self.rotated) {
             return;
         }
         let caches = |rope: bool| {
-            let io = Io::new(env);
+            let io = Io::sharing(env, contents);
             let p = self.params(&io);
             if rope {
                 let r = self.rope(&io, &p);
@@ -346,7 +357,7 @@ pub fn random_calls(calls: &mut Calls) {
             }
             p.q_norm = m.optional(|m| m.floats(&[dim]));
             if m.one_in(2) {
-                p.mode = reflex_rope_mode(m.random.below(2) as u32);
+                p.mode = m.pick(ROPE_MODES).1;
                 p.positions = m.ints(batch);
                 p.freq_factors = m.optional(|m| m.tensor(REFLEX_DTYPE_F32, &[dim / 2]));
             }

@@ -3,6 +3,7 @@
 use super::super::parity::Tolerance;
 use super::texts;
 use reflex_infer::*;
+use std::sync::OnceLock;
 
 /// What a problem's errors are measured by: (absolute * sums + beside) * scale, at least `at_least`, and `relative` times the relative bound.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +46,12 @@ fn number(word: Option<&str>, line: &str) -> f32 {
 }
 
 /// Of all lists.
-fn bounds() -> impl Iterator<Item = Bound> {
+fn bounds() -> &'static [Bound] {
+    static BOUNDS: OnceLock<Vec<Bound>> = OnceLock::new();
+    BOUNDS.get_or_init(|| read_bounds().collect())
+}
+
+fn read_bounds() -> impl Iterator<Item = Bound> {
     let of_list = |text: &'static str| text.split_once("\n[bounds]\n").map_or("", |(_, bounds)| bounds);
     let code = texts()
         .flat_map(move |text| of_list(text).lines())
@@ -80,7 +86,7 @@ pub fn tolerance_of(kernel: &str, size: Size) -> Tolerance {
     if ["none", "cpu"].contains(&name) {
         return Tolerance::EXACT;
     }
-    let found = bounds().find(|bound| has_pattern(kernel, bound.pattern));
+    let found = bounds().iter().find(|bound| has_pattern(kernel, bound.pattern));
     let bound = found.unwrap_or_else(|| panic!("no list of cases/ has a bound for {kernel}"));
     if bound.tolerance == Tolerance::EXACT {
         return Tolerance::EXACT;
@@ -134,7 +140,7 @@ mod tests {
     /// A line that an earlier one hides would say something that nothing is held to.
     #[test]
     fn every_line_holds_for_something() {
-        let all: Vec<Bound> = bounds().collect();
+        let all = bounds();
         for (i, bound) in all.iter().enumerate() {
             let hidden = all[..i]
                 .iter()

@@ -59,13 +59,12 @@ impl Case {
 
     fn table(&self, io: &Io) -> reflex_tensor {
         let shape = [self.vocab, self.dim];
-        let native = self.native_bytes();
         if !self.packed {
-            return io.input_bytes(Spec::new(self.table, &shape).row_gap(self.gap), &native);
+            return io.input_bytes_of(Spec::new(self.table, &shape).row_gap(self.gap), || self.native_bytes());
         }
-        let pack = PackCase::new(self.table, self.vocab, self.dim, Direction::Pack);
-        let bytes = run_once_bytes(&Env::cpu(), |io| pack.launch(io, &native)).remove(0);
-        io.input_bytes(Spec::new(packed(self.table), &shape), &bytes)
+        io.input_bytes_of(Spec::new(packed(self.table), &shape), || {
+            packed_bytes(self.table, self.vocab, self.dim, &self.native_bytes())
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::blocks::WEIGHTS;
 use reflex_infer::*;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -88,6 +88,16 @@ impl Descriptor {
     #[track_caller]
     pub fn number<T: FromStr>(&self, key: &str) -> T {
         self.parsed(key, self.text(key).parse().ok(), "a number")
+    }
+
+    /// The same, or what a word stands for.
+    #[track_caller]
+    pub fn number_or<T: FromStr>(&self, key: &str, word: &str, meant: T) -> T {
+        if self.text(key) == word {
+            meant
+        } else {
+            self.number(key)
+        }
     }
 
     #[track_caller]
@@ -243,6 +253,8 @@ pub struct List {
     keys: Keys,
     sets: HashMap<String, String>,
     pub cases: Vec<Descriptor>,
+    /// Where in `cases` a name stands.
+    places: HashMap<String, usize>,
 }
 
 impl List {
@@ -253,6 +265,7 @@ impl List {
             keys: Keys::new(),
             sets: sets_of_formats(),
             cases: Vec::new(),
+            places: HashMap::new(),
         };
         let mut section: Option<(Tier, Vec<Word>)> = None;
         for (number, line) in text.lines().enumerate() {
@@ -324,10 +337,13 @@ impl List {
 
     /// What stands in both tiers is of smoke, and once there.
     fn add(&mut self, case: Descriptor) -> Result<(), String> {
-        match self.cases.iter_mut().find(|known| known.shown == case.shown) {
+        match self.places.get(&case.shown).map(|&at| &mut self.cases[at]) {
             Some(known) if known.tier == case.tier => return Err(format!("`{case}` is there already")),
             Some(known) => known.tier = Tier::Smoke,
-            None => self.cases.push(case),
+            None => {
+                self.places.insert(case.shown.clone(), self.cases.len());
+                self.cases.push(case);
+            }
         }
         Ok(())
     }
@@ -335,11 +351,6 @@ impl List {
     /// A descriptor that somebody typed, which need not be in the list.
     pub fn read(&self, words: &str) -> Result<Vec<Descriptor>, String> {
         self.expand(Tier::Smoke, &[], words)
-    }
-
-    /// The lists' own rule: a name is given once.
-    pub fn names(&self) -> HashSet<&str> {
-        self.cases.iter().map(|case| case.shown.as_str()).collect()
     }
 }
 

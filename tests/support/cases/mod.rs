@@ -17,7 +17,7 @@ pub use quantize::Case as QuantizeCase;
 
 use super::calls::Calls;
 use super::env::{Env, SelectedKernel, selected};
-use super::parity::{Io, Launch};
+use super::parity::{Contents, Io, Launch};
 use reflex_infer::*;
 use std::sync::OnceLock;
 
@@ -71,7 +71,7 @@ pub trait Problem: Send + Sync {
     }
 
     /// What holds besides, on one backend.
-    fn check(&self, _env: &Env) {}
+    fn check(&self, _env: &Env, _contents: &Contents) {}
 }
 
 type Read = fn(&Descriptor) -> Box<dyn Problem>;
@@ -106,10 +106,10 @@ pub fn case_ops() -> impl Iterator<Item = &'static str> {
 
 /// The problems of one op, both tiers.
 pub fn cases(op: &str) -> &'static List {
-    static LISTS: OnceLock<Vec<List>> = OnceLock::new();
-    let lists = LISTS.get_or_init(|| OPS.iter().map(|(op, text, _)| List::parse(op, text)).collect());
+    static LISTS: [OnceLock<List>; OPS.len()] = [const { OnceLock::new() }; OPS.len()];
     let at = OPS.iter().position(|(known, ..)| *known == op);
-    &lists[at.unwrap_or_else(|| panic!("no cases/{op}.txt is known: src/ops/registry.rs names the ops"))]
+    let at = at.unwrap_or_else(|| panic!("no cases/{op}.txt is known: src/ops/registry.rs names the ops"));
+    LISTS[at].get_or_init(|| List::parse(op, OPS[at].1))
 }
 
 pub fn problem(case: &Descriptor) -> Box<dyn Problem> {

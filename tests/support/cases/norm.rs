@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::*;
+use std::cell::LazyCell;
 
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -116,27 +117,29 @@ impl Case {
 
 impl Problem for Case {
     fn call(&self, io: &Io) -> Call {
-        let contents = self.contents();
+        let contents = LazyCell::new(|| self.contents());
         let mut p = reflex_norm_params {
             struct_size: size_of::<reflex_norm_params>() as u32,
             epsilon: self.epsilon(),
             x: match self.place {
-                Place::X => io.in_out(self.spec(self.x), &contents.x),
-                _ => io.input(self.spec(self.x), &contents.x),
+                Place::X => io.in_out_of(self.spec(self.x), || contents.x.clone()),
+                _ => io.input_of(self.spec(self.x), || contents.x.clone()),
             },
             ..Default::default()
         };
         if let Some(dtype) = self.residual {
             if self.place == Place::Residual {
-                p.residual = io.in_out(self.spec(dtype), &contents.residual);
+                p.residual = io.in_out_of(self.spec(dtype), || contents.residual.clone());
                 p.residual_out = p.residual;
             } else {
-                p.residual = io.input(self.spec(dtype), &contents.residual);
+                p.residual = io.input_of(self.spec(dtype), || contents.residual.clone());
                 p.residual_out = io.output(self.spec(self.x));
             }
         }
         if let Some(dtype) = self.weight {
-            p.weight = io.input(Spec::new(dtype, &[self.dim]).offset(self.offset), &contents.weight);
+            p.weight = io.input_of(Spec::new(dtype, &[self.dim]).offset(self.offset), || {
+                contents.weight.clone()
+            });
         }
         p.y = match (self.place, self.y) {
             (Place::X, _) => p.x,

@@ -59,7 +59,7 @@ impl Problem for Case {
         };
         let p = reflex_quantize_params {
             struct_size: size_of::<reflex_quantize_params>() as u32,
-            x: io.input(spec.offset(self.offset), &self.contents()),
+            x: io.input_of(spec.offset(self.offset), || self.contents()),
             y: io.output(match self.shape.len() {
                 1 => Spec::new(REFLEX_DTYPE_ACT_I8, &self.shape),
                 _ => act_i8(&self.shape),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::*;
+use std::cell::LazyCell;
 
 const F16: reflex_dtype = REFLEX_DTYPE_F16;
 const BF16: reflex_dtype = REFLEX_DTYPE_BF16;
@@ -64,11 +65,7 @@ impl Case {
             tokens: d.number("tokens"),
             heads: [d.number("q_heads"), d.number("kv_heads")],
             dim: d.number("dim"),
-            v_dim: if d.text("v_dim") == "dim" {
-                d.number("dim")
-            } else {
-                d.number("v_dim")
-            },
+            v_dim: d.number_or("v_dim", "dim", d.number("dim")),
             rotary: d.number("rotary"),
             position: d.number("position"),
             gap: d.number("gap"),
@@ -101,19 +98,25 @@ impl Case {
         let tokens: Vec<i32> = (0..self.tokens as i32).collect();
         // Distinct slots, some of them outside the cache.
         let slot = |t: i32| if t % 5 == 3 { -1 - t } else { slots as i32 - 2 - 2 * t };
-        let (q, k) = (
-            values(self.tokens, q_heads, self.dim),
-            values(self.tokens, kv_heads, self.dim),
-        );
-        let v = values(self.tokens, kv_heads, self.v_dim);
-        let caches = [self.dim, self.v_dim].map(|dim| {
-            let values = values(slots, kv_heads, dim);
-            io.in_out(spec(self.cache, slots, kv_heads, dim), &values)
+        // Of q, k, v and the caches.
+        let contents = LazyCell::new(|| {
+            [
+                values(self.tokens, q_heads, self.dim),
+                values(self.tokens, kv_heads, self.dim),
+                values(self.tokens, kv_heads, self.v_dim),
+                values(slots, kv_heads, self.dim),
+                values(slots, kv_heads, self.v_dim),
+            ]
         });
+        let caches = [(self.dim, 3), (self.v_dim, 4)].map(|(dim, i)| {
+            let spec = spec(self.cache, slots, kv_heads, dim);
+            io.in_out_of(spec, || contents[i].clone())
+        });
+        let rows = |heads, dim| spec(self.x, self.tokens, heads, dim);
         let mut p = reflex_rope_params {
-            q: io.in_out(spec(self.x, self.tokens, q_heads, self.dim), &q),
-            k: io.input(spec(self.x, self.tokens, kv_heads, self.dim), &k),
-            v: io.input(spec(self.x, self.tokens, kv_heads, self.v_dim), &v),
+            q: io.in_out_of(rows(q_heads, self.dim), || contents[0].clone()),
+            k: io.input_of(rows(kv_heads, self.dim), || contents[1].clone()),
+            v: io.input_of(rows(kv_heads, self.v_dim), || contents[2].clone()),
             positions: io.ints(&tokens.iter().map(|t| self.position + t).collect::<Vec<_>>()),
             slots: io.ints(&tokens.iter().map(|&t| slot(t)).collect::<Vec<_>>()),
             k_cache: caches[0],
@@ -283,7 +286,7 @@ pub fn random_calls(calls: &mut Calls) {
         |m, p: &mut reflex_rope_params| {
             let (tokens, q_heads, kv_heads, slots) = (m.dim(), m.dim(), m.dim(), m.dim());
             let (dim, v_dim) = (m.pick(&[0, 2, 6, 8, 32, 64, 128]), m.pick(&[0, 3, 8, 64]));
-            p.mode = reflex_rope_mode(m.random.below(2) as u32);
+            p.mode = m.pick(ROPE_MODES).1;
             p.positions = m.ints(tokens);
             if !m.one_in(4) {
                 p.q = m.floats(&[tokens, q_heads, dim]);

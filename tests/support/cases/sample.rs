@@ -137,7 +137,7 @@ impl Case {
 
     fn params(&self, io: &Io) -> reflex_sample_params {
         let spec = Spec::new(self.logits, &[self.rows, self.n]);
-        let logits = io.input(spec.offset(self.offset).gap(self.gap), &self.contents());
+        let logits = io.input_of(spec.offset(self.offset).gap(self.gap), || self.contents());
         let ids = || io.output(Spec::new(REFLEX_DTYPE_I32, &[self.rows]));
         match self.own {
             Own::None => self.settings(logits, ids()),
@@ -224,14 +224,12 @@ impl Problem for Case {
 
 /// What a call of it may be like.
 pub fn random_calls(calls: &mut Calls) {
-    /// Of a vocabulary; the last is long enough for several blocks to share a row.
-    const VOCABULARIES: [i64; 5] = [1, 7, 100, 1000, 1 << 15];
     calls.op(
         "sample",
         (reflex_sample, reflex_sample_supported),
         scratch!(reflex_sample_workspace_size, false),
         |m, p: &mut reflex_sample_params| {
-            let (n, rows, count) = (m.pick(&VOCABULARIES[..4]), m.dim(), m.dim());
+            let (n, rows, count) = (m.pick(&[1, 7, 100, 1000]), m.dim(), m.dim());
             p.temperature = m.pick(&[0.0, 0.7, -1.0, 1.0]);
             p.top_k = m.pick(&[0, 1, 40]);
             p.top_p = m.pick(&[0.0, 0.9, 1.0, 1.5]);

@@ -63,10 +63,9 @@ impl Case {
 
 impl Problem for Case {
     fn call(&self, io: &Io) -> Call {
-        let contents = self.contents();
         let x = match self.in_place {
-            true => io.in_out(self.spec(self.x), &contents),
-            false => io.input(self.spec(self.x), &contents),
+            true => io.in_out_of(self.spec(self.x), || self.contents()),
+            false => io.input_of(self.spec(self.x), || self.contents()),
         };
         let p = reflex_softcap_params {
             struct_size: size_of::<reflex_softcap_params>() as u32,

@@ -26,12 +26,24 @@ impl Problem for Case {
     fn call(&self, io: &Io) -> Call {
         let bytes = matrix_bytes(self.0.dtype, self.0.n, self.0.k);
         // Any bytes: NaN scales and all.
-        self.0.call(io, &Random::new(self.0.n as u64).bytes(bytes))
+        self.0.call(io, || Random::new(self.0.n as u64).bytes(bytes))
     }
 
     fn size(&self, _kernel: &str) -> Size {
         Size::new(self.0.dtype)
     }
+}
+
+/// Source and destination, in place now and then; `types`: theirs, of a format.
+fn random_pair(m: &mut Maker, types: fn(reflex_dtype) -> [reflex_dtype; 2]) -> (reflex_tensor, reflex_tensor) {
+    let shape = [m.pick(&[0, 1, 16, 17, 40]), m.pick(&[0, 32, 256, 256, 512, 544])];
+    let [from, to] = types(m.pick(&BLOCKS));
+    let source = m.tensor(from, &shape);
+    let destination = match m.one_in(4) {
+        true => reflex_tensor { dtype: to, ..source },
+        false => m.tensor(to, &shape),
+    };
+    (source, destination)
 }
 
 /// What a call of it may be like.
@@ -41,19 +53,7 @@ pub fn random_calls(calls: &mut Calls) {
         (reflex_weights_pack, reflex_weights_pack_supported),
         scratch!(reflex_weights_pack_workspace_size, false),
         |m, p: &mut reflex_weights_pack_params| {
-            let (n, k, dtype) = (
-                m.pick(&[0, 1, 16, 17, 40]),
-                m.pick(&[0, 32, 256, 256, 512, 544]),
-                m.pick(&BLOCKS),
-            );
-            p.source = m.tensor(dtype, &[n, k]);
-            p.destination = match m.one_in(4) {
-                true => reflex_tensor {
-                    dtype: packed(dtype),
-                    ..p.source
-                },
-                false => m.tensor(packed(dtype), &[n, k]),
-            };
+            (p.source, p.destination) = random_pair(m, |dtype| [dtype, packed(dtype)]);
         },
     );
     calls.op(
@@ -61,16 +61,7 @@ pub fn random_calls(calls: &mut Calls) {
         (reflex_weights_unpack, reflex_weights_unpack_supported),
         scratch!(reflex_weights_unpack_workspace_size, false),
         |m, p: &mut reflex_weights_unpack_params| {
-            let (n, k, dtype) = (
-                m.pick(&[0, 1, 16, 17, 40]),
-                m.pick(&[0, 32, 256, 256, 512, 544]),
-                m.pick(&BLOCKS),
-            );
-            p.source = m.tensor(packed(dtype), &[n, k]);
-            p.destination = match m.one_in(4) {
-                true => reflex_tensor { dtype, ..p.source },
-                false => m.tensor(dtype, &[n, k]),
-            };
+            (p.source, p.destination) = random_pair(m, |dtype| [packed(dtype), dtype]);
         },
     );
 }

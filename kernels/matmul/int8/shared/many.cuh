@@ -5,7 +5,7 @@
 
 namespace reflex {
 
-// A warp's whole tiles.
+// A warp's complete tiles.
 template <class F, int NB>
 __device__ __forceinline__ void many_columns_tiles(const int8_args &a, shared_sums<NB> &acc) {
     constexpr i32 S = COLUMN_STAGES<NB>;
@@ -14,7 +14,7 @@ __device__ __forceinline__ void many_columns_tiles(const int8_args &a, shared_su
     const columns_place<NB> at(a);
     const i32 lane = at.lane, count = at.count();
     const tile_ring<F, 1, S> weights{shared + at.warp * a.ring_bytes, lane};
-    char *const own_x = shared + a.held + at.group * (S * activations::BYTES);
+    char *const own_x = shared + a.front_bytes + at.group * (S * activations::BYTES);
     const char *const tiles_of_x = at.template x_tiles<F>();
     const char *const panel[1] = {at.weights()};
     const auto fill_weights = [&](i32 i, i32 stage) {

@@ -8,7 +8,7 @@
 
 namespace reflex {
 
-// Tiles of weights and of x that are on the way.
+// Tiles of weights and of x that are in flight.
 template <int NB> constexpr i32 COLUMN_STAGES = INT8_SHARED_STAGES[NB / 4];
 
 // Where a thread stands. Found anew after the products, over which registers are scarce.
@@ -41,10 +41,10 @@ template <int NB> struct columns_place {
     }
     // Tiles along k that this warp multiplies, `splits` apart.
     __device__ __forceinline__ i32 count() const { return (a.k / tiles::TILE_K - split + splits - 1) / splits; }
-    // Those of its panel. A panel that is not whole reads the first, and its sums are not kept.
+    // Those of its panel. A panel that is not complete reads the first, and its sums are not kept.
     __device__ __forceinline__ const char *weights() const {
         const int8_panel p = panel();
-        return p.row(p.whole() ? p.first : 0);
+        return p.row(p.complete() ? p.first : 0);
     }
     // Those of x, for a format.
     template <class F> __device__ __forceinline__ const char *x_tiles() const {

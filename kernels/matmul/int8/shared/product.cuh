@@ -37,11 +37,11 @@ __device__ __forceinline__ void columns_run(const int8_args &a, [[maybe_unused]]
     // What is not packed: rows behind the last panel, and elements behind the last tile.
     const i32 k = a.k, end = k / tiles::TILE_K * tiles::TILE_K;
     const int8_panel p = at.panel();
-    const bool whole = p.whole();
-    if (k == end && whole) return;
+    const bool complete = p.complete();
+    if (k == end && complete) return;
     __syncwarp();
     native_panel rest;
-    if (whole) {
+    if (complete) {
         // Only blocks of 32 can be left over.
         const i64 row_bytes = (i64)((k - end) / 32) * W::BYTES;
         rest = {p.row(p.first) + (i64)(end / tiles::TILE_K) * F::TILE_BYTES, row_bytes, tiles::TILE_ROWS, end};
@@ -60,7 +60,7 @@ __device__ __forceinline__ void columns_run(const int8_args &a, [[maybe_unused]]
         for (int i = 0; i < 4; i++) {
             float &sum = sums.at(at.group, nb * 8 + 2 * (at.lane & 3) + (i & 1),
                                  at.slot * tiles::TILE_ROWS + (at.lane >> 2) + 8 * (i >> 1));
-            sum = (whole ? sum : 0.0f) + more[0][i];
+            sum = (complete ? sum : 0.0f) + more[0][i];
         }
     }
 }

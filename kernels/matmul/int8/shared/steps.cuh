@@ -26,7 +26,7 @@ __device__ __forceinline__ void add_scaled(float *s, const float *v, float row, 
 
 // Blocks `first` and the next of the tile. What is known of `first` when compiling is first % 4.
 //
-// A product waits for the one before that adds to the same sums, so these are far apart; and x is on its way while weights are
+// A product waits for the one before that adds to the same sums, so these are far apart; and x is in flight while weights are
 // unpacked.
 template <class F, int NB>
 __device__ __forceinline__ void columns_step(const char *tile, const tile_factors<F> &w, const x_reader<F, NB> &x,

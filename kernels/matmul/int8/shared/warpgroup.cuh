@@ -44,7 +44,7 @@ __device__ __forceinline__ void warpgroup_tile(const char *tile, const x_reader<
         }
         wgmma_commit();
     }
-    // A block is unpacked while the two before are multiplied, and on its way while the one before is unpacked.
+    // A block is unpacked while the two before are multiplied, and in flight while the one before is unpacked.
     constexpr int MULTIPLIED = 2;
     u32 a[MULTIPLIED + 1][2][4], s[2][F::GROUPS];
     raw_block<F> raw[2];
@@ -84,7 +84,7 @@ __device__ __forceinline__ void warpgroup_tile(const char *tile, const x_reader<
     }
 }
 
-// A warp's whole tiles.
+// A warp's complete tiles.
 template <class F, int NB>
 __device__ __forceinline__ void warpgroup_tiles(const int8_args &a, columns_barriers &barriers, shared_sums<NB> &acc) {
     constexpr i32 S = COLUMN_STAGES<NB>, TILE = F::TILE_BYTES;
@@ -95,8 +95,8 @@ __device__ __forceinline__ void warpgroup_tiles(const int8_args &a, columns_barr
     const i32 lane = at.lane, count = at.count();
     u64 *const weights_there = barriers.weights[at.warp], *const x_there = barriers.x[at.group],
                *const x_read = barriers.read[at.group];
-    char *const ring = shared + at.warp * a.ring_bytes, *const own_x =
-                                                            shared + a.held + at.group * (S * activations::BYTES);
+    char *const ring = shared + at.warp * a.ring_bytes, *const own_x = shared + a.front_bytes +
+                                                                       at.group * (S * activations::BYTES);
     const char *tiles_of_weights = at.weights() + (i64)at.split * TILE;
     // One address: else the compiler adds it up again for each copy.
     asm volatile("" : "+l"(tiles_of_weights));

@@ -15,7 +15,7 @@ pub(super) struct Layout {
     /// Bytes of a warp's ring in shared memory.
     pub(super) ring_bytes: i64,
     /// Bytes of the front of shared memory, where the rings of all warps lie. Behind it are the sums of the warps or,
-    /// in kernels that share x, x. The kernels call it `held`.
+    /// in kernels that share x, x.
     pub(super) front_bytes: i64,
     pub(super) shared: i64,
 }

@@ -71,7 +71,10 @@ fn wide_takes(plan: &MatmulPlan, packed: bool) -> Takes {
 fn whole_takes(plan: &MatmulPlan) -> Takes {
     one_row(plan, true)?;
     let group = group(plan, least_panels(plan));
-    only(group.is_some(), "whole panels of formats that have a kernel together")
+    only(
+        group.is_some(),
+        "complete panels of formats that have a kernel together",
+    )
 }
 
 /// Takes weights that are packed or not.
@@ -115,7 +118,7 @@ pub(super) const GROUPS: &[&[Dtype]] = int8_groups!(formats_of);
 /// is short, code that other launches of a token have fetched is worth more than the registers it takes.
 pub(super) const Q4_K_ALONE: usize = GROUPS.len();
 
-/// Which of `GROUPS` multiplies these packed weights, if blocks of so many panels have nothing but whole ones.
+/// Which of `GROUPS` multiplies these packed weights, if blocks of so many panels have nothing but complete ones.
 fn group(plan: &MatmulPlan, panels: i64) -> Option<usize> {
     let outputs = PANEL * panels / if plan.gate.is_some() { 2 } else { 1 };
     if plan.k % TILE != 0 || plan.parts().any(|part| part.n() % outputs != 0) {
@@ -153,7 +156,7 @@ pub(super) fn blocks(plan: &MatmulPlan, panels: i64) -> i64 {
     plan.parts().map(|part| ceil_div(part.n(), PANEL * panels)).sum()
 }
 
-/// Takes up to 16 rows of x with whole panels of packed weights.
+/// Takes up to 16 rows of x with complete panels of packed weights.
 fn few_takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     only(plan.int8, INTEGERS)?;
     only(limits.sm >= 80, "SM 8.0 or later")?;
@@ -161,7 +164,10 @@ fn few_takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     only(plan.rows <= 16, "at most 16 rows")?;
     only(plan.parts().all(|part| part.weight.packed), PACKED)?;
     let group = group(plan, paired_panels(plan));
-    only(group.is_some(), "whole panels of formats that have a kernel together")
+    only(
+        group.is_some(),
+        "complete panels of formats that have a kernel together",
+    )
 }
 
 /// Whether it is faster than warps that share x.

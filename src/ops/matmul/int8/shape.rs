@@ -9,7 +9,7 @@ use crate::constants::*;
 pub(super) enum Shape {
     /// One row of x. A warp takes one panel.
     Narrow,
-    /// The same for whole panels, with code for the formats of this one of `GROUPS` alone.
+    /// The same for complete panels, with code for the formats of this one of `GROUPS` alone.
     Whole(usize),
     /// The same, where a weight is not packed.
     Native,
@@ -17,7 +17,7 @@ pub(super) enum Shape {
     Wide,
     /// The same for weights that are not packed, with two panels for each warp.
     WideNative,
-    /// Up to so many rows of x, and whole panels of the formats of this one of `GROUPS`. A warp takes two panels.
+    /// Up to so many rows of x, and complete panels of the formats of this one of `GROUPS`. A warp takes two panels.
     Few(usize, i64),
     /// This many rows of x, which every warp converts for itself.
     Columns(i64),
@@ -96,7 +96,7 @@ impl Shape {
     }
 }
 
-/// The tiles on the way where warps share so many columns of x.
+/// The tiles in flight where warps share so many columns of x.
 pub(super) fn shared_stages(columns: i64) -> i64 {
     INT8_SHARED_STAGES[columns as usize / 32]
 }

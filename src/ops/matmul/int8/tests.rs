@@ -91,7 +91,8 @@ fn layout(plan: &MatmulPlan, limits: &DeviceLimits, most_cluster: i64) -> Layout
 /// The schedule with a workspace.
 fn scheduled(plan: &MatmulPlan, limits: &DeviceLimits, data: *mut c_void, bytes: usize) -> Result<usize> {
     let forced = Forced::default();
-    let schedule = Schedule::of::<Matmul>(plan, Device::described(limits), &forced, Workspace { data, bytes })?;
+    let mut schedule = Schedule::new(Device::described(limits), &forced, Workspace { data, bytes });
+    schedule.add::<Matmul>(plan)?;
     schedule.check_workspace("matmul").map(|()| schedule.workspace_bytes())
 }
 
