@@ -26,12 +26,14 @@ struct attention_block {
     i32 batch, kv_head, row0, rows, length;
 
     // Blocks of late rows come first: under a causal mask they have the most work. A block may take its rows in parts.
-    __device__ __forceinline__ attention_block(const attention_args &a, i32 rows_per_block, i32 part_row = 0) : a(a) {
+    __device__ __forceinline__ attention_block(const attention_args &a, i32 rows_per_block, i32 part_row = 0,
+                                               i32 index = blockIdx.x)
+        : a(a) {
         rows = a.tokens * a.group;
         const i32 row_blocks = (rows + rows_per_block - 1) / rows_per_block;
         const i32 pairs = (i32)gridDim.x / row_blocks;
-        const i32 pair = (i32)blockIdx.x % pairs;
-        row0 = (row_blocks - 1 - (i32)blockIdx.x / pairs) * rows_per_block + part_row;
+        const i32 pair = index % pairs;
+        row0 = (row_blocks - 1 - index / pairs) * rows_per_block + part_row;
         batch = pair / a.kv_heads;
         kv_head = pair % a.kv_heads;
         length = kv_length(a.kv_lengths, batch, a.capacity);
@@ -53,5 +55,18 @@ struct attention_block {
     __device__ __forceinline__ const char *k() const { return kv_rows(a.k, a.k_stride, batch, kv_head); }
     __device__ __forceinline__ const char *v() const { return kv_rows(a.v, a.v_stride, batch, kv_head); }
 };
+
+// The number of the block and of the thread, which the compiler does not know to be blockIdx.x and threadIdx.x: what was computed
+// from these is computed again, and takes no registers meanwhile.
+__device__ __forceinline__ i32 block_index_anew() {
+    i32 index;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(index));
+    return index;
+}
+__device__ __forceinline__ i32 thread_index_anew() {
+    i32 index;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+    return index;
+}
 
 }  // namespace reflex

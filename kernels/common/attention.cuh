@@ -76,6 +76,19 @@ __device__ __forceinline__ void load8_any(const void *row, u32 type, i64 i, bool
     for (int k = 0; k < 8; k++) v[k] = load1(row, type, i + k);
 }
 
+// Elements i and i + 1 of a row, i even; in one access where that is aligned.
+__device__ __forceinline__ void store2(void *row, u32 type, i32 i, float a, float b) {
+    char *const at = static_cast<char *>(row) + i * element_bytes(type);
+    if ((u32) reinterpret_cast<u64>(at) % (2 * element_bytes(type)) != 0) {
+        store1(row, type, i, a);
+        store1(row, type, i + 1, b);
+    } else if (type == F32) {
+        *reinterpret_cast<float2 *>(at) = make_float2(a, b);
+    } else {
+        *reinterpret_cast<u32 *>(at) = pack2(a, b, type);
+    }
+}
+
 __device__ __forceinline__ uint4 pack8(const float (&v)[8], u32 type) {
     return make_uint4(pack2(v[0], v[1], type), pack2(v[2], v[3], type), pack2(v[4], v[5], type),
                       pack2(v[6], v[7], type));

@@ -6,7 +6,11 @@ use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data};
 use super::schedule::{Candidate, Schedule, Takes, only};
 use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
-use crate::constants::ATTENTION_THREADS;
+use crate::constants::{
+    ATTENTION_MMA_KEYS, ATTENTION_MMA_LARGE_KEYS, ATTENTION_MMA_LARGE_ROWS, ATTENTION_MMA_LARGE_SHARED_ROWS,
+    ATTENTION_MMA_LARGE_WARPS, ATTENTION_MMA_ROWS, ATTENTION_MMA_SHARED_ROWS, ATTENTION_MMA_WARPS, ATTENTION_THREADS,
+    attention_mma_shared, attention_mma_size,
+};
 use crate::cuda::families::attention_kernels;
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
@@ -274,6 +278,9 @@ impl Op for Attention {
 
 /// The calls that a kernel takes, in the words of `kernels/instances.def`.
 macro_rules! kv_takes {
+    (mma_large $dtype:ident $dim:literal) => {
+        |c, limits| c.mma(Dtype::$dtype, $dim, limits)
+    };
     (mma $dtype:ident $dim:literal) => {
         |c, limits| c.mma(Dtype::$dtype, $dim, limits)
     };
@@ -286,23 +293,106 @@ macro_rules! kv_takes {
 }
 pub(super) use kv_takes;
 
-/// A candidate with one kernel that reads the keys and values of a cache. A block takes `$rows` query rows.
-macro_rules! kv_candidate {
-    ($name:literal, $kernel:expr, $rows:ident, $($calls:tt)+) => {{
-        static KERNEL: Kernel = $kernel;
+/// The tensor core kernels of one number of query rows: what a block needs beside these.
+struct MmaTiles {
+    rows: i64,
+    keys: [i64; 3],
+    warps: [i64; 3],
+    shared_rows: [i64; 3],
+}
+
+const MMA: MmaTiles = MmaTiles {
+    rows: ATTENTION_MMA_ROWS,
+    keys: ATTENTION_MMA_KEYS,
+    warps: ATTENTION_MMA_WARPS,
+    shared_rows: ATTENTION_MMA_SHARED_ROWS,
+};
+const MMA_LARGE: MmaTiles = MmaTiles {
+    rows: ATTENTION_MMA_LARGE_ROWS,
+    keys: ATTENTION_MMA_LARGE_KEYS,
+    warps: ATTENTION_MMA_LARGE_WARPS,
+    shared_rows: ATTENTION_MMA_LARGE_SHARED_ROWS,
+};
+
+impl MmaTiles {
+    /// Threads and bytes of shared memory of a block, for heads of up to `dim`.
+    const fn block(&self, dim: i64) -> Block {
+        let size = attention_mma_size(dim) as usize;
+        Block {
+            rows: self.rows,
+            threads: self.warps[size] * 32,
+            shared: attention_mma_shared(self.shared_rows[size], self.keys[size], dim),
+        }
+    }
+}
+
+/// What a kernel is launched with.
+#[derive(Clone, Copy)]
+struct Block {
+    /// Query rows.
+    rows: i64,
+    threads: i64,
+    /// Bytes of shared memory.
+    shared: i64,
+}
+
+impl Block {
+    const fn of_rows(rows: i64) -> Block {
+        Block {
+            rows,
+            threads: ATTENTION_THREADS,
+            shared: 0,
+        }
+    }
+
+    fn fits(&self, limits: &DeviceLimits) -> Takes {
+        only(
+            self.shared <= i64::from(limits.shared_per_block),
+            "devices with more shared memory",
+        )
+    }
+}
+
+impl AttentionPlan {
+    fn blocks(&self, rows: i64) -> i64 {
+        ceil_div(self.tokens * self.cache.group, rows) * self.cache.batch * self.cache.kv_heads
+    }
+
+    fn has_many_rows(&self, limits: &DeviceLimits) -> Takes {
+        let least = limits.tuning.attention.large_blocks * i64::from(limits.sm_count);
+        only(self.blocks(ATTENTION_MMA_LARGE_ROWS) >= least, "many query rows")
+    }
+}
+
+macro_rules! candidate {
+    ($name:literal $file:literal $symbol:literal, $block:expr, $pays:expr, $($calls:tt)+) => {{
+        static KERNEL: Kernel = Kernel::new($file, $symbol).large_shared();
         const TAKES: fn(&KvCache, &DeviceLimits) -> Takes = kv_takes!($($calls)+);
+        const BLOCK: Block = $block;
         Candidate::new(
             $name,
-            |p, limits| TAKES(&p.cache, limits),
-            |p, to| schedule(p, to, &KERNEL, crate::constants::$rows),
+            |p: &AttentionPlan, limits| BLOCK.fits(limits).and(TAKES(&p.cache, limits)),
+            |p, to| schedule(p, to, &KERNEL, &BLOCK),
         )
+        .where_it_pays($pays)
     }};
 }
-pub(super) use kv_candidate;
+
+macro_rules! candidate_of_kind {
+    ($name:literal $file:literal $symbol:literal $rows:ident mma_large $dtype:ident $dim:literal) => {
+        candidate!($name $file $symbol, MMA_LARGE.block($dim), AttentionPlan::has_many_rows, mma_large $dtype $dim)
+    };
+    ($name:literal $file:literal $symbol:literal $rows:ident mma $dtype:ident $dim:literal) => {
+        candidate!($name $file $symbol, MMA.block($dim), |_, _| Ok(()), mma $dtype $dim)
+    };
+    ($name:literal $file:literal $symbol:literal $rows:ident $kind:ident $dim:literal) => {
+        candidate!($name $file $symbol, Block::of_rows(crate::constants::$rows), |_, _| Ok(()), $kind $dim)
+    };
+}
 
 macro_rules! candidates {
-    ($({ $name:literal $file:literal $symbol:literal $rows:ident $($calls:tt)+ })+) => {
-        &[$(kv_candidate!($name, Kernel::new($file, $symbol), $rows, $($calls)+)),+]
+    ($({ $($row:tt)+ })+) => {
+        &[$(candidate_of_kind!($($row)+)),+]
     };
 }
 
@@ -334,7 +424,7 @@ kernel_args! {
     } size 184, scale_log2 at 180
 }
 
-fn schedule(p: &AttentionPlan, to: &mut Schedule, kernel: &'static Kernel, rows: i64) -> Result<()> {
+fn schedule(p: &AttentionPlan, to: &mut Schedule, kernel: &'static Kernel, block: &Block) -> Result<()> {
     let c = &p.cache;
     let args = AttentionArgs {
         q: p.q.data,
@@ -359,8 +449,8 @@ fn schedule(p: &AttentionPlan, to: &mut Schedule, kernel: &'static Kernel, rows:
         q_vec8: i32::from(p.q.rows_aligned(16)),
         scale_log2: c.scale_log2(),
     };
-    let blocks = ceil_div(p.tokens * c.group, rows) * c.batch * c.kv_heads;
-    to.main(kernel, Grid::new([blocks, 1, 1], ATTENTION_THREADS as u32)?, &args);
+    let grid = Grid::new([p.blocks(block.rows), 1, 1], block.threads as u32)?;
+    to.main(kernel, grid.shared(block.shared as u32), &args);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Tuning of data-centre and desktop GPUs, measured on an H200. Each number has its source behind it: a file, or what is known of where it comes from.
 
-use super::{Argmax, AttentionDecode, Matmul, Norm, Rope, Tuning};
+use super::{Argmax, Attention, AttentionDecode, Matmul, Norm, Rope, Tuning};
 
 #[rustfmt::skip]
 pub(super) static DATA_CENTER: Tuning = Tuning {
@@ -34,6 +34,9 @@ pub(super) static DATA_CENTER: Tuning = Tuning {
         shared_sums: [399, 497, 359], // fitted to the same
         shared_joined: [173, 72, 342], // fitted to the same
         small_tile_rows: 64, // in no file
+    },
+    attention: Attention {
+        large_blocks: 3, // measured on an H200: docs/design/attention.md
     },
     attention_decode: AttentionDecode {
         cluster_sms: 64, // docs/design/attention.md: 8 of 132 SMs against all; the number itself is in no file

@@ -71,6 +71,11 @@ tuning! {
         /// Rows up to which products that are not in integers take the smaller tile.
         small_tile_rows: i64, 0..=4096 by 1, try [32, 64, 96, 128], with "--compute exact --layout native --rows 32,64,96,128";
     }
+    /// Attention of many queries.
+    attention: Attention, "--op attention" {
+        /// Blocks of 128 query rows for each SM from which blocks have so many.
+        large_blocks: i64, 0..=1024 by 1, try [1, 2, 3, 4, 8], with "--rows 128,512,1024,2048";
+    }
     /// Attention of one query.
     attention_decode: AttentionDecode, "--op attention_decode" {
         /// SMs from which a cluster of blocks finds room, and splits are there to hide latency.

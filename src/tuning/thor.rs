@@ -1,7 +1,7 @@
 //! Tuning of Jetson Thor. Each number has its source behind it: a file, or what is known of where it comes from. What was not measured there
 //! is inherited from data_center.rs, whose numbers are of an H200, and changes with it; `reflex-bench tune` puts measured ones in its place.
 
-use super::{Argmax, AttentionDecode, Matmul, Norm, Rope, Tuning};
+use super::{Argmax, Attention, AttentionDecode, Matmul, Norm, Rope, Tuning};
 
 #[rustfmt::skip]
 pub(super) static THOR: Tuning = Tuning {
@@ -35,6 +35,9 @@ pub(super) static THOR: Tuning = Tuning {
         shared_sums: [399, 497, 359], // not measured there: the value of data_center
         shared_joined: [173, 72, 342], // not measured there: the value of data_center
         small_tile_rows: 64, // not measured there: the value of data_center
+    },
+    attention: Attention {
+        large_blocks: 3, // not measured there: the value of data_center
     },
     attention_decode: AttentionDecode {
         cluster_sms: 64, // not measured there: the value of data_center

@@ -4,25 +4,33 @@ use crate::support::*;
 use reflex_infer::*;
 use std::collections::BTreeSet;
 
-/// Problems that each candidate is given.
+/// Problems that each candidate is given, in the full tier too: the lists' own tests run the candidate that is chosen.
 const ENOUGH: usize = 3;
+
+/// Candidates that are chosen for more rows than the problems of the lists have: they are given every problem that they take.
+const OF_MANY_ROWS: [&str; 2] = ["attention:f16_mma_large_", "attention:bf16_mma_large_"];
 
 pub fn tests(suite: &mut Suite) {
     for op in OPS {
         for candidate in (op.candidates)() {
             let name = format!("{}:{candidate}", op.name);
-            suite.smoke_test(format!("candidates::{name}"), move |_| takes_problems(op, &name));
+            let of_many_rows = OF_MANY_ROWS.iter().any(|start| name.starts_with(start));
+            if of_many_rows {
+                let name = name.clone();
+                suite.test(format!("candidates::every::{name}"), move |_| takes_problems(op, &name, usize::MAX));
+            }
+            suite.smoke_test(format!("candidates::{name}"), move |_| takes_problems(op, &name, ENOUGH));
         }
     }
 }
 
-fn takes_problems(op: &OpEntry, name: &str) {
+fn takes_problems(op: &OpEntry, name: &str, enough: usize) {
     let cuda = Env::with_candidate(name);
     let mut taken = 0;
     let mut reasons = BTreeSet::new();
     // Those of the smoke tier first.
     for tier in [Tier::Smoke, Tier::Full] {
-        if taken == ENOUGH {
+        if taken >= enough {
             return;
         }
         let of_tier = cases(op.module).cases.iter().filter(|case| case.tier == tier);
@@ -43,7 +51,7 @@ fn takes_problems(op: &OpEntry, name: &str) {
         // Then the small ones: the lists have shapes that fill a tile, a block and a split in part, and none is better for being large.
         problems.sort_by_key(|(bytes, _)| *bytes);
         for (_, case) in problems {
-            if taken == ENOUGH {
+            if taken >= enough {
                 return;
             }
             let before = forced_choices(cuda.context);
