@@ -90,6 +90,7 @@ impl Board {
             sm: self.sm,
             sm_count: self.sm_count,
             shared_per_block: self.shared_per_block,
+            wgmma: false,
             // Every board is a Jetson.
             tuning: *Tuning::of(self.sm, true),
             ..*device
@@ -105,6 +106,7 @@ mod tests {
         DeviceLimits {
             sm: 90,
             sm_count: 132,
+            wgmma: true,
             shared_per_block: 227 << 10,
             l2_bytes: 60 << 20,
             integrated: false,
