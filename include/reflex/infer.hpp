@@ -78,6 +78,7 @@ using argmax_params = params<reflex_argmax_params>;
 using attention_params = params<reflex_attention_params>;
 using rope_params = params<reflex_rope_params>;
 using attention_decode_params = params<reflex_attention_decode_params>;
+using attention_merge_params = params<reflex_attention_merge_params>;
 using embedding_params = params<reflex_embedding_params>;
 using matmul_params = params<reflex_matmul_params>;
 using norm_params = params<reflex_norm_params>;

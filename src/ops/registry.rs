@@ -23,6 +23,9 @@ macro_rules! for_each_op {
             attention_decode {
                 attention_decode(AttentionDecode, reflex_attention_decode_params): reflex_attention_decode, reflex_attention_decode_supported, reflex_attention_decode_selected_kernel, reflex_attention_decode_workspace_size;
             }
+            attention_merge {
+                attention_merge(AttentionMerge, reflex_attention_merge_params): reflex_attention_merge, reflex_attention_merge_supported, reflex_attention_merge_selected_kernel;
+            }
             embedding {
                 embedding(Embedding, reflex_embedding_params): reflex_embedding, reflex_embedding_supported, reflex_embedding_selected_kernel;
             }

@@ -51,6 +51,9 @@ structs! {
         struct_size, scale, q, k, v, kv_lengths, y, workspace, workspace_size, mode, theta_base, freq_scale, magnitude,
         rotary_dim, norm_epsilon, k_new, v_new, positions, freq_factors, q_norm, k_norm
     }
+    reflex_attention_merge_params {
+        struct_size, reserved, a, a_lse, b, b_lse, y, y_lse
+    }
     reflex_embedding_params {
         struct_size, scale, table, ids, y
     }

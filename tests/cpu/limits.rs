@@ -272,6 +272,29 @@ fn heads_keys_and_tokens() {
             &format!("the last dimension of q is {dim}, expected a multiple of 8, 8 to 256"),
         );
     }
+    let merge = |[tokens, heads, dim]: [i64; 3]| {
+        let (part, lse) = ([tokens, heads, dim], [tokens, heads]);
+        let p = reflex_attention_merge_params {
+            struct_size: size_of::<reflex_attention_merge_params>() as u32,
+            a: at(1, F32, &part),
+            a_lse: at(2, F32, &lse),
+            b: at(3, F32, &part),
+            b_lse: at(4, F32, &lse),
+            y: at(5, F32, &part),
+            ..Default::default()
+        };
+        reflex_attention_merge_supported(env.context, &p)
+    };
+    takes(merge([MOST, 1, 8]));
+    takes(merge([1, 2, MOST / 2]));
+    refuses(
+        merge([1, 2, MOST / 2 + 1]),
+        "attention_merge: a.shape[2] is 1073741824, expected 0 to 1073741823",
+    );
+    refuses(
+        merge([LARGEST, 2, 8]),
+        "attention_merge: a.shape has 2147483648 rows of the last dimension, expected at most 2147483647",
+    );
     let decode = |[batch, q_heads, kv_heads, capacity, dim]: [i64; 5]| {
         let cache = [batch, capacity, kv_heads, dim];
         let p = reflex_attention_decode_params {

@@ -69,6 +69,7 @@ public:
             if (asked("weights_unpack")) conversions(m, true);
             for (const int64_t rows : rows_) {
                 if (asked("attention")) attentions(m, rows);
+                if (asked("attention_merge")) attention_merge(m, rows);
                 if (asked("embedding")) {
                     for (const bool packed : wanted_.packed) embeddings(m, rows, packed);
                 }
@@ -163,6 +164,16 @@ private:
         const double seen = static_cast<double>(rows) * static_cast<double>(keys) -
                             static_cast<double>(rows) * static_cast<double>(rows - 1) / 2;
         c.flops = 4.0 * static_cast<double>(m.q_width()) * seen;
+    }
+
+    // The attention over a shared prefix, and that over what comes behind it.
+    void attention_merge(const model_shapes &m, int64_t rows) {
+        const std::string shape =
+            std::to_string(rows) + "/" + std::to_string(m.heads) + "/" + std::to_string(m.head_dim);
+        const problem_words words("attention_merge",
+                                  {{"shape", shape}, {"a", float_name_}, {"b", float_name_}, {"y", float_name_}});
+        bench_case &c = by_rows(words, "shared_prefix", m, rows, {"q_heads", m.heads});
+        c.shape.emplace_back("head_dim", m.head_dim);
     }
 
     void embeddings(const model_shapes &m, int64_t rows, bool packed) {

@@ -317,6 +317,7 @@ problem problem_of(const descriptor &what) {
         {"argmax", argmax},
         {"attention", attention_problem},
         {"attention_decode", attention_decode_problem},
+        {"attention_merge", attention_merge_problem},
         {"embedding", embedding},
         {"matmul", matmul_problem},
         {"norm", norm},
