@@ -29,7 +29,8 @@
  *   14  quantize: quantisation of activations to 8 bits.
  *   15  sample: a token drawn from each row of logits.
  *   16  softcap: values kept within a bound by a hyperbolic tangent.
- *   17  weights_pack and weights_unpack: conversion of weights between the arrangement of a GGUF file and the packed
+ *   17  softmax: exponentials of rows, divided by their sum, or the logarithms of these.
+ *   18  weights_pack and weights_unpack: conversion of weights between the arrangement of a GGUF file and the packed
  *       one.
  *
  * Every struct that has one of these fields means the same by it:
@@ -2078,7 +2079,86 @@ reflex_status reflex_softcap_selected_kernel(const struct reflex_context *contex
                                              const char **name);
 
 /* =====================================================================================================================
- * 17. weights_pack
+ * 17. softmax
+ *
+ * The op `softmax`: exponentials of rows, divided by their sum, or the logarithms of these.
+ */
+
+// y is the natural logarithm of the softmax.
+#define REFLEX_SOFTMAX_LOG 1
+
+// Row i of the T rows along the second-last dimension sees the columns 0 ..= n - T + i, as a query of
+// `reflex_attention` sees its keys. The columns behind are not read.
+#define REFLEX_SOFTMAX_CAUSAL 2
+
+// Operands of `reflex_softmax`.
+typedef struct reflex_softmax_params {
+    uint32_t struct_size;
+    // `REFLEX_SOFTMAX_*` bits.
+    uint32_t flags;
+    // The factor of `x`. It is finite and not negative; 0 selects 1.
+    float scale;
+    uint32_t reserved;
+    // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
+    struct reflex_tensor x;
+    // Optional, `[.., n]`, F32, F16 or BF16, which is added to the scaled `x`. Its rank is at most that of `x`. Each of
+    // its outer dimensions, counted from the last one, is that of `x`, or 1 for one that serves all. Where it is minus
+    // infinity the column is masked.
+    struct reflex_tensor mask;
+    // The shape of `x`, F32, F16 or BF16. It may be `x` itself.
+    struct reflex_tensor y;
+} reflex_softmax_params;
+
+#ifndef __cplusplus
+#define REFLEX_SOFTMAX_PARAMS_INIT { .struct_size = sizeof(reflex_softmax_params) }
+#endif
+
+// Computes the softmax of rows, or its logarithm, with an optional mask: probabilities of logits, weights of scores.
+//
+// With `t[j] = scale * x[j] + mask[j]` and `m` the largest t of a row: `y[j] = e^(t[j] - m) / sum_i e^(t[i] - m)` over
+// the last dimension, or with `REFLEX_SOFTMAX_LOG` `y[j] = (t[j] - m) - ln(sum_i e^(t[i] - m))`.
+//
+// A column is masked where t is minus infinity, where the mask is, whatever x is there, and where
+// `REFLEX_SOFTMAX_CAUSAL` hides it: the first `max(n - T + i + 1, 0)` columns of row i are seen, and the row of an x of rank 1
+// sees all. A masked column gives 0, or minus infinity with `REFLEX_SOFTMAX_LOG`, and so does every column of
+// a row in which all are masked.
+//
+// Shapes and types: see `reflex_softmax_params`; every operand may have its own float type. Computed in f32, and
+// rounded once to the type of `y`. Rows that are 16-byte aligned, with n a multiple of 8, are faster.
+//
+// Error: before the rounding to the type of `y`, an element is off by at most `2^-17 + 2^-22 |t[j] - m|` of itself, or
+// with `REFLEX_SOFTMAX_LOG` by `2^-17 + 2^-22 |y|`, for rows of any width and the t that f32 holds. e^d is computed as 2^(d log2 e); an
+// exponential below 2^-126 is 0.
+//
+// Aliasing: `y` may be exactly `x` (in place). It shares no other byte with an input, nor with itself. The op needs no
+// workspace. The call is asynchronous on `stream`, capturable and thread-safe. Results are deterministic, and those of
+// a row do not depend on the rows beside it.
+//
+// Limits: a row has at most 2^30 - 1 elements, and there are at most 2^31 - 1 rows.
+//
+// Infinities and NaN: a NaN or a plus infinity among the t of a row makes all columns of the row NaN but those that
+// `REFLEX_SOFTMAX_CAUSAL` hides. What lies in masked columns has no effect.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Rows of more than 8192 elements: Milakov and Gimelshein, "Online
+// normalizer calculation for softmax", 2018.
+reflex_status reflex_softmax(const struct reflex_context *context,
+                             const struct reflex_softmax_params *params,
+                             reflex_stream stream);
+
+// Says by its status whether `reflex_softmax` would take these params on this context. It does the validation and the
+// selection of `reflex_softmax`, without a launch.
+reflex_status reflex_softmax_supported(const struct reflex_context *context,
+                                       const struct reflex_softmax_params *params);
+
+// Sets `*name` to the kernel that `reflex_softmax` would launch. The name is a static string: `"cpu"` on the CPU
+// backend, `"none"` when there is nothing to do.
+reflex_status reflex_softmax_selected_kernel(const struct reflex_context *context,
+                                             const struct reflex_softmax_params *params,
+                                             const char **name);
+
+/* =====================================================================================================================
+ * 18. weights_pack
  *
  * The ops `weights_pack` and `weights_unpack`: conversion of weights between the arrangement of a GGUF file and the
  * packed one.

@@ -85,6 +85,7 @@ using norm_params = params<reflex_norm_params>;
 using quantize_params = params<reflex_quantize_params>;
 using sample_params = params<reflex_sample_params>;
 using softcap_params = params<reflex_softcap_params>;
+using softmax_params = params<reflex_softmax_params>;
 using weights_pack_params = params<reflex_weights_pack_params>;
 using weights_unpack_params = params<reflex_weights_unpack_params>;
 /* Up to here. */

@@ -47,6 +47,9 @@ macro_rules! for_each_op {
             softcap {
                 softcap(Softcap, reflex_softcap_params): reflex_softcap, reflex_softcap_supported, reflex_softcap_selected_kernel;
             }
+            softmax {
+                softmax(Softmax, reflex_softmax_params): reflex_softmax, reflex_softmax_supported, reflex_softmax_selected_kernel;
+            }
             weights_pack {
                 weights_pack(WeightsPack, reflex_weights_pack_params): reflex_weights_pack, reflex_weights_pack_supported, reflex_weights_pack_selected_kernel, reflex_weights_pack_workspace_size;
                 weights_unpack(WeightsUnpack, reflex_weights_unpack_params): reflex_weights_unpack, reflex_weights_unpack_supported, reflex_weights_unpack_selected_kernel, reflex_weights_unpack_workspace_size;

@@ -77,6 +77,9 @@ structs! {
     reflex_softcap_params {
         struct_size, cap, x, y
     }
+    reflex_softmax_params {
+        struct_size, flags, scale, reserved, x, mask, y
+    }
     reflex_weights_pack_params {
         struct_size, reserved, source, destination, workspace, workspace_size
     }
@@ -159,4 +162,6 @@ constants! {
     REFLEX_MATMUL_INT8;
     REFLEX_MATMUL_CONSTANT_WEIGHTS;
     REFLEX_MATMUL_GATED;
+    REFLEX_SOFTMAX_LOG;
+    REFLEX_SOFTMAX_CAUSAL;
 }

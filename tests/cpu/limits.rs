@@ -108,6 +108,22 @@ fn rows_of_elementwise_ops() {
         softcap(&[MOST + 1, 2]),
         "softcap: x.shape[0] is 2147483648, expected at most 2147483647",
     );
+    let softmax = |shape: &[i64]| {
+        let p = reflex_softmax_params {
+            struct_size: size_of::<reflex_softmax_params>() as u32,
+            x: at(1, F32, shape),
+            y: at(2, F32, shape),
+            ..Default::default()
+        };
+        reflex_softmax_supported(env.context, &p)
+    };
+    takes(softmax(&[2, MOST / 2]));
+    takes(softmax(&[MOST, 2]));
+    refuses(softmax(&[2, MOST / 2 + 1]), "softmax: x.shape[1] is 1073741824");
+    refuses(
+        softmax(&[MOST + 1, 2]),
+        "softmax: x.shape[0] is 2147483648, expected at most 2147483647",
+    );
     let quantize = |shape: &[i64]| {
         let p = reflex_quantize_params {
             struct_size: size_of::<reflex_quantize_params>() as u32,

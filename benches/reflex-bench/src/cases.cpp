@@ -80,6 +80,7 @@ public:
                 if (asked("quantize")) quantize(m, rows);
                 if (rows > most_logit_rows) continue;
                 if (asked("softcap")) softcap(m, rows);
+                if (asked("softmax")) softmax(m, rows);
                 if (asked("argmax")) argmax(m, rows);
                 if (asked("sample")) samples(m, rows);
             }
@@ -273,6 +274,13 @@ private:
     void softcap(const model_shapes &m, int64_t rows) {
         const problem_words words("softcap", {{"rows", rows}, {"n", m.vocab}, {"x", float_name_}, {"y", float_name_}});
         by_rows(words, "logits", m, rows, {"n", m.vocab});
+    }
+
+    // The log-probabilities of a token.
+    void softmax(const model_shapes &m, int64_t rows) {
+        const std::string shape = std::to_string(rows) + "/" + std::to_string(m.vocab);
+        const problem_words words("softmax", {{"shape", shape}, {"log", 1}, {"x", float_name_}, {"y", float_name_}});
+        by_rows(words, "log_probabilities", m, rows, {"n", m.vocab});
     }
 
     // What loading a model does to each of its matrices, and the way back.
