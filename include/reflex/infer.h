@@ -21,14 +21,16 @@
  *       cache.
  *    9  attention_decode: attention of a decode step over contiguous caches, optionally fused with the norms of the
  *       heads, the rotation and the append of the new key and value.
- *   10  embedding: rows of a table by ids.
- *   11  matmul: products of one x with up to three weights, fused with norm, bias, activation, residual and
+ *   10  attention_merge: the attention of queries over two sets of keys, put together from that over each.
+ *   11  embedding: rows of a table by ids.
+ *   12  matmul: products of one x with up to three weights, fused with norm, bias, activation, residual and
  *       quantisation.
- *   12  norm: RMS norm of rows, with an optional sum with a residual before it.
- *   13  quantize: quantisation of activations to 8 bits.
- *   14  sample: a token drawn from each row of logits.
- *   15  softcap: values kept within a bound by a hyperbolic tangent.
- *   16  weights_pack and weights_unpack: conversion of weights between the arrangement of a GGUF file and the packed
+ *   13  norm: RMS norm of rows, with an optional sum with a residual before it.
+ *   14  quantize: quantisation of activations to 8 bits.
+ *   15  sample: a token drawn from each row of logits.
+ *   16  softcap: values kept within a bound by a hyperbolic tangent.
+ *   17  softmax: exponentials of rows, divided by their sum, or the logarithms of these.
+ *   18  weights_pack and weights_unpack: conversion of weights between the arrangement of a GGUF file and the packed
  *       one.
  *
  * Every struct that has one of these fields means the same by it:
@@ -1487,7 +1489,83 @@ reflex_status reflex_attention_decode_selected_kernel(const struct reflex_contex
                                                       const char **name);
 
 /* =====================================================================================================================
- * 10. embedding
+ * 10. attention_merge
+ *
+ * The op `attention_merge`: the attention of queries over two sets of keys, put together from that over each.
+ */
+
+// Operands of `reflex_attention_merge`.
+typedef struct reflex_attention_merge_params {
+    uint32_t struct_size;
+    uint32_t reserved;
+    // `[.., heads, dim]`, rank 2 to 4, F32, F16 or BF16: the attention over the first set of keys. Rows are dense,
+    // outer strides are free.
+    struct reflex_tensor a;
+    // `[.., heads]`, the outer dimensions of `a`, F32: the natural logarithm of the sum of the exponentials of each
+    // row's scores. All strides are free. It is minus infinity where the row has no keys.
+    struct reflex_tensor a_lse;
+    // The shape of `a`, F32, F16 or BF16: the attention over the second set of keys, which shares no key with the
+    // first.
+    struct reflex_tensor b;
+    // The shape of `a_lse`, F32: the logarithms that belong to `b`.
+    struct reflex_tensor b_lse;
+    // The shape of `a`, F32, F16 or BF16. It may be `a` or `b` itself.
+    struct reflex_tensor y;
+    // Optional, the shape of `a_lse`, F32: receives the logarithms that belong to `y`. It may be `a_lse` or `b_lse`
+    // itself.
+    struct reflex_tensor y_lse;
+} reflex_attention_merge_params;
+
+#ifndef __cplusplus
+#define REFLEX_ATTENTION_MERGE_PARAMS_INIT { .struct_size = sizeof(reflex_attention_merge_params) }
+#endif
+
+// Merges the attention of the same queries over two sets of keys that share none: the keys of a prefix that many
+// sequences share and those of each sequence, or two parts of a long context.
+//
+// With `m = max(a_lse, b_lse)`, `u = e^(a_lse - m)` and `v = e^(b_lse - m)` of each row:
+// `y = (u a + v b) / (u + v)` and `y_lse = m + ln(u + v)`. So y is the attention over all keys, and y_lse the
+// logarithm that belongs to it: results can be merged one after the other.
+//
+// Shapes and types: see `reflex_attention_merge_params`; `a`, `b` and `y` may each have their own float type.
+// Computed in f32, and rounded once to the type of `y`. Rows that are 16-byte aligned, with dim a multiple of 8, are
+// faster. Where another library gives logarithms to base 2, as FlashInfer does, multiply them with ln 2 first; one
+// that keeps them as `[heads, tokens]`, as vLLM does, has them in these shapes with other strides.
+//
+// A row of a or b whose logarithm is minus infinity has no keys: its elements are not used, whatever they are, and y
+// and y_lse are those of the other part. Of two such rows y is 0 and y_lse minus infinity.
+//
+// Aliasing: `y` may be exactly `a` or `b`, and `y_lse` exactly `a_lse` or `b_lse` (in place). They share no other byte
+// with an input, with one another or with themselves. The op needs no workspace. The call is asynchronous on `stream`,
+// capturable and thread-safe. Results are deterministic.
+//
+// Limits: a row has at most 2^30 - 1 elements, and there are at most 2^31 - 1 rows.
+//
+// Infinities and NaN: a logarithm of plus infinity or NaN makes its row of y and its y_lse NaN. A part whose weight is
+// 0 adds nothing, whatever it holds: the weight is 0 where its logarithm is some 87 below the other one. Other
+// infinities and NaN of a and b reach y by IEEE 754.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Ye et al., "Cascade Inference: Memory Bandwidth Efficient Shared
+// Prefix Batch Decoding", 2024 (`merge_state` of FlashInfer); `merge_attn_states` of vLLM, where a logarithm of plus
+// infinity is a part without keys, too.
+reflex_status reflex_attention_merge(const struct reflex_context *context,
+                                     const struct reflex_attention_merge_params *params,
+                                     reflex_stream stream);
+
+// Says by its status whether `reflex_attention_merge` would take these params on this context. It does the validation
+// and the selection of `reflex_attention_merge`, without a launch.
+reflex_status reflex_attention_merge_supported(const struct reflex_context *context,
+                                               const struct reflex_attention_merge_params *params);
+
+// Sets `*name` to the kernel that `reflex_attention_merge` would launch. The name is a static string: `"cpu"` on the
+// CPU backend, `"none"` when there is nothing to do.
+reflex_status reflex_attention_merge_selected_kernel(const struct reflex_context *context,
+                                                     const struct reflex_attention_merge_params *params,
+                                                     const char **name);
+
+/* =====================================================================================================================
+ * 11. embedding
  *
  * The op `embedding`: rows of a table by ids.
  */
@@ -1543,7 +1621,7 @@ reflex_status reflex_embedding_selected_kernel(const struct reflex_context *cont
                                                const char **name);
 
 /* =====================================================================================================================
- * 11. matmul
+ * 12. matmul
  *
  * The op `matmul`: products of one x with up to three weights, fused with norm, bias, activation, residual and
  * quantisation.
@@ -1717,7 +1795,7 @@ reflex_status reflex_matmul_selected_kernel(const struct reflex_context *context
                                             const char **name);
 
 /* =====================================================================================================================
- * 12. norm
+ * 13. norm
  *
  * The op `norm`: RMS norm of rows, with an optional sum with a residual before it.
  */
@@ -1779,7 +1857,7 @@ reflex_status reflex_norm_selected_kernel(const struct reflex_context *context,
                                           const char **name);
 
 /* =====================================================================================================================
- * 13. quantize
+ * 14. quantize
  *
  * The op `quantize`: quantisation of activations to 8 bits.
  */
@@ -1831,7 +1909,7 @@ reflex_status reflex_quantize_selected_kernel(const struct reflex_context *conte
                                               const char **name);
 
 /* =====================================================================================================================
- * 14. sample
+ * 15. sample
  *
  * The op `sample`: a token drawn from each row of logits.
  */
@@ -1951,7 +2029,7 @@ reflex_status reflex_sample_selected_kernel(const struct reflex_context *context
                                             const char **name);
 
 /* =====================================================================================================================
- * 15. softcap
+ * 16. softcap
  *
  * The op `softcap`: values kept within a bound by a hyperbolic tangent.
  */
@@ -2001,7 +2079,86 @@ reflex_status reflex_softcap_selected_kernel(const struct reflex_context *contex
                                              const char **name);
 
 /* =====================================================================================================================
- * 16. weights_pack
+ * 17. softmax
+ *
+ * The op `softmax`: exponentials of rows, divided by their sum, or the logarithms of these.
+ */
+
+// y is the natural logarithm of the softmax.
+#define REFLEX_SOFTMAX_LOG 1
+
+// Row i of the T rows along the second-last dimension sees the columns 0 ..= n - T + i, as a query of
+// `reflex_attention` sees its keys. The columns behind are not read.
+#define REFLEX_SOFTMAX_CAUSAL 2
+
+// Operands of `reflex_softmax`.
+typedef struct reflex_softmax_params {
+    uint32_t struct_size;
+    // `REFLEX_SOFTMAX_*` bits.
+    uint32_t flags;
+    // The factor of `x`. It is finite and not negative; 0 selects 1.
+    float scale;
+    uint32_t reserved;
+    // `[.., n]`, rank 1 to 4, F32, F16 or BF16; rows are dense, outer strides are free.
+    struct reflex_tensor x;
+    // Optional, `[.., n]`, F32, F16 or BF16, which is added to the scaled `x`. Its rank is at most that of `x`. Each of
+    // its outer dimensions, counted from the last one, is that of `x`, or 1 for one that serves all. Where it is minus
+    // infinity the column is masked.
+    struct reflex_tensor mask;
+    // The shape of `x`, F32, F16 or BF16. It may be `x` itself.
+    struct reflex_tensor y;
+} reflex_softmax_params;
+
+#ifndef __cplusplus
+#define REFLEX_SOFTMAX_PARAMS_INIT { .struct_size = sizeof(reflex_softmax_params) }
+#endif
+
+// Computes the softmax of rows, or its logarithm, with an optional mask: probabilities of logits, weights of scores.
+//
+// With `t[j] = scale * x[j] + mask[j]` and `m` the largest t of a row: `y[j] = e^(t[j] - m) / sum_i e^(t[i] - m)` over
+// the last dimension, or with `REFLEX_SOFTMAX_LOG` `y[j] = (t[j] - m) - ln(sum_i e^(t[i] - m))`.
+//
+// A column is masked where t is minus infinity, where the mask is, whatever x is there, and where
+// `REFLEX_SOFTMAX_CAUSAL` hides it: the first `max(n - T + i + 1, 0)` columns of row i are seen, and the row of an x of rank 1
+// sees all. A masked column gives 0, or minus infinity with `REFLEX_SOFTMAX_LOG`, and so does every column of
+// a row in which all are masked.
+//
+// Shapes and types: see `reflex_softmax_params`; every operand may have its own float type. Computed in f32, and
+// rounded once to the type of `y`. Rows that are 16-byte aligned, with n a multiple of 8, are faster.
+//
+// Error: before the rounding to the type of `y`, an element is off by at most `2^-17 + 2^-22 |t[j] - m|` of itself, or
+// with `REFLEX_SOFTMAX_LOG` by `2^-17 + 2^-22 |y|`, for rows of any width and the t that f32 holds. e^d is computed as 2^(d log2 e); an
+// exponential below 2^-126 is 0.
+//
+// Aliasing: `y` may be exactly `x` (in place). It shares no other byte with an input, nor with itself. The op needs no
+// workspace. The call is asynchronous on `stream`, capturable and thread-safe. Results are deterministic, and those of
+// a row do not depend on the rows beside it.
+//
+// Limits: a row has at most 2^30 - 1 elements, and there are at most 2^31 - 1 rows.
+//
+// Infinities and NaN: a NaN or a plus infinity among the t of a row makes all columns of the row NaN but those that
+// `REFLEX_SOFTMAX_CAUSAL` hides. What lies in masked columns has no effect.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Rows of more than 8192 elements: Milakov and Gimelshein, "Online
+// normalizer calculation for softmax", 2018.
+reflex_status reflex_softmax(const struct reflex_context *context,
+                             const struct reflex_softmax_params *params,
+                             reflex_stream stream);
+
+// Says by its status whether `reflex_softmax` would take these params on this context. It does the validation and the
+// selection of `reflex_softmax`, without a launch.
+reflex_status reflex_softmax_supported(const struct reflex_context *context,
+                                       const struct reflex_softmax_params *params);
+
+// Sets `*name` to the kernel that `reflex_softmax` would launch. The name is a static string: `"cpu"` on the CPU
+// backend, `"none"` when there is nothing to do.
+reflex_status reflex_softmax_selected_kernel(const struct reflex_context *context,
+                                             const struct reflex_softmax_params *params,
+                                             const char **name);
+
+/* =====================================================================================================================
+ * 18. weights_pack
  *
  * The ops `weights_pack` and `weights_unpack`: conversion of weights between the arrangement of a GGUF file and the
  * packed one.

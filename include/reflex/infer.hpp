@@ -78,12 +78,14 @@ using argmax_params = params<reflex_argmax_params>;
 using attention_params = params<reflex_attention_params>;
 using rope_params = params<reflex_rope_params>;
 using attention_decode_params = params<reflex_attention_decode_params>;
+using attention_merge_params = params<reflex_attention_merge_params>;
 using embedding_params = params<reflex_embedding_params>;
 using matmul_params = params<reflex_matmul_params>;
 using norm_params = params<reflex_norm_params>;
 using quantize_params = params<reflex_quantize_params>;
 using sample_params = params<reflex_sample_params>;
 using softcap_params = params<reflex_softcap_params>;
+using softmax_params = params<reflex_softmax_params>;
 using weights_pack_params = params<reflex_weights_pack_params>;
 using weights_unpack_params = params<reflex_weights_unpack_params>;
 /* Up to here. */

@@ -23,6 +23,9 @@ macro_rules! for_each_op {
             attention_decode {
                 attention_decode(AttentionDecode, reflex_attention_decode_params): reflex_attention_decode, reflex_attention_decode_supported, reflex_attention_decode_selected_kernel, reflex_attention_decode_workspace_size;
             }
+            attention_merge {
+                attention_merge(AttentionMerge, reflex_attention_merge_params): reflex_attention_merge, reflex_attention_merge_supported, reflex_attention_merge_selected_kernel;
+            }
             embedding {
                 embedding(Embedding, reflex_embedding_params): reflex_embedding, reflex_embedding_supported, reflex_embedding_selected_kernel;
             }
@@ -43,6 +46,9 @@ macro_rules! for_each_op {
             }
             softcap {
                 softcap(Softcap, reflex_softcap_params): reflex_softcap, reflex_softcap_supported, reflex_softcap_selected_kernel;
+            }
+            softmax {
+                softmax(Softmax, reflex_softmax_params): reflex_softmax, reflex_softmax_supported, reflex_softmax_selected_kernel;
             }
             weights_pack {
                 weights_pack(WeightsPack, reflex_weights_pack_params): reflex_weights_pack, reflex_weights_pack_supported, reflex_weights_pack_selected_kernel, reflex_weights_pack_workspace_size;

@@ -78,10 +78,15 @@ impl Rows {
         strides
     }
 
+    /// The indices of row number `row` in the outer dimensions, where a missing one has 0.
+    pub fn index(&self, row: i64) -> [i64; 3] {
+        let (e1, e2) = (i64::from(self.extent[1]), i64::from(self.extent[2]));
+        [row / e2 / e1, row / e2 % e1, row % e2]
+    }
+
     /// The address of row number `row` of a view that has this shape.
     pub fn address(&self, view: &View, row: i64) -> *mut u8 {
-        let (e1, e2) = (i64::from(self.extent[1]), i64::from(self.extent[2]));
-        let index = [row / e2 / e1, row / e2 % e1, row % e2];
+        let index = self.index(row);
         let strides = Rows::strides(view);
         let offset: i64 = index.iter().zip(strides).map(|(i, s)| i * s).sum();
         view.data.wrapping_offset(offset as isize)

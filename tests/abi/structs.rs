@@ -51,6 +51,9 @@ structs! {
         struct_size, scale, q, k, v, kv_lengths, y, workspace, workspace_size, mode, theta_base, freq_scale, magnitude,
         rotary_dim, norm_epsilon, k_new, v_new, positions, freq_factors, q_norm, k_norm
     }
+    reflex_attention_merge_params {
+        struct_size, reserved, a, a_lse, b, b_lse, y, y_lse
+    }
     reflex_embedding_params {
         struct_size, scale, table, ids, y
     }
@@ -73,6 +76,9 @@ structs! {
     }
     reflex_softcap_params {
         struct_size, cap, x, y
+    }
+    reflex_softmax_params {
+        struct_size, flags, scale, reserved, x, mask, y
     }
     reflex_weights_pack_params {
         struct_size, reserved, source, destination, workspace, workspace_size
@@ -156,4 +162,6 @@ constants! {
     REFLEX_MATMUL_INT8;
     REFLEX_MATMUL_CONSTANT_WEIGHTS;
     REFLEX_MATMUL_GATED;
+    REFLEX_SOFTMAX_LOG;
+    REFLEX_SOFTMAX_CAUSAL;
 }

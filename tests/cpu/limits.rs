@@ -108,6 +108,22 @@ fn rows_of_elementwise_ops() {
         softcap(&[MOST + 1, 2]),
         "softcap: x.shape[0] is 2147483648, expected at most 2147483647",
     );
+    let softmax = |shape: &[i64]| {
+        let p = reflex_softmax_params {
+            struct_size: size_of::<reflex_softmax_params>() as u32,
+            x: at(1, F32, shape),
+            y: at(2, F32, shape),
+            ..Default::default()
+        };
+        reflex_softmax_supported(env.context, &p)
+    };
+    takes(softmax(&[2, MOST / 2]));
+    takes(softmax(&[MOST, 2]));
+    refuses(softmax(&[2, MOST / 2 + 1]), "softmax: x.shape[1] is 1073741824");
+    refuses(
+        softmax(&[MOST + 1, 2]),
+        "softmax: x.shape[0] is 2147483648, expected at most 2147483647",
+    );
     let quantize = |shape: &[i64]| {
         let p = reflex_quantize_params {
             struct_size: size_of::<reflex_quantize_params>() as u32,
@@ -272,6 +288,29 @@ fn heads_keys_and_tokens() {
             &format!("the last dimension of q is {dim}, expected a multiple of 8, 8 to 256"),
         );
     }
+    let merge = |[tokens, heads, dim]: [i64; 3]| {
+        let (part, lse) = ([tokens, heads, dim], [tokens, heads]);
+        let p = reflex_attention_merge_params {
+            struct_size: size_of::<reflex_attention_merge_params>() as u32,
+            a: at(1, F32, &part),
+            a_lse: at(2, F32, &lse),
+            b: at(3, F32, &part),
+            b_lse: at(4, F32, &lse),
+            y: at(5, F32, &part),
+            ..Default::default()
+        };
+        reflex_attention_merge_supported(env.context, &p)
+    };
+    takes(merge([MOST, 1, 8]));
+    takes(merge([1, 2, MOST / 2]));
+    refuses(
+        merge([1, 2, MOST / 2 + 1]),
+        "attention_merge: a.shape[2] is 1073741824, expected 0 to 1073741823",
+    );
+    refuses(
+        merge([LARGEST, 2, 8]),
+        "attention_merge: a.shape has 2147483648 rows of the last dimension, expected at most 2147483647",
+    );
     let decode = |[batch, q_heads, kv_heads, capacity, dim]: [i64; 5]| {
         let cache = [batch, capacity, kv_heads, dim];
         let p = reflex_attention_decode_params {

@@ -265,9 +265,9 @@ mod tests {
 
     #[test]
     fn a_case_that_cannot_be_read_is_told() {
-        let message = read_case("softmax rows=1").unwrap_err();
+        let message = read_case("softmin rows=1").unwrap_err();
         assert!(
-            message.starts_with("case `softmax rows=1`: expected one of activation, add"),
+            message.starts_with("case `softmin rows=1`: expected one of activation, add"),
             "{message}"
         );
         assert_eq!(

@@ -1,4 +1,4 @@
-// Problems of the two ops of attention.
+// Problems of the ops of attention.
 #include <cstdlib>
 
 #include "problem_reader.h"
@@ -116,6 +116,38 @@ problem attention_decode_problem(const descriptor &d) {
     if (std::llabs(position) > 1 << 24) p.at_least += 5e-5;
     if (kv != REFLEX_DTYPE_F32 && p.rounded_to != REFLEX_DTYPE_BF16) p.rounded_to = kv;
     return p;
+}
+
+problem attention_merge_problem(const descriptor &d) {
+    problem_reader r(d, {"shape", "a", "b", "y", "y_lse", "gap", "offset", "place"});
+    const std::vector<int64_t> shape = d.list("shape"), rows(shape.begin(), shape.end() - 1);
+    const std::string over = r.one_of("place", {"none", "a", "b"});
+    const bool wanted = d.flag("y_lse");
+    const auto part = [&](const char *key, const char *lse) {
+        operand logarithms = input(REFLEX_DTYPE_F32, rows);
+        logarithms.least = -3;
+        logarithms.most = 3;
+        const bool is_over = over == key;
+        const operand elements = r.in(key, shape);
+        const size_t at = r.add(key, is_over ? in_place(elements) : elements);
+        r.add(lse, is_over && wanted ? in_place(logarithms) : logarithms);
+        return at;
+    };
+    const size_t a = part("a", "a_lse"), b = part("b", "b_lse");
+    size_t y = over == "a" ? a : b;
+    operand_place y_lse;
+    if (over == "none") y = r.add("y", r.out("y", shape));
+    if (wanted) y_lse = over == "none" ? r.add("y_lse", output(REFLEX_DTYPE_F32, rows)) : y + 1;
+    return r.finish(d.dtype("y"), [=](const std::vector<reflex_tensor> &t) {
+        reflex::attention_merge_params p;
+        p.a = t[a];
+        p.a_lse = t[a + 1];
+        p.b = t[b];
+        p.b_lse = t[b + 1];
+        p.y = t[y];
+        p.y_lse = at(t, y_lse);
+        return make_call<reflex_attention_merge_params>(p, REFLEX_BENCH_OP(attention_merge, nullptr));
+    });
 }
 
 }  // namespace bench

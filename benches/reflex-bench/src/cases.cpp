@@ -69,6 +69,7 @@ public:
             if (asked("weights_unpack")) conversions(m, true);
             for (const int64_t rows : rows_) {
                 if (asked("attention")) attentions(m, rows);
+                if (asked("attention_merge")) attention_merge(m, rows);
                 if (asked("embedding")) {
                     for (const bool packed : wanted_.packed) embeddings(m, rows, packed);
                 }
@@ -79,6 +80,7 @@ public:
                 if (asked("quantize")) quantize(m, rows);
                 if (rows > most_logit_rows) continue;
                 if (asked("softcap")) softcap(m, rows);
+                if (asked("softmax")) softmax(m, rows);
                 if (asked("argmax")) argmax(m, rows);
                 if (asked("sample")) samples(m, rows);
             }
@@ -163,6 +165,16 @@ private:
         const double seen = static_cast<double>(rows) * static_cast<double>(keys) -
                             static_cast<double>(rows) * static_cast<double>(rows - 1) / 2;
         c.flops = 4.0 * static_cast<double>(m.q_width()) * seen;
+    }
+
+    // The attention over a shared prefix, and that over what comes behind it.
+    void attention_merge(const model_shapes &m, int64_t rows) {
+        const std::string shape =
+            std::to_string(rows) + "/" + std::to_string(m.heads) + "/" + std::to_string(m.head_dim);
+        const problem_words words("attention_merge",
+                                  {{"shape", shape}, {"a", float_name_}, {"b", float_name_}, {"y", float_name_}});
+        bench_case &c = by_rows(words, "shared_prefix", m, rows, {"q_heads", m.heads});
+        c.shape.emplace_back("head_dim", m.head_dim);
     }
 
     void embeddings(const model_shapes &m, int64_t rows, bool packed) {
@@ -262,6 +274,13 @@ private:
     void softcap(const model_shapes &m, int64_t rows) {
         const problem_words words("softcap", {{"rows", rows}, {"n", m.vocab}, {"x", float_name_}, {"y", float_name_}});
         by_rows(words, "logits", m, rows, {"n", m.vocab});
+    }
+
+    // The log-probabilities of a token.
+    void softmax(const model_shapes &m, int64_t rows) {
+        const std::string shape = std::to_string(rows) + "/" + std::to_string(m.vocab);
+        const problem_words words("softmax", {{"shape", shape}, {"log", 1}, {"x", float_name_}, {"y", float_name_}});
+        by_rows(words, "log_probabilities", m, rows, {"n", m.vocab});
     }
 
     // What loading a model does to each of its matrices, and the way back.

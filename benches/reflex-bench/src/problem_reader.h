@@ -62,6 +62,7 @@ reflex_rope_mode rope_mode_of(const descriptor &d);
 
 problem attention_problem(const descriptor &d);
 problem attention_decode_problem(const descriptor &d);
+problem attention_merge_problem(const descriptor &d);
 problem matmul_problem(const descriptor &d);
 problem rope_problem(const descriptor &d);
 problem weights_pack_problem(const descriptor &d);

@@ -149,6 +149,42 @@ problem softcap(const descriptor &d) {
     });
 }
 
+problem softmax(const descriptor &d) {
+    problem_reader r(d,
+                     {"shape", "scale", "log", "causal", "mask", "over", "x", "y", "gap", "offset", "values", "place"});
+    const std::vector<int64_t> shape = d.list("shape");
+    operand contents = r.in("x", shape);
+    if (r.one_of("values", {"normal", "wide"}) == "wide") {
+        contents.least = -200;
+        contents.most = 200;
+    }
+    const bool over = r.one_of("place", {"none", "x"}) == "x", log = d.flag("log");
+    const size_t x = r.add("x", over ? in_place(contents) : contents);
+    operand_place mask;
+    if (r.given("mask")) {
+        std::vector<int64_t> wanted = shape;
+        if (d.is("over", "row")) wanted.erase(wanted.begin(), wanted.end() - 1);
+        if (d.is("over", "rows")) wanted.erase(wanted.begin(), wanted.end() - 2);
+        if (d.is("over", "ones")) std::fill(wanted.begin() + 1, wanted.end() - 1, 1);
+        mask = r.add("mask", r.in("mask", wanted));
+    }
+    const size_t y = over ? x : r.add("y", r.out("y", shape));
+    const uint32_t flags = (log ? REFLEX_SOFTMAX_LOG : 0) | (d.flag("causal") ? REFLEX_SOFTMAX_CAUSAL : 0);
+    problem p = r.finish(d.dtype("y"), [=, scale = d.number("scale")](const std::vector<reflex_tensor> &t) {
+        reflex::softmax_params params;
+        params.flags = flags;
+        params.scale = scale;
+        params.x = t[x];
+        params.mask = at(t, mask);
+        params.y = t[y];
+        return make_call<reflex_softmax_params>(params, REFLEX_BENCH_OP(softmax, nullptr));
+    });
+    if (log) p.variant = "log";
+    // Small numbers of F16 are multiples of this.
+    if (p.rounded_to == REFLEX_DTYPE_F16) p.at_least = 0x1p-24;
+    return p;
+}
+
 problem quantize(const descriptor &d) {
     problem_reader r(d, {"shape", "x", "gap", "offset", "kernel"});
     const std::vector<int64_t> shape = d.list("shape");
@@ -317,6 +353,7 @@ problem problem_of(const descriptor &what) {
         {"argmax", argmax},
         {"attention", attention_problem},
         {"attention_decode", attention_decode_problem},
+        {"attention_merge", attention_merge_problem},
         {"embedding", embedding},
         {"matmul", matmul_problem},
         {"norm", norm},
@@ -324,6 +361,7 @@ problem problem_of(const descriptor &what) {
         {"rope", rope_problem},
         {"sample", sample},
         {"softcap", softcap},
+        {"softmax", softmax},
         {"weights_pack", weights_pack_problem}};
     for (const auto &[op, make] : ops) {
         if (what.op() == op) return make(what);

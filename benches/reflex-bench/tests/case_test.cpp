@@ -87,7 +87,7 @@ void test_mistakes() {
         if (message != std::string("cases/trial.txt, ") + what) std::fprintf(stderr, "%s\n", message.c_str());
         CHECK(message == std::string("cases/trial.txt, ") + what);
     }
-    CHECK(message_of([] { bench::read_case("softmax rows=1"); }).find("expected one of activation, add") !=
+    CHECK(message_of([] { bench::read_case("softmin rows=1"); }).find("expected one of activation, add") !=
           std::string::npos);
 }
 

@@ -42,7 +42,7 @@ class Messages(unittest.TestCase):
         self.assertIn("--fast", self.one_line(2, "ops", "--fast"))
         self.one_line(2)
         self.one_line(2, "model")
-        self.assertIn("expected one of activation, add", self.one_line(2, "ops", "--op", "softmax"))
+        self.assertIn("expected one of activation, add", self.one_line(2, "ops", "--op", "softmin"))
         self.assertIn("expected one of orin-nano", self.one_line(2, "ops", "--as", "orin"))
         self.assertIn("--backend cuda", self.one_line(2, "ops", "--as", "orin-nano", "--backend", "cpu"))
 

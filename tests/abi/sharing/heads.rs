@@ -152,3 +152,32 @@ fn attention_decode_shares_no_memory() {
     };
     step.check(&Env::cpu());
 }
+
+#[test]
+fn attention_merge_shares_no_memory() {
+    let op = Op {
+        name: "attention_merge",
+        call: reflex_attention_merge,
+        supported: reflex_attention_merge_supported,
+        fields: both(
+            reads!(p: reflex_attention_merge_params; "a": p.a, "a_lse": p.a_lse, "b": p.b, "b_lse": p.b_lse),
+            vec![
+                Field::output("y", |p: &mut reflex_attention_merge_params| &mut p.y, &["a", "b"]),
+                Field::output("y_lse", |p| &mut p.y_lse, &["a_lse", "b_lse"]),
+            ],
+        ),
+        make: |at, rows| {
+            let (heads, lse) = ([rows, 8, 32], [rows, 8]);
+            sized!(reflex_attention_merge_params {
+                a: at.f32(&heads),
+                a_lse: at.f32(&lse),
+                b: at.f32(&heads),
+                b_lse: at.f32(&lse),
+                y: at.f32(&heads),
+                y_lse: at.f32(&lse),
+            })
+        },
+        workspace: None,
+    };
+    op.check(&Env::cpu());
+}

@@ -9,6 +9,9 @@ const I32: reflex_dtype = REFLEX_DTYPE_I32;
 const ACT_I8: reflex_dtype = REFLEX_DTYPE_ACT_I8;
 const Q4_K: reflex_dtype = REFLEX_DTYPE_Q4_K;
 
+/// Outputs that have no other type.
+const F32_ALONE: [(&str, &str); 1] = [("attention_merge", "y_lse")];
+
 /// An operand of an op.
 struct Field<P> {
     name: &'static str,
@@ -208,7 +211,7 @@ impl<P: Copy> Op<P> {
             words(&apart, "16 bytes into the rows between");
         }
         // The same address, and another type of the same size.
-        if may && theirs.dtype == F32 {
+        if may && theirs.dtype == F32 && !F32_ALONE.contains(&(self.name, a)) {
             let half = reflex_tensor {
                 dtype: REFLEX_DTYPE_F16,
                 ..theirs

@@ -121,6 +121,29 @@ fn add_shares_no_memory() {
 }
 
 #[test]
+fn softmax_shares_no_memory() {
+    let op = Op {
+        name: "softmax",
+        call: reflex_softmax,
+        supported: reflex_softmax_supported,
+        fields: both(
+            reads!(p: reflex_softmax_params; "x": p.x, "mask": p.mask),
+            vec![Field::output("y", |p: &mut reflex_softmax_params| &mut p.y, &["x"])],
+        ),
+        make: |at, rows| {
+            let shape = [rows, 32];
+            sized!(reflex_softmax_params {
+                x: at.f32(&shape),
+                mask: at.f32(&shape),
+                y: at.f32(&shape),
+            })
+        },
+        workspace: None,
+    };
+    op.check(&Env::cpu());
+}
+
+#[test]
 fn quantize_shares_no_memory() {
     let op = Op {
         name: "quantize",
