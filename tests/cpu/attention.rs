@@ -364,9 +364,20 @@ fn bad_input_is_refused() {
             "cache.k.dtype is 77",
             change(|_, p| p.cache.k.dtype = reflex_dtype(77)),
         ),
-        (invalid, "cache.v.dtype is I32", change(|_, p| p.cache.v.dtype = REFLEX_DTYPE_I32)),
+        (
+            invalid,
+            "cache.v.dtype is I32",
+            change(|_, p| p.cache.v.dtype = REFLEX_DTYPE_I32),
+        ),
         (invalid, "y.dtype is I32", change(|_, p| p.y.dtype = REFLEX_DTYPE_I32)),
-        (invalid, "cache.k.shape is [3", change(|_, p| p.cache.k.shape[0] = 3)),
+        (
+            invalid,
+            "cache.k.shape is [3",
+            change(|_, p| {
+                p.cache.lengths = reflex_tensor::default();
+                (p.cache.k.shape[0], p.cache.v.shape[0]) = (3, 3);
+            }),
+        ),
         (
             invalid,
             "cache.k.shape is [2, 6, 2, 24]",

@@ -146,7 +146,10 @@ fn bad_input_is_refused() {
         (invalid, "cache.v.dtype is I32", |_, p| {
             p.cache.v.dtype = REFLEX_DTYPE_I32
         }),
-        (invalid, "cache.k.shape is [1", |_, p| p.cache.k.shape[0] = 1),
+        (invalid, "cache.k.shape is [1", |_, p| {
+            p.cache.lengths = reflex_tensor::default();
+            (p.cache.k.shape[0], p.cache.v.shape[0]) = (1, 1);
+        }),
         (invalid, "y.shape is [2, 4, 32]", |_, p| p.y.shape[2] = 32),
         (invalid, "q.shape[1] is 3, expected a multiple of 2", |_, p| {
             (p.q.shape[1], p.y.shape[1]) = (3, 3)
