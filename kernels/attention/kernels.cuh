@@ -3,12 +3,18 @@
 
 #include "attention/fma.cuh"
 #include "attention/mma.cuh"
+#include "attention/wgmma.cuh"
 
 namespace reflex {
 
 // Blocks that an SM runs at once, for heads of up to 64, 128 and 256: as many as registers allow without a spill.
 constexpr i32 ATTENTION_MMA_BLOCKS[3] = {4, 3, 1};
 constexpr i32 ATTENTION_MMA_LARGE_BLOCKS[3] = {2, 2, 1};
+
+constexpr i32 ATTENTION_WGMMA_BLOCKS[3] = {2, 2, 1};
+
+template <u32 T, int DMAX, int SIZE = attention_mma_size(DMAX)>
+using attention_of_warpgroups = attention_wgmma<T, DMAX, ATTENTION_WGMMA_ROWS[SIZE], ATTENTION_WGMMA_KEYS[SIZE]>;
 
 template <u32 T, int DMAX, int SIZE = attention_mma_size(DMAX)>
 using attention_mma_small = attention_mma<T, DMAX, ATTENTION_MMA_ROWS, ATTENTION_MMA_WARPS[SIZE],

@@ -14,17 +14,11 @@
 #pragma once
 
 #include "attention/args.cuh"
+#include "attention/copies.cuh"
+#include "attention/special.cuh"
 #include "common/mma.cuh"
 
 namespace reflex {
-
-// Some element is infinite or NaN: its exponent is all ones, and adding one to that carries into the sign's place.
-template <u32 T> __device__ __forceinline__ bool not_finite(uint4 w) {
-    constexpr u32 exponent = T == F16 ? 0x7C007C00u : 0x7F807F80u, one = T == F16 ? 0x04000400u : 0x00800080u;
-    const u32 carry =
-        ((w.x & exponent) + one) | ((w.y & exponent) + one) | ((w.z & exponent) + one) | ((w.w & exponent) + one);
-    return carry & 0x80008000u;
-}
 
 // Four 8 x 8 matrices of 16-bit elements, as load_matrices of common/tf32.cuh and load_matrices_transposed take them.
 __device__ __forceinline__ void load_fragment(u32 shared_row, u32 (&m)[4]) {
@@ -38,18 +32,6 @@ __device__ __forceinline__ void load_fragment_transposed(u32 shared_row, u32 (&m
                  : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
                  : "r"(shared_row)
                  : "memory");
-}
-
-// cp_async16 of common/mma.cuh to an address in shared memory.
-__device__ __forceinline__ void copy_async16(u32 shared, const void *global, bool valid) {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0)
-                 : "memory");
-#else
-    const uint4 w = valid ? *static_cast<const uint4 *>(global) : make_uint4(0, 0, 0, 0);
-    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(shared), "r"(w.x), "r"(w.y), "r"(w.z), "r"(w.w)
-                 : "memory");
-#endif
 }
 
 template <u32 T, int DMAX, int ROWS, int WARPS, int KEYS, int SHARED_ROWS> struct attention_mma {
@@ -93,54 +75,6 @@ template <u32 T, int DMAX, int ROWS, int WARPS, int KEYS, int SHARED_ROWS> struc
             if (block.row0 + row < block.rows && c * 8 < a.dim)
                 load8_any(block.q(block.row0 + row), a.q_type, c * 8, a.q_vec8, x);
             memory[at(row, c)] = pack8(x, T);
-        }
-    }
-
-    // A weight of 0 hides no NaN: 0 * NaN is NaN in a matrix product. Where the rows of a block see different keys of
-    // a tile, V rows with anything not finite are taken out of the tile here, and added by `add_special`.
-    static __device__ __forceinline__ bool remove_special(uint4 *v_tile, u32 *special) {
-        const i32 thread = thread_index_anew();
-        bool found = false;
-        for (i32 i = thread; i < KEYS * CHUNKS; i += THREADS) found |= not_finite<T>(v_tile[i]);
-        if (!__syncthreads_or(found)) return false;
-        if (thread < KEYS / 32) special[thread] = 0;
-        __syncthreads();
-        for (i32 i = thread; i < KEYS * CHUNKS; i += THREADS)
-            if (not_finite<T>(v_tile[i])) atomicOr(&special[i / CHUNKS / 32], 1u << (i / CHUNKS % 32));
-        __syncthreads();
-        for (i32 i = thread; i < KEYS * CHUNKS; i += THREADS)
-            if (special[i / CHUNKS / 32] >> (i / CHUNKS % 32) & 1) v_tile[i] = make_uint4(0, 0, 0, 0);
-        __syncthreads();
-        return true;
-    }
-
-    // The keys marked in `special`, for the rows that see them alone. Slow, and hardly ever run.
-    static __device__ __forceinline__ void add_special(float (&o)[DMAX / 8][4], const u32 (&p)[KEYS / 16][4],
-                                                       const u32 *special, const char *v, i64 stride, i32 v_dim,
-                                                       const i32 (&visible)[2]) {
-        const i32 lane = threadIdx.x % WARP, t = lane % 4;
-        for (i32 word = 0; word < KEYS / 32; word++) {
-            for (u32 bits = special[word]; bits; bits &= bits - 1) {
-                const i32 key = word * 32 + __ffs(bits) - 1, from = (lane & ~3) | (key % 8 / 2);
-                u32 lo = 0, hi = 0;
-#pragma unroll
-                for (i32 i = 0; i < KEYS / 16; i++) {
-                    // By mask: from a branch the compiler makes an index, and moves p to memory for it.
-                    const u32 mask = i == key / 16 ? ~0u : 0u;
-                    lo |= (key & 8 ? p[i][2] : p[i][0]) & mask, hi |= (key & 8 ? p[i][3] : p[i][1]) & mask;
-                }
-                const float2 two_lo = unpack2(__shfl_sync(FULL_MASK, lo, from), T),
-                             two_hi = unpack2(__shfl_sync(FULL_MASK, hi, from), T);
-                const float p_lo = key & 1 ? two_lo.y : two_lo.x, p_hi = key & 1 ? two_hi.y : two_hi.x;
-#pragma unroll
-                for (i32 j = 0; j < DMAX / 8; j++) {
-                    if (j * 8 >= v_dim) continue;
-                    const float x = load1(v + key * stride, T, j * 8 + 2 * t),
-                                y = load1(v + key * stride, T, j * 8 + 2 * t + 1);
-                    if (key < visible[0]) o[j][0] += p_lo * x, o[j][1] += p_lo * y;
-                    if (key < visible[1]) o[j][2] += p_hi * x, o[j][3] += p_hi * y;
-                }
-            }
         }
     }
 
@@ -235,7 +169,9 @@ template <u32 T, int DMAX, int ROWS, int WARPS, int KEYS, int SHARED_ROWS> struc
             cp_async_wait_all();
             __syncthreads();  // V is here, and K was used up
             if (key0 + KEYS < end) load(k_to, k_from, k_stride, end - key0 - KEYS, a.dim);
-            const bool has_special = first < min(key0 + KEYS, end) && remove_special(v_tile, special);
+            const bool has_special =
+                first < min(key0 + KEYS, end) &&
+                remove_special<T, KEYS, CHUNKS, THREADS>(v_tile, special, [](i32 i) { return i / CHUNKS; });
 
             float offset[TILES][2];
 #pragma unroll
@@ -290,7 +226,7 @@ template <u32 T, int DMAX, int ROWS, int WARPS, int KEYS, int SHARED_ROWS> struc
 #pragma unroll
                 for (i32 m = 0; m < TILES; m++) {
                     const i32 left[2] = {visible(m, 0) - key0, visible(m, 1) - key0};
-                    add_special(o[m], p[m], special, anew.v() + key0 * v_stride, v_stride, a.v_dim, left);
+                    add_special<T>(o[m], p[m], special, anew.v() + key0 * v_stride, v_stride, a.v_dim, left);
                 }
             }
         }

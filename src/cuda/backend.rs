@@ -411,6 +411,8 @@ fn limits(device: sys::CUdevice) -> Result<DeviceLimits> {
     Ok(DeviceLimits {
         sm,
         sm_count: get(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        // The images of one file stand for all, as each file has the same.
+        wgmma: images::best("norm", sm).is_some_and(KernelImage::has_wgmma),
         shared_per_block: get(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
         l2_bytes: get(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?,
         integrated,

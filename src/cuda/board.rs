@@ -49,23 +49,24 @@ pub(super) struct Emulated {
 }
 
 impl Emulated {
-    /// Dynamic shared memory of a launch of so many threads a block that asks for `shared`.
-    pub fn padded(&self, threads: u32, shared: u32, device: &DeviceLimits) -> u32 {
-        let block = Footprint {
-            threads,
-            registers: self.registers,
-            declared: self.declared,
-        };
-        self.board.padded(block, shared, device)
+    /// Blocks of so many threads that share an SM of the board, at most.
+    fn resident(&self, threads: u32, dynamic: u32) -> u32 {
+        let (board, warps) = (self.board, threads.div_ceil(32));
+        // A warp's registers come 256 at a time.
+        let by_registers = REGISTERS / ((self.registers * 32).next_multiple_of(256).max(256) * warps);
+        let by_shared = board.shared / (self.declared + dynamic + RESERVED);
+        let by_threads = board.threads / (warps * 32);
+        by_registers.min(by_shared).min(by_threads).min(board.blocks).max(1)
     }
-}
 
-/// What a block of a kernel takes of an SM.
-#[derive(Clone, Copy, Debug)]
-struct Footprint {
-    threads: u32,
-    registers: u32,
-    declared: u32,
+    /// Dynamic shared memory with which an SM of the device has room for as many blocks of so many threads as one of the board, at least
+    /// `dynamic`.
+    pub fn padded(&self, threads: u32, dynamic: u32, device: &DeviceLimits) -> u32 {
+        let room = device.shared_per_block + RESERVED;
+        let resident = self.resident(threads, dynamic);
+        let least = (room / (resident + 1)).saturating_sub(RESERVED + self.declared) / 128 * 128 + 128;
+        dynamic.max(least.min(device.shared_per_block - self.declared))
+    }
 }
 
 impl Board {
@@ -89,28 +90,11 @@ impl Board {
             sm: self.sm,
             sm_count: self.sm_count,
             shared_per_block: self.shared_per_block,
+            wgmma: false,
             // Every board is a Jetson.
             tuning: *Tuning::of(self.sm, true),
             ..*device
         }
-    }
-
-    /// Blocks that share an SM of the board, at most.
-    fn resident(&self, block: Footprint, dynamic: u32) -> u32 {
-        let warps = block.threads.div_ceil(32);
-        // A warp's registers come 256 at a time.
-        let by_registers = REGISTERS / ((block.registers * 32).next_multiple_of(256).max(256) * warps);
-        let by_shared = self.shared / (block.declared + dynamic + RESERVED);
-        let by_threads = self.threads / (warps * 32);
-        by_registers.min(by_shared).min(by_threads).min(self.blocks).max(1)
-    }
-
-    /// Dynamic shared memory with which an SM of the device has room for as many blocks as one of the board, at least `dynamic`.
-    fn padded(&self, block: Footprint, dynamic: u32, device: &DeviceLimits) -> u32 {
-        let room = device.shared_per_block + RESERVED;
-        let resident = self.resident(block, dynamic);
-        let least = (room / (resident + 1)).saturating_sub(RESERVED + block.declared) / 128 * 128 + 128;
-        dynamic.max(least.min(device.shared_per_block - block.declared))
     }
 }
 
@@ -122,6 +106,7 @@ mod tests {
         DeviceLimits {
             sm: 90,
             sm_count: 132,
+            wgmma: true,
             shared_per_block: 227 << 10,
             l2_bytes: 60 << 20,
             integrated: false,
@@ -149,16 +134,16 @@ mod tests {
             (384, 128, 0, 160 << 10, 1),
             (512, 255, 0, 0, 1),
         ] {
-            let block = Footprint {
-                threads,
+            let kernel = Emulated {
+                board: orin,
                 registers,
                 declared,
             };
-            assert_eq!(orin.resident(block, dynamic), resident, "{block:?}");
-            let padded = orin.padded(block, dynamic, &h200());
-            assert!(padded >= dynamic, "{block:?}");
-            assert!(padded + declared <= h200().shared_per_block, "{block:?}: {padded}");
-            assert_eq!(room(declared, padded), resident, "{block:?}: {padded}");
+            assert_eq!(kernel.resident(threads, dynamic), resident, "{kernel:?}");
+            let padded = kernel.padded(threads, dynamic, &h200());
+            assert!(padded >= dynamic, "{kernel:?}");
+            assert!(padded + declared <= h200().shared_per_block, "{kernel:?}: {padded}");
+            assert_eq!(room(declared, padded), resident, "{kernel:?}: {padded}");
         }
     }
 

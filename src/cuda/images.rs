@@ -71,6 +71,11 @@ impl KernelImage {
     pub fn has_clusters(&self) -> bool {
         self.sm >= 90
     }
+
+    /// The products of warpgroups: those of SM 9.0 and of no other.
+    pub fn has_wgmma(&self) -> bool {
+        self.sm == 90 && self.suffix == "a"
+    }
 }
 
 /// The image of `file` that suits a device best.

@@ -8,6 +8,8 @@ pub(crate) struct DeviceLimits {
     /// Compute capability: major * 10 + minor.
     pub sm: u32,
     pub sm_count: u32,
+    /// The kernels that run there have the products of warpgroups: code for SM 9.0a.
+    pub wgmma: bool,
     /// Most shared memory a block may ask for.
     pub shared_per_block: u32,
     pub l2_bytes: u32,

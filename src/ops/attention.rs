@@ -10,7 +10,7 @@ use crate::abi::{Dtype, Error, Params, Result, View, reflex_kv_cache, reflex_sta
 use crate::constants::{
     ATTENTION_MMA_KEYS, ATTENTION_MMA_LARGE_KEYS, ATTENTION_MMA_LARGE_ROWS, ATTENTION_MMA_LARGE_SHARED_ROWS,
     ATTENTION_MMA_LARGE_WARPS, ATTENTION_MMA_ROWS, ATTENTION_MMA_SHARED_ROWS, ATTENTION_MMA_WARPS, ATTENTION_THREADS,
-    attention_mma_shared, attention_mma_size,
+    ATTENTION_WGMMA_KEYS, ATTENTION_WGMMA_ROWS, attention_mma_shared, attention_mma_size, attention_wgmma_shared,
 };
 use crate::cuda::families::attention_kernels;
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
@@ -256,6 +256,9 @@ impl Op for Attention {
 
 /// The calls that a kernel takes, in the words of `kernels/instances.def`.
 macro_rules! kv_takes {
+    (wgmma $dtype:ident $dim:literal) => {
+        |c, limits| only(limits.wgmma, "SM 9.0 with kernels for 90a").and(c.mma(Dtype::$dtype, $dim, limits))
+    };
     (mma_large $dtype:ident $dim:literal) => {
         |c, limits| c.mma(Dtype::$dtype, $dim, limits)
     };
@@ -323,6 +326,17 @@ impl Block {
         }
     }
 
+    /// Of 64 rows each, for heads of up to `dim`.
+    const fn of_warpgroups(dim: i64) -> Block {
+        let size = attention_mma_size(dim) as usize;
+        let rows = ATTENTION_WGMMA_ROWS[size];
+        Block {
+            rows,
+            threads: 2 * rows,
+            shared: attention_wgmma_shared(rows, ATTENTION_WGMMA_KEYS[size], dim),
+        }
+    }
+
     fn fits(&self, limits: &DeviceLimits) -> Takes {
         only(
             self.shared <= i64::from(limits.shared_per_block),
@@ -357,6 +371,9 @@ macro_rules! candidate {
 }
 
 macro_rules! candidate_of_kind {
+    ($name:literal $file:literal $symbol:literal $rows:ident wgmma $dtype:ident $dim:literal) => {
+        candidate!($name $file $symbol, Block::of_warpgroups($dim), |_, _| Ok(()), wgmma $dtype $dim)
+    };
     ($name:literal $file:literal $symbol:literal $rows:ident mma_large $dtype:ident $dim:literal) => {
         candidate!($name $file $symbol, MMA_LARGE.block($dim), AttentionPlan::has_many_rows, mma_large $dtype $dim)
     };

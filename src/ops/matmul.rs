@@ -159,20 +159,8 @@ impl Op for Matmul {
 }
 
 /// The candidates in integers come before the exact ones.
-static CANDIDATES: [Candidate<MatmulPlan>; int8::CANDIDATES.len() + exact::CANDIDATES.len()] = {
-    let (first, then) = (int8::CANDIDATES, exact::CANDIDATES);
-    let mut all = [first[0]; int8::CANDIDATES.len() + exact::CANDIDATES.len()];
-    let mut i = 0;
-    while i < all.len() {
-        all[i] = if i < first.len() {
-            first[i]
-        } else {
-            then[i - first.len()]
-        };
-        i += 1;
-    }
-    all
-};
+static CANDIDATES: [Candidate<MatmulPlan>; int8::COUNT + exact::CANDIDATES.len()] =
+    int8::and_others(&exact::CANDIDATES);
 
 /// Multiplies the rows of x with the transpose of one to three weight matrices: a linear layer, or up to three of the
 /// same x.

@@ -1,4 +1,5 @@
-//! Tuning of Jetson Orin. Each number has its source behind it: a file, or what is known of where it comes from.
+//! Tuning of Jetson Orin. Each number has its source behind it: a file, or what is known of where it comes from. What was not measured there
+//! is inherited from data_center.rs, whose numbers are of an H200, and changes with it; `reflex-bench tune` puts measured ones in its place.
 
 use super::{Argmax, Attention, AttentionDecode, Matmul, Norm, Rope, Tuning};
 

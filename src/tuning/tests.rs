@@ -40,33 +40,53 @@ fn every_number_of_every_table_is_allowed() {
     }
 }
 
-/// `reflex-bench tune` rewrites such lines: `name: numbers, // source`, in the group that they belong to.
+/// The numbers and the source of each entry by its name. `reflex-bench tune` rewrites such lines: `name: numbers, // source`, in the group
+/// that they belong to.
+fn lines_of(file: &str) -> BTreeMap<String, (String, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tuning").join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut lines = BTreeMap::new();
+    let mut group = "";
+    for line in text.lines() {
+        if let Some((name, _)) = line.strip_prefix("    ").and_then(|l| l.split_once(": ")) {
+            if line.ends_with('{') {
+                group = name;
+            } else if let Some((entry, source)) = line.split_once(", // ") {
+                let (field, numbers) = entry.trim().split_once(": ").unwrap();
+                assert!(!source.trim().is_empty(), "{file}: {line}");
+                lines.insert(format!("{group}.{field}"), (numbers.to_string(), source.to_string()));
+            }
+        }
+    }
+    lines
+}
+
 #[test]
 fn each_number_stands_on_a_line_with_its_source() {
     for (file, table) in TABLES {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tuning").join(file);
-        let text = std::fs::read_to_string(path).unwrap();
-        let mut lines = BTreeMap::new();
-        let mut group = "";
-        for line in text.lines() {
-            if let Some((name, _)) = line.strip_prefix("    ").and_then(|l| l.split_once(": ")) {
-                if line.ends_with('{') {
-                    group = name;
-                } else if let Some((entry, source)) = line.split_once(", // ") {
-                    let (field, numbers) = entry.trim().split_once(": ").unwrap();
-                    assert!(!source.trim().is_empty(), "{file}: {line}");
-                    lines.insert(format!("{group}.{field}"), numbers.to_string());
-                }
-            }
-        }
+        let lines = lines_of(file);
         for parameter in PARAMETERS {
             let written = match (parameter.numbers)(&mut { *table }) {
                 [number] => number.to_string(),
                 numbers => format!("{numbers:?}"),
             };
-            assert_eq!(lines.get(parameter.name), Some(&written), "{file}: {}", parameter.name);
+            let found = lines.get(parameter.name).map(|(numbers, _)| numbers);
+            assert_eq!(found, Some(&written), "{file}: {}", parameter.name);
         }
         assert_eq!(lines.len(), PARAMETERS.len(), "{file}");
+    }
+}
+
+/// Every file has all numbers, since the bench rewrites them line by line: those of another file are no copies that go their own way.
+#[test]
+fn inherited_numbers_are_those_of_data_center() {
+    let from = lines_of("data_center.rs");
+    for file in ["orin.rs", "thor.rs"] {
+        for (name, (numbers, source)) in lines_of(file) {
+            if source == "not measured there: the value of data_center" {
+                assert_eq!(numbers, from[&name].0, "{file}: {name}");
+            }
+        }
     }
 }
 

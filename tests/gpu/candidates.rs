@@ -7,19 +7,23 @@ use std::collections::BTreeSet;
 /// Problems that each candidate is given, in the full tier too: the lists' own tests run the candidate that is chosen.
 const ENOUGH: usize = 3;
 
-/// Candidates that are chosen for more rows than the problems of the lists have: they are given every problem that they take.
-const OF_MANY_ROWS: [&str; 2] = ["attention:f16_mma_large_", "attention:bf16_mma_large_"];
+/// Ops whose candidates are given every problem that they take: which one is chosen depends on the device and on more rows than the problems
+/// of the list have.
+const EVERY_PROBLEM: [&str; 1] = ["attention"];
 
 pub fn tests(suite: &mut Suite) {
     for op in OPS {
         for candidate in (op.candidates)() {
             let name = format!("{}:{candidate}", op.name);
-            let of_many_rows = OF_MANY_ROWS.iter().any(|start| name.starts_with(start));
-            if of_many_rows {
+            if EVERY_PROBLEM.contains(&op.name) {
                 let name = name.clone();
-                suite.test(format!("candidates::every::{name}"), move |_| takes_problems(op, &name, usize::MAX));
+                suite.test(format!("candidates::every::{name}"), move |_| {
+                    takes_problems(op, &name, usize::MAX)
+                });
             }
-            suite.smoke_test(format!("candidates::{name}"), move |_| takes_problems(op, &name, ENOUGH));
+            suite.smoke_test(format!("candidates::{name}"), move |_| {
+                takes_problems(op, &name, ENOUGH)
+            });
         }
     }
 }

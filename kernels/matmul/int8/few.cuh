@@ -316,6 +316,7 @@ template <int NB, class Formats> __device__ __forceinline__ void int8_few_produc
     constexpr i32 R = INT8_FEW_PANELS;
     extern __shared__ __align__(128) char shared[];
     __shared__ float scales[NB * 8];
+    static_assert(sizeof(scales) <= INT8_STATIC_SHARED, "");
     pdl_launch_dependents();
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, block = blockIdx.x;
     const int8_part &part = a.part[int8_part_index(a, block)];

@@ -7,6 +7,7 @@
 
 #include "common/launch.cuh"
 #include "matmul/int8/epilogue.cuh"
+#include "matmul/int8/formats.cuh"
 #include "matmul/int8/native.cuh"
 
 namespace reflex {
@@ -279,6 +280,7 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     extern __shared__ __align__(128) char shared[];
     const i32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     __shared__ float scales[Shape::COLUMNS];
+    static_assert(sizeof(scales) <= INT8_STATIC_SHARED, "");
     const int8_block block(a, blockIdx.x, a.panels);
     const int8_part &part = block.part;
     const i32 split = warp % part.splits, group = warp / part.splits, groups = warps / part.splits;
@@ -291,11 +293,18 @@ template <class Shape> __device__ __forceinline__ void int8_product(const int8_a
     const Shape shape(a);
     char *ring = shared + warp * a.ring_bytes;
     const int8_part &own = a.gate && first_slot >= (Shape::TIGHT ? a.panels / 2 : block.share) ? a.part[1] : part;
-#define REFLEX_RUN(type, format, ...)                                                           \
-    case type:                                                                                  \
-        work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, lane); \
-        break;
-    switch (own.weight_type) { REFLEX_BLOCK_FORMATS(REFLEX_RUN) }
+#define REFLEX_RUN(type, format, ...)                                                               \
+    case type:                                                                                      \
+        if constexpr (type != INT8_LAST) {                                                          \
+            work.template run<tiles::format, weight::format>(shape, ring, split, first_slot, lane); \
+            break;                                                                                  \
+        }
+    switch (own.weight_type) {
+        REFLEX_BLOCK_FORMATS(REFLEX_RUN)
+        default:
+            using last = int8_format<INT8_LAST>;
+            work.template run<typename last::tile, typename last::native>(shape, ring, split, first_slot, lane);
+    }
 #undef REFLEX_RUN
     const int8_block made = Shape::TIGHT ? block.anew() : block;
     const i32 first_row = blockIdx.y * Shape::COLUMNS;

@@ -9,14 +9,12 @@ use crate::ops::norm::{Norm, NormPlan};
 use crate::ops::quantize::{Quantize, QuantizePlan};
 use crate::ops::schedule::Schedule;
 use layout::Layout;
-pub(super) use select::CANDIDATES;
+pub(super) use select::{COUNT, and_others};
 use select::{GROUPS, Q4_K_ALONE};
 use shape::{Shape, tile_bytes};
 
 const PANEL: i64 = PANEL_ROWS;
 const TILE: i64 = PANEL_TILE;
-/// The most static shared memory that a kernel has beside the dynamic one of its launch.
-const STATIC_SHARED: i64 = 1024;
 /// The most warps of a block for which the kernels are compiled. Those with a single panel per warp take more.
 const WARPS: i64 = INT8_WARPS;
 

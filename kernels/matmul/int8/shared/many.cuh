@@ -36,6 +36,8 @@ __device__ __forceinline__ void many_columns_tiles(const int8_args &a, shared_su
     }
     i32 stage = 0;
     for (i32 i = 0; i < count; i++) {
+        // Of 64 columns, which leave few registers, the stage is not kept beside i.
+        if constexpr (NB == 8) stage = i % S;
         const i32 next = stage + 1 == S ? 0 : stage + 1, last = stage == 0 ? S - 1 : stage - 1;
         cp_async_wait<S - 2>();
         // x of this tile is there, and nobody reads the tile before any more.

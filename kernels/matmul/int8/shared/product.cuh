@@ -14,6 +14,7 @@
 
 #include "common/launch.cuh"
 #include "matmul/int8/epilogue.cuh"
+#include "matmul/int8/formats.cuh"
 #include "matmul/int8/shared/many.cuh"
 #include "matmul/int8/shared/warpgroup.cuh"
 
@@ -68,13 +69,20 @@ __device__ __forceinline__ void columns_run(const int8_args &a, [[maybe_unused]]
 template <int NB> __device__ __forceinline__ void int8_shared_product(const int8_args &a) {
     __shared__ float scales[NB * 8];
     __shared__ columns_barriers barriers;
+    static_assert(sizeof(scales) + sizeof(barriers) <= INT8_STATIC_SHARED, "");
     pdl_launch_dependents();
     if (!a.prefetch) pdl_wait();
-#define REFLEX_RUN(type, format, ...)                                \
-    case type:                                                       \
-        columns_run<tiles::format, weight::format, NB>(a, barriers); \
-        break;
-    switch (columns_place<NB>(a).part->weight_type) { REFLEX_BLOCK_FORMATS(REFLEX_RUN) }
+#define REFLEX_RUN(type, format, ...)                                    \
+    case type:                                                           \
+        if constexpr (type != INT8_LAST) {                               \
+            columns_run<tiles::format, weight::format, NB>(a, barriers); \
+            break;                                                       \
+        }
+    switch (columns_place<NB>(a).part->weight_type) {
+        REFLEX_BLOCK_FORMATS(REFLEX_RUN)
+        default:
+            columns_run<int8_format<INT8_LAST>::tile, int8_format<INT8_LAST>::native, NB>(a, barriers);
+    }
 #undef REFLEX_RUN
     const columns_place<NB> at(a);
     const int8_sums sums = at.sums();

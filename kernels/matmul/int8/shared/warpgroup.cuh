@@ -15,7 +15,7 @@ namespace reflex {
 // Of a thread block.
 struct columns_barriers {
 #if REFLEX_WGMMA
-    static constexpr i32 WARPS = 16, GROUPS = 4, STAGES = 3;
+    static constexpr i32 WARPS = INT8_SHARED_WARPS[0], GROUPS = INT8_SHARED_GROUPS, STAGES = INT8_SHARED_STAGES[0];
     u64 weights[WARPS][STAGES];
     u64 x[GROUPS][STAGES];     // is there
     u64 read[GROUPS][STAGES];  // is read by all warps of the group
@@ -88,7 +88,7 @@ __device__ __forceinline__ void warpgroup_tile(const char *tile, const x_reader<
 template <class F, int NB>
 __device__ __forceinline__ void warpgroup_tiles(const int8_args &a, columns_barriers &barriers, shared_sums<NB> &acc) {
     constexpr i32 S = COLUMN_STAGES<NB>, TILE = F::TILE_BYTES;
-    static_assert(S <= columns_barriers::STAGES, "");
+    static_assert(S <= columns_barriers::STAGES && INT8_SHARED_WARPS[NB / 4] <= columns_barriers::WARPS, "");
     using activations = x_tile<F, NB>;
     extern __shared__ __align__(128) char shared[];
     const columns_place<NB> at(a);

@@ -2,15 +2,16 @@
 
 use super::layout::{Layout, exclusive_bytes};
 use super::shape::{Shape, alike};
-use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE, WARPS, schedule, shared};
+use super::{MatmulPlan, PANEL, TILE, WARPS, schedule, shared};
 use crate::abi::Dtype;
-use crate::constants::INT8_WIDE_WARPS;
+use crate::constants::{INT8_STATIC_SHARED, INT8_WIDE_WARPS};
 use crate::cuda::{DeviceLimits, ceil_div};
 use crate::ops::schedule::{Candidate, Takes, only};
 
 const INTEGERS: &str = "products in integers";
 const ONE_ROW: &str = "one row, without REFLEX_MATMUL_BATCH_INVARIANT";
 const PACKED: &str = "packed weights";
+const GROUPED: &str = "complete panels of formats that have a kernel together";
 
 /// A candidate, and the shape that it schedules.
 type Tiled = (Candidate<MatmulPlan>, fn(&MatmulPlan, &DeviceLimits) -> Shape);
@@ -40,15 +41,25 @@ pub(super) const TILED: [Tiled; 8] = [
     }),
 ];
 
-pub(in crate::ops::matmul) const CANDIDATES: [Candidate<MatmulPlan>; TILED.len()] = {
-    let mut all = [TILED[0].0; TILED.len()];
+pub(in crate::ops::matmul) const COUNT: usize = TILED.len();
+
+/// The candidates of `TILED`, and these behind them.
+pub(in crate::ops::matmul) const fn and_others<const N: usize>(
+    others: &[Candidate<MatmulPlan>],
+) -> [Candidate<MatmulPlan>; N] {
+    assert!(N == TILED.len() + others.len());
+    let mut all = [TILED[0].0; N];
     let mut i = 0;
-    while i < all.len() {
-        all[i] = TILED[i].0;
+    while i < N {
+        all[i] = if i < TILED.len() {
+            TILED[i].0
+        } else {
+            others[i - TILED.len()]
+        };
         i += 1;
     }
     all
-};
+}
 
 fn always(_: &MatmulPlan, _: &DeviceLimits) -> Takes {
     Ok(())
@@ -70,11 +81,7 @@ fn wide_takes(plan: &MatmulPlan, packed: bool) -> Takes {
 
 fn whole_takes(plan: &MatmulPlan) -> Takes {
     one_row(plan, true)?;
-    let group = group(plan, least_panels(plan));
-    only(
-        group.is_some(),
-        "complete panels of formats that have a kernel together",
-    )
+    only(whole_group(plan).is_some(), GROUPED)
 }
 
 /// Takes weights that are packed or not.
@@ -129,6 +136,16 @@ fn group(plan: &MatmulPlan, panels: i64) -> Option<usize> {
         .position(|formats| plan.parts().all(|part| formats.contains(&part.weight.dtype)))
 }
 
+/// The group of a launch whose warps take a panel each.
+fn whole_group(plan: &MatmulPlan) -> Option<usize> {
+    group(plan, least_panels(plan))
+}
+
+/// The group of a launch whose warps take two panels each.
+fn few_group(plan: &MatmulPlan) -> Option<usize> {
+    group(plan, paired_panels(plan))
+}
+
 /// Whether there are more tiles than the rings of a block have room for.
 pub(super) fn long(plan: &MatmulPlan, limits: &DeviceLimits) -> bool {
     ceil_div(plan.k, TILE) > limits.tuning.matmul.long_tiles
@@ -139,7 +156,7 @@ fn whole(plan: &MatmulPlan, limits: &DeviceLimits) -> Shape {
     let q4_k = plan.parts().all(|part| part.weight.dtype == Dtype::Q4_K);
     match q4_k && long(plan, limits) {
         true => Shape::Whole(Q4_K_ALONE),
-        false => Shape::Whole(group(plan, least_panels(plan)).expect("the candidate has looked")),
+        false => Shape::Whole(whole_group(plan).expect("whole_takes has looked")),
     }
 }
 
@@ -163,11 +180,7 @@ fn few_takes(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
     only(!plan.batch_invariant, "products without REFLEX_MATMUL_BATCH_INVARIANT")?;
     only(plan.rows <= 16, "at most 16 rows")?;
     only(plan.parts().all(|part| part.weight.packed), PACKED)?;
-    let group = group(plan, paired_panels(plan));
-    only(
-        group.is_some(),
-        "complete panels of formats that have a kernel together",
-    )
+    only(few_group(plan).is_some(), GROUPED)
 }
 
 /// Whether it is faster than warps that share x.
@@ -181,8 +194,10 @@ fn few_pays(plan: &MatmulPlan, limits: &DeviceLimits) -> Takes {
 }
 
 fn few(plan: &MatmulPlan, _: &DeviceLimits) -> Shape {
-    let group = group(plan, paired_panels(plan)).expect("few_takes has looked");
-    Shape::Few(group, shared::columns_of(plan.rows))
+    Shape::Few(
+        few_group(plan).expect("few_takes has looked"),
+        shared::columns_of(plan.rows),
+    )
 }
 
 /// The least panels of a thread block: a block of ACT_I8 is 32 outputs, and a gated pair takes twice the panels for the
@@ -206,7 +221,7 @@ impl Layout {
         };
         let ring_bytes = shape.ring_bytes(plan);
         let sums = |splits: i64, shape: Shape| splits * panels * PANEL * shape.columns() * 4;
-        let fits = |bytes: i64| bytes + STATIC_SHARED <= i64::from(limits.shared_per_block);
+        let fits = |bytes: i64| bytes + INT8_STATIC_SHARED <= i64::from(limits.shared_per_block);
         let warps = match shape {
             Shape::Wide | Shape::WideNative => {
                 // With a short k, more blocks on an SM hide one another's beginnings and ends, where there are enough

@@ -3,9 +3,12 @@
 
 use super::layout::{Layout, exclusive_bytes};
 use super::shape::{Shape, alike, shared_stages, x_layout};
-use super::{MatmulPlan, PANEL, STATIC_SHARED, TILE};
+use super::{MatmulPlan, PANEL, TILE};
 use crate::abi::{Result, View};
-use crate::constants::{INT8_CONVERT_THREADS, INT8_SHARED_WARPS, INT8_SHARED32_REGISTERS, int8_x_bytes};
+use crate::constants::{
+    INT8_CONVERT_THREADS, INT8_SHARED_GROUPS, INT8_SHARED_WARPS, INT8_SHARED32_REGISTERS, INT8_STATIC_SHARED,
+    int8_x_bytes,
+};
 use crate::cuda::DeviceLimits;
 use crate::cuda::families::INT8_CONVERT;
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
@@ -33,12 +36,12 @@ pub(super) fn most_warps(columns: i64) -> i64 {
     INT8_SHARED_WARPS[columns.trailing_zeros() as usize - 4]
 }
 
-/// The registers of a thread for which the kernel is compiled.
+/// The most registers of a thread with which the kernel is compiled.
 fn registers(columns: i64) -> i64 {
     match columns {
-        16 => 128,
         32 => INT8_SHARED32_REGISTERS,
-        _ => 160,
+        // What the launch bounds leave a thread: registers come by eights.
+        _ => REGISTERS / (most_warps(columns) * 32) / 8 * 8,
     }
 }
 
@@ -132,7 +135,7 @@ impl Tiling {
     fn time(&self, blocks: i64, shared_bytes: i64, tiles: i64, limits: &DeviceLimits, columns: i64) -> i64 {
         let costs = costs(columns, limits);
         let by_registers = REGISTERS / (registers(columns) * 32 * self.panels * self.groups);
-        let shared = shared_bytes + BLOCK_SHARED + STATIC_SHARED;
+        let shared = shared_bytes + BLOCK_SHARED + INT8_STATIC_SHARED;
         let at_once = by_registers
             .min((i64::from(limits.shared_per_block) + BLOCK_SHARED) / shared)
             .max(1);
@@ -155,7 +158,7 @@ fn clusters(limits: &DeviceLimits) -> bool {
 }
 
 fn fits(shared_bytes: i64, limits: &DeviceLimits) -> bool {
-    shared_bytes + STATIC_SHARED <= i64::from(limits.shared_per_block)
+    shared_bytes + INT8_STATIC_SHARED <= i64::from(limits.shared_per_block)
 }
 
 /// The number of thread blocks of so many panels.
@@ -180,7 +183,7 @@ fn tiling(plan: &MatmulPlan, limits: &DeviceLimits, columns: i64, ring_bytes: i6
     // Outputs come in blocks of 32; with a gated pair, half of the panels of a thread block are of each weight.
     for panels in (4..=most_warps).step_by(4) {
         let blocks = blocks(plan, panels, columns);
-        for groups in 1..=(most_warps / panels).min(tiles).min(4) {
+        for groups in 1..=(most_warps / panels).min(tiles).min(INT8_SHARED_GROUPS) {
             for cluster in 1..=most_cluster.min(8).min(tiles / groups) {
                 let tiling = Tiling {
                     panels,
