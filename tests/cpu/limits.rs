@@ -97,7 +97,6 @@ fn rows_of_elementwise_ops() {
             x: at(1, F32, shape),
             y: at(2, F32, shape),
             cap: 1.0,
-            ..Default::default()
         };
         reflex_softcap_supported(env.context, &p)
     };
