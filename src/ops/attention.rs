@@ -1,7 +1,7 @@
 //! The op `attention`: attention of many queries over a KV cache.
 
 use super::call;
-use super::kv_cache::KvCache;
+use super::kv_cache::{KvCache, LARGEST};
 use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data};
@@ -60,9 +60,6 @@ impl Default for reflex_attention_params {
 unsafe impl Params for reflex_attention_params {
     const MIN_SIZE: usize = 184;
 }
-
-/// The largest size of a dimension: the kernels count in 32 bits.
-const LARGEST: i64 = 1 << 30;
 
 /// A cache as the queries of a call read it: what both attention ops have.
 #[derive(Clone, Copy)]

@@ -21,7 +21,7 @@ pub(crate) struct KvCache {
 }
 
 /// The largest size of a dimension: the kernels count in 32 bits.
-const LARGEST: i64 = 1 << 30;
+pub(crate) const LARGEST: i64 = 1 << 30;
 
 const LEAST_PAGE: i64 = 8;
 const LARGEST_PAGE: i64 = 256;

@@ -253,7 +253,9 @@ impl Problem for Case {
     }
 
     fn declined_by_cuda(&self) -> Option<&'static str> {
-        (self.page > 0).then_some("contiguous caches")
+        // Where there is nothing to do, no kernel is needed.
+        let empty = self.batch * self.tokens * self.heads == 0;
+        (self.page > 0 && !empty).then_some("contiguous caches")
     }
 
     /// Where the keys lie changes no bit.

@@ -365,7 +365,9 @@ impl Problem for Case {
     }
 
     fn declined_by_cuda(&self) -> Option<&'static str> {
-        (self.page > 0).then_some("contiguous caches")
+        // Where there is nothing to do, no kernel is needed.
+        let empty = self.batch() == 0 || self.heads == 0 && !self.append;
+        (self.page > 0 && !empty).then_some("contiguous caches")
     }
 
     fn check(&self, env: &Env, contents: &Contents) {
