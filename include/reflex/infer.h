@@ -7,7 +7,7 @@
  *
  *    1  Types: The types that every call uses: statuses, element types, tensors and streams, and what the library was
  *       built with.
- *       1.1 status, 1.2 error, 1.3 dtype, 1.4 tensor, 1.5 weight, 1.6 size, 1.7 stream, 1.8 build info
+ *       1.1 status, 1.2 error, 1.3 dtype, 1.4 tensor, 1.5 weight, 1.6 kv cache, 1.7 size, 1.8 stream, 1.9 build info
  *    2  Runtime: Contexts, and what is made through them, on either backend: streams, memory, events and graphs.
  *       `reflex_context_create` says what a child process may do with them after `fork`.
  *       2.1 context, 2.2 stream, 2.3 memory, 2.4 event, 2.5 graph
@@ -16,11 +16,11 @@
  *    4  activation: an activation function of one tensor, times another where there is one.
  *    5  add: the sum of two tensors.
  *    6  argmax: the index of the largest element of each row.
- *    7  attention: attention of many queries over contiguous keys and values.
+ *    7  attention: attention of many queries over a KV cache.
  *    8  rope: rotary position embedding of queries and keys, fused with the norms of the heads and the append to a
  *       cache.
- *    9  attention_decode: attention of a decode step over contiguous caches, optionally fused with the norms of the
- *       heads, the rotation and the append of the new key and value.
+ *    9  attention_decode: attention of a decode step over a KV cache, optionally fused with the norms of the heads, the
+ *       rotation and the append of the new key and value.
  *   10  attention_merge: the attention of queries over two sets of keys, put together from that over each.
  *   11  embedding: rows of a table by ids.
  *   12  matmul: products of one x with up to three weights, fused with norm, bias, activation, residual and
@@ -271,7 +271,55 @@ typedef struct reflex_weight {
 } reflex_weight;
 
 /* ---------------------------------------------------------------------------------------------------------------------
- * 1.6 size
+ * 1.6 kv cache
+ * The KV cache: the one type that every op takes that reads or writes keys and values.
+ */
+
+// A view of the keys and values of a batch of sequences. The memory belongs to the caller; the library never owns it.
+//
+// An engine fills one for each layer and hands it to every op by pointer. It is host memory that a call reads before
+// it returns; neither the library nor a captured graph keeps a pointer to it.
+//
+// A cache is contiguous, or it is paged, with a `block_table`. In a contiguous one, key `j` of sequence `b` is
+// `k[b][j]`. In a paged one, `k` and `v` are pools of pages, and key `j` of sequence `b` is `k[page][j % page_size]`
+// with `page = block_table[b][j / page_size]`. Sequences may share pages. Strides of the outer dimensions are free, so
+// that heads may lie outside of the keys, as in `[batch, kv_heads, capacity, head_dim]`.
+//
+// What lies on the device is not trusted. A page outside of 0 <= page < pages is a page of no keys: the sequence keeps
+// its length and the other keys their positions, but nothing is read of this page, its keys have no weight, and what
+// would be appended to it is skipped. Entries of the block table behind a sequence's last page may be anything.
+//
+// Not every op has a kernel on CUDA for every cache: its `_supported` says whether it has, and `REFLEX_UNSUPPORTED`
+// is the cue to use another layout. This version has kernels for contiguous caches whose k and v have one type;
+// `reflex_rope` appends to paged pools, too. The CPU backend takes every cache.
+typedef struct reflex_kv_cache {
+    uint32_t struct_size;
+    // 0.
+    uint32_t flags;
+    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16; with a `block_table`
+    // `[pages, page_size, kv_heads, head_dim]`, where page_size is a power of two from 8 to 256.
+    struct reflex_tensor k;
+    // As `k`, with v_head_dim in place of head_dim, and of any of these types.
+    struct reflex_tensor v;
+    // Reserved for the scales of a quantised k. It has to be absent: this version has no quantised caches, and refuses
+    // one (`REFLEX_UNSUPPORTED`).
+    struct reflex_tensor k_scale;
+    // Reserved for the scales of a quantised v. It has to be absent, as `k_scale`.
+    struct reflex_tensor v_scale;
+    // Present where the cache is paged: `[batch, max_pages]`, I32, read on the device: the pages of each sequence. The
+    // capacity of the cache is then max_pages * page_size.
+    struct reflex_tensor block_table;
+    // Optional, `[batch]`, I32, read on the device: the number of keys of each sequence, which counts those of the new
+    // tokens. A value outside 0..=capacity is clamped. When absent, every sequence has capacity keys.
+    struct reflex_tensor lengths;
+} reflex_kv_cache;
+
+#ifndef __cplusplus
+#define REFLEX_KV_CACHE_INIT { .struct_size = sizeof(reflex_kv_cache) }
+#endif
+
+/* ---------------------------------------------------------------------------------------------------------------------
+ * 1.7 size
  * Sizes of rows and tensors in bytes.
  */
 
@@ -297,7 +345,7 @@ reflex_status reflex_dtype_row_bytes(reflex_dtype dtype, int64_t elements, uint6
 reflex_status reflex_tensor_bytes(const struct reflex_tensor *tensor, uint64_t *bytes);
 
 /* ---------------------------------------------------------------------------------------------------------------------
- * 1.7 stream
+ * 1.8 stream
  * Streams: their type is CUDA's.
  */
 
@@ -308,7 +356,7 @@ reflex_status reflex_tensor_bytes(const struct reflex_tensor *tensor, uint64_t *
 typedef struct CUstream_st *reflex_stream;
 
 /* ---------------------------------------------------------------------------------------------------------------------
- * 1.8 build info
+ * 1.9 build info
  * Versions, and what the library was built with.
  */
 
@@ -1132,7 +1180,7 @@ reflex_status reflex_argmax_selected_kernel(const struct reflex_context *context
 /* =====================================================================================================================
  * 7. attention
  *
- * The op `attention`: attention of many queries over contiguous keys and values.
+ * The op `attention`: attention of many queries over a KV cache.
  */
 
 // The keys that a query sees.
@@ -1155,14 +1203,9 @@ typedef struct reflex_attention_params {
     uint32_t reserved;
     // `[batch, tokens, q_heads, head_dim]`, F32, F16 or BF16; head_dim is a multiple of 8, up to 256.
     struct reflex_tensor q;
-    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. A dense k is a
-    // `k_cache` of `reflex_rope` with `slot = b * capacity + position`.
-    struct reflex_tensor k;
-    // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
-    struct reflex_tensor v;
-    // Optional, `[batch]`, I32, read on the device: the number of keys of each sequence, which counts those of the new
-    // tokens. A value outside 0..=capacity is clamped. When absent, every sequence has capacity keys.
-    struct reflex_tensor kv_lengths;
+    // The keys and values, contiguous or paged, which count those of the new tokens. q_heads is a multiple of its
+    // kv_heads; its v_head_dim is a multiple of 8, up to 256.
+    const struct reflex_kv_cache *cache;
     // `[batch, tokens, q_heads, v_head_dim]`, F32, F16 or BF16. It may be `q` itself. A query that sees no key gives
     // zeros.
     struct reflex_tensor y;
@@ -1172,25 +1215,26 @@ typedef struct reflex_attention_params {
 #define REFLEX_ATTENTION_PARAMS_INIT { .struct_size = sizeof(reflex_attention_params) }
 #endif
 
-// Computes the attention of many queries over a contiguous cache, as prefill and the continuation of a sequence need
-// it.
+// Computes the attention of many queries over a cache, as prefill and the continuation of a sequence need it.
 //
 // `y[b][i][h] = softmax(scale * q[b][i][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` that query `i` of `T`
-// sees, with `h' = h / (q_heads / kv_heads)`. With `REFLEX_ATTENTION_CAUSAL` these are the keys
-// `0 ..= length - T + i`: queries are aligned to the end of the sequence, so that the keys of the new tokens are its
-// last ones. With `REFLEX_ATTENTION_FULL` they are all keys of the sequence.
+// sees, with `h' = h / (q_heads / kv_heads)`; in a paged cache key `j` is where the block table says. With
+// `REFLEX_ATTENTION_CAUSAL` these are the keys `0 ..= length - T + i`: queries are aligned to the end of the sequence,
+// so that the keys of the new tokens are its last ones. With `REFLEX_ATTENTION_FULL` they are all keys of the
+// sequence.
 //
-// Shapes and types: see `reflex_attention_params`. Strides of the outer dimensions are free, rows are dense. Sums are
-// f32. If K and V are F16 or BF16 and 16-byte aligned, and the GPU has tensor cores for their type (F16 from SM 7.5,
-// BF16 from SM 8.0), q and the softmax weights are first rounded to that type; beside an F16 cache, an element of q
-// beyond 65504 becomes infinite by this rounding. Other types and alignments are computed in f32, more slowly.
+// Shapes and types: see `reflex_attention_params` and `reflex_kv_cache`. Strides of the outer dimensions are free,
+// rows are dense. On CUDA the cache is contiguous, and K and V have one type. Sums are f32. If K and V are F16 or BF16
+// and 16-byte aligned, and the GPU has tensor cores for their type (F16 from SM 7.5, BF16 from SM 8.0), q and the
+// softmax weights are first rounded to that type; beside an F16 cache, an element of q beyond 65504 becomes infinite
+// by this rounding. Other types and alignments are computed in f32, more slowly.
 //
 // A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
-// other; memory beyond a sequence's length is not read.
+// other; memory beyond a sequence's length is not read, nor are pages that the cache does not have.
 //
 // Aliasing: `y` may be exactly `q` (in place). It shares no other byte with an input, nor with itself. The op needs no
-// workspace. The call is asynchronous on `stream`, capturable (`kv_lengths` is read at each replay) and thread-safe.
-// Results are deterministic.
+// workspace. The call is asynchronous on `stream`, capturable (the lengths and the block table of the cache are read
+// at each replay) and thread-safe. Results are deterministic.
 //
 // Limits: the params say which head sizes are possible. batch, capacity, heads and tokens * q_heads / kv_heads are at
 // most 2^30 each; batch * tokens * q_heads is at most 2^31 - 1.
@@ -1200,8 +1244,8 @@ typedef struct reflex_attention_params {
 // element, and as NaN where its weight is 0.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes
-// that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein,
-// "Online normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
+// that are no multiple of 8 or above 256; on CUDA paged caches), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
+// Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
 reflex_status reflex_attention(const struct reflex_context *context,
                                const struct reflex_attention_params *params,
                                reflex_stream stream);
@@ -1251,12 +1295,12 @@ typedef struct reflex_rope_params {
     struct reflex_tensor q;
     // Optional, `[tokens, kv_heads, head_dim]`, F32, F16 or BF16.
     struct reflex_tensor k;
-    // `[tokens, kv_heads, v_head_dim]`, F32, F16 or BF16, present exactly when `v_cache` is: copied to `v_cache`
-    // without a rotation.
+    // Optional, with `cache`: `[tokens, kv_heads, v_head_dim]`, F32, F16 or BF16: copied to the cache without a
+    // rotation.
     struct reflex_tensor v;
     // Optional, the shape of `q`: receives the rotated q. When absent, q is rotated in place.
     struct reflex_tensor q_out;
-    // Optional, the shape of `k`: receives the rotated k. When absent, k is rotated in place, or, with `k_cache`, is
+    // Optional, the shape of `k`: receives the rotated k. When absent, k is rotated in place, or, with `cache`, is
     // written there alone.
     struct reflex_tensor k_out;
     // `[tokens]`, I32, read on the device: the position of each token, which may be any number, also a negative one. A
@@ -1265,14 +1309,14 @@ typedef struct reflex_rope_params {
     // Optional, `[rotary_dim / 2]`, F32, by which the frequencies are divided (Llama 3's `rope_freqs`). A factor that
     // is 0 or not finite makes its pair NaN; any other is taken, also a negative or a subnormal one.
     struct reflex_tensor freq_factors;
-    // Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot. The
-    // attention ops read a dense `[batch, capacity, kv_heads, head_dim]`: give it here as
-    // `[batch * capacity, kv_heads, head_dim]`, with `slots` of `b * capacity + position`.
-    struct reflex_tensor k_cache;
-    // Optional, `[slots, kv_heads, v_head_dim]`, F32, F16 or BF16: receives V at each token's slot.
-    struct reflex_tensor v_cache;
-    // Optional, `[tokens]`, I32, read on the device: the row of the caches for each token. When absent, that is the
-    // token's position. A slot outside the cache is skipped (give -1 to padding tokens).
+    // Optional, with `k` or `v`: receives the rotated k and v at each token's slot. Its slots are the keys of the
+    // sequences one after the other, `b * capacity + position`, or, of a paged cache, those of the pages,
+    // `page * page_size + position % page_size`. Its block table and lengths are checked and not read: `slots` says
+    // where tokens go.
+    const struct reflex_kv_cache *cache;
+    // Optional, with `cache`: `[tokens]`, I32, read on the device: the slot of each token. When absent, that is the
+    // token's position, as in a cache of one sequence; a paged cache needs it. A slot outside the cache is skipped
+    // (give -1 to padding tokens).
     struct reflex_tensor slots;
     // Optional, `[head_dim]`, F32, F16 or BF16: each head of q gets an RMS norm with this weight before it is rotated.
     struct reflex_tensor q_norm;
@@ -1289,24 +1333,25 @@ typedef struct reflex_rope_params {
 #define REFLEX_ROPE_PARAMS_INIT { .struct_size = sizeof(reflex_rope_params) }
 #endif
 
-// Rotates q and k by their positions (rotary position embedding) and appends K and V to a contiguous cache, in one
-// launch. With `q_norm` or `k_norm` each head gets an RMS norm first (Qwen3, Gemma 3), in the same launch.
+// Rotates q and k by their positions (rotary position embedding) and appends K and V to a cache, in one launch. With
+// `q_norm` or `k_norm` each head gets an RMS norm first (Qwen3, Gemma 3), in the same launch.
 //
 // `h[i] = x[i] / sqrt(mean(x^2) + norm_epsilon) * norm[i]` over each head of q or k that has a norm, else `h = x`.
 // Then `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`, and each pair
 // (u, v) of h becomes `(u cos - v sin, v cos + u sin) * magnitude`. `REFLEX_ROPE_*` say which elements are a pair.
-// Elements of h from `rotary_dim` on are not rotated. Then `k_cache[slot] = rotated k` and `v_cache[slot] = v`, with
-// `slot = slots[t]`, or `slot = positions[t]` without `slots`. A slot outside the cache is skipped. Of two tokens with
-// one slot either may remain.
+// Elements of h from `rotary_dim` on are not rotated. Then the slot `slots[t]` of the cache, or `positions[t]` without
+// `slots`, gets the rotated k and v. A slot outside the cache is skipped. Of two tokens with one slot either may
+// remain.
 //
-// Shapes and types: see `reflex_rope_params`; every operand may have its own type. Operands may be views into one
-// merged QKV buffer. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get
-// the f32 value, rounded once.
+// Shapes and types: see `reflex_rope_params` and `reflex_kv_cache`; every operand may have its own type. Operands may
+// be views into one merged QKV buffer. Norm, cosine, sine and rotation are f32 without a rounding between them;
+// outputs and caches get the f32 value, rounded once.
 //
 // Operands: any of `q`, `k` and `v` may be given, and at least one has to be. An operand that belongs to another one
-// is refused without it: `q_out` and `q_norm` without `q`; `k_out`, `k_norm` and `k_cache` without `k`; `v` and
-// `v_cache` without each other; `slots` without a cache. The other fields are checked by themselves, whether they have
-// an effect or not: those of the rotation have none with `v` alone, and `norm_epsilon` has none without a norm.
+// is refused without it: `q_out` and `q_norm` without `q`; `k_out` and `k_norm` without `k`; `cache` where neither `k`
+// nor `v` is given; `v` and `slots` without `cache`. Of the cache only what is given is written: k, v or both. The
+// other fields are checked by themselves, whether they have an effect or not: those of the rotation have none with `v`
+// alone, and `norm_epsilon` has none without a norm.
 //
 // Error: before the rounding to the output's type, a rotated pair (u, v) of h is off by at most
 // `magnitude * (|u| + |v|) * (2^-21 + 2^-50 |angle|)`, at every position and on both backends. This holds where
@@ -1318,13 +1363,16 @@ typedef struct reflex_rope_params {
 // position, base, scale and factor, except for the factors that make their pair NaN.
 //
 // Limits: heads and head sizes are at most 16384, `rotary_dim` is at most 1024, and there are at most 2^31 - 1 tokens.
+// On CUDA the slots of the cache are evenly apart, as those of a dense cache or pool are, of one sequence with heads
+// outside of the keys, too; the slots of several such sequences or pages are not (`REFLEX_UNSUPPORTED`).
 //
 // Infinities and NaN: a head with a norm is first what `reflex_norm` makes of it. An infinity makes its pair infinite
 // or NaN, and a NaN makes its pair NaN. Elements that are not rotated stay as they are.
 //
 // Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place). Outputs and caches share no other byte with an
-// input, with one another or with themselves, though the caches may interleave in one allocation. Without `q_out`, q
-// is rotated in place. Without `k_out`, k is rotated in place unless `k_cache` is given; then `k` is left as it is.
+// input, with one another or with themselves, though k and v of the cache may interleave in one allocation. Without
+// `q_out`, q is rotated in place. Without `k_out`, k is rotated in place unless `cache` is given; then `k` is left as
+// it is.
 // The op needs no workspace. The call is asynchronous on `stream`, capturable and thread-safe.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,
@@ -1347,8 +1395,8 @@ reflex_status reflex_rope_selected_kernel(const struct reflex_context *context,
 /* =====================================================================================================================
  * 9. attention_decode
  *
- * The op `attention_decode`: attention of a decode step over contiguous caches, optionally fused with the norms of the
- * heads, the rotation and the append of the new key and value.
+ * The op `attention_decode`: attention of a decode step over a KV cache, optionally fused with the norms of the heads,
+ * the rotation and the append of the new key and value.
  */
 
 // Operands of `reflex_attention_decode`.
@@ -1359,22 +1407,17 @@ typedef struct reflex_attention_decode_params {
     // `[batch, q_heads, head_dim]`, F32, F16 or BF16; head_dim is a multiple of 8, up to 256. Each sequence has one
     // query, which sees every key of the sequence.
     struct reflex_tensor q;
-    // `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. A dense k is a
-    // `k_cache` of `reflex_rope` with `slot = b * capacity + position`.
-    struct reflex_tensor k;
-    // `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
-    struct reflex_tensor v;
-    // Optional, `[batch]`, I32, read on the device: the number of keys of each sequence, which counts that of the new
-    // token. A value outside 0..=capacity is clamped. When absent, every sequence has capacity keys.
-    struct reflex_tensor kv_lengths;
+    // The keys and values, contiguous or paged, which count those of the new token. q_heads is a multiple of its
+    // kv_heads; its v_head_dim is a multiple of 8, up to 256.
+    const struct reflex_kv_cache *cache;
     // `[batch, q_heads, v_head_dim]`, F32, F16 or BF16, which may be `q` itself; or `[batch, q_heads * v_head_dim]`,
     // ACT_I8, with v_head_dim a multiple of 32, whose rows hold the heads one after the other. A sequence without keys
     // gives zeros.
     struct reflex_tensor y;
     // Scratch of `reflex_attention_decode_workspace_size` bytes, 256-byte aligned. It may be NULL when that size is 0.
-    // The size depends on shapes alone, never on `kv_lengths`. The library keeps nothing in it from one call to the
-    // next: one workspace with the largest size that any call asks for serves all calls of a stream, of every op.
-    // Calls that may run at the same time need a workspace each.
+    // The size depends on shapes alone, never on the lengths of the cache. The library keeps nothing in it from one
+    // call to the next: one workspace with the largest size that any call asks for serves all calls of a stream, of
+    // every op. Calls that may run at the same time need a workspace each.
     void *workspace;
     size_t workspace_size;
     // The pairing of elements in the rotation, `REFLEX_ROPE_*`, as in `reflex_rope_params`.
@@ -1392,10 +1435,10 @@ typedef struct reflex_attention_decode_params {
     // negative; 0 selects 1e-6.
     float norm_epsilon;
     // Optional, with `v_new`: `[batch, kv_heads, head_dim]`, F32, F16 or BF16, the k of the new token. After norm and
-    // rotation it is written to row length - 1 of the sequence in `k`, where the query sees it.
+    // rotation it is written to the cache as the last key of the sequence, where the query sees it.
     struct reflex_tensor k_new;
     // Optional, with `k_new`: `[batch, kv_heads, v_head_dim]`, F32, F16 or BF16, the v of the new token. It is written
-    // to the same row of `v`.
+    // to the cache as the last value.
     struct reflex_tensor v_new;
     // Optional, `[batch]`, I32, read on the device: the positions of the new tokens, by which q and `k_new` are
     // rotated. When absent, neither is rotated.
@@ -1413,17 +1456,17 @@ typedef struct reflex_attention_decode_params {
 #define REFLEX_ATTENTION_DECODE_PARAMS_INIT { .struct_size = sizeof(reflex_attention_decode_params) }
 #endif
 
-// Computes the attention of one query per sequence over a contiguous cache: a decode step.
+// Computes the attention of one query per sequence over a cache: a decode step.
 //
 // `y[b][h] = softmax(scale * q[b][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` of the sequence, with
-// `h' = h / (q_heads / kv_heads)`.
+// `h' = h / (q_heads / kv_heads)`; in a paged cache key `j` is where the block table says.
 //
 // With the operands from `k_new` on, the op does all that lies between the QKV product of a layer and its output
 // projection. It first does what `reflex_rope` would do: `k[b][length - 1] = rope(k_new[b])` and
 // `v[b][length - 1] = v_new[b]`, where length counts the new token, and `rope(q)` takes the place of q. `rope(x)` is x
 // with an RMS norm of each head, if there is a weight for it, and then rotated, if there are positions; `reflex_rope`
 // has the formulas. The rows of the cache get the very bits that `reflex_rope` gives. `q` and `k_new` stay as they
-// are. A sequence of length 0 gets no row.
+// are. A sequence of length 0 gets no row, nor does one whose last page the cache does not have.
 //
 // An operand that belongs to another one is refused without it: `k_new` and `v_new` without each other, `k_norm`
 // without `k_new`, `freq_factors` without `positions`. The other fields are checked by themselves, whether they have
@@ -1437,24 +1480,26 @@ typedef struct reflex_attention_decode_params {
 // 16 of them (for up to 8 outside the tensor core kernels). Several blocks share the keys of a sequence. Either they
 // combine their results by themselves, as a cluster (from SM 9.0 on, with 64 SMs or more), or a second launch combines
 // them. The number of blocks depends on shapes and the device alone, so that a captured graph stays right as
-// `kv_lengths` grows: each block takes its part of the length that it finds.
+// the lengths grow: each block takes its part of the length that it finds.
 //
-// Shapes and types: see `reflex_attention_decode_params`. Strides of the outer dimensions are free, rows are dense.
-// Sums are f32. If K and V are F16 or BF16 and 16-byte aligned, and the GPU has tensor cores for their type (F16 from
-// SM 7.5, BF16 from SM 8.0), q and the softmax weights are first rounded to that type; beside an F16 cache, an element
-// of q beyond 65504 becomes infinite by this rounding. Other types and alignments are computed in f32.
+// Shapes and types: see `reflex_attention_decode_params` and `reflex_kv_cache`. Strides of the outer dimensions are
+// free, rows are dense. On CUDA the cache is contiguous, and K and V have one type. Sums are f32. If K and V are F16
+// or BF16 and 16-byte aligned, and the GPU has tensor cores for their type (F16 from SM 7.5, BF16 from SM 8.0), q and
+// the softmax weights are first rounded to that type; beside an F16 cache, an element of q beyond 65504 becomes
+// infinite by this rounding. Other types and alignments are computed in f32.
 //
 // A `y` in ACT_I8 is quantised from f32 as `reflex_quantize` does it, but without a launch of its own. Its row is what
 // a `reflex_matmul` with the output projection takes as x.
 //
-// A sequence without keys gives zeros. Memory beyond a sequence's length is not read.
+// A sequence without keys gives zeros. Memory beyond a sequence's length is not read, nor are pages that the cache
+// does not have.
 //
 // Aliasing: `y` may be exactly `q` (in place). It shares no other byte with another operand, nor with itself. With
-// `k_new` the same holds for `k` and `v`: they share no byte with another operand, nor with themselves, though they
-// may interleave in one allocation. Workspace: see `reflex_attention_decode_workspace_size`; it shares no byte with an
-// operand, its contents need not be kept, and launches that may run at the same time need one each. The call is
-// asynchronous on `stream`, capturable (`kv_lengths` is read at each replay) and thread-safe. Results are
-// deterministic.
+// `k_new` the same holds for k and v of the cache: they share no byte with another operand, nor with themselves,
+// though they may interleave in one allocation. Workspace: see `reflex_attention_decode_workspace_size`; it shares no
+// byte with an operand, its contents need not be kept, and launches that may run at the same time need one each. The
+// call is asynchronous on `stream`, capturable (the lengths and the block table of the cache are read at each replay)
+// and thread-safe. Results are deterministic.
 //
 // Limits: the params say which head sizes are possible. batch, capacity and heads are at most 2^30 each; with operands
 // from `k_new` on, heads are at most 16384. batch * q_heads is at most 2^31 - 1.
@@ -1464,8 +1509,8 @@ typedef struct reflex_attention_decode_params {
 // element, and as NaN where its weight is 0.
 //
 // Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_WORKSPACE_TOO_SMALL`, `REFLEX_ABI_MISMATCH`,
-// `REFLEX_UNSUPPORTED` (head sizes that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later.
-// Since 0.1. Dao et al., "Flash-Decoding for long-context inference", 2023.
+// `REFLEX_UNSUPPORTED` (head sizes that are no multiple of 8 or above 256; on CUDA paged caches),
+// `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Dao et al., "Flash-Decoding for long-context inference", 2023.
 reflex_status reflex_attention_decode(const struct reflex_context *context,
                                       const struct reflex_attention_decode_params *params,
                                       reflex_stream stream);

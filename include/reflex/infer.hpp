@@ -67,6 +67,7 @@ template <typename P> struct params : P {
 };
 
 /* Written by ./dev header: */
+using kv_cache = params<reflex_kv_cache>;
 using context_params = params<reflex_context_params>;
 using device_info = params<reflex_device_info>;
 using hardware_profile = params<reflex_hardware_profile>;

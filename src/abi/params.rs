@@ -31,14 +31,32 @@ const MAX_SIZE: usize = 1 << 16;
 /// The params of a call: the caller's own, or, where the caller's header knows less of them than this library, a copy in
 /// `room` whose other fields are zero.
 pub(crate) fn read_params<T: Params>(pointer: *const T, room: &mut MaybeUninit<T>) -> Result<&T> {
-    in_pointer("params", pointer)?;
+    read_sized("params", "struct_size", pointer, room)
+}
+
+/// The same of a struct that params point to by `field`.
+pub(crate) fn read_struct<'a, T: Params>(
+    field: &str,
+    pointer: *const T,
+    room: &'a mut MaybeUninit<T>,
+) -> Result<&'a T> {
+    read_sized(field, format_args!("{field}.struct_size"), pointer, room)
+}
+
+fn read_sized<'a, T: Params>(
+    field: &str,
+    size_field: impl Display + Copy,
+    pointer: *const T,
+    room: &'a mut MaybeUninit<T>,
+) -> Result<&'a T> {
+    in_pointer(field, pointer)?;
     let bytes = pointer.cast::<u8>();
-    // SAFETY: the caller hands a params struct, whose first field is its own size.
+    // SAFETY: the caller hands a struct whose first field is its own size.
     let size = unsafe { bytes.cast::<u32>().read() } as usize;
-    check_size::<T>("struct_size", size, T::MIN_SIZE)?;
+    check_size::<T>(size_field, size, T::MIN_SIZE)?;
     // SAFETY: the caller's struct has `size` bytes; `T` is plain data valid for any tail of zeros.
     unsafe {
-        check_tail::<T>("struct_size", bytes, size, &"")?;
+        check_tail::<T>(size_field, bytes, size, &"")?;
         Ok(known(bytes, size, room))
     }
 }

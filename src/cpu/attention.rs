@@ -1,9 +1,10 @@
-//! Attention over a contiguous cache: the reference of both attention ops.
+//! Attention over a KV cache: the reference of both attention ops.
 
 use super::element::{load_row, store_row};
+use super::kv_cache;
 use crate::abi::View;
 use crate::ops::Reference;
-use crate::ops::attention::{AttentionPlan, KvCache};
+use crate::ops::attention::{AttentionCache, AttentionPlan};
 use crate::runtime::CpuBackend;
 
 impl Reference for AttentionPlan {
@@ -13,7 +14,7 @@ impl Reference for AttentionPlan {
         let work = (c.group * c.capacity).saturating_mul(c.dim + c.v_dim) as usize;
         cpu.for_each(batch * tokens * kv_heads, work, |i| {
             let (b, token, kv_head) = (i / kv_heads / tokens, i / kv_heads % tokens, i % kv_heads);
-            let length = kv_length(c, b);
+            let length = kv_cache::length(c, b);
             let visible = match self.causal {
                 // Aligned to the end: the last query sees every key.
                 true => (length + token + 1).saturating_sub(tokens).min(length),
@@ -29,17 +30,10 @@ impl Reference for AttentionPlan {
     }
 }
 
-/// Keys of sequence `b`. What lies in memory was checked by nobody.
-pub(super) fn kv_length(c: &KvCache, b: usize) -> usize {
-    // SAFETY: the plan checked the shape; the memory is the caller's contract.
-    let length = c.lengths.map(|v| unsafe { v.row(&[]).cast::<i32>().add(b).read() });
-    length.map_or(c.capacity, |n| i64::from(n).clamp(0, c.capacity)) as usize
-}
-
 /// One query of each head that shares `kv_head`, over the first `visible` keys of sequence `b`. `load_query` reads the query
 /// of a head, `store_output` writes its result.
 pub(super) fn attend(
-    c: &KvCache,
+    c: &AttentionCache,
     b: usize,
     kv_head: usize,
     visible: usize,
@@ -48,19 +42,24 @@ pub(super) fn attend(
 ) {
     let (group, dim, v_dim) = (c.group as usize, c.dim as usize, c.v_dim as usize);
     let heads = || (0..group).map(|i| (kv_head * group + i) as i64);
-    let key_row = |view: &View, key: usize| view.row(&[b as i64, key as i64, kv_head as i64]);
+    // Where a page is missing, nothing is read.
+    let places: Vec<Option<[i64; 2]>> = (0..visible).map(|j| kv_cache::place(c, b, j)).collect();
+    let there = |first: usize, end: usize| {
+        let keys = (first..end).zip(&places[first..end]);
+        keys.filter_map(|(j, place)| place.map(|place| (j, place)))
+    };
 
     let mut queries = vec![0.0f32; group * dim];
     for (query, head) in queries.chunks_exact_mut(dim).zip(heads()) {
         load_query(head, query);
     }
 
-    let mut weights = vec![0.0f32; group * visible];
+    let mut weights = vec![f32::NEG_INFINITY; group * visible];
     let mut key = vec![0.0f32; dim];
-    for j in 0..visible {
+    for (j, place) in there(0, visible) {
         // SAFETY: the plan checked shapes and strides, and `visible` is at most the capacity; the memory is the caller's
         // contract.
-        unsafe { load_row(key_row(&c.k, j), c.k.dtype, &mut key) };
+        unsafe { load_row(kv_cache::row(&c.k, place, kv_head), c.k.dtype, &mut key) };
         for (i, query) in queries.chunks_exact(dim).enumerate() {
             weights[i * visible + j] = dot(query, &key) * c.scale;
         }
@@ -78,9 +77,9 @@ pub(super) fn attend(
     let mut value = vec![0.0f32; v_dim];
     for first in (0..visible).step_by(STRETCH) {
         let mut partial = vec![0.0f32; group * v_dim];
-        for j in first..visible.min(first + STRETCH) {
+        for (j, place) in there(first, visible.min(first + STRETCH)) {
             // SAFETY: as above.
-            unsafe { load_row(key_row(&c.v, j), c.v.dtype, &mut value) };
+            unsafe { load_row(kv_cache::row(&c.v, place, kv_head), c.v.dtype, &mut value) };
             for (i, partial) in partial.chunks_exact_mut(v_dim).enumerate() {
                 let weight = weights[i * visible + j];
                 for (sum, &value) in partial.iter_mut().zip(&value) {

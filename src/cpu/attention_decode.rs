@@ -1,8 +1,9 @@
 //! Attention of one query per sequence, and what a decode step does before it.
 
 use super::act_i8;
-use super::attention::{attend, kv_length};
+use super::attention::attend;
 use super::element::{load_row, store_row};
+use super::kv_cache;
 use crate::abi::Dtype;
 use crate::ops::Reference;
 use crate::ops::attention_decode::AttentionDecodePlan;
@@ -40,6 +41,6 @@ fn attend_all(p: &AttentionDecodePlan, cpu: &CpuBackend) {
                 _ => store_row(p.y.row(&[b as i64, head]), p.y.dtype, from),
             }
         };
-        attend(c, b, kv_head, kv_length(c, b), query, output);
+        attend(c, b, kv_head, kv_cache::length(c, b), query, output);
     });
 }

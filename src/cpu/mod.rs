@@ -2,6 +2,7 @@
 
 pub(crate) mod act_i8;
 pub(crate) mod element;
+pub(crate) mod kv_cache;
 
 macro_rules! modules {
     ($($module:ident { $($op:tt)+ })+) => {

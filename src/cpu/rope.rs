@@ -2,7 +2,7 @@
 //! cache.
 
 use super::element::{load, store};
-use super::norm;
+use super::{kv_cache, norm};
 use crate::abi::View;
 use crate::ops::Reference;
 use crate::ops::rope::{RopePart, RopePlan};
@@ -23,15 +23,16 @@ impl Reference for RopePlan {
         let work = elements as usize + 32 * frequencies.len();
         cpu.for_each(self.tokens as usize, work, |token| {
             let position = self.rotation.positions.map_or(0, |positions| index(&positions, token));
-            let slot = match self.append {
-                true => {
-                    self.lengths.map_or(self.cache_slots(), |v| {
-                        i64::from(index(&v, token)).min(self.cache_slots())
-                    }) - 1
+            let place = self.cache.and_then(|cache| match self.append {
+                true => kv_cache::length(&cache, token)
+                    .checked_sub(1)
+                    .and_then(|last| kv_cache::place(&cache, token, last)),
+                false => {
+                    let slot = i64::from(self.slots.map_or(position, |slots| index(&slots, token)));
+                    let inner = cache.page_size();
+                    (0..cache.slots()).contains(&slot).then(|| [slot / inner, slot % inner])
                 }
-                false => i64::from(self.slots.map_or(position, |slots| index(&slots, token))),
-            };
-            let slot = (0..self.cache_slots()).contains(&slot).then_some(slot);
+            });
             // An f64 is good to 2^-50 of the angle with the frequency's roundings, which is the bound that infer.h states.
             let rotation: Vec<(f32, f32)> = frequencies
                 .iter()
@@ -45,12 +46,12 @@ impl Reference for RopePlan {
                 .collect();
             for part in [self.q, self.k].into_iter().flatten() {
                 for head in 0..part.x.dim(1) {
-                    rotate_head(self, &rotation, &Head::new(self, &part, token as i64, head, slot));
+                    rotate_head(self, &rotation, &Head::new(self, &part, token as i64, head, place));
                 }
             }
             for part in self.v.into_iter() {
                 for head in 0..part.x.dim(1) {
-                    Head::new(self, &part, token as i64, head, slot).copy(0..part.x.dim(2) as usize);
+                    Head::new(self, &part, token as i64, head, place).copy(0..part.x.dim(2) as usize);
                 }
             }
         });
@@ -83,16 +84,12 @@ struct Head {
 }
 
 impl Head {
-    fn new(p: &RopePlan, part: &RopePart, token: i64, head: i64, slot: Option<i64>) -> Head {
+    fn new(p: &RopePlan, part: &RopePart, token: i64, head: i64, place: Option<[i64; 2]>) -> Head {
         let out = part.out.map(|v| (v.row(&[token, head]), v));
-        let cache = part.cache.zip(slot).map(|(v, slot)| {
-            let row = if p.append {
-                v.row(&[token, slot, head])
-            } else {
-                v.row(&[slot, head])
-            };
-            (row, v)
-        });
+        let cache = part
+            .cache
+            .zip(place)
+            .map(|(v, [outer, inner])| (v.row(&[outer, inner, head]), v));
         let (x, row) = (part.x, part.x.row(&[token, head]).cast_const());
         let norm = part.norm.map(|weight| {
             let dim = x.dim(2) as usize;

@@ -1,11 +1,12 @@
-//! The op `attention`: attention of many queries over contiguous keys and values.
+//! The op `attention`: attention of many queries over a KV cache.
 
 use super::call;
+use super::kv_cache::{KvCache, LARGEST};
 use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::{Rows, data};
 use super::schedule::{Candidate, Schedule, Takes, only};
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_kv_cache, reflex_status, reflex_stream, reflex_tensor};
 use crate::constants::{
     ATTENTION_MMA_KEYS, ATTENTION_MMA_LARGE_KEYS, ATTENTION_MMA_LARGE_ROWS, ATTENTION_MMA_LARGE_SHARED_ROWS,
     ATTENTION_MMA_LARGE_WARPS, ATTENTION_MMA_ROWS, ATTENTION_MMA_SHARED_ROWS, ATTENTION_MMA_WARPS, ATTENTION_THREADS,
@@ -15,6 +16,7 @@ use crate::cuda::families::attention_kernels;
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
+use std::ops::Deref;
 
 /// The keys that a query sees.
 #[repr(transparent)]
@@ -29,7 +31,7 @@ pub const REFLEX_ATTENTION_FULL: reflex_attention_mask = reflex_attention_mask(1
 
 /// Operands of `reflex_attention`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct reflex_attention_params {
     pub struct_size: u32,
     /// `REFLEX_ATTENTION_*`.
@@ -39,47 +41,46 @@ pub struct reflex_attention_params {
     pub reserved: u32,
     /// `[batch, tokens, q_heads, head_dim]`, F32, F16 or BF16; head_dim is a multiple of 8, up to 256.
     pub q: reflex_tensor,
-    /// `[batch, capacity, kv_heads, head_dim]`, F32, F16 or BF16. q_heads is a multiple of kv_heads. A dense k is a
-    /// `k_cache` of `reflex_rope` with `slot = b * capacity + position`.
-    pub k: reflex_tensor,
-    /// `[batch, capacity, kv_heads, v_head_dim]`, the type of `k`; v_head_dim is a multiple of 8, up to 256.
-    pub v: reflex_tensor,
-    /// Optional, `[batch]`, I32, read on the device: the number of keys of each sequence, which counts those of the new
-    /// tokens. A value outside 0..=capacity is clamped. When absent, every sequence has capacity keys.
-    pub kv_lengths: reflex_tensor,
+    /// The keys and values, contiguous or paged, which count those of the new tokens. q_heads is a multiple of its
+    /// kv_heads; its v_head_dim is a multiple of 8, up to 256.
+    pub cache: *const reflex_kv_cache,
     /// `[batch, tokens, q_heads, v_head_dim]`, F32, F16 or BF16. It may be `q` itself. A query that sees no key gives
     /// zeros.
     pub y: reflex_tensor,
 }
 
-// SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
-unsafe impl Params for reflex_attention_params {
-    const MIN_SIZE: usize = 416;
+impl Default for reflex_attention_params {
+    fn default() -> Self {
+        // SAFETY: plain data, valid when zero.
+        unsafe { std::mem::zeroed() }
+    }
 }
 
-/// The largest size of a dimension: the kernels count in 32 bits.
-const LARGEST: i64 = 1 << 30;
+// SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
+unsafe impl Params for reflex_attention_params {
+    const MIN_SIZE: usize = 184;
+}
 
-/// Keys and values of a batch, checked: what both attention ops read.
+/// A cache as the queries of a call read it: what both attention ops have.
 #[derive(Clone, Copy)]
-pub(crate) struct KvCache {
-    pub k: View,
-    pub v: View,
-    pub lengths: Option<View>,
-    pub batch: i64,
-    pub capacity: i64,
-    pub kv_heads: i64,
+pub(crate) struct AttentionCache {
+    cache: KvCache,
     /// The query heads that share a kv head: the size of a GQA group.
     pub group: i64,
-    pub dim: i64,
-    pub v_dim: i64,
     /// The factor of q k^T.
     pub scale: f32,
 }
 
-impl KvCache {
-    /// Checks keys, values and lengths for a `q` of `[batch, .., q_heads, head_dim]`.
-    pub fn new(q: &View, [k, v, kv_lengths]: [&reflex_tensor; 3], scale: f32) -> Result<KvCache> {
+impl Deref for AttentionCache {
+    type Target = KvCache;
+    fn deref(&self) -> &KvCache {
+        &self.cache
+    }
+}
+
+impl AttentionCache {
+    /// Checks the cache for a `q` of `[batch, .., q_heads, head_dim]`.
+    pub fn new(q: &View, cache: *const reflex_kv_cache, scale: f32) -> Result<AttentionCache> {
         if !(scale.is_finite() && scale >= 0.0) {
             return Err(Error::invalid(format!(
                 "scale is {scale}, expected a finite number, 0 or more"
@@ -93,59 +94,30 @@ impl KvCache {
                 i32::MAX
             )));
         }
-        let (batch, q_heads, dim) = (q.dim(0), q.dim(q.rank() - 2), q.dim(q.rank() - 1));
-        let cache = |view: &View| {
-            view.expect_dtype(Dtype::FLOATS)?
-                .expect_rank(4..=4)?
-                .expect_dense_rows()?;
-            (0..3).try_for_each(|i| view.expect_dim(i, 0..=LARGEST).map(drop))
-        };
-        let k = View::required("k", k)?;
-        cache(&k)?;
-        let (capacity, kv_heads) = (k.dim(1), k.dim(2));
-        k.expect_shape(
-            &[batch, capacity, kv_heads, dim],
-            "[batch] of q, [capacity, kv_heads], [head_dim] of q",
-        )?;
-        let v = View::required("v", v)?;
-        cache(&v)?;
-        v.expect_dtype(&[k.dtype])?;
-        let v_dim = v.dim(3);
-        v.expect_shape(
-            &[batch, capacity, kv_heads, v_dim],
-            "[batch, capacity, kv_heads] of k, [v_head_dim]",
-        )?;
+        let cache = KvCache::required(cache)?;
+        cache.expect_queries(q)?;
+        let (q_heads, kv_heads) = (q.dim(q.rank() - 2), cache.kv_heads);
         if kv_heads == 0 && q_heads > 0 || kv_heads > 0 && q_heads % kv_heads != 0 {
             return Err(Error::invalid(format!(
-                "q.shape[{}] is {q_heads}, expected a multiple of {kv_heads} (kv_heads of k)",
+                "q.shape[{}] is {q_heads}, expected a multiple of {kv_heads} (kv_heads of cache.k)",
                 q.rank() - 2
             )));
         }
-        for (field, value) in [("q", dim), ("v", v_dim)] {
+        for (field, value) in [("q", cache.dim), ("cache.v", cache.v_dim)] {
             if value % 8 != 0 || !(8..=256).contains(&value) {
                 return Err(Error::unsupported(format!(
                     "the last dimension of {field} is {value}, expected a multiple of 8, 8 to 256"
                 )));
             }
         }
-        let lengths = View::optional("kv_lengths", kv_lengths)?;
-        if let Some(lengths) = &lengths {
-            lengths
-                .expect_dtype(&[Dtype::I32])?
-                .expect_shape(&[batch], "[batch] of q")?
-                .expect_dense_rows()?;
-        }
-        Ok(KvCache {
-            k,
-            v,
-            lengths,
-            batch,
-            capacity,
-            kv_heads,
+        Ok(AttentionCache {
+            cache,
             group: if kv_heads == 0 { 0 } else { q_heads / kv_heads },
-            dim,
-            v_dim,
-            scale: if scale == 0.0 { 1.0 / (dim as f32).sqrt() } else { scale },
+            scale: if scale == 0.0 {
+                1.0 / (cache.dim as f32).sqrt()
+            } else {
+                scale
+            },
         })
     }
 
@@ -166,7 +138,7 @@ impl KvCache {
     pub fn quantized_output(&self, y: &reflex_tensor) -> Result<View> {
         if self.v_dim % 32 != 0 {
             return Err(Error::unsupported(format!(
-                "the last dimension of v is {}, expected a multiple of 32 for a y of ACT_I8",
+                "the last dimension of cache.v is {}, expected a multiple of 32 for a y of ACT_I8",
                 self.v_dim
             )));
         }
@@ -192,11 +164,13 @@ impl KvCache {
     }
 
     pub fn fits(&self, dim: i64) -> Takes {
+        self.contiguous()?;
         only(self.dim.max(self.v_dim) <= dim, "smaller heads")
     }
 
     /// Takes the same heads if tensor cores multiply their type: F16 from SM 7.5 on, BF16 from SM 8.0 on.
     pub fn mma(&self, dtype: Dtype, dim: i64, limits: &DeviceLimits) -> Takes {
+        self.contiguous()?;
         only(self.k.dtype == dtype, "another type of K and V")?;
         only(dtype != Dtype::BF16 || limits.sm >= 80, "SM 8.0 or later")?;
         self.aligned(dim)
@@ -214,7 +188,7 @@ impl KvCache {
 
 #[derive(Clone, Copy)]
 pub(crate) struct AttentionPlan {
-    pub cache: KvCache,
+    pub cache: AttentionCache,
     pub tokens: i64,
     pub causal: bool,
     pub q: View,
@@ -243,7 +217,7 @@ impl Op for Attention {
             .expect_rank(4..=4)?
             .expect_dense_rows()?
             .expect_dim(1, 0..=LARGEST)?;
-        let cache = KvCache::new(&q, [&p.k, &p.v, &p.kv_lengths], p.scale)?;
+        let cache = AttentionCache::new(&q, p.cache, p.scale)?;
         let tokens = q.dim(1);
         if tokens * cache.group > LARGEST {
             return Err(Error::unsupported(format!(
@@ -263,7 +237,8 @@ impl Op for Attention {
 
     fn operands<'a>(plan: &'a AttentionPlan, to: &mut Operands<'a>) {
         let c = &plan.cache;
-        to.read(&plan.q).read(&c.k).read(&c.v).read(c.lengths.as_ref());
+        to.read(&plan.q).read(&c.k).read(&c.v);
+        c.read_places(to);
         to.write(&plan.y, InPlace::of(&["q"]));
     }
 
@@ -381,7 +356,7 @@ impl AttentionPlan {
 macro_rules! candidate {
     ($name:literal $file:literal $symbol:literal, $block:expr, $pays:expr, $($calls:tt)+) => {{
         static KERNEL: Kernel = Kernel::new($file, $symbol).large_shared();
-        const TAKES: fn(&KvCache, &DeviceLimits) -> Takes = kv_takes!($($calls)+);
+        const TAKES: fn(&AttentionCache, &DeviceLimits) -> Takes = kv_takes!($($calls)+);
         const BLOCK: Block = $block;
         Candidate::new(
             $name,
@@ -471,25 +446,26 @@ fn schedule(p: &AttentionPlan, to: &mut Schedule, kernel: &'static Kernel, block
     Ok(())
 }
 
-/// Computes the attention of many queries over a contiguous cache, as prefill and the continuation of a sequence need
-/// it.
+/// Computes the attention of many queries over a cache, as prefill and the continuation of a sequence need it.
 ///
 /// `y[b][i][h] = softmax(scale * q[b][i][h] . k[b][j][h'])_j . v[b][j][h']` over the keys `j` that query `i` of `T`
-/// sees, with `h' = h / (q_heads / kv_heads)`. With `REFLEX_ATTENTION_CAUSAL` these are the keys
-/// `0 ..= length - T + i`: queries are aligned to the end of the sequence, so that the keys of the new tokens are its
-/// last ones. With `REFLEX_ATTENTION_FULL` they are all keys of the sequence.
+/// sees, with `h' = h / (q_heads / kv_heads)`; in a paged cache key `j` is where the block table says. With
+/// `REFLEX_ATTENTION_CAUSAL` these are the keys `0 ..= length - T + i`: queries are aligned to the end of the sequence,
+/// so that the keys of the new tokens are its last ones. With `REFLEX_ATTENTION_FULL` they are all keys of the
+/// sequence.
 ///
-/// Shapes and types: see `reflex_attention_params`. Strides of the outer dimensions are free, rows are dense. Sums are
-/// f32. If K and V are F16 or BF16 and 16-byte aligned, and the GPU has tensor cores for their type (F16 from SM 7.5,
-/// BF16 from SM 8.0), q and the softmax weights are first rounded to that type; beside an F16 cache, an element of q
-/// beyond 65504 becomes infinite by this rounding. Other types and alignments are computed in f32, more slowly.
+/// Shapes and types: see `reflex_attention_params` and `reflex_kv_cache`. Strides of the outer dimensions are free,
+/// rows are dense. On CUDA the cache is contiguous, and K and V have one type. Sums are f32. If K and V are F16 or BF16
+/// and 16-byte aligned, and the GPU has tensor cores for their type (F16 from SM 7.5, BF16 from SM 8.0), q and the
+/// softmax weights are first rounded to that type; beside an F16 cache, an element of q beyond 65504 becomes infinite
+/// by this rounding. Other types and alignments are computed in f32, more slowly.
 ///
 /// A query that sees no key gives zeros. A NaN or infinity in a key or value reaches the queries that see it and no
-/// other; memory beyond a sequence's length is not read.
+/// other; memory beyond a sequence's length is not read, nor are pages that the cache does not have.
 ///
 /// Aliasing: `y` may be exactly `q` (in place). It shares no other byte with an input, nor with itself. The op needs no
-/// workspace. The call is asynchronous on `stream`, capturable (`kv_lengths` is read at each replay) and thread-safe.
-/// Results are deterministic.
+/// workspace. The call is asynchronous on `stream`, capturable (the lengths and the block table of the cache are read
+/// at each replay) and thread-safe. Results are deterministic.
 ///
 /// Limits: the params say which head sizes are possible. batch, capacity, heads and tokens * q_heads / kv_heads are at
 /// most 2^30 each; batch * tokens * q_heads is at most 2^31 - 1.
@@ -499,8 +475,8 @@ fn schedule(p: &AttentionPlan, to: &mut Schedule, kernel: &'static Kernel, block
 /// element, and as NaN where its weight is 0.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED` (head sizes
-/// that are no multiple of 8 or above 256), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1. Milakov and Gimelshein,
-/// "Online normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
+/// that are no multiple of 8 or above 256; on CUDA paged caches), `REFLEX_CUDA_ERROR`. SM 7.5 or later. Since 0.1.
+/// Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023.
 #[unsafe(no_mangle)]
 pub extern "C" fn reflex_attention(
     context: *const reflex_context,

@@ -1,5 +1,6 @@
 //! What is chosen for calls on devices of every size, as a digest: a change of a table or of a rule shows, one that moves them does not.
 
+use super::attention::{Attention, reflex_attention_params};
 use super::attention_decode::{AttentionDecode, reflex_attention_decode_params};
 use super::norm::{Norm, reflex_norm_params};
 use super::op::Op;
@@ -7,7 +8,7 @@ use super::rope::{Rope, reflex_rope_params};
 use super::schedule::Schedule;
 use super::workspace::Workspace;
 use super::{argmax::Argmax, argmax::reflex_argmax_params};
-use crate::abi::{REFLEX_DTYPE_F16, REFLEX_DTYPE_F32, REFLEX_DTYPE_I32, reflex_dtype, reflex_tensor};
+use crate::abi::{REFLEX_DTYPE_F16, REFLEX_DTYPE_F32, REFLEX_DTYPE_I32, reflex_dtype, reflex_kv_cache, reflex_tensor};
 use crate::cuda::{Device, DeviceLimits};
 use crate::runtime::Forced;
 use crate::tuning::Tuning;
@@ -109,10 +110,15 @@ fn attention_decode_is_split_as_before() {
             (200, 8, 8, 128),
         ] {
             for kv in [REFLEX_DTYPE_F16, REFLEX_DTYPE_F32] {
-                let params = reflex_attention_decode_params {
-                    q: tensor(1, REFLEX_DTYPE_F32, &[batch, heads, dim]),
+                let cache = reflex_kv_cache {
+                    struct_size: size_of::<reflex_kv_cache>() as u32,
                     k: tensor(2, kv, &[batch, capacity, kv_heads, dim]),
                     v: tensor(3, kv, &[batch, capacity, kv_heads, dim]),
+                    ..Default::default()
+                };
+                let params = reflex_attention_decode_params {
+                    q: tensor(1, REFLEX_DTYPE_F32, &[batch, heads, dim]),
+                    cache: &cache,
                     y: tensor(4, REFLEX_DTYPE_F32, &[batch, heads, dim]),
                     ..Default::default()
                 };
@@ -162,4 +168,82 @@ fn small_ops_are_launched_as_before() {
         }
     }
     assert_eq!(digest.value(), 0xc8f8_ee94_27ba_5daa, "{:#x}", digest.value());
+}
+
+/// What a call of the op is on a device with tensor cores, or why it is nothing.
+fn kernel_of<O: Op>(params: &O::Params) -> Result<String, String> {
+    let limits = devices().last().expect("a device");
+    let forced = Forced::default();
+    let mut schedule = Schedule::new(Device::described(&limits), &forced, Workspace::ANY);
+    let plan = O::plan(params).expect("valid params");
+    schedule.add::<O>(&plan).map_err(|error| error.message)?;
+    Ok(schedule.name().to_string_lossy().into_owned())
+}
+
+/// Kernels without a block table take no pages, and say so.
+#[test]
+fn a_cache_that_no_kernel_reads_is_declined() {
+    let kv = |k: reflex_dtype, v: reflex_dtype, table: bool| reflex_kv_cache {
+        struct_size: size_of::<reflex_kv_cache>() as u32,
+        k: tensor(2, k, &[3, 16, 2, 64]),
+        v: tensor(3, v, &[3, 16, 2, 64]),
+        block_table: if table {
+            tensor(5, REFLEX_DTYPE_I32, &[3, 4])
+        } else {
+            reflex_tensor::default()
+        },
+        ..Default::default()
+    };
+    let attention = |cache: &reflex_kv_cache| {
+        kernel_of::<Attention>(&reflex_attention_params {
+            q: tensor(1, REFLEX_DTYPE_F32, &[3, 5, 8, 64]),
+            cache,
+            y: tensor(4, REFLEX_DTYPE_F32, &[3, 5, 8, 64]),
+            ..Default::default()
+        })
+    };
+    let decode = |cache: &reflex_kv_cache| {
+        kernel_of::<AttentionDecode>(&reflex_attention_decode_params {
+            q: tensor(1, REFLEX_DTYPE_F32, &[3, 8, 64]),
+            cache,
+            y: tensor(4, REFLEX_DTYPE_F32, &[3, 8, 64]),
+            ..Default::default()
+        })
+    };
+    let rope = |cache: &reflex_kv_cache| {
+        kernel_of::<Rope>(&reflex_rope_params {
+            k: tensor(1, REFLEX_DTYPE_F32, &[3, 2, 64]),
+            v: tensor(6, REFLEX_DTYPE_F32, &[3, 2, 64]),
+            positions: tensor(7, REFLEX_DTYPE_I32, &[3]),
+            slots: tensor(8, REFLEX_DTYPE_I32, &[3]),
+            cache,
+            ..Default::default()
+        })
+    };
+    let (f16, f32) = (REFLEX_DTYPE_F16, REFLEX_DTYPE_F32);
+    for call in [
+        &attention as &dyn Fn(&reflex_kv_cache) -> Result<String, String>,
+        &decode,
+    ] {
+        assert!(call(&kv(f16, f16, false)).is_ok());
+        for (cache, words) in [
+            (kv(f16, f16, true), "is for contiguous caches"),
+            (kv(f32, f32, true), "is for contiguous caches"),
+            (kv(f16, f32, false), "is for K and V of one type"),
+        ] {
+            let why = call(&cache).expect_err("no kernel");
+            assert!(why.matches(words).count() > 3, "{why}");
+        }
+    }
+    // Rope goes by slots: a dense pool is as good as one sequence, and so are two types.
+    for table in [false, true] {
+        assert!(rope(&kv(f16, f32, table)).is_ok());
+        let mut heads_first = kv(f16, f16, table);
+        heads_first.k.stride = [16 * 2 * 128, 128, 16 * 128, 2];
+        let why = rope(&heads_first).expect_err("no kernel");
+        assert!(why.contains("is for caches whose slots are evenly apart"), "{why}");
+        // Of one sequence they are.
+        (heads_first.k.shape[0], heads_first.v.shape[0]) = (1, 1);
+        assert!(rope(&heads_first).is_ok());
+    }
 }

@@ -8,6 +8,7 @@ mod call;
 mod choices;
 mod choose;
 mod entries;
+pub(crate) mod kv_cache;
 mod op;
 mod operands;
 mod rows;

@@ -10,11 +10,12 @@ pub(crate) use rotation::{
 
 use super::argmax::expect_reserved;
 use super::call;
+use super::kv_cache::KvCache;
 use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::vec8;
-use super::schedule::Candidate;
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use super::schedule::{Candidate, Takes, only};
+use crate::abi::{Dtype, Error, Params, Result, View, reflex_kv_cache, reflex_status, reflex_stream, reflex_tensor};
 use crate::constants::ROPE_HEADS_PAIRS;
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
@@ -31,7 +32,7 @@ pub const REFLEX_ROPE_INTERLEAVED: reflex_rope_mode = reflex_rope_mode(1);
 
 /// Operands of `reflex_rope`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct reflex_rope_params {
     pub struct_size: u32,
     /// `REFLEX_ROPE_*`.
@@ -49,12 +50,12 @@ pub struct reflex_rope_params {
     pub q: reflex_tensor,
     /// Optional, `[tokens, kv_heads, head_dim]`, F32, F16 or BF16.
     pub k: reflex_tensor,
-    /// `[tokens, kv_heads, v_head_dim]`, F32, F16 or BF16, present exactly when `v_cache` is: copied to `v_cache`
-    /// without a rotation.
+    /// Optional, with `cache`: `[tokens, kv_heads, v_head_dim]`, F32, F16 or BF16: copied to the cache without a
+    /// rotation.
     pub v: reflex_tensor,
     /// Optional, the shape of `q`: receives the rotated q. When absent, q is rotated in place.
     pub q_out: reflex_tensor,
-    /// Optional, the shape of `k`: receives the rotated k. When absent, k is rotated in place, or, with `k_cache`, is
+    /// Optional, the shape of `k`: receives the rotated k. When absent, k is rotated in place, or, with `cache`, is
     /// written there alone.
     pub k_out: reflex_tensor,
     /// `[tokens]`, I32, read on the device: the position of each token, which may be any number, also a negative one. A
@@ -63,14 +64,14 @@ pub struct reflex_rope_params {
     /// Optional, `[rotary_dim / 2]`, F32, by which the frequencies are divided (Llama 3's `rope_freqs`). A factor that
     /// is 0 or not finite makes its pair NaN; any other is taken, also a negative or a subnormal one.
     pub freq_factors: reflex_tensor,
-    /// Optional, `[slots, kv_heads, head_dim]`, F32, F16 or BF16: receives the rotated K at each token's slot. The
-    /// attention ops read a dense `[batch, capacity, kv_heads, head_dim]`: give it here as
-    /// `[batch * capacity, kv_heads, head_dim]`, with `slots` of `b * capacity + position`.
-    pub k_cache: reflex_tensor,
-    /// Optional, `[slots, kv_heads, v_head_dim]`, F32, F16 or BF16: receives V at each token's slot.
-    pub v_cache: reflex_tensor,
-    /// Optional, `[tokens]`, I32, read on the device: the row of the caches for each token. When absent, that is the
-    /// token's position. A slot outside the cache is skipped (give -1 to padding tokens).
+    /// Optional, with `k` or `v`: receives the rotated k and v at each token's slot. Its slots are the keys of the
+    /// sequences one after the other, `b * capacity + position`, or, of a paged cache, those of the pages,
+    /// `page * page_size + position % page_size`. Its block table and lengths are checked and not read: `slots` says
+    /// where tokens go.
+    pub cache: *const reflex_kv_cache,
+    /// Optional, with `cache`: `[tokens]`, I32, read on the device: the slot of each token. When absent, that is the
+    /// token's position, as in a cache of one sequence; a paged cache needs it. A slot outside the cache is skipped
+    /// (give -1 to padding tokens).
     pub slots: reflex_tensor,
     /// Optional, `[head_dim]`, F32, F16 or BF16: each head of q gets an RMS norm with this weight before it is rotated.
     pub q_norm: reflex_tensor,
@@ -83,9 +84,16 @@ pub struct reflex_rope_params {
     pub reserved: u32,
 }
 
+impl Default for reflex_rope_params {
+    fn default() -> Self {
+        // SAFETY: plain data, valid when zero.
+        unsafe { std::mem::zeroed() }
+    }
+}
+
 // SAFETY: repr(C), starts with struct_size, no padding, zero is valid.
 unsafe impl Params for reflex_rope_params {
-    const MIN_SIZE: usize = 824;
+    const MIN_SIZE: usize = 672;
 }
 
 /// One of q, k and v: where it is read and the one or two places where it goes.
@@ -93,6 +101,7 @@ unsafe impl Params for reflex_rope_params {
 pub(crate) struct RopePart {
     pub x: View,
     pub out: Option<View>,
+    /// The keys or the values of the plan's cache.
     pub cache: Option<View>,
     /// The weight of the RMS norm of each head.
     pub norm: Option<View>,
@@ -107,12 +116,11 @@ pub(crate) struct RopePlan {
     pub q: Option<RopePart>,
     pub k: Option<RopePart>,
     pub v: Option<RopePart>,
+    pub cache: Option<KvCache>,
     pub slots: Option<View>,
     pub norm_epsilon: f32,
-    /// Each token has a cache of its own, `[tokens, slots, kv_heads, head_dim]`, and goes to its last row.
+    /// Each token has a sequence of the cache of its own, and is the last key of it.
     pub append: bool,
-    /// The numbers of rows in use of these caches. When absent, all slots are in use.
-    pub lengths: Option<View>,
 }
 
 impl RopePlan {
@@ -123,10 +131,22 @@ impl RopePlan {
         [self.q, self.k, self.v]
     }
 
-    /// The number of rows of the caches.
+    /// The rows of the cache among which a token has one: those of its sequence, or all.
     pub fn cache_slots(&self) -> i64 {
-        let cache = |part: Option<RopePart>| part.and_then(|p| p.cache);
-        cache(self.k).or(cache(self.v)).map_or(0, |c| c.dim(c.rank() - 3))
+        self.cache
+            .map_or(0, |c| if self.append { c.capacity } else { c.slots() })
+    }
+
+    /// Takes the caches in which a kernel finds a row by one stride.
+    pub fn finds_rows(&self) -> Takes {
+        let even = |part: &RopePart| part.cache.is_none_or(|view| KvCache::slot_stride(&view).is_some());
+        match &self.cache {
+            Some(cache) if self.append => only(!cache.is_paged(), "contiguous caches"),
+            _ => only(
+                self.parts().iter().flatten().all(even),
+                "caches whose slots are evenly apart",
+            ),
+        }
     }
 
     fn vec8(&self) -> bool {
@@ -156,12 +176,11 @@ impl RopePlan {
 
 pub(crate) struct Rope;
 
-/// Checks a cache: `[slots, heads, dim]`.
-fn expect_cache(view: &View, x: &View) -> Result<()> {
-    view.expect_dtype(Dtype::FLOATS)?.expect_rank(3..=3)?;
-    view.expect_shape_of(&[view.dim(0), x.dim(1), x.dim(2)], "[slots, heads, head_dim]", x)?
-        .expect_dense_rows()
-        .map(drop)
+/// Checks that keys or values of a cache have the heads of `x`.
+fn expect_heads_of(view: &View, x: &View) -> Result<()> {
+    let shape = [view.dim(0), view.dim(1), x.dim(1), x.dim(2)];
+    let what = "the cache's, but for [kv_heads, head_dim]";
+    view.expect_shape_of(&shape, what, x).map(drop)
 }
 
 impl Op for Rope {
@@ -206,20 +225,15 @@ impl Op for Rope {
         let k_norm = View::optional("k_norm", &p.k_norm)?;
         let q_out = View::optional("q_out", &p.q_out)?;
         let k_out = View::optional("k_out", &p.k_out)?;
-        let k_cache = View::optional("k_cache", &p.k_cache)?;
-        let v_cache = View::optional("v_cache", &p.v_cache)?;
+        let cache = KvCache::optional(p.cache)?;
         expect_pairs(&[
             (("q_out", q_out.is_some()), ("q", q.is_some())),
             (("k_out", k_out.is_some()), ("k", k.is_some())),
             (("q_norm", q_norm.is_some()), ("q", q.is_some())),
             (("k_norm", k_norm.is_some()), ("k", k.is_some())),
-            (("k_cache", k_cache.is_some()), ("k", k.is_some())),
-            (("v_cache", v_cache.is_some()), ("v", v.is_some())),
-            (("v", v.is_some()), ("v_cache", v_cache.is_some())),
-            (
-                ("slots", slots.is_some()),
-                ("k_cache or v_cache", k_cache.or(v_cache).is_some()),
-            ),
+            (("cache", cache.is_some()), ("k or v", k.or(v).is_some())),
+            (("v", v.is_some()), ("cache", cache.is_some())),
+            (("slots", slots.is_some()), ("cache", cache.is_some())),
         ])?;
         for norm in [&q_norm, &k_norm].into_iter().flatten() {
             expect_head_norm(norm, head_dim)?;
@@ -231,19 +245,21 @@ impl Op for Rope {
                     .expect_dense_rows()?;
             }
         }
-        for (x, cache) in [(&k, &k_cache), (&v, &v_cache)] {
-            if let (Some(x), Some(cache)) = (x, cache) {
-                expect_cache(cache, x)?;
+        if let Some(cache) = &cache {
+            for (x, rows) in [(&k, &cache.k), (&v, &cache.v)] {
+                x.iter().try_for_each(|x| expect_heads_of(rows, x))?;
+            }
+            if cache.is_paged() && slots.is_none() {
+                return Err(Error::invalid(
+                    "slots.data is NULL, expected the slot of each token with cache.block_table",
+                ));
             }
         }
         let part = |x, out, cache, norm| RopePart { x, out, cache, norm };
         let q = q.map(|x| part(x, Some(q_out.unwrap_or(x)), None, q_norm));
         // A k that goes to a cache need not go anywhere else.
-        let k = k.map(|x| part(x, k_out.or(k_cache.is_none().then_some(x)), k_cache, k_norm));
-        let v = v.map(|x| part(x, None, v_cache, None));
-        if let (Some(k), Some(v)) = (&k_cache, v_cache) {
-            v.expect_shape(&[k.dim(0), v.dim(1), v.dim(2)], "as many slots as k_cache")?;
-        }
+        let k = k.map(|x| part(x, k_out.or(cache.is_none().then_some(x)), cache.map(|c| c.k), k_norm));
+        let v = v.map(|x| part(x, None, cache.map(|c| c.v), None));
         Ok(RopePlan {
             tokens,
             head_dim,
@@ -251,10 +267,10 @@ impl Op for Rope {
             q,
             k,
             v,
+            cache,
             slots,
             norm_epsilon,
             append: false,
-            lengths: None,
         })
     }
 
@@ -280,24 +296,25 @@ impl Op for Rope {
     }
 }
 
-/// Rotates q and k by their positions (rotary position embedding) and appends K and V to a contiguous cache, in one
-/// launch. With `q_norm` or `k_norm` each head gets an RMS norm first (Qwen3, Gemma 3), in the same launch.
+/// Rotates q and k by their positions (rotary position embedding) and appends K and V to a cache, in one launch. With
+/// `q_norm` or `k_norm` each head gets an RMS norm first (Qwen3, Gemma 3), in the same launch.
 ///
 /// `h[i] = x[i] / sqrt(mean(x^2) + norm_epsilon) * norm[i]` over each head of q or k that has a norm, else `h = x`.
 /// Then `angle[t, i] = positions[t] * freq_scale * theta_base^(-2 i / rotary_dim) / freq_factors[i]`, and each pair
 /// (u, v) of h becomes `(u cos - v sin, v cos + u sin) * magnitude`. `REFLEX_ROPE_*` say which elements are a pair.
-/// Elements of h from `rotary_dim` on are not rotated. Then `k_cache[slot] = rotated k` and `v_cache[slot] = v`, with
-/// `slot = slots[t]`, or `slot = positions[t]` without `slots`. A slot outside the cache is skipped. Of two tokens with
-/// one slot either may remain.
+/// Elements of h from `rotary_dim` on are not rotated. Then the slot `slots[t]` of the cache, or `positions[t]` without
+/// `slots`, gets the rotated k and v. A slot outside the cache is skipped. Of two tokens with one slot either may
+/// remain.
 ///
-/// Shapes and types: see `reflex_rope_params`; every operand may have its own type. Operands may be views into one
-/// merged QKV buffer. Norm, cosine, sine and rotation are f32 without a rounding between them; outputs and caches get
-/// the f32 value, rounded once.
+/// Shapes and types: see `reflex_rope_params` and `reflex_kv_cache`; every operand may have its own type. Operands may
+/// be views into one merged QKV buffer. Norm, cosine, sine and rotation are f32 without a rounding between them;
+/// outputs and caches get the f32 value, rounded once.
 ///
 /// Operands: any of `q`, `k` and `v` may be given, and at least one has to be. An operand that belongs to another one
-/// is refused without it: `q_out` and `q_norm` without `q`; `k_out`, `k_norm` and `k_cache` without `k`; `v` and
-/// `v_cache` without each other; `slots` without a cache. The other fields are checked by themselves, whether they have
-/// an effect or not: those of the rotation have none with `v` alone, and `norm_epsilon` has none without a norm.
+/// is refused without it: `q_out` and `q_norm` without `q`; `k_out` and `k_norm` without `k`; `cache` where neither `k`
+/// nor `v` is given; `v` and `slots` without `cache`. Of the cache only what is given is written: k, v or both. The
+/// other fields are checked by themselves, whether they have an effect or not: those of the rotation have none with `v`
+/// alone, and `norm_epsilon` has none without a norm.
 ///
 /// Error: before the rounding to the output's type, a rotated pair (u, v) of h is off by at most
 /// `magnitude * (|u| + |v|) * (2^-21 + 2^-50 |angle|)`, at every position and on both backends. This holds where
@@ -309,13 +326,16 @@ impl Op for Rope {
 /// position, base, scale and factor, except for the factors that make their pair NaN.
 ///
 /// Limits: heads and head sizes are at most 16384, `rotary_dim` is at most 1024, and there are at most 2^31 - 1 tokens.
+/// On CUDA the slots of the cache are evenly apart, as those of a dense cache or pool are, of one sequence with heads
+/// outside of the keys, too; the slots of several such sequences or pages are not (`REFLEX_UNSUPPORTED`).
 ///
 /// Infinities and NaN: a head with a norm is first what `reflex_norm` makes of it. An infinity makes its pair infinite
 /// or NaN, and a NaN makes its pair NaN. Elements that are not rotated stay as they are.
 ///
 /// Aliasing: `q_out` and `k_out` may be exactly `q` and `k` (in place). Outputs and caches share no other byte with an
-/// input, with one another or with themselves, though the caches may interleave in one allocation. Without `q_out`, q
-/// is rotated in place. Without `k_out`, k is rotated in place unless `k_cache` is given; then `k` is left as it is.
+/// input, with one another or with themselves, though k and v of the cache may interleave in one allocation. Without
+/// `q_out`, q is rotated in place. Without `k_out`, k is rotated in place unless `cache` is given; then `k` is left as
+/// it is.
 /// The op needs no workspace. The call is asynchronous on `stream`, capturable and thread-safe.
 ///
 /// Statuses: `REFLEX_INVALID_ARGUMENT`, `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`, `REFLEX_UNSUPPORTED`,

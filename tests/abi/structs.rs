@@ -7,6 +7,9 @@ structs! {
     reflex_weight {
         data, scales, zeros, global_scale, order, group_size, reserved
     }
+    reflex_kv_cache {
+        struct_size, flags, k, v, k_scale, v_scale, block_table, lengths
+    }
     reflex_build_info {
         version, cuda_archs, nvrtc_version, target, no_kernels
     }
@@ -41,15 +44,15 @@ structs! {
         struct_size, reserved, x, ids, counters, workspace, workspace_size
     }
     reflex_attention_params {
-        struct_size, mask, scale, reserved, q, k, v, kv_lengths, y
+        struct_size, mask, scale, reserved, q, cache, y
     }
     reflex_rope_params {
         struct_size, mode, theta_base, freq_scale, magnitude, rotary_dim, q, k, v, q_out, k_out, positions,
-        freq_factors, k_cache, v_cache, slots, q_norm, k_norm, norm_epsilon, reserved
+        freq_factors, cache, slots, q_norm, k_norm, norm_epsilon, reserved
     }
     reflex_attention_decode_params {
-        struct_size, scale, q, k, v, kv_lengths, y, workspace, workspace_size, mode, theta_base, freq_scale, magnitude,
-        rotary_dim, norm_epsilon, k_new, v_new, positions, freq_factors, q_norm, k_norm
+        struct_size, scale, q, cache, y, workspace, workspace_size, mode, theta_base, freq_scale, magnitude, rotary_dim,
+        norm_epsilon, k_new, v_new, positions, freq_factors, q_norm, k_norm
     }
     reflex_attention_merge_params {
         struct_size, reserved, a, a_lse, b, b_lse, y, y_lse

@@ -3,7 +3,6 @@ use crate::support::*;
 use reflex_infer::*;
 
 const F32: reflex_dtype = REFLEX_DTYPE_F32;
-const F16: reflex_dtype = REFLEX_DTYPE_F16;
 
 /// Sizes of a case: batch, tokens, query heads, kv heads, capacity, head sizes of K and V.
 #[derive(Clone, Copy)]
@@ -56,17 +55,19 @@ fn shapes(s: Sizes) -> [Vec<i64>; 4] {
     .map(|shape| shape.map(|n| n as i64).to_vec())
 }
 
-fn params(io: &Io, s: Sizes, [q, k, v]: [&[f32]; 3], lengths: Option<&[i32]>) -> reflex_attention_params {
+fn params(io: &Io, s: Sizes, [q, k, v]: [&[f32]; 3], lengths: Option<&[i32]>) -> AttentionCall {
     let [qs, ks, vs, ys] = shapes(s);
-    reflex_attention_params {
-        struct_size: size_of::<reflex_attention_params>() as u32,
+    let params = reflex_attention_params {
         q: io.input(Spec::new(F32, &qs), q),
-        k: io.input(Spec::new(F32, &ks), k),
-        v: io.input(Spec::new(F32, &vs), v),
-        kv_lengths: lengths.map_or(reflex_tensor::default(), |l| io.ints(l)),
         y: io.output(Spec::new(F32, &ys)),
         ..Default::default()
-    }
+    };
+    let cache = kv_cache(
+        io.input(Spec::new(F32, &ks), k),
+        io.input(Spec::new(F32, &vs), v),
+        lengths.map_or(reflex_tensor::default(), |l| io.ints(l)),
+    );
+    AttentionCall::new(params, cache)
 }
 
 #[test]
@@ -157,12 +158,9 @@ fn equals_the_formula() {
             };
             let want = oracle(s, &q, &k, &v, &clamped, causal, f64_scale);
             let outputs = run_once(&env, |io| {
-                let p = reflex_attention_params {
-                    mask,
-                    scale,
-                    ..params(io, s, [&q, &k, &v], Some(&lengths))
-                };
-                Box::new(move |context, stream| reflex_attention(context, &p, stream))
+                let mut p = params(io, s, [&q, &k, &v], Some(&lengths));
+                (p.mask, p.scale) = (mask, scale);
+                Box::new(move |context, stream| AttentionCall::launch(context, &p, stream))
             });
             for (i, (&got, want)) in outputs[0].iter().zip(want).enumerate() {
                 // Scores and weights are f32: 2^-24 of scores below 20, and of weights.
@@ -233,7 +231,7 @@ fn a_missing_length_is_the_capacity() {
     let run = |lengths: Option<&[i32]>| {
         run_once(&env, |io| {
             let p = params(io, s, [&q, &k, &v], lengths);
-            Box::new(move |context, stream| reflex_attention(context, &p, stream))
+            Box::new(move |context, stream| AttentionCall::launch(context, &p, stream))
         })
     };
     assert_eq!(run(None), run(Some(&[5])));
@@ -260,14 +258,14 @@ fn nan_reaches_only_the_queries_that_see_it() {
     v[32..].fill(f32::NAN);
     let outputs = run_once(&env, |io| {
         let p = params(io, s, [&q, &k, &v], Some(&[4]));
-        Box::new(move |context, stream| reflex_attention(context, &p, stream))
+        Box::new(move |context, stream| AttentionCall::launch(context, &p, stream))
     });
     assert!(outputs[0][..16].iter().all(|v| v.is_finite()));
     assert!(outputs[0][16..].iter().enumerate().all(|(d, v)| v.is_nan() == (d == 5)));
     k[3 * 8] = f32::NAN;
     let outputs = run_once(&env, |io| {
         let p = params(io, s, [&q, &k, &v], Some(&[4]));
-        Box::new(move |context, stream| reflex_attention(context, &p, stream))
+        Box::new(move |context, stream| AttentionCall::launch(context, &p, stream))
     });
     assert!(outputs[0][..16].iter().all(|v| v.is_finite()) && outputs[0][16..].iter().all(|v| v.is_nan()));
 }
@@ -321,7 +319,7 @@ fn nothing_to_do_is_success() {
         ];
         let outputs = run_once(&env, |io| {
             let p = params(io, s, [&q, &k, &v], None);
-            Box::new(move |context, stream| reflex_attention(context, &p, stream))
+            Box::new(move |context, stream| AttentionCall::launch(context, &p, stream))
         });
         assert!(outputs[0].iter().all(|&v| v == 0.0));
     }
@@ -329,9 +327,9 @@ fn nothing_to_do_is_success() {
 
 #[test]
 fn bad_input_is_refused() {
-    type Change = Box<dyn Fn(&Io, &mut reflex_attention_params)>;
+    type Change = Box<dyn Fn(&Io, &mut AttentionCall)>;
     let env = Env::cpu();
-    let change = |f: fn(&Io, &mut reflex_attention_params)| -> Change { Box::new(f) };
+    let change = |f: fn(&Io, &mut AttentionCall)| -> Change { Box::new(f) };
     let invalid = REFLEX_INVALID_ARGUMENT;
     let cases: Vec<(reflex_status, &str, Change)> = vec![
         (invalid, "mask is 2", change(|_, p| p.mask = reflex_attention_mask(2))),
@@ -346,13 +344,13 @@ fn bad_input_is_refused() {
         ),
         (
             invalid,
-            "k.data is NULL",
-            change(|_, p| p.k.data = std::ptr::null_mut()),
+            "cache.k.data is NULL",
+            change(|_, p| p.cache.k.data = std::ptr::null_mut()),
         ),
         (
             invalid,
-            "v.data is NULL",
-            change(|_, p| p.v.data = std::ptr::null_mut()),
+            "cache.v.data is NULL",
+            change(|_, p| p.cache.v.data = std::ptr::null_mut()),
         ),
         (
             invalid,
@@ -361,38 +359,73 @@ fn bad_input_is_refused() {
         ),
         (invalid, "q.rank is 3", change(|_, p| p.q.rank = 3)),
         (invalid, "q.dtype is I32", change(|_, p| p.q.dtype = REFLEX_DTYPE_I32)),
-        (invalid, "k.dtype is 77", change(|_, p| p.k.dtype = reflex_dtype(77))),
-        (invalid, "v.dtype is F16", change(|_, p| p.v.dtype = F16)),
+        (
+            invalid,
+            "cache.k.dtype is 77",
+            change(|_, p| p.cache.k.dtype = reflex_dtype(77)),
+        ),
+        (
+            invalid,
+            "cache.v.dtype is I32",
+            change(|_, p| p.cache.v.dtype = REFLEX_DTYPE_I32),
+        ),
         (invalid, "y.dtype is I32", change(|_, p| p.y.dtype = REFLEX_DTYPE_I32)),
-        (invalid, "k.shape is [3", change(|_, p| p.k.shape[0] = 3)),
-        (invalid, "k.shape is [2, 6, 2, 24]", change(|_, p| p.k.shape[3] = 24)),
-        (invalid, "v.shape is [2, 5", change(|_, p| p.v.shape[1] = 5)),
-        (invalid, "v.shape is [2, 6, 1", change(|_, p| p.v.shape[2] = 1)),
-        (invalid, "shape[1] is -1", change(|_, p| p.k.shape[1] = -1)),
-        (invalid, "shape[1] is 2147483648", change(|_, p| p.k.shape[1] = 1 << 31)),
-        (invalid, "y.shape is [2, 3, 4, 16]", change(|_, p| p.v.shape[3] = 8)),
+        (
+            invalid,
+            "cache.k.shape is [3",
+            change(|_, p| {
+                p.cache.lengths = reflex_tensor::default();
+                (p.cache.k.shape[0], p.cache.v.shape[0]) = (3, 3);
+            }),
+        ),
+        (
+            invalid,
+            "cache.k.shape is [2, 6, 2, 24]",
+            change(|_, p| p.cache.k.shape[3] = 24),
+        ),
+        (invalid, "cache.v.shape is [2, 5", change(|_, p| p.cache.v.shape[1] = 5)),
+        (
+            invalid,
+            "cache.v.shape is [2, 6, 1",
+            change(|_, p| p.cache.v.shape[2] = 1),
+        ),
+        (
+            invalid,
+            "cache.k.shape[1] is -1",
+            change(|_, p| p.cache.k.shape[1] = -1),
+        ),
+        (
+            invalid,
+            "cache.k.shape[1] is 2147483648",
+            change(|_, p| p.cache.k.shape[1] = 1 << 31),
+        ),
+        (
+            invalid,
+            "y.shape is [2, 3, 4, 16]",
+            change(|_, p| p.cache.v.shape[3] = 8),
+        ),
         (
             invalid,
             "stride[3] is 8",
-            change(|_, p| p.k.stride = [4096, 512, 128, 8]),
+            change(|_, p| p.cache.k.stride = [4096, 512, 128, 8]),
         ),
         (invalid, "y.stride[0] is 0", change(|_, p| p.y.stride = [0, 256, 64, 4])),
         (
             REFLEX_MISALIGNED,
-            "k.stride[1] is 66",
-            change(|_, p| p.k.stride = [4096, 66, 64, 4]),
+            "cache.k.stride[1] is 66",
+            change(|_, p| p.cache.k.stride = [4096, 66, 64, 4]),
         ),
         (
             invalid,
-            "kv_lengths.shape is [3]",
-            change(|io, p| p.kv_lengths = io.ints(&[1, 2, 3])),
+            "cache.lengths.shape is [3]",
+            change(|io, p| p.cache.lengths = io.ints(&[1, 2, 3])),
         ),
         (
             invalid,
-            "kv_lengths.dtype is F32",
-            change(|_, p| p.kv_lengths.dtype = F32),
+            "cache.lengths.dtype is F32",
+            change(|_, p| p.cache.lengths.dtype = F32),
         ),
-        (invalid, "y.data", change(|_, p| p.y.data = p.k.data)),
+        (invalid, "y.data", change(|_, p| p.y.data = p.cache.k.data)),
         (
             invalid,
             "overlaps q",
@@ -406,17 +439,17 @@ fn bad_input_is_refused() {
         (
             REFLEX_UNSUPPORTED,
             "dimension of q is 12",
-            change(|_, p| (p.q.shape[3], p.k.shape[3]) = (12, 12)),
+            change(|_, p| (p.q.shape[3], p.cache.k.shape[3]) = (12, 12)),
         ),
         (
             REFLEX_UNSUPPORTED,
-            "dimension of v is 264",
-            change(|_, p| (p.v.shape[3], p.y.shape[3]) = (264, 264)),
+            "dimension of cache.v is 264",
+            change(|_, p| (p.cache.v.shape[3], p.y.shape[3]) = (264, 264)),
         ),
         (
             REFLEX_UNSUPPORTED,
             "dimension of q is 0",
-            change(|_, p| (p.q.shape[3], p.k.shape[3]) = (0, 0)),
+            change(|_, p| (p.q.shape[3], p.cache.k.shape[3]) = (0, 0)),
         ),
     ];
     let s = Sizes {
@@ -434,7 +467,7 @@ fn bad_input_is_refused() {
                 [s.b * s.t * s.h * s.d, s.b * s.cap * s.g * s.d, s.b * s.cap * s.g * s.dv].map(|n| vec![0.5; n]);
             let mut p = params(io, s, [&q, &k, &v], Some(&[6, 6]));
             change(io, &mut p);
-            Box::new(move |context, stream| reflex_attention(context, &p, stream))
+            Box::new(move |context, stream| AttentionCall::launch(context, &p, stream))
         };
         expect_refused(&env, "attention", (*status, words), case);
     }

@@ -5,23 +5,15 @@ use reflex_infer::*;
 const F32: reflex_dtype = REFLEX_DTYPE_F32;
 
 /// The caches k and v are made first.
-pub fn with_caches(
-    io: &Io,
-    s: Sizes,
-    [k, v]: [reflex_tensor; 2],
-    q: &[f32],
-    lengths: Option<&[i32]>,
-) -> reflex_attention_decode_params {
+pub fn with_caches(io: &Io, s: Sizes, [k, v]: [reflex_tensor; 2], q: &[f32], lengths: Option<&[i32]>) -> DecodeCall {
     let [b, h, d, dv] = [s.b, s.h, s.d, s.dv].map(|n| n as i64);
-    reflex_attention_decode_params {
-        struct_size: size_of::<reflex_attention_decode_params>() as u32,
-        k,
-        v,
+    let params = reflex_attention_decode_params {
         q: io.input(Spec::new(F32, &[b, h, d]), q),
-        kv_lengths: lengths.map_or(reflex_tensor::default(), |l| io.ints(l)),
         y: io.output(Spec::new(F32, &[b, h, dv])),
         ..Default::default()
-    }
+    };
+    let lengths = lengths.map_or(reflex_tensor::default(), |l| io.ints(l));
+    DecodeCall::new(params, kv_cache(k, v, lengths))
 }
 
 /// Of K and V.
@@ -29,7 +21,7 @@ pub fn cache_specs(s: Sizes, dtype: reflex_dtype) -> [Spec; 2] {
     [s.d, s.dv].map(|dim| Spec::new(dtype, &[s.b, s.cap, s.g, dim].map(|n| n as i64)))
 }
 
-fn params(io: &Io, s: Sizes, [q, k, v]: [&[f32]; 3], lengths: Option<&[i32]>) -> reflex_attention_decode_params {
+fn params(io: &Io, s: Sizes, [q, k, v]: [&[f32]; 3], lengths: Option<&[i32]>) -> DecodeCall {
     let [ks, vs] = cache_specs(s, F32);
     with_caches(io, s, [io.input(ks, k), io.input(vs, v)], q, lengths)
 }
@@ -96,7 +88,7 @@ fn equals_the_formula() {
             let outputs = run_once(&env, |io| {
                 let mut p = params(io, s, [&q, &k, &v], Some(&lengths));
                 p.scale = scale;
-                Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+                Box::new(move |context, stream| DecodeCall::launch(context, &p, stream))
             });
             for (i, (&got, want)) in outputs[0].iter().zip(want).enumerate() {
                 assert!((f64::from(got) - want).abs() <= 1e-5, "{i}: {got} {want}");
@@ -121,15 +113,15 @@ fn a_recorded_call_reads_the_lengths_anew() {
     let fresh = |length: i32| {
         run_once(&env, |io| {
             let p = params(io, s, [&q, &k, &v], Some(&[length]));
-            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+            Box::new(move |context, stream| DecodeCall::launch(context, &p, stream))
         })
         .remove(0)
     };
     let io = Io::new(&env);
     let p = params(&io, s, [&q, &k, &v], Some(&[1]));
-    let graph = env.captured(|| reflex_attention_decode(env.context, &p, env.stream));
+    let graph = env.captured(|| DecodeCall::launch(env.context, &p, env.stream));
     for length in [5, 20, 0] {
-        env.upload(p.kv_lengths.data, &encode_ints(&[length]));
+        env.upload(p.cache.lengths.data, &encode_ints(&[length]));
         ok(reflex_graph_launch(env.context, graph, env.stream));
         let mut bytes = vec![0; s.h * s.dv * 4];
         env.download(p.y.data, &mut bytes);
@@ -140,7 +132,7 @@ fn a_recorded_call_reads_the_lengths_anew() {
 
 #[test]
 fn bad_input_is_refused() {
-    type Change = fn(&Io, &mut reflex_attention_decode_params);
+    type Change = fn(&Io, &mut DecodeCall);
     let env = Env::cpu();
     let invalid = REFLEX_INVALID_ARGUMENT;
     let cases: [(reflex_status, &str, Change); 16] = [
@@ -149,22 +141,31 @@ fn bad_input_is_refused() {
         (invalid, "q.data is NULL", |_, p| p.q.data = std::ptr::null_mut()),
         (invalid, "y.data is NULL", |_, p| p.y.data = std::ptr::null_mut()),
         (invalid, "q.rank is 2", |_, p| p.q.rank = 2),
-        (invalid, "k.rank is 3", |_, p| p.k.rank = 3),
+        (invalid, "cache.k.rank is 3", |_, p| p.cache.k.rank = 3),
         (invalid, "q.dtype is I32", |_, p| p.q.dtype = REFLEX_DTYPE_I32),
-        (invalid, "v.dtype is BF16", |_, p| p.v.dtype = REFLEX_DTYPE_BF16),
-        (invalid, "k.shape is [1", |_, p| p.k.shape[0] = 1),
+        (invalid, "cache.v.dtype is I32", |_, p| {
+            p.cache.v.dtype = REFLEX_DTYPE_I32
+        }),
+        (invalid, "cache.k.shape is [1", |_, p| {
+            p.cache.lengths = reflex_tensor::default();
+            (p.cache.k.shape[0], p.cache.v.shape[0]) = (1, 1);
+        }),
         (invalid, "y.shape is [2, 4, 32]", |_, p| p.y.shape[2] = 32),
         (invalid, "q.shape[1] is 3, expected a multiple of 2", |_, p| {
             (p.q.shape[1], p.y.shape[1]) = (3, 3)
         }),
-        (invalid, "kv_lengths.shape is [1]", |io, p| p.kv_lengths = io.ints(&[4])),
-        (invalid, "overlaps kv_lengths", |_, p| p.y.data = p.kv_lengths.data),
-        (invalid, "overlaps k", |_, p| p.y.data = p.k.data),
-        (REFLEX_UNSUPPORTED, "dimension of v is 4", |_, p| {
-            (p.v.shape[3], p.y.shape[2]) = (4, 4)
+        (invalid, "cache.lengths.shape is [1]", |io, p| {
+            p.cache.lengths = io.ints(&[4])
+        }),
+        (invalid, "overlaps cache.lengths", |_, p| {
+            p.y.data = p.cache.lengths.data
+        }),
+        (invalid, "overlaps cache.k", |_, p| p.y.data = p.cache.k.data),
+        (REFLEX_UNSUPPORTED, "dimension of cache.v is 4", |_, p| {
+            (p.cache.v.shape[3], p.y.shape[2]) = (4, 4)
         }),
         (REFLEX_UNSUPPORTED, "dimension of q is 320", |_, p| {
-            (p.q.shape[2], p.k.shape[3]) = (320, 320)
+            (p.q.shape[2], p.cache.k.shape[3]) = (320, 320)
         }),
     ];
     let s = Sizes {
@@ -181,7 +182,7 @@ fn bad_input_is_refused() {
         expect_refused(&env, "attention_decode", (status, words), |io| {
             let mut p = params(io, s, [&q, &k, &v], Some(&[6, 6]));
             change(io, &mut p);
-            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+            Box::new(move |context, stream| DecodeCall::launch(context, &p, stream))
         });
     }
 }
@@ -202,17 +203,17 @@ fn the_cpu_needs_no_workspace() {
     let io = Io::new(&env);
     let p = params(&io, s, [&q, &k, &v], None);
     let mut bytes = 1;
-    ok(reflex_attention_decode_workspace_size(env.context, &p, &mut bytes));
+    ok(DecodeCall::workspace_size(env.context, &p, &mut bytes));
     assert_eq!(bytes, 0);
 }
 
 /// With a y of `[batch, heads * v_head_dim]`, before the one that `params` makes.
-fn quantized(io: &Io, s: Sizes, operands: [&[f32]; 3], lengths: &[i32]) -> reflex_attention_decode_params {
+fn quantized(io: &Io, s: Sizes, operands: [&[f32]; 3], lengths: &[i32]) -> DecodeCall {
     let y = act_i8(&[s.b as i64, (s.h * s.dv) as i64]);
-    reflex_attention_decode_params {
-        y: io.output(y),
-        ..params(io, s, operands, Some(lengths))
-    }
+    let y = io.output(y);
+    let mut p = params(io, s, operands, Some(lengths));
+    p.y = y;
+    p
 }
 
 #[test]
@@ -232,7 +233,7 @@ fn quantizes_the_heads_as_one_row() {
         let want = oracle(s, &q, &k, &v, &[50, 0, 7], false, 1.0 / 40f64.sqrt());
         let outputs = run_once(&env, |io| {
             let p = quantized(io, s, [&q, &k, &v], &[50, 0, 7]);
-            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+            Box::new(move |context, stream| DecodeCall::launch(context, &p, stream))
         });
         assert_quantized(&outputs[0], &want, Tolerance::new(1e-5, 0.0));
         assert!(outputs[0][h * dv..2 * h * dv].iter().all(|&v| v == 0.0));
@@ -241,7 +242,7 @@ fn quantizes_the_heads_as_one_row() {
 
 #[test]
 fn a_quantized_y_of_the_wrong_form_is_refused() {
-    type Change = fn(&mut reflex_attention_decode_params);
+    type Change = fn(&mut DecodeCall);
     let env = Env::cpu();
     let s = Sizes {
         b: 2,
@@ -261,7 +262,9 @@ fn a_quantized_y_of_the_wrong_form_is_refused() {
         (invalid, "y.shape is [2, 192], expected [2, 256]", |p| {
             p.y.shape[1] = 192
         }),
-        (REFLEX_UNSUPPORTED, "last dimension of v is 48", |p| p.v.shape[3] = 48),
+        (REFLEX_UNSUPPORTED, "last dimension of cache.v is 48", |p| {
+            p.cache.v.shape[3] = 48
+        }),
         (REFLEX_MISALIGNED, "y.stride[0] is 328", |p| p.y.stride[0] = 328),
         (invalid, "q.dtype is ACT_I8", |p| p.q = p.y),
     ];
@@ -269,7 +272,7 @@ fn a_quantized_y_of_the_wrong_form_is_refused() {
         expect_refused(&env, "attention_decode", (status, words), |io| {
             let mut p = quantized(io, s, [&q, &k, &v], &[6, 6]);
             change(&mut p);
-            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+            Box::new(move |context, stream| DecodeCall::launch(context, &p, stream))
         });
     }
 }

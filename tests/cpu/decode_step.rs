@@ -47,19 +47,22 @@ fn values() -> Values {
 }
 
 /// Everything is there; the caches are the first two buffers that are written.
-fn params(io: &Io, values: &Values, cache: reflex_dtype) -> reflex_attention_decode_params {
+fn params(io: &Io, values: &Values, cache: reflex_dtype) -> DecodeCall {
     let s = SIZES;
     let [b, g, d, dv] = [s.b, s.g, s.d, s.dv].map(|n| n as i64);
     let [ks, vs] = cache_specs(s, cache);
     let caches = [io.in_out(ks, &values.k), io.in_out(vs, &values.v)];
-    reflex_attention_decode_params {
+    let params = reflex_attention_decode_params {
         k_new: io.input(Spec::new(F32, &[b, g, d]), &values.k_new),
         v_new: io.input(Spec::new(F32, &[b, g, dv]), &values.v_new),
         positions: io.ints(&POSITIONS),
         q_norm: io.input(Spec::new(F32, &[d]), &values.norms[0]),
         k_norm: io.input(Spec::new(F32, &[d]), &values.norms[1]),
-        ..with_caches(io, s, caches, &values.q, Some(&LENGTHS))
-    }
+        ..Default::default()
+    };
+    let call = with_caches(io, s, caches, &values.q, Some(&LENGTHS));
+    let (q, y) = (call.q, call.y);
+    DecodeCall::new(reflex_attention_decode_params { q, y, ..params }, call.cache)
 }
 
 #[test]
@@ -80,7 +83,7 @@ fn equals_the_formula() {
         ] {
             let values = values();
             let factors = (factors && rotate).then_some(&values.factors[..]);
-            let change = |p: &mut reflex_attention_decode_params, io: &Io| {
+            let change = |p: &mut DecodeCall, io: &Io| {
                 (p.mode, p.rotary_dim, p.norm_epsilon) = (mode, rotary_dim, epsilon);
                 (p.theta_base, p.freq_scale, p.magnitude) = (500.0, 0.5, 1.25);
                 if let Some(factors) = factors {
@@ -100,7 +103,7 @@ fn equals_the_formula() {
             let outputs = run_once(&env, |io| {
                 let mut p = params(io, &values, F32);
                 change(&mut p, io);
-                Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+                Box::new(move |context, stream| DecodeCall::launch(context, &p, stream))
             });
 
             let rope = reflex_rope_params {
@@ -160,28 +163,20 @@ fn appends_what_rope_does() {
     for cache in [F32, F16, BF16] {
         let step = run_once_bytes(&env, |io| {
             let p = params(io, &values, cache);
-            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+            Box::new(move |context, stream| DecodeCall::launch(context, &p, stream))
         });
         let rope = run_once_bytes(&env, |io| {
             let p = params(io, &values, cache);
-            let flat = |t: reflex_tensor| reflex_tensor {
-                rank: 3,
-                shape: [(s.b * s.cap) as i64, t.shape[2], t.shape[3], 0],
-                stride: [0; 4],
-                ..t
-            };
             let r = reflex_rope_params {
-                struct_size: size_of::<reflex_rope_params>() as u32,
                 k: p.k_new,
                 v: p.v_new,
                 k_norm: p.k_norm,
                 positions: p.positions,
                 slots: io.ints(&slots),
-                k_cache: flat(p.k),
-                v_cache: flat(p.v),
                 ..Default::default()
             };
-            Box::new(move |context, stream| reflex_rope(context, &r, stream))
+            let r = RopeCall::new(r, p.cache);
+            Box::new(move |context, stream| RopeCall::launch(context, &r, stream))
         });
         assert!(step[..2] == rope[..2], "other bits in the caches");
     }
@@ -193,11 +188,11 @@ fn a_recorded_call_appends_where_it_finds_the_end() {
     let (s, values) = (SIZES, values());
     let io = Io::new(&env);
     let p = params(&io, &values, F32);
-    let graph = env.captured(|| reflex_attention_decode(env.context, &p, env.stream));
-    env.upload(p.kv_lengths.data, &encode_ints(&[0, 2, 0, 0]));
+    let graph = env.captured(|| DecodeCall::launch(env.context, &p, env.stream));
+    env.upload(p.cache.lengths.data, &encode_ints(&[0, 2, 0, 0]));
     ok(reflex_graph_launch(env.context, graph, env.stream));
     let mut bytes = vec![0; s.b * s.cap * s.g * s.dv * 4];
-    env.download(p.v.data, &mut bytes);
+    env.download(p.cache.v.data, &mut bytes);
     let mut want = values.v.clone();
     let row = s.g * s.dv;
     want[(s.cap + 1) * row..][..row].copy_from_slice(&values.v_new[row..2 * row]);
@@ -207,7 +202,7 @@ fn a_recorded_call_appends_where_it_finds_the_end() {
 
 #[test]
 fn bad_input_is_refused() {
-    type Change = fn(&Io, &mut reflex_attention_decode_params);
+    type Change = fn(&Io, &mut DecodeCall);
     const NONE: reflex_tensor = reflex_tensor {
         data: std::ptr::null_mut(),
         dtype: REFLEX_DTYPE_NONE,
@@ -256,10 +251,14 @@ fn bad_input_is_refused() {
         (REFLEX_MISALIGNED, "v_new.stride[1] is 66", |_, p| {
             p.v_new.stride = [132, 66, 4, 0]
         }),
-        (invalid, "k.stride[1] is 0", |_, p| p.k.stride = [2304, 0, 128, 4]),
-        (invalid, "overlaps k_new", |_, p| p.k_new.data = p.k.data),
-        (invalid, "overlaps k ", |_, p| p.v.data = p.k.data.wrapping_byte_add(64)),
-        (invalid, "overlaps q", |_, p| p.k.data = p.q.data),
+        (invalid, "cache.k.stride[1] is 0", |_, p| {
+            p.cache.k.stride = [2304, 0, 128, 4]
+        }),
+        (invalid, "overlaps k_new", |_, p| p.k_new.data = p.cache.k.data),
+        (invalid, "overlaps cache.k ", |_, p| {
+            p.cache.v.data = p.cache.k.data.wrapping_byte_add(64)
+        }),
+        (invalid, "overlaps q", |_, p| p.cache.k.data = p.q.data),
         (invalid, "overlaps v_new", |_, p| p.v_new.data = p.y.data),
     ];
     let (env, values) = (Env::cpu(), values());
@@ -267,7 +266,7 @@ fn bad_input_is_refused() {
         expect_refused(&env, "attention_decode", (status, words), |io| {
             let mut p = params(io, &values, F32);
             change(io, &mut p);
-            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+            Box::new(move |context, stream| DecodeCall::launch(context, &p, stream))
         });
     }
 }

@@ -127,28 +127,24 @@ fn attend(q: f32, keys: &[f32], values: &[f32]) -> (f32, f32) {
     let prefill = run_once(&Env::cpu(), |io| {
         let (q, k, v, y) = operands(io, &[1, 1, 1, 8]);
         let p = reflex_attention_params {
-            struct_size: size_of::<reflex_attention_params>() as u32,
             scale: 1.0,
             q,
-            k,
-            v,
             y,
             ..Default::default()
         };
-        Box::new(move |context, stream| reflex_attention(context, &p, stream))
+        let call = AttentionCall::new(p, kv_cache(k, v, Default::default()));
+        Box::new(move |context, stream| AttentionCall::launch(context, &call, stream))
     });
     let decode = run_once(&Env::cpu(), |io| {
         let (q, k, v, y) = operands(io, &[1, 1, 8]);
         let p = reflex_attention_decode_params {
-            struct_size: size_of::<reflex_attention_decode_params>() as u32,
             scale: 1.0,
             q,
-            k,
-            v,
             y,
             ..Default::default()
         };
-        Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+        let call = DecodeCall::new(p, kv_cache(k, v, Default::default()));
+        Box::new(move |context, stream| DecodeCall::launch(context, &call, stream))
     });
     (prefill[0][0], decode[0][0])
 }
@@ -292,12 +288,11 @@ fn the_norm_of_a_head_is_that_of_reflex_norm() {
         // A decode step: the new key is what the cache has, the only value comes through whatever the scores are.
         let step = run_once(&env, |io| {
             let cache = [1, 1, 1, 8];
+            let cache = || io.in_out(spec(&cache), &[5.0; 8]);
+            let cache = kv_cache(cache(), cache(), Default::default());
             let p = reflex_attention_decode_params {
-                struct_size: size_of::<reflex_attention_decode_params>() as u32,
                 scale: 1.0,
                 q: io.input(spec(&heads), &row),
-                k: io.in_out(spec(&cache), &[5.0; 8]),
-                v: io.in_out(spec(&cache), &[5.0; 8]),
                 k_new: io.input(spec(&heads), &row),
                 v_new: io.input(spec(&heads), &[7.0; 8]),
                 q_norm: io.input(spec(&[8]), &weight),
@@ -305,7 +300,8 @@ fn the_norm_of_a_head_is_that_of_reflex_norm() {
                 y: io.output(spec(&heads)),
                 ..Default::default()
             };
-            Box::new(move |context, stream| reflex_attention_decode(context, &p, stream))
+            let call = DecodeCall::new(p, cache);
+            Box::new(move |context, stream| DecodeCall::launch(context, &call, stream))
         });
         same(&step[0], &normed);
         same(&step[1], &[7.0; 8]);
@@ -375,32 +371,27 @@ fn negative_scales() {
         y: io.output(spec(&[4])),
     };
     supported(reflex_add_supported(env.context, &add), true, "add");
-    let cache = io.input(spec(&[1, 2, 1, 8]), &[1.0; 16]);
+    let keys = io.input(spec(&[1, 2, 1, 8]), &[1.0; 16]);
+    let cache = kv_cache(keys, keys, Default::default());
     let attention = reflex_attention_params {
-        struct_size: size(size_of::<reflex_attention_params>()),
         scale: -1.0,
         q: io.input(spec(&[1, 1, 1, 8]), &[1.0; 8]),
-        k: cache,
-        v: cache,
         y: io.output(spec(&[1, 1, 1, 8])),
         ..Default::default()
     };
     supported(
-        reflex_attention_supported(env.context, &attention),
+        AttentionCall::supported(env.context, &AttentionCall::new(attention, cache)),
         false,
         "scale is -1",
     );
     let decode = reflex_attention_decode_params {
-        struct_size: size(size_of::<reflex_attention_decode_params>()),
         scale: -1.0,
         q: io.input(spec(&[1, 1, 8]), &[1.0; 8]),
-        k: cache,
-        v: cache,
         y: io.output(spec(&[1, 1, 8])),
         ..Default::default()
     };
     supported(
-        reflex_attention_decode_supported(env.context, &decode),
+        DecodeCall::supported(env.context, &DecodeCall::new(decode, cache)),
         false,
         "scale is -1",
     );

@@ -97,7 +97,6 @@ fn rows_of_elementwise_ops() {
             x: at(1, F32, shape),
             y: at(2, F32, shape),
             cap: 1.0,
-            ..Default::default()
         };
         reflex_softcap_supported(env.context, &p)
     };
@@ -248,14 +247,12 @@ fn heads_keys_and_tokens() {
     let attention = |[batch, tokens, q_heads, kv_heads, capacity, dim]: [i64; 6]| {
         let cache = [batch, capacity, kv_heads, dim];
         let p = reflex_attention_params {
-            struct_size: size_of::<reflex_attention_params>() as u32,
             q: at(1, F32, &[batch, tokens, q_heads, dim]),
-            k: at(2, F32, &cache),
-            v: at(3, F32, &cache),
             y: at(4, F32, &[batch, tokens, q_heads, dim]),
             ..Default::default()
         };
-        reflex_attention_supported(env.context, &p)
+        let cache = kv_cache(at(2, F32, &cache), at(3, F32, &cache), Default::default());
+        AttentionCall::supported(env.context, &AttentionCall::new(p, cache))
     };
     const LARGEST: i64 = 1 << 30;
     takes(attention([1, 1, 1, 1, LARGEST, 256]));
@@ -264,7 +261,7 @@ fn heads_keys_and_tokens() {
     takes(attention([LARGEST, 1, 1, 1, 1, 8]));
     refuses(
         attention([1, 1, 1, 1, LARGEST + 1, 8]),
-        "attention: k.shape[1] is 1073741825",
+        "attention: cache.k.shape[1] is 1073741825",
     );
     refuses(
         attention([1, LARGEST + 1, 1, 1, 1, 8]),
@@ -314,20 +311,18 @@ fn heads_keys_and_tokens() {
     let decode = |[batch, q_heads, kv_heads, capacity, dim]: [i64; 5]| {
         let cache = [batch, capacity, kv_heads, dim];
         let p = reflex_attention_decode_params {
-            struct_size: size_of::<reflex_attention_decode_params>() as u32,
             q: at(1, F32, &[batch, q_heads, dim]),
-            k: at(2, F32, &cache),
-            v: at(3, F32, &cache),
             y: at(4, F32, &[batch, q_heads, dim]),
             ..Default::default()
         };
-        reflex_attention_decode_supported(env.context, &p)
+        let cache = kv_cache(at(2, F32, &cache), at(3, F32, &cache), Default::default());
+        DecodeCall::supported(env.context, &DecodeCall::new(p, cache))
     };
     takes(decode([1, 1, 1, LARGEST, 256]));
     takes(decode([1, LARGEST, LARGEST, 1, 8]));
     refuses(
         decode([1, 1, 1, LARGEST + 1, 8]),
-        "attention_decode: k.shape[1] is 1073741825",
+        "attention_decode: cache.k.shape[1] is 1073741825",
     );
     refuses(
         decode([2, LARGEST, 1, 1, 8]),

@@ -7,6 +7,7 @@ mod calls;
 mod cases;
 mod decode_step;
 mod infinities;
+mod kv_cache;
 mod limits;
 
 macro_rules! modules {

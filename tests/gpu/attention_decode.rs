@@ -40,22 +40,22 @@ fn replayed_with_new_lengths(env: &Env, kv: &str) {
     let (io, cpu_io) = (Io::new(env), Io::new(cpu));
     let (p, cpu_p) = (case.params(&io), case.params(&cpu_io));
     assert!(p.workspace_size > 0, "not split");
-    let kernel = selected(env, reflex_attention_decode_selected_kernel, &p);
-    let graph = env.captured(|| reflex_attention_decode(env.context, &p, env.stream));
+    let kernel = selected(env, DecodeCall::selected_kernel, &p);
+    let graph = env.captured(|| DecodeCall::launch(env.context, &p, env.stream));
     let bytes = (case.batch() * case.heads * case.v_dim * 4) as usize;
     for lengths in [[1, 3000], [64, 0], [65, 100], [2999, 1500], [-4, i32::MAX]] {
-        env.upload(p.kv_lengths.data, &encode_ints(&lengths));
-        cpu.upload(cpu_p.kv_lengths.data, &encode_ints(&lengths));
+        env.upload(p.cache.lengths.data, &encode_ints(&lengths));
+        cpu.upload(cpu_p.cache.lengths.data, &encode_ints(&lengths));
         let [mut replayed, mut fresh, mut reference] = [0, 1, 2].map(|_| vec![0; bytes]);
         ok(reflex_graph_launch(env.context, graph, env.stream));
         env.download(p.y.data, &mut replayed);
-        ok(reflex_attention_decode(env.context, &p, env.stream));
+        ok(DecodeCall::launch(env.context, &p, env.stream));
         env.download(p.y.data, &mut fresh);
         assert!(
             replayed == fresh,
             "lengths {lengths:?}: a replay gave other bits than a launch"
         );
-        ok(reflex_attention_decode(cpu.context, &cpu_p, cpu.stream));
+        ok(DecodeCall::launch(cpu.context, &cpu_p, cpu.stream));
         cpu.download(cpu_p.y.data, &mut reference);
         expect_close(&case, &kernel, [&replayed, &reference], &format!("lengths {lengths:?}"));
     }
@@ -70,17 +70,17 @@ fn replayed_step(env: &Env, kv: &str) {
     ));
     let (io, cpu_io) = (Io::new(env), Io::new(cpu));
     let (p, cpu_p) = (case.params(&io), case.params(&cpu_io));
-    let kernel = selected(env, reflex_attention_decode_selected_kernel, &p);
-    let graph = env.captured(|| reflex_attention_decode(env.context, &p, env.stream));
+    let kernel = selected(env, DecodeCall::selected_kernel, &p);
+    let graph = env.captured(|| DecodeCall::launch(env.context, &p, env.stream));
     for step in 0..70 {
         let lengths = encode_ints(&[1 + step, 900 + step]);
         let positions = encode_ints(&[step, 40 * step]);
         for (env, p) in [(env, &p), (cpu, &cpu_p)] {
-            env.upload(p.kv_lengths.data, &lengths);
+            env.upload(p.cache.lengths.data, &lengths);
             env.upload(p.positions.data, &positions);
         }
         ok(reflex_graph_launch(env.context, graph, env.stream));
-        ok(reflex_attention_decode(cpu.context, &cpu_p, cpu.stream));
+        ok(DecodeCall::launch(cpu.context, &cpu_p, cpu.stream));
         let bytes = (case.batch() * case.heads * case.v_dim * 4) as usize;
         let (mut got, mut want) = (vec![0; bytes], vec![0; bytes]);
         env.download(p.y.data, &mut got);
@@ -94,10 +94,10 @@ fn workspace_is_checked(env: &Env) {
     let io = Io::new(env);
     let p = case("kv=f16").params(&io);
     assert!(p.workspace_size > 0, "not split");
-    let status = |change: &dyn Fn(&mut reflex_attention_decode_params)| {
+    let status = |change: &dyn Fn(&mut DecodeCall)| {
         let mut p = p;
         change(&mut p);
-        status_name(reflex_attention_decode(env.context, &p, env.stream))
+        status_name(DecodeCall::launch(env.context, &p, env.stream))
     };
     let small = status_name(REFLEX_WORKSPACE_TOO_SMALL);
     assert_eq!(status(&|p| p.workspace_size -= 1), small);
@@ -106,9 +106,9 @@ fn workspace_is_checked(env: &Env) {
     assert_eq!(misaligned, status_name(REFLEX_MISALIGNED));
     // The size is a matter of shapes: neither lengths nor addresses change it.
     let mut other = p;
-    other.kv_lengths = reflex_tensor::default();
-    other.k.data = other.k.data.wrapping_byte_add(2);
+    other.cache.lengths = reflex_tensor::default();
+    other.cache.k.data = other.cache.k.data.wrapping_byte_add(2);
     let mut bytes = 0;
-    ok(reflex_attention_decode_workspace_size(env.context, &other, &mut bytes));
+    ok(DecodeCall::workspace_size(env.context, &other, &mut bytes));
     assert_eq!(bytes, p.workspace_size);
 }

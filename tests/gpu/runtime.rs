@@ -418,19 +418,17 @@ pub fn tests(suite: &mut Suite) {
                 stride: [0; 4],
             };
             let p = reflex_attention_decode_params {
-                struct_size: size_of::<reflex_attention_decode_params>() as u32,
                 q: like([1, 8, 128, 0], REFLEX_DTYPE_F16),
-                k: like([1, 16384, 1, 128], REFLEX_DTYPE_F16),
-                v: like([1, 16384, 1, 128], REFLEX_DTYPE_F16),
-                kv_lengths: like([1, 0, 0, 0], REFLEX_DTYPE_I32),
                 y: reflex_tensor {
                     data: std::ptr::without_provenance_mut(1 << 30),
                     ..like([1, 8, 128, 0], REFLEX_DTYPE_F16)
                 },
                 ..Default::default()
             };
+            let keys = like([1, 16384, 1, 128], REFLEX_DTYPE_F16);
+            let call = DecodeCall::new(p, kv_cache(keys, keys, like([1, 0, 0, 0], REFLEX_DTYPE_I32)));
             let mut bytes = 0;
-            ok(reflex_attention_decode_workspace_size(context, &p, &mut bytes));
+            ok(DecodeCall::workspace_size(context, &call, &mut bytes));
             bytes
         };
         let (status, one) = create(REFLEX_BACKEND_CUDA, 1);

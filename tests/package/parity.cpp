@@ -76,9 +76,9 @@ void check_embedding(const outcome &o) {
 
 void check_rope(const outcome &o) {
     const bool neox = o.what().is("mode", "neox");
-    const size_t tokens = o.size("q", 0), heads = o.size("q", 1), dim = o.size("q", 2), slots = o.size("k_cache", 0);
+    const size_t tokens = o.size("q", 0), heads = o.size("q", 1), dim = o.size("q", 2), slots = o.size("cache.k", 1);
     const auto q = o.before("q"), k = o.before("k"), v = o.before("v");
-    const auto k_before = o.before("k_cache"), v_before = o.before("v_cache");
+    const auto k_before = o.before("cache.k"), v_before = o.before("cache.v");
     const auto positions = o.integers_before("positions"), places = o.integers_before("slots");
     const auto rotate = [&](const float *x, int32_t position, double *y) {
         for (size_t i = 0; i < dim / 2; ++i) {
@@ -101,8 +101,8 @@ void check_rope(const outcome &o) {
         for (size_t i = 0; i < dim; ++i) v_cache[slot * dim + i] = wide(v[token * dim + i]);
     }
     expect_close(o.after("q"), rotated, 1e-5);
-    expect_close(o.after("k_cache"), k_cache, 1e-5);
-    expect_close(o.after("v_cache"), v_cache, 0);
+    expect_close(o.after("cache.k"), k_cache, 1e-5);
+    expect_close(o.after("cache.v"), v_cache, 0);
 }
 
 // The queries are those of the last tokens of a sequence, and each sees what is before it and itself.
@@ -135,18 +135,18 @@ std::vector<double> attention_of(const std::vector<float> &q, const std::vector<
 // Of one sequence; a decode step has one token.
 void check_attention(const outcome &o) {
     const size_t tokens = o.what().op() == "attention" ? o.size("q", 1) : 1;
-    const auto length = static_cast<size_t>(o.integers_before("kv_lengths").front());
+    const auto length = static_cast<size_t>(o.integers_before("cache.lengths").front());
     expect_close(o.after("y"),
-                 attention_of(o.before("q"), o.before("k"), o.before("v"), tokens, o.size("k", 2) * 2, o.size("k", 2),
-                              o.size("k", 3), length),
+                 attention_of(o.before("q"), o.before("cache.k"), o.before("cache.v"), tokens, o.size("cache.k", 2) * 2,
+                              o.size("cache.k", 2), o.size("cache.k", 3), length),
                  1e-4);
 }
 
 // The first pair of q and of the new key is turned by one radian, position 1, and the new row appended.
 void check_decode_step(const outcome &o) {
-    const size_t kv_heads = o.size("k", 2), dim = o.size("k", 3), row = kv_heads * dim;
-    const auto length = static_cast<size_t>(o.integers_before("kv_lengths").front());
-    auto q = o.before("q"), k_new = o.before("k_new"), k = o.before("k"), v = o.before("v");
+    const size_t kv_heads = o.size("cache.k", 2), dim = o.size("cache.k", 3), row = kv_heads * dim;
+    const auto length = static_cast<size_t>(o.integers_before("cache.lengths").front());
+    auto q = o.before("q"), k_new = o.before("k_new"), k = o.before("cache.k"), v = o.before("cache.v");
     const auto v_new = o.before("v_new");
     const auto turn = [&](std::vector<float> &heads) {
         for (size_t at = 0; at < heads.size(); at += dim) {
@@ -162,8 +162,8 @@ void check_decode_step(const outcome &o) {
     std::copy(v_new.begin(), v_new.end(), v.begin() + end);
     expect_close(o.after("y"), attention_of(q, k, v, 1, o.size("q", 1), kv_heads, dim, length), 1e-4);
     // The rows before and behind the new one stay as they were.
-    expect_close(o.after("k"), {k.begin(), k.end()}, 1e-5);
-    expect_close(o.after("v"), {v.begin(), v.end()}, 0);
+    expect_close(o.after("cache.k"), {k.begin(), k.end()}, 1e-5);
+    expect_close(o.after("cache.v"), {v.begin(), v.end()}, 0);
 }
 
 std::vector<int32_t> greatest(const std::vector<float> &x, size_t n) {

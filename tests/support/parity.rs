@@ -4,6 +4,7 @@ use super::act_i8::compare_act_i8;
 use super::buffer::*;
 use super::cases::{Call, Problem, has_pattern, tolerance_of};
 use super::env::*;
+use super::suite::catch_quietly;
 use reflex_infer::*;
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex};
@@ -263,6 +264,9 @@ pub fn problem_parity(cpu: &Env, cuda: &Env, problem: &dyn Problem) {
         tolerance_of(&problem.bounded_by(kernel), problem.size(kernel))
     };
     let contents = Contents::default();
+    if let Some(words) = problem.declined_by_cuda().filter(|_| !cuda.forced) {
+        return expect_declined(cuda, words, &problem.call(&Io::new(cuda)));
+    }
     // The device comes first: a candidate that does not take the problem says so before the CPU backend works out what nobody looks at.
     if problem.compared_with_cpu() {
         compare_backends(cpu, cuda, &tolerance, &contents, &|io| problem.call(io));
@@ -271,6 +275,19 @@ pub fn problem_parity(cpu: &Env, cuda: &Env, problem: &dyn Problem) {
         problem.check(cuda, &contents);
         problem.check(cpu, &contents);
     }
+}
+
+/// No kernel takes the problem, and the library says so.
+fn expect_declined(cuda: &Env, words: &str, call: &Call) {
+    let asked = catch_quietly(|| (call.kernel)(cuda)).expect_err("a kernel takes it");
+    assert!(
+        asked.starts_with("REFLEX_UNSUPPORTED") && asked.contains(words),
+        "{asked}"
+    );
+    let status = (call.launch)(cuda.context, cuda.stream);
+    let said = last_error();
+    assert_eq!(status_name(status), "REFLEX_UNSUPPORTED", "{said}");
+    assert!(said.contains(words), "{said}");
 }
 
 /// A problem on one backend: launched twice and recorded once, bit for bit, with guards around what it writes.

@@ -198,8 +198,11 @@ impl Suite {
             return usage("--kernels needs a GPU");
         };
         for case in self.kernels {
-            let call = problem(&case).call(&Io::without_memory(cuda));
-            println!("{}\t{case}", (call.kernel)(cuda));
+            let problem = problem(&case);
+            match problem.declined_by_cuda() {
+                Some(words) => println!("none: not {words}\t{case}"),
+                None => println!("{}\t{case}", (problem.call(&Io::without_memory(cuda)).kernel)(cuda)),
+            }
         }
         ExitCode::SUCCESS
     }

@@ -12,24 +12,25 @@ problem attention_problem(const descriptor &d) {
     const int64_t heads = r.whole("heads"), kv_heads = r.whole("kv_heads");
     const int64_t dim = r.whole("dim"), v_dim = r.whole_or("v_dim", "dim");
     const size_t q = r.add("q", r.in("q", {batch, tokens, heads, dim}));
-    const size_t k = r.add("k", r.in("kv", {batch, capacity, kv_heads, dim}));
-    const size_t v = r.add("v", r.in("kv", {batch, capacity, kv_heads, v_dim}));
+    const size_t k = r.add("cache.k", r.in("kv", {batch, capacity, kv_heads, dim}));
+    const size_t v = r.add("cache.v", r.in("kv", {batch, capacity, kv_heads, v_dim}));
     size_t y = q;
     if (d.flag("in_place")) r.at(q) = in_place(r.at(q));
     else y = r.add("y", r.out("y", {batch, tokens, heads, v_dim}));
     operand_place lengths;
-    if (r.given("lengths")) lengths = r.add("kv_lengths", integers(r.integers_of("lengths")));
+    if (r.given("lengths")) lengths = r.add("cache.lengths", integers(r.integers_of("lengths")));
     const reflex_attention_mask mask = d.is("mask", "full") ? REFLEX_ATTENTION_FULL : REFLEX_ATTENTION_CAUSAL;
     return r.finish(d.dtype("y"), [=, scale = d.number("scale")](const std::vector<reflex_tensor> &t) {
         reflex::attention_params p;
         p.mask = mask;
         p.scale = scale;
         p.q = t[q];
-        p.k = t[k];
-        p.v = t[v];
         p.y = t[y];
-        p.kv_lengths = at(t, lengths);
-        return make_call<reflex_attention_params>(p, REFLEX_BENCH_OP(attention, nullptr));
+        reflex::kv_cache cache;
+        cache.k = t[k];
+        cache.v = t[v];
+        cache.lengths = at(t, lengths);
+        return make_call<reflex_attention_params>(p, cache, REFLEX_BENCH_OP(attention, nullptr));
     });
 }
 
@@ -50,12 +51,12 @@ problem attention_decode_problem(const descriptor &d) {
         o.written = append;
         return r.add(name, o);
     };
-    const size_t k = cache("k", dim), v = cache("v", v_dim);
+    const size_t k = cache("cache.k", dim), v = cache("cache.v", v_dim);
     size_t y = q;
     if (d.flag("in_place")) r.at(q) = in_place(r.at(q));
     else y = r.add("y", quantised ? r.out("y", {batch, heads * v_dim}) : r.out("y", {batch, heads, v_dim}));
     operand_place lengths, k_new, v_new, positions, factors, q_norm, k_norm;
-    if (d.flag("given")) lengths = r.add("kv_lengths", integers(sequences));
+    if (d.flag("given")) lengths = r.add("cache.lengths", integers(sequences));
     if (append) {
         k_new = r.add("k_new", r.in("x", {batch, kv_heads, dim}));
         v_new = r.add("v_new", r.in("x", {batch, kv_heads, v_dim}));
@@ -87,10 +88,11 @@ problem attention_decode_problem(const descriptor &d) {
         p.mode = mode;
         p.rotary_dim = static_cast<uint32_t>(rotary);
         p.q = t[q];
-        p.k = t[k];
-        p.v = t[v];
         p.y = t[y];
-        p.kv_lengths = at(t, lengths);
+        reflex::kv_cache keys_and_values;
+        keys_and_values.k = t[k];
+        keys_and_values.v = t[v];
+        keys_and_values.lengths = at(t, lengths);
         p.k_new = at(t, k_new);
         p.v_new = at(t, v_new);
         p.positions = at(t, positions);
@@ -104,7 +106,7 @@ problem attention_decode_problem(const descriptor &d) {
             p.norm_epsilon = 1e-5f;
         }
         return make_call<reflex_attention_decode_params>(
-            p, REFLEX_BENCH_OP(attention_decode, reflex_attention_decode_workspace_size));
+            p, keys_and_values, REFLEX_BENCH_OP(attention_decode, reflex_attention_decode_workspace_size));
     };
     problem p = r.finish(d.dtype("y"), make);
     if (!rotated && !append && !r.given("norms")) return p;

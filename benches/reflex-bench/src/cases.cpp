@@ -232,8 +232,8 @@ private:
                       input(float_, {rows, m.kv_heads, m.head_dim}),
                       input(float_, {rows, m.kv_heads, m.head_dim}),
                       integers({rows}, [rows](size_t) { return counting(rows); }),
-                      output(REFLEX_DTYPE_F16, {rows, m.kv_heads, m.head_dim}),
-                      output(REFLEX_DTYPE_F16, {rows, m.kv_heads, m.head_dim})};
+                      output(REFLEX_DTYPE_F16, {1, rows, m.kv_heads, m.head_dim}),
+                      output(REFLEX_DTYPE_F16, {1, rows, m.kv_heads, m.head_dim})};
         c.make = [base = m.rope_base](const std::vector<reflex_tensor> &t) {
             reflex::rope_params p;
             p.theta_base = base;
@@ -241,9 +241,10 @@ private:
             p.k = t[1];
             p.v = t[2];
             p.positions = t[3];
-            p.k_cache = t[4];
-            p.v_cache = t[5];
-            return make_call<reflex_rope_params>(p, REFLEX_BENCH_OP(rope, nullptr));
+            reflex::kv_cache cache;
+            cache.k = t[4];
+            cache.v = t[5];
+            return make_call<reflex_rope_params>(p, cache, REFLEX_BENCH_OP(rope, nullptr));
         };
     }
 

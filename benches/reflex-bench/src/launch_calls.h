@@ -81,9 +81,27 @@ private:
     std::vector<reflex_matmul_product> products_;
 };
 
+// An op whose params point to a cache.
+template <typename P>
+class cached_call : public op_call<P> {
+public:
+    cached_call(const P &params, const reflex_kv_cache &cache, const op_functions<P> &api)
+        : op_call<P>(params, api), cache_(cache) {
+        this->params_.cache = &cache_;
+    }
+
+private:
+    reflex_kv_cache cache_;
+};
+
 template <typename P>
 std::unique_ptr<launch_call> make_call(const P &params, const op_functions<P> &api) {
     return std::make_unique<op_call<P>>(params, api);
+}
+
+template <typename P>
+std::unique_ptr<launch_call> make_call(const P &params, const reflex_kv_cache &cache, const op_functions<P> &api) {
+    return std::make_unique<cached_call<P>>(params, cache, api);
 }
 
 #define REFLEX_BENCH_OP(op, workspace)                                                 \

@@ -296,12 +296,12 @@ problem rope_problem(const descriptor &d) {
     const size_t v = r.add("v", r.in("x", {tokens, kv_heads, v_dim}));
     const size_t at_position = r.add("positions", integers(positions)), at_slot = r.add("slots", integers(places));
     const auto cache = [&](const char *name, int64_t width) {
-        operand o = r.in("cache", {slots, kv_heads, width});
+        operand o = r.in("cache", {1, slots, kv_heads, width});
         o.written = true;
         o.moved = static_cast<double>(tensor_bytes(o.dtype, {tokens, kv_heads, width}));
         return r.add(name, o);
     };
-    const size_t k_cache = cache("k_cache", dim), v_cache = cache("v_cache", v_dim);
+    const size_t cache_k = cache("cache.k", dim), cache_v = cache("cache.v", v_dim);
     operand_place factors, k_out, q_norm, k_norm;
     if (scaled) {
         operand o = input(REFLEX_DTYPE_F32, {(rotary == 0 ? dim : rotary) / 2});
@@ -328,8 +328,9 @@ problem rope_problem(const descriptor &d) {
             params.v = t[v];
             params.positions = t[at_position];
             params.slots = t[at_slot];
-            params.k_cache = t[k_cache];
-            params.v_cache = t[v_cache];
+            reflex::kv_cache keys_and_values;
+            keys_and_values.k = t[cache_k];
+            keys_and_values.v = t[cache_v];
             params.q_norm = at(t, q_norm);
             params.k_norm = at(t, k_norm);
             if (scaled) {
@@ -339,7 +340,7 @@ problem rope_problem(const descriptor &d) {
                 params.freq_scale = 0.25f;
                 params.magnitude = 1.1f;
             }
-            return make_call<reflex_rope_params>(params, REFLEX_BENCH_OP(rope, nullptr));
+            return make_call<reflex_rope_params>(params, keys_and_values, REFLEX_BENCH_OP(rope, nullptr));
         });
     // Products of two normal numbers.
     if (normed) p.sums = 5;

@@ -39,14 +39,16 @@ reflex_tensor decoder::lengths(uint32_t sequences) const {
     return integers(layout_.counters + shape_.sequences * sizeof(int32_t), sequences);
 }
 
-reflex_tensor decoder::cache(uint32_t layer, bool values, uint32_t sequences) const {
-    uint8_t *part = base_ + layout_.cache + (2 * uint64_t{layer} + (values ? 1 : 0)) * layout_.cache_part;
-    return reflex::tensor(part, REFLEX_DTYPE_F16, {sequences, shape_.context, config_.kv_heads, config_.head_dim});
-}
-
-reflex_tensor decoder::cache_slots(uint32_t layer, bool values) const {
-    return reflex::tensor(cache(layer, values, 1).data, REFLEX_DTYPE_F16,
-                          {shape_.context, config_.kv_heads, config_.head_dim});
+reflex::kv_cache decoder::cache(uint32_t layer, uint32_t sequences) const {
+    const auto part = [&](uint64_t index) {
+        return reflex::tensor(base_ + layout_.cache + index * layout_.cache_part, REFLEX_DTYPE_F16,
+                              {sequences, shape_.context, config_.kv_heads, config_.head_dim});
+    };
+    reflex::kv_cache out;
+    out.k = part(2 * uint64_t{layer});
+    out.v = part(2 * uint64_t{layer} + 1);
+    out.lengths = lengths(sequences);
+    return out;
 }
 
 uint64_t decoder::measure_workspace(const run_shape &shape) const {
@@ -65,11 +67,13 @@ uint64_t decoder::measure_workspace(const run_shape &shape) const {
 
 std::string decoder::why_no_attention() const {
     const auto *any = reinterpret_cast<const uint8_t *>(placeholder_base);
+    reflex::kv_cache one;
+    one.k = one.v =
+        reflex::tensor(any + (placeholder_base >> 1), REFLEX_DTYPE_F16, {1, 1, config_.kv_heads, config_.head_dim});
     reflex::attention_params p;
     p.mask = REFLEX_ATTENTION_CAUSAL;
     p.q = p.y = reflex::tensor(any, REFLEX_DTYPE_F32, {1, 1, config_.heads, config_.head_dim});
-    p.k = reflex::tensor(any + (placeholder_base >> 1), REFLEX_DTYPE_F16, {1, 1, config_.kv_heads, config_.head_dim});
-    p.v = p.k;
+    p.cache = &one;
     return reflex_attention_supported(owner_.context(), &p) == REFLEX_SUCCESS ? "" : reflex_last_error_message();
 }
 
@@ -134,12 +138,11 @@ residual_stream decoder::attend(uint32_t index, const residual_stream &x, attent
     if (path == attention_path::decode) {
         const bool quantise = c.head_dim % act_i8_block_elements() == 0 && quantised(rows, {layer.output});
         if (quantise) attended = quantised_activation(layout_.attended, rows, c.q_width());
+        const reflex::kv_cache keys_and_values = cache(index, rows);
         reflex::attention_decode_params attention;
         attention.scale = c.attention_scale;
         attention.q = q;
-        attention.k = cache(index, false, rows);
-        attention.v = cache(index, true, rows);
-        attention.kv_lengths = lengths(rows);
+        attention.cache = &keys_and_values;
         attention.y = quantise ? attended : attended_heads;
         attention.k_new = heads(layout_.k, rows, c.kv_heads);
         attention.v_new = heads(layout_.v, rows, c.kv_heads);
@@ -148,14 +151,13 @@ residual_stream decoder::attend(uint32_t index, const residual_stream &x, attent
         launch_(attention, reflex_attention_decode, reflex_attention_decode_supported,
                 reflex_attention_decode_workspace_size);
     } else {
-        rotate_and_store(layer, index, rows);
+        const reflex::kv_cache keys_and_values = cache(index, 1);
+        rotate_and_store(layer, keys_and_values, rows);
         reflex::attention_params attention;
         attention.mask = REFLEX_ATTENTION_CAUSAL;
         attention.scale = c.attention_scale;
         attention.q = as_batch(q);
-        attention.k = cache(index, false, 1);
-        attention.v = cache(index, true, 1);
-        attention.kv_lengths = lengths(1);
+        attention.cache = &keys_and_values;
         attention.y = as_batch(attended_heads);
         launch_(attention, reflex_attention, reflex_attention_supported);
     }
@@ -178,15 +180,14 @@ void decoder::set_rotation(Params &p, const layer_tensors &layer) const {
     p.norm_epsilon = c.rms_epsilon;
 }
 
-void decoder::rotate_and_store(const layer_tensors &layer, uint32_t index, uint32_t rows) {
+void decoder::rotate_and_store(const layer_tensors &layer, const reflex::kv_cache &into, uint32_t rows) {
     reflex::rope_params rope;
     rope.q = heads(layout_.q, rows, config_.heads);
     rope.k = heads(layout_.k, rows, config_.kv_heads);
     rope.v = heads(layout_.v, rows, config_.kv_heads);
-    // The positions are the slots, too, because the cache of the first sequence comes first.
+    // The positions are the slots, too, as the cache is that of the first sequence.
     rope.positions = integers(layout_.positions, rows);
-    rope.k_cache = cache_slots(index, false);
-    rope.v_cache = cache_slots(index, true);
+    rope.cache = &into;
     set_rotation(rope, layer);
     launch_(rope, reflex_rope, reflex_rope_supported);
 }

@@ -81,7 +81,7 @@ private:
     residual_stream attend(uint32_t index, const residual_stream &x, attention_path path);
     residual_stream feed_forward(uint32_t index, const residual_stream &x);
     // A prefill calls this before its attention; reflex_attention_decode rotates and stores by itself.
-    void rotate_and_store(const layer_tensors &layer, uint32_t index, uint32_t rows);
+    void rotate_and_store(const layer_tensors &layer, const reflex::kv_cache &into, uint32_t rows);
     // Sets the fields that reflex_rope and reflex_attention_decode share, without the positions.
     template <typename Params>
     void set_rotation(Params &params, const layer_tensors &layer) const;
@@ -114,10 +114,8 @@ private:
     // The counters of every sequence: positions, lengths.
     reflex_tensor positions() const { return integers(layout_.counters, shape_.sequences); }
     reflex_tensor lengths(uint32_t sequences) const;
-    // [sequences, context, kv_heads, head_dim]
-    reflex_tensor cache(uint32_t layer, bool values, uint32_t sequences) const;
-    // The cache of the first sequence: [context, kv_heads, head_dim].
-    reflex_tensor cache_slots(uint32_t layer, bool values) const;
+    // The first sequences of a layer's cache, each [context, kv_heads, head_dim], with their lengths.
+    reflex::kv_cache cache(uint32_t layer, uint32_t sequences) const;
 
     const device &owner_;
     const model_config &config_;

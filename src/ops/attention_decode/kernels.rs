@@ -5,7 +5,7 @@ use crate::abi::{Dtype, Result};
 use crate::constants::DECODE_WARPS;
 use crate::cuda::families::{ATTENTION_DECODE_COMBINE, attention_decode_kernels};
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
-use crate::ops::attention::{KvCache, kv_takes};
+use crate::ops::attention::{AttentionCache, kv_takes};
 use crate::ops::rope::{Rope, RopeAngles, RopePlan};
 use crate::ops::rows::{Rows, data, dtype, strides};
 use crate::ops::schedule::{Candidate, Schedule, Takes};
@@ -28,7 +28,7 @@ macro_rules! candidate {
     }};
     ($name:literal $file:literal $symbol:literal $rows:ident $($calls:tt)+) => {{
         static KERNEL: Kernel = kernel!($file $symbol);
-        const TAKES: fn(&KvCache, &DeviceLimits) -> Takes = kv_takes!($($calls)+);
+        const TAKES: fn(&AttentionCache, &DeviceLimits) -> Takes = kv_takes!($($calls)+);
         Candidate::new(
             $name,
             |p, limits| TAKES(&p.cache, limits),

@@ -5,7 +5,7 @@ use super::{AttentionDecodePlan, reflex_attention_decode_params};
 use crate::abi::{Dtype, Error, Result, View, reflex_tensor};
 use crate::constants::{DECODE_STEP_ROWS, DECODE_WARPS};
 use crate::cuda::DeviceLimits;
-use crate::ops::attention::KvCache;
+use crate::ops::attention::AttentionCache;
 use crate::ops::rope::{
     RopePart, RopePlan, Rotation, expect_head_norm, expect_heads, expect_pairs, norm_epsilon, rotation_params,
 };
@@ -42,7 +42,7 @@ impl Step {
     };
 
     /// Checks the operands of the step. The result is `None` where the call asks for nothing of it.
-    pub fn new(p: &reflex_attention_decode_params, q: &View, cache: &KvCache) -> Result<Option<Step>> {
+    pub fn new(p: &reflex_attention_decode_params, q: &View, cache: &AttentionCache) -> Result<Option<Step>> {
         let rotation = Rotation::new(&rotation_params!(p), Some(cache.dim), cache.batch)?;
         let norm_epsilon = norm_epsilon(p.norm_epsilon)?;
         let row = |field, tensor: &reflex_tensor, dim: i64, what: &str| {
@@ -53,8 +53,13 @@ impl Step {
             }
             Ok::<_, Error>(view)
         };
-        let k_new = row("k_new", &p.k_new, cache.dim, "[batch, kv_heads, head_dim] of k")?;
-        let v_new = row("v_new", &p.v_new, cache.v_dim, "[batch, kv_heads, v_head_dim] of v")?;
+        let k_new = row("k_new", &p.k_new, cache.dim, "[batch, kv_heads, head_dim] of cache.k")?;
+        let v_new = row(
+            "v_new",
+            &p.v_new,
+            cache.v_dim,
+            "[batch, kv_heads, v_head_dim] of cache.v",
+        )?;
         let q_norm = View::optional("q_norm", &p.q_norm)?;
         let k_norm = View::optional("k_norm", &p.k_norm)?;
         for norm in [&q_norm, &k_norm].into_iter().flatten() {
@@ -162,10 +167,10 @@ impl AttentionDecodePlan {
             }),
             k: step.k_new.map(|x| append(x, c.k, step.k_norm)),
             v: step.v_new.map(|x| append(x, c.v, None)),
+            cache: step.k_new.map(|_| **c),
             slots: None,
             norm_epsilon: step.norm_epsilon,
             append: step.k_new.is_some(),
-            lengths: c.lengths,
         })
     }
 

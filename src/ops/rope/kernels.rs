@@ -5,6 +5,7 @@ use super::{RopePart, RopePlan};
 use crate::abi::{Result, View};
 use crate::constants::{ROPE_MAX_SCALES, ROPE_THREADS};
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
+use crate::ops::kv_cache::KvCache;
 use crate::ops::rows::{Rows, data, dtype};
 use crate::ops::schedule::{Candidate, Schedule, Takes, only};
 use std::ptr::{null, null_mut};
@@ -23,7 +24,11 @@ macro_rules! candidate {
         const SCHEDULE: fn(&RopePlan, &mut Schedule, &'static Kernel) -> Result<()> = $schedule;
         Candidate::new(
             $name,
-            |p, _| only(p.rotation.neox == $neox, "the other mode").and(TAKES(p)),
+            |p, _| {
+                only(p.rotation.neox == $neox, "the other mode")
+                    .and(p.finds_rows())
+                    .and(TAKES(p))
+            },
             |p, to| SCHEDULE(p, to, &$kernel),
         )
     }};
@@ -90,7 +95,7 @@ struct PartArgs {
 }
 
 impl PartArgs {
-    fn new(part: Option<RopePart>) -> PartArgs {
+    fn new(part: Option<RopePart>, append: bool) -> PartArgs {
         let Some(part) = part else {
             return PartArgs {
                 x: null(),
@@ -116,7 +121,11 @@ impl PartArgs {
             norm: data(&part.norm),
             x_stride: stride(Some(part.x)),
             out_stride: stride(part.out),
-            cache_stride: part.cache.map_or([0; 3], |v| Rows::strides(&v)),
+            cache_stride: part.cache.map_or([0; 3], |v| match append {
+                true => Rows::strides(&v),
+                // The candidate takes no cache whose slots have no stride.
+                false => [0, KvCache::slot_stride(&v).unwrap_or(0), v.stride(2)],
+            }),
             heads: part.x.dim(1) as i32,
             dim: part.x.dim(2) as i32,
             x_type: part.x.dtype.abi().0,
@@ -181,10 +190,10 @@ fn schedule_items(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel, per_
 
 fn schedule(p: &RopePlan, to: &mut Schedule, kernel: &'static Kernel, [groups, chunk, lanes]: [i64; 3]) -> Result<()> {
     let args = RopeArgs {
-        part: p.parts().map(PartArgs::new),
+        part: p.parts().map(|part| PartArgs::new(part, p.append)),
         positions: data(&p.rotation.positions),
         slots: data(&p.slots),
-        kv_lengths: data(&p.lengths),
+        kv_lengths: p.cache.map_or(null_mut(), |cache| data(&cache.lengths)),
         angles: RopeAngles::new(&p.rotation),
         cache_slots: p.cache_slots(),
         groups: groups as i32,

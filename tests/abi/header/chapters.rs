@@ -9,7 +9,9 @@ const TITLES: [(&str, &str, &[&str]); 3] = [
     (
         "abi",
         "Types",
-        &["status", "error", "dtype", "tensor", "weight", "size", "stream"],
+        &[
+            "status", "error", "dtype", "tensor", "weight", "kv_cache", "size", "stream",
+        ],
     ),
     ("runtime", "Runtime", &["context", "stream", "memory", "event", "graph"]),
     (

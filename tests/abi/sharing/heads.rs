@@ -2,27 +2,44 @@
 
 use super::*;
 
+impl Places {
+    /// A contiguous cache of `rows` sequences.
+    fn cache(&mut self, rows: i64) -> reflex_kv_cache {
+        let shape = [rows, 2, 2, 32];
+        kv_cache(self.f32(&shape), self.f32(&shape), self.i32(rows))
+    }
+
+    /// A cache of `rows` sequences and as many pages.
+    fn paged_cache(&mut self, rows: i64) -> reflex_kv_cache {
+        let shape = [rows, 8, 1, 32];
+        reflex_kv_cache {
+            block_table: self.at(I32, &[rows, 2]),
+            ..kv_cache(self.f32(&shape), self.f32(&shape), self.i32(rows))
+        }
+    }
+}
+
 #[test]
 fn rope_shares_no_memory() {
     let op = Op {
         name: "rope",
-        call: reflex_rope,
-        supported: reflex_rope_supported,
+        call: RopeCall::launch,
+        supported: RopeCall::supported,
         fields: both(
             reads!(
-                p: reflex_rope_params; "q": p.q, "k": p.k, "v": p.v, "positions": p.positions, "slots": p.slots, "freq_factors": p.freq_factors,
+                p: RopeCall; "q": p.q, "k": p.k, "v": p.v, "positions": p.positions, "slots": p.slots, "freq_factors": p.freq_factors,
                 "q_norm": p.q_norm, "k_norm": p.k_norm,
             ),
             vec![
-                Field::output("q_out", |p: &mut reflex_rope_params| &mut p.q_out, &["q"]),
+                Field::output("q_out", |p: &mut RopeCall| &mut p.q_out, &["q"]),
                 Field::output("k_out", |p| &mut p.k_out, &["k"]),
-                Field::output("k_cache", |p| &mut p.k_cache, &[]),
-                Field::output("v_cache", |p| &mut p.v_cache, &[]),
+                Field::output("cache.k", |p| &mut p.cache.k, &[]),
+                Field::output("cache.v", |p| &mut p.cache.v, &[]),
             ],
         ),
         make: |at, rows| {
             let heads = [rows, 2, 32];
-            sized!(reflex_rope_params {
+            let params = sized!(reflex_rope_params {
                 q: at.f32(&heads),
                 k: at.f32(&heads),
                 v: at.f32(&heads),
@@ -33,9 +50,8 @@ fn rope_shares_no_memory() {
                 k_norm: at.f32(&[32]),
                 q_out: at.f32(&heads),
                 k_out: at.f32(&heads),
-                k_cache: at.f32(&heads),
-                v_cache: at.f32(&heads),
-            })
+            });
+            RopeCall::new(params, at.cache(rows))
         },
         workspace: None,
     };
@@ -43,24 +59,22 @@ fn rope_shares_no_memory() {
     // Without outputs of their own q and k are those.
     let in_place = Op {
         fields: both(
-            reads!(p: reflex_rope_params; "v": p.v, "positions": p.positions, "freq_factors": p.freq_factors, "q_norm": p.q_norm),
+            reads!(p: RopeCall; "positions": p.positions, "freq_factors": p.freq_factors, "q_norm": p.q_norm),
             vec![
-                Field::output("q", |p: &mut reflex_rope_params| &mut p.q, &[]),
+                Field::output("q", |p: &mut RopeCall| &mut p.q, &[]),
                 Field::output("k", |p| &mut p.k, &[]),
-                Field::output("v_cache", |p| &mut p.v_cache, &[]),
             ],
         ),
         make: |at, rows| {
             let heads = [rows, 2, 32];
-            sized!(reflex_rope_params {
+            let params = sized!(reflex_rope_params {
                 q: at.f32(&heads),
                 k: at.f32(&heads),
-                v: at.f32(&heads),
                 positions: at.i32(rows),
                 freq_factors: at.f32(&[16]),
                 q_norm: at.f32(&[32]),
-                v_cache: at.f32(&heads),
-            })
+            });
+            RopeCall::new(params, Default::default())
         },
         ..op
     };
@@ -71,86 +85,122 @@ fn rope_shares_no_memory() {
 fn attention_shares_no_memory() {
     let op = Op {
         name: "attention",
-        call: reflex_attention,
-        supported: reflex_attention_supported,
+        call: AttentionCall::launch,
+        supported: AttentionCall::supported,
         fields: both(
-            reads!(p: reflex_attention_params; "q": p.q, "k": p.k, "v": p.v, "kv_lengths": p.kv_lengths),
-            vec![Field::output("y", |p: &mut reflex_attention_params| &mut p.y, &["q"])],
+            reads!(p: AttentionCall; "q": p.q, "cache.k": p.cache.k, "cache.v": p.cache.v, "cache.lengths": p.cache.lengths),
+            vec![Field::output("y", |p: &mut AttentionCall| &mut p.y, &["q"])],
         ),
         make: |at, rows| {
             let shape = [rows, 1, 2, 32];
-            sized!(reflex_attention_params {
+            let params = sized!(reflex_attention_params {
                 q: at.f32(&shape),
-                k: at.f32(&shape),
-                v: at.f32(&shape),
-                kv_lengths: at.i32(rows),
                 y: at.f32(&shape),
-            })
+            });
+            AttentionCall::new(params, at.cache(rows))
         },
         workspace: None,
     };
     op.check(&Env::cpu());
+    let paged = Op {
+        fields: both(
+            reads!(
+                p: AttentionCall; "cache.k": p.cache.k, "cache.v": p.cache.v, "cache.block_table": p.cache.block_table,
+                "cache.lengths": p.cache.lengths,
+            ),
+            vec![Field::output("y", |p: &mut AttentionCall| &mut p.y, &[])],
+        ),
+        make: |at, rows| {
+            let shape = [rows, 1, 2, 32];
+            let params = sized!(reflex_attention_params {
+                q: at.f32(&shape),
+                y: at.f32(&shape),
+            });
+            AttentionCall::new(params, at.paged_cache(rows))
+        },
+        ..op
+    };
+    paged.check(&Env::cpu());
 }
 
 #[test]
 fn attention_decode_shares_no_memory() {
     let op = Op {
         name: "attention_decode",
-        call: reflex_attention_decode,
-        supported: reflex_attention_decode_supported,
+        call: DecodeCall::launch,
+        supported: DecodeCall::supported,
         fields: both(
-            reads!(p: reflex_attention_decode_params; "q": p.q, "k": p.k, "v": p.v, "kv_lengths": p.kv_lengths),
-            vec![Field::output(
-                "y",
-                |p: &mut reflex_attention_decode_params| &mut p.y,
-                &["q"],
-            )],
+            reads!(p: DecodeCall; "q": p.q, "cache.k": p.cache.k, "cache.v": p.cache.v, "cache.lengths": p.cache.lengths),
+            vec![Field::output("y", |p: &mut DecodeCall| &mut p.y, &["q"])],
         ),
         make: |at, rows| {
-            let (heads, cache) = ([rows, 2, 32], [rows, 2, 2, 32]);
-            sized!(reflex_attention_decode_params {
+            let heads = [rows, 2, 32];
+            let params = sized!(reflex_attention_decode_params {
                 q: at.f32(&heads),
-                k: at.f32(&cache),
-                v: at.f32(&cache),
-                kv_lengths: at.i32(rows),
                 y: at.f32(&heads),
-            })
+            });
+            DecodeCall::new(params, at.cache(rows))
         },
-        workspace: workspace!(),
+        workspace: Some(|p| {
+            let p: &mut reflex_attention_decode_params = p;
+            (&mut p.workspace, &mut p.workspace_size)
+        }),
     };
     op.check(&Env::cpu());
     // With a new token the caches are written.
     let step = Op {
         fields: both(
             reads!(
-                p: reflex_attention_decode_params; "q": p.q, "kv_lengths": p.kv_lengths, "k_new": p.k_new, "v_new": p.v_new, "positions": p.positions,
+                p: DecodeCall; "q": p.q, "cache.lengths": p.cache.lengths, "k_new": p.k_new, "v_new": p.v_new, "positions": p.positions,
                 "freq_factors": p.freq_factors, "q_norm": p.q_norm, "k_norm": p.k_norm,
             ),
             vec![
-                Field::output("k", |p: &mut reflex_attention_decode_params| &mut p.k, &[]),
-                Field::output("v", |p| &mut p.v, &[]),
+                Field::output("cache.k", |p: &mut DecodeCall| &mut p.cache.k, &[]),
+                Field::output("cache.v", |p| &mut p.cache.v, &[]),
                 Field::output("y", |p| &mut p.y, &["q"]),
             ],
         ),
         make: |at, rows| {
-            let (heads, cache) = ([rows, 2, 32], [rows, 2, 2, 32]);
-            sized!(reflex_attention_decode_params {
+            let heads = [rows, 2, 32];
+            let params = sized!(reflex_attention_decode_params {
                 q: at.f32(&heads),
-                kv_lengths: at.i32(rows),
                 k_new: at.f32(&heads),
                 v_new: at.f32(&heads),
                 positions: at.i32(rows),
                 freq_factors: at.f32(&[16]),
                 q_norm: at.f32(&[32]),
                 k_norm: at.f32(&[32]),
-                k: at.f32(&cache),
-                v: at.f32(&cache),
                 y: at.f32(&heads),
-            })
+            });
+            DecodeCall::new(params, at.cache(rows))
         },
         ..op
     };
     step.check(&Env::cpu());
+    // Pages are written, too, and their table is read.
+    let paged = Op {
+        fields: both(
+            reads!(
+                p: DecodeCall; "cache.block_table": p.cache.block_table, "cache.lengths": p.cache.lengths, "k_new": p.k_new, "v_new": p.v_new,
+            ),
+            vec![
+                Field::output("cache.k", |p: &mut DecodeCall| &mut p.cache.k, &[]),
+                Field::output("cache.v", |p| &mut p.cache.v, &[]),
+            ],
+        ),
+        make: |at, rows| {
+            let heads = [rows, 1, 32];
+            let params = sized!(reflex_attention_decode_params {
+                q: at.f32(&heads),
+                k_new: at.f32(&heads),
+                v_new: at.f32(&heads),
+                y: at.f32(&heads),
+            });
+            DecodeCall::new(params, at.paged_cache(rows))
+        },
+        ..step
+    };
+    paged.check(&Env::cpu());
 }
 
 #[test]

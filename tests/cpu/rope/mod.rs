@@ -13,6 +13,18 @@ fn base() -> reflex_rope_params {
     }
 }
 
+/// Of a cache with one sequence.
+fn cache_shape(slots: usize, heads: usize, dim: usize) -> [i64; 4] {
+    [1, slots as i64, heads as i64, dim as i64]
+}
+
+/// A cache of three slots of zeros for values, and of keys, which must not change.
+fn values_alone(io: &Io) -> reflex_kv_cache {
+    let shape = [1, 3, 1, 2];
+    let keys = io.input(Spec::new(F32, &shape), &[3.0; 6]);
+    kv_cache(keys, io.in_out(Spec::new(F32, &shape), &[0.0; 6]), Default::default())
+}
+
 /// One head rotated by the formula in f64.
 pub fn oracle(p: &reflex_rope_params, x: &[f32], position: i32, factors: Option<&[f32]>) -> Vec<f64> {
     let or = |v: f32, default: f32| f64::from(if v == 0.0 { default } else { v });
@@ -126,6 +138,12 @@ fn norms_each_head_of_q_and_k_before_it_rotates() {
         let outputs = run_once(&env, |io| {
             let shape = |n: usize, heads: usize| [n as i64, heads as i64, dim as i64];
             let spec = |n, heads| Spec::new(F32, &shape(n, heads));
+            let cache = || {
+                io.in_out(
+                    Spec::new(F32, &cache_shape(slots, kv_heads, dim)),
+                    &vec![7.0; slots * kv_heads * dim],
+                )
+            };
             let mut p = reflex_rope_params {
                 q: io.in_out(spec(tokens, q_heads), &q),
                 k: io.input(spec(tokens, kv_heads), &k),
@@ -133,10 +151,9 @@ fn norms_each_head_of_q_and_k_before_it_rotates() {
                 v: io.input(spec(tokens, kv_heads), &v),
                 positions: io.ints(&positions),
                 slots: io.ints(&slot_of),
-                k_cache: io.in_out(spec(slots, kv_heads), &vec![7.0; slots * kv_heads * dim]),
-                v_cache: io.in_out(spec(slots, kv_heads), &vec![7.0; slots * kv_heads * dim]),
                 ..p
             };
+            let cache = kv_cache(cache(), cache(), Default::default());
             let weight = |i: usize| io.input(Spec::new(F32, &[dim as i64]), &weights[i]);
             if norms[0] {
                 p.q_norm = weight(0);
@@ -144,7 +161,8 @@ fn norms_each_head_of_q_and_k_before_it_rotates() {
             if norms[1] {
                 p.k_norm = weight(1);
             }
-            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+            let call = RopeCall::new(p, cache);
+            Box::new(move |context, stream| RopeCall::launch(context, &call, stream))
         });
         let epsilon = if epsilon == 0.0 { 1e-6 } else { f64::from(epsilon) };
         let expected = |x: &[f32], which: usize, token: usize| {
@@ -212,11 +230,14 @@ fn appends_to_the_cache_and_skips_foreign_slots() {
             v: io.input(Spec::new(F32, &shape(tokens, v_dim)), &v),
             positions: io.ints(&positions),
             slots: io.ints(&slot_of),
-            k_cache: io.in_out(Spec::new(F32, &shape(slots, dim)), &vec![7.0; slots * heads * dim]),
-            v_cache: io.in_out(Spec::new(F16, &shape(slots, v_dim)), &vec![7.0; slots * heads * v_dim]),
             ..base()
         };
-        Box::new(move |context, stream| reflex_rope(context, &p, stream))
+        let cache = |dtype, dim: usize| {
+            let spec = Spec::new(dtype, &cache_shape(slots, heads, dim));
+            io.in_out(spec, &vec![7.0; slots * heads * dim])
+        };
+        let call = RopeCall::new(p, kv_cache(cache(F32, dim), cache(F16, v_dim), Default::default()));
+        Box::new(move |context, stream| RopeCall::launch(context, &call, stream))
     });
     for slot in 0..slots {
         let token = slot_of.iter().position(|&s| s == slot as i32);
@@ -245,10 +266,10 @@ fn slot_is_the_position_by_default() {
         let p = reflex_rope_params {
             v: io.input(Spec::new(F32, &[3, 1, 2]), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
             positions: io.ints(&[1, -1, 0]),
-            v_cache: io.in_out(Spec::new(F32, &[3, 1, 2]), &[0.0; 6]),
             ..base()
         };
-        Box::new(move |context, stream| reflex_rope(context, &p, stream))
+        let call = RopeCall::new(p, values_alone(io));
+        Box::new(move |context, stream| RopeCall::launch(context, &call, stream))
     });
     assert_eq!(outputs[0], [5.0, 6.0, 1.0, 2.0, 0.0, 0.0]);
 }

@@ -1,6 +1,6 @@
 //! Which operands and parameters are taken together, and which are refused.
 
-use super::{F16, F32, base, close, normed, oracle};
+use super::{F16, F32, base, close, normed, oracle, values_alone};
 use crate::support::*;
 use reflex_infer::*;
 
@@ -19,31 +19,31 @@ fn v_alone_takes_the_parameters_of_a_rotation() {
                 rotary_dim,
                 v: io.input(Spec::new(F32, &[3, 1, 2]), &values),
                 positions: io.ints(&[1, -1, 0]),
-                v_cache: io.in_out(Spec::new(F32, &[3, 1, 2]), &[0.0; 6]),
                 ..base()
             };
             if factors > 0 {
                 p.freq_factors = io.input(Spec::new(F32, &[factors]), &vec![0.0; factors as usize]);
             }
-            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+            let call = RopeCall::new(p, values_alone(io));
+            Box::new(move |context, stream| RopeCall::launch(context, &call, stream))
         });
         assert_eq!(outputs[0], [5.0, 6.0, 1.0, 2.0, 0.0, 0.0], "rotary_dim {rotary_dim}");
     }
     for (status, words, change) in V_ALONE {
         expect_refused(&env, "rope", (*status, words), |io| {
-            let mut p = reflex_rope_params {
+            let p = reflex_rope_params {
                 v: io.input(Spec::new(F32, &[3, 1, 2]), &values),
                 positions: io.ints(&[1, -1, 0]),
-                v_cache: io.output(Spec::new(F32, &[3, 1, 2])),
                 ..base()
             };
-            change(&mut p, io);
-            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+            let mut call = RopeCall::new(p, values_alone(io));
+            change(&mut call, io);
+            Box::new(move |context, stream| RopeCall::launch(context, &call, stream))
         });
     }
 }
 
-type Refusal = (reflex_status, &'static str, fn(&mut reflex_rope_params, &Io));
+type Refusal = (reflex_status, &'static str, fn(&mut RopeCall, &Io));
 const V_ALONE: &[Refusal] = &[
     (REFLEX_INVALID_ARGUMENT, "rotary_dim is 7", |p, _| p.rotary_dim = 7),
     (REFLEX_UNSUPPORTED, "rotary_dim is 1026", |p, _| p.rotary_dim = 1026),
@@ -64,14 +64,17 @@ const V_ALONE: &[Refusal] = &[
     (REFLEX_INVALID_ARGUMENT, "k_norm is given, which needs k", |p, io| {
         p.k_norm = io.output(Spec::new(F32, &[2]));
     }),
-    // Either cache is enough.
+    (REFLEX_INVALID_ARGUMENT, "slots is given, which needs cache", |p, io| {
+        p.q = io.output(Spec::new(F32, &[3, 1, 2]));
+        (p.v, p.cache) = Default::default();
+        p.slots = io.ints(&[0, 1, 2]);
+    }),
     (
         REFLEX_INVALID_ARGUMENT,
-        "slots is given, which needs k_cache or v_cache",
+        "cache is given, which needs k or v",
         |p, io| {
             p.q = io.output(Spec::new(F32, &[3, 1, 2]));
-            (p.v, p.v_cache) = Default::default();
-            p.slots = io.ints(&[0, 1, 2]);
+            p.v = Default::default();
         },
     ),
     (REFLEX_INVALID_ARGUMENT, "positions.data is NULL", |p, io| {
@@ -80,7 +83,7 @@ const V_ALONE: &[Refusal] = &[
     }),
 ];
 
-/// Every combination of q, k and v, with and without caches: one rule decides, and what is accepted does its work.
+/// Every combination of q, k and v, with and without a cache: one rule decides, and what is accepted does its work.
 #[test]
 fn each_combination_of_operands_follows_one_rule() {
     let env = Env::cpu();
@@ -89,28 +92,26 @@ fn each_combination_of_operands_follows_one_rule() {
     const V: u32 = 4;
     const Q_OUT: u32 = 8;
     const K_OUT: u32 = 16;
-    const K_CACHE: u32 = 32;
-    const V_CACHE: u32 = 64;
-    const Q_NORM: u32 = 128;
-    const K_NORM: u32 = 256;
-    const SLOTS: u32 = 512;
+    const CACHE: u32 = 32;
+    const Q_NORM: u32 = 64;
+    const K_NORM: u32 = 128;
+    const SLOTS: u32 = 256;
     // What one operand is for is given with it.
     let needs = [
         (Q_OUT, Q),
         (K_OUT, K),
-        (K_CACHE, K),
-        (V_CACHE, V),
-        (V, V_CACHE),
+        (CACHE, K | V),
+        (V, CACHE),
         (Q_NORM, Q),
         (K_NORM, K),
-        (SLOTS, K_CACHE | V_CACHE),
+        (SLOTS, CACHE),
     ];
     let dim = 8;
     let mut random = Random::new(12);
     let rows: Vec<f32> = random.normals(2 * dim);
     let weight: Vec<f32> = random.normals(dim);
     let positions = [1, 0];
-    for given in 0..1024u32 {
+    for given in 0..512u32 {
         let has = |operand: u32| given & operand != 0;
         let wanted = has(Q | K | V) && needs.iter().all(|&(one, other)| !has(one) || has(other));
         let io = Io::new(&env);
@@ -129,16 +130,27 @@ fn each_combination_of_operands_follows_one_rule() {
             v: some(V, &x),
             q_out: some(Q_OUT, &written),
             k_out: some(K_OUT, &written),
-            k_cache: some(K_CACHE, &written),
-            v_cache: some(V_CACHE, &written),
             q_norm: some(Q_NORM, &norm),
             k_norm: some(K_NORM, &norm),
             slots: some(SLOTS, &|| io.ints(&[0, 1])),
             positions: io.ints(&positions),
             ..base()
         };
-        let status = reflex_rope(env.context, &p, env.stream);
-        assert_eq!(reflex_rope_supported(env.context, &p), status, "{given:#x}");
+        let part = |operand: u32| {
+            let spec = Spec::new(F32, &[1, 2, 1, dim as i64]);
+            // What is not given is not written.
+            match has(operand) {
+                true => io.output(spec),
+                false => io.input(spec, &rows),
+            }
+        };
+        let cache = match has(CACHE) {
+            true => kv_cache(part(K), part(V), Default::default()),
+            false => Default::default(),
+        };
+        let p = RopeCall::new(p, cache);
+        let status = RopeCall::launch(env.context, &p, env.stream);
+        assert_eq!(RopeCall::supported(env.context, &p), status, "{given:#x}");
         if !wanted {
             assert_eq!(status, REFLEX_INVALID_ARGUMENT, "{given:#x}");
             continue;
@@ -173,24 +185,24 @@ fn each_combination_of_operands_follows_one_rule() {
         if has(Q) {
             expect(if has(Q_OUT) { p.q_out } else { p.q }, rotated(has(Q_NORM)));
         }
-        if has(K) && (has(K_OUT) || !has(K_CACHE)) {
+        if has(K) && (has(K_OUT) || !has(CACHE)) {
             expect(if has(K_OUT) { p.k_out } else { p.k }, rotated(has(K_NORM)));
         } else if has(K) {
             assert_eq!(read(p.k), rows, "{given:#x}");
         }
-        if has(K_CACHE) {
-            expect(p.k_cache, swap(rotated(has(K_NORM))));
+        if has(K) && has(CACHE) {
+            expect(p.cache.k, swap(rotated(has(K_NORM))));
         }
         if has(V) {
             assert_eq!(read(p.v), rows, "{given:#x}");
-            expect(p.v_cache, swap(rows.iter().map(|&v| v.into()).collect()));
+            expect(p.cache.v, swap(rows.iter().map(|&v| v.into()).collect()));
         }
     }
 }
 
 #[test]
 fn bad_input_is_refused() {
-    type Change = fn(&mut reflex_rope_params, &Io);
+    type Change = fn(&mut RopeCall, &Io);
     let cases: &[(&str, Change)] = &[
         ("mode", |p, _| p.mode = reflex_rope_mode(2)),
         ("theta_base", |p, _| p.theta_base = 0.5),
@@ -206,11 +218,11 @@ fn bad_input_is_refused() {
         ("k.shape", |p, _| p.k.shape[0] = 1),
         ("k.shape", |p, io| {
             p.k = io.output(Spec::new(F32, &[2, 1, 4]));
-            p.k_cache = io.output(Spec::new(F32, &[3, 1, 4]));
+            p.cache.k = io.output(Spec::new(F32, &[1, 3, 1, 4]));
         }),
         ("v.shape", |p, io| {
             p.v = io.output(Spec::new(F32, &[2, 2, 8]));
-            p.v_cache = io.output(Spec::new(F32, &[3, 2, 8]));
+            p.cache.v = io.output(Spec::new(F32, &[1, 3, 2, 8]));
         }),
         ("positions.data", |p, _| p.positions = reflex_tensor::default()),
         ("positions.shape", |p, io| p.positions = io.ints(&[1, 2, 3])),
@@ -218,9 +230,9 @@ fn bad_input_is_refused() {
         ("slots.shape", |p, io| p.slots = io.ints(&[1])),
         ("slots", |p, io| {
             p.slots = io.ints(&[1, 2]);
-            p.k_cache = reflex_tensor::default();
+            p.k = reflex_tensor::default();
             p.v = reflex_tensor::default();
-            p.v_cache = reflex_tensor::default();
+            p.cache = reflex_kv_cache::default();
         }),
         ("freq_factors.shape", |p, io| {
             p.freq_factors = io.output(Spec::new(F32, &[3]))
@@ -233,29 +245,40 @@ fn bad_input_is_refused() {
             p.k_out = io.output(Spec::new(F32, &[2, 1, 8]));
             p.k = reflex_tensor::default();
         }),
-        ("k_cache", |p, _| p.k = reflex_tensor::default()),
-        ("k_cache.shape", |p, io| {
-            p.k_cache = io.output(Spec::new(F32, &[3, 2, 8]))
+        ("cache is given, which needs k or v", |p, _| {
+            (p.k, p.v) = Default::default()
         }),
-        ("k_cache.dtype", |p, io| {
-            p.k_cache = io.output(Spec::new(REFLEX_DTYPE_I32, &[3, 1, 8]))
+        ("cache.k.shape", |p, io| {
+            p.cache.k = io.output(Spec::new(F32, &[1, 3, 2, 8]));
+            p.cache.v = io.output(Spec::new(F32, &[1, 3, 2, 8]));
         }),
-        ("v", |p, _| p.v_cache = reflex_tensor::default()),
-        ("v_cache.shape", |p, io| {
-            p.v_cache = io.output(Spec::new(F32, &[4, 1, 8]))
+        ("cache.k.shape", |p, io| {
+            p.cache.k = io.output(Spec::new(F32, &[1, 3, 1, 16]))
         }),
-        ("q.data", |p, _| *p = base()),
+        ("cache.v.shape", |p, io| {
+            p.cache.v = io.output(Spec::new(F32, &[1, 3, 1, 7]))
+        }),
+        ("cache.k.dtype", |p, io| {
+            p.cache.k = io.output(Spec::new(REFLEX_DTYPE_I32, &[1, 3, 1, 8]))
+        }),
+        ("v is given, which needs cache", |p, _| p.cache = Default::default()),
+        ("cache.v.shape", |p, io| {
+            p.cache.v = io.output(Spec::new(F32, &[1, 4, 1, 8]))
+        }),
+        ("slots.data is NULL, expected the slot of each token", |p, io| {
+            p.cache.k = io.output(Spec::new(F32, &[2, 8, 1, 8]));
+            p.cache.v = io.output(Spec::new(F32, &[2, 8, 1, 8]));
+            p.cache.block_table = io.output(Spec::new(REFLEX_DTYPE_I32, &[2, 3]));
+        }),
+        ("q.data", |p, _| *p = Default::default()),
         ("q_out.data", |p, _| p.q_out = p.q.overlap()),
-        ("k_cache.data", |p, _| {
-            p.k_cache.data = p.v.data;
-            p.k_cache.shape[0] = 3;
-        }),
-        ("v_cache.data", |p, _| p.v_cache = p.k_cache),
+        ("cache.k.data", |p, _| p.cache.k.data = p.v.data),
+        ("cache.v.data", |p, _| p.cache.v = p.cache.k),
         ("q.stride[0]", |p, _| p.q.stride = [0, 32, 4, 0]),
         (
             "rotary_dim is 0, which selects head_dim, 7, expected an even number",
             |p, _| {
-                (p.k, p.k_cache) = Default::default();
+                (p.k, p.v, p.cache) = Default::default();
                 (p.q.shape[2], p.q.stride) = (7, [64, 32, 4, 0]);
             },
         ),
@@ -271,7 +294,6 @@ fn bad_input_is_refused() {
         ("k_norm", |p, io| {
             p.k_norm = io.output(Spec::new(F32, &[8]));
             p.k = reflex_tensor::default();
-            p.k_cache = reflex_tensor::default();
         }),
         // The first head of q, which is rotated in place.
         ("q.data", |p, _| {
@@ -296,17 +318,17 @@ fn bad_input_is_refused() {
     let env = Env::cpu();
     for (i, (field, change)) in cases.iter().enumerate() {
         let (status, message) = refused(&env, |io| {
-            let mut p = reflex_rope_params {
+            let p = reflex_rope_params {
                 q: io.in_out(Spec::new(F32, &[2, 2, 8]), &[1.0; 32]),
                 k: io.input(Spec::new(F32, &[2, 1, 8]), &[1.0; 16]),
                 v: io.input(Spec::new(F32, &[2, 1, 8]), &[1.0; 16]),
                 positions: io.ints(&[0, 1]),
-                k_cache: io.output(Spec::new(F32, &[3, 1, 8])),
-                v_cache: io.output(Spec::new(F32, &[3, 1, 8])),
                 ..base()
             };
+            let cache = || io.output(Spec::new(F32, &[1, 3, 1, 8]));
+            let mut p = RopeCall::new(p, kv_cache(cache(), cache(), Default::default()));
             change(&mut p, io);
-            Box::new(move |context, stream| reflex_rope(context, &p, stream))
+            Box::new(move |context, stream| RopeCall::launch(context, &p, stream))
         });
         assert!(
             message.contains(&format!("rope: {field}")),

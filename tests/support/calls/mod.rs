@@ -229,9 +229,9 @@ pub struct Seen {
     pub refused: BTreeMap<String, u32>,
 }
 
-type Launcher<P> = extern "C" fn(*const reflex_context, *const P, reflex_stream) -> reflex_status;
-type Supported<P> = extern "C" fn(*const reflex_context, *const P) -> reflex_status;
-type WorkspaceSize<P> = extern "C" fn(*const reflex_context, *const P, *mut usize) -> reflex_status;
+pub type Launcher<P> = extern "C" fn(*const reflex_context, *const P, reflex_stream) -> reflex_status;
+pub type Supported<P> = extern "C" fn(*const reflex_context, *const P) -> reflex_status;
+pub type WorkspaceSize<P> = extern "C" fn(*const reflex_context, *const P, *mut usize) -> reflex_status;
 
 /// Sizes of heads that kernels of their own take, and others.
 pub const HEADS: [i64; 7] = [8, 32, 64, 64, 128, 128, 40];

@@ -42,6 +42,8 @@ pub struct Case {
     pub heads: i64,
     pub kv_heads: i64,
     pub capacity: i64,
+    /// Keys of a page; 0 in a contiguous cache.
+    pub page: i64,
     pub dim: i64,
     pub v_dim: i64,
     pub full: bool,
@@ -69,6 +71,7 @@ impl Case {
             heads: d.number("heads"),
             kv_heads: d.number("kv_heads"),
             capacity: d.number("capacity"),
+            page: d.number("page"),
             dim,
             v_dim: d.number_or("v_dim", "dim", dim),
             full: d.one_of("mask", &[("causal", false), ("full", true)]),
@@ -88,11 +91,16 @@ impl Case {
         Spec::new(dtype, &shape).row_gap(self.gap).offset(self.offset)
     }
 
-    /// Of q, k and v.
+    /// Of q, k and v, where the cache has no pages.
     fn specs(&self) -> [Spec; 3] {
+        self.specs_of([self.batch, self.capacity])
+    }
+
+    /// The same with the outer two dimensions of the cache.
+    fn specs_of(&self, [outer, inner]: [i64; 2]) -> [Spec; 3] {
         let q = self.spec(self.q, [self.batch, self.tokens, self.heads, self.dim]);
         let cache = |dim: i64| {
-            let spec = self.spec(self.kv, [self.batch, self.capacity, self.kv_heads, dim]);
+            let spec = self.spec(self.kv, [outer, inner, self.kv_heads, dim]);
             match self.layout {
                 Layout::HeadsFirst => heads_first(spec),
                 _ => spec,
@@ -113,35 +121,65 @@ impl Case {
         [q, k, v]
     }
 
-    pub fn params(&self, io: &Io) -> reflex_attention_params {
+    /// Where the cache has pages.
+    fn pages(&self) -> Option<Pages> {
+        let capacity = self.capacity as usize;
+        let keys = |b: usize| match self.lengths.get(b) {
+            Some(&length) => (length.max(0) as usize).min(capacity),
+            None => capacity,
+        };
+        let lengths: Vec<usize> = (0..self.batch as usize).map(keys).collect();
+        (self.page > 0).then(|| Pages::new(self.page as usize, capacity, &lengths))
+    }
+
+    pub fn params(&self, io: &Io) -> AttentionCall {
         if self.layout == Layout::Merged {
             return self.merged(io);
         }
-        let [q, k, v] = self.specs();
-        let contents = LazyCell::new(|| self.contents());
+        let pages = self.pages();
+        let [q, k, v] = match &pages {
+            Some(pages) => self.specs_of([pages.count as i64, self.page]),
+            None => self.specs(),
+        };
+        let contents = LazyCell::new(|| {
+            let [q, k, v] = self.contents();
+            let paged = |values: Vec<f32>, dim: i64| match &pages {
+                Some(pages) => pages.pool(&values, (self.kv_heads * dim) as usize, f32::NAN),
+                None => values,
+            };
+            [q, paged(k, self.dim), paged(v, self.v_dim)]
+        });
         let y = self.spec(self.y, [self.batch, self.tokens, self.heads, self.v_dim]);
         let q = if self.in_place {
             io.in_out_of(q, || contents[0].clone())
         } else {
             io.input_of(q, || contents[0].clone())
         };
-        reflex_attention_params {
+        let (k, v) = (
+            io.input_of(k, || contents[1].clone()),
+            io.input_of(v, || contents[2].clone()),
+        );
+        let none = reflex_tensor::default();
+        let lengths = if self.lengths.is_empty() {
+            none
+        } else {
+            io.ints(&self.lengths)
+        };
+        let block_table = pages.as_ref().map_or(none, |pages| pages.block_table(io));
+        let params = reflex_attention_params {
             q,
-            k: io.input_of(k, || contents[1].clone()),
-            v: io.input_of(v, || contents[2].clone()),
-            kv_lengths: if self.lengths.is_empty() {
-                reflex_tensor::default()
-            } else {
-                io.ints(&self.lengths)
-            },
             y: if self.in_place { q } else { io.output(y) },
             ..self.base()
-        }
+        };
+        let cache = reflex_kv_cache {
+            block_table,
+            ..kv_cache(k, v, lengths)
+        };
+        AttentionCall::new(params, cache)
     }
 
     fn base(&self) -> reflex_attention_params {
         reflex_attention_params {
-            struct_size: size_of::<reflex_attention_params>() as u32,
             mask: match self.full {
                 true => REFLEX_ATTENTION_FULL,
                 false => REFLEX_ATTENTION_CAUSAL,
@@ -169,7 +207,7 @@ impl Case {
         }
     }
 
-    fn merged(&self, io: &Io) -> reflex_attention_params {
+    fn merged(&self, io: &Io) -> AttentionCall {
         let (tokens, h, g, d) = (self.tokens, self.heads, self.kv_heads, self.dim);
         let size = i64::from(reflex_dtype_block_bytes(self.kv));
         let width = (h + 2 * g) * d;
@@ -182,13 +220,12 @@ impl Case {
             stride: [tokens * width * size, width * size, d * size, size],
             ..merged
         };
-        reflex_attention_params {
+        let params = reflex_attention_params {
             q: part(0, h),
-            k: part(h, g),
-            v: part(h + g, g),
             y: io.output(Spec::new(self.y, &[1, tokens, h, d])),
             ..self.base()
-        }
+        };
+        AttentionCall::new(params, kv_cache(part(h, g), part(h + g, g), Default::default()))
     }
 }
 
@@ -203,7 +240,7 @@ pub fn heads_first(spec: Spec) -> Spec {
 
 impl Problem for Case {
     fn call(&self, io: &Io) -> Call {
-        Call::new(self.params(io), reflex_attention, reflex_attention_selected_kernel)
+        Call::new(self.params(io), AttentionCall::launch, AttentionCall::selected_kernel)
     }
 
     /// With normal q, k and v.
@@ -214,24 +251,68 @@ impl Problem for Case {
     fn expects_kernel(&self) -> Option<(&str, u32)> {
         Some((&self.kernel, self.since))
     }
+
+    fn declined_by_cuda(&self) -> Option<&'static str> {
+        // Where there is nothing to do, no kernel is needed.
+        let empty = self.batch * self.tokens * self.heads == 0;
+        (self.page > 0 && !empty).then_some("contiguous caches")
+    }
+
+    /// Where the keys lie changes no bit.
+    fn check(&self, env: &Env, _contents: &Contents) {
+        if self.page == 0 {
+            return;
+        }
+        let contiguous = Case {
+            page: 0,
+            ..self.clone()
+        };
+        let [paged, contiguous] = [self, &contiguous].map(|case| run_once_bytes(env, |io| case.call(io).launch));
+        assert!(paged == contiguous, "other bits than with a contiguous cache");
+    }
+}
+
+/// A cache that may be wrong; some are paged, with whatever lies in memory as their pages.
+pub fn random_cache(m: &mut Maker, [batch, capacity, kv_heads, dim, v_dim]: [i64; 5]) -> reflex_kv_cache {
+    let paged = m.one_in(8);
+    let [outer, inner] = match paged {
+        true => [m.dim(), m.pick(&[8, 16, 16, 64])],
+        false => [batch, capacity],
+    };
+    let inner = if paged && m.mishap(8) { m.dim() } else { inner };
+    let k = m.floats(&[outer, inner, kv_heads, dim]);
+    let v_type = if m.mishap(20) { m.float() } else { k.dtype };
+    let v = m.tensor(v_type, &[outer, inner, kv_heads, v_dim]);
+    let mut cache = kv_cache(k, v, m.optional(|m| m.ints(batch)));
+    if paged {
+        let max_pages = m.dim().min(4);
+        cache.block_table = m.tensor(REFLEX_DTYPE_I32, &[batch, max_pages]);
+    }
+    if m.mishap(40) {
+        cache.struct_size = m.pick(&[0, 4, 487, cache.struct_size]);
+        cache.flags = m.pick(&[0, 1]);
+    }
+    if m.mishap(40) {
+        cache.v_scale = m.floats(&[kv_heads]);
+    }
+    cache
 }
 
 /// What a call of it may be like.
 pub fn random_calls(calls: &mut Calls) {
     calls.op(
         "attention",
-        (reflex_attention, reflex_attention_supported),
+        (AttentionCall::launch, AttentionCall::supported),
         None,
-        |m, p: &mut reflex_attention_params| {
+        |m, p: &mut AttentionCall| {
+            *p = AttentionCall::default();
             let (batch, tokens, capacity) = (m.dim().min(3), m.dim(), m.dim());
             let (kv_heads, group) = (m.dim().min(3), m.dim().min(4));
             let (dim, v_dim) = (m.pick(&HEADS), m.pick(&HEADS));
             let v_dim = if m.one_in(2) { dim } else { v_dim };
             p.mask = reflex_attention_mask(m.random.below(2) as u32);
             p.q = m.floats(&[batch, tokens, kv_heads * group, dim]);
-            p.k = m.floats(&[batch, capacity, kv_heads, dim]);
-            p.v = m.tensor(p.k.dtype, &[batch, capacity, kv_heads, v_dim]);
-            p.kv_lengths = m.optional(|m| m.ints(batch));
+            p.cache = random_cache(m, [batch, capacity, kv_heads, dim, v_dim]);
             p.y = if dim == v_dim && m.one_in(4) {
                 p.q
             } else {

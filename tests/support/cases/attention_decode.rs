@@ -1,6 +1,6 @@
 //! `cases/attention_decode.txt`: attention alone, or with the operands of a whole decode step.
 
-use super::attention::{LAYOUTS, Layout, heads_first};
+use super::attention::{LAYOUTS, Layout, heads_first, random_cache};
 use super::rope::ROPE_MODES;
 use super::*;
 use crate::support::*;
@@ -20,6 +20,8 @@ pub struct Case {
     pub heads: i64,
     kv_heads: i64,
     capacity: i64,
+    /// Keys of a page; 0 in a contiguous cache.
+    page: i64,
     dim: i64,
     pub v_dim: i64,
     scale: f32,
@@ -54,6 +56,7 @@ impl Case {
             heads: d.number("heads"),
             kv_heads: d.number("kv_heads"),
             capacity: d.number("capacity"),
+            page: d.number("page"),
             dim,
             v_dim: d.number_or("v_dim", "dim", dim),
             scale: d.number("scale"),
@@ -87,28 +90,55 @@ impl Case {
         Spec::new(dtype, shape).row_gap(self.gap).offset(self.offset)
     }
 
-    pub fn params(&self, io: &Io) -> reflex_attention_decode_params {
+    pub fn params(&self, io: &Io) -> DecodeCall {
         let mut p = self.operands(io);
-        // The last of the buffers: the CPU backend, whose buffers are compared with the GPU's one by one, needs none.
-        ok(reflex_attention_decode_workspace_size(
-            io.env.context,
-            &p,
-            &mut p.workspace_size,
-        ));
-        p.workspace = io.workspace(p.workspace_size);
+        // The last of the buffers: the CPU backend, whose buffers are compared with the GPU's one by one, needs none. A call that no kernel
+        // takes has no size.
+        let mut bytes = 0;
+        let status = DecodeCall::workspace_size(io.env.context, &p, &mut bytes);
+        if status != REFLEX_UNSUPPORTED {
+            ok(status);
+        }
+        (p.workspace, p.workspace_size) = (io.workspace(bytes), bytes);
         p
     }
 
+    /// Where the cache has pages.
+    fn pages(&self) -> Option<Pages> {
+        let keys = |&n: &i32| {
+            if self.given {
+                i64::from(n).clamp(0, self.capacity)
+            } else {
+                self.capacity
+            }
+        };
+        let lengths: Vec<usize> = self.lengths.iter().map(|n| keys(n) as usize).collect();
+        (self.page > 0).then(|| Pages::new(self.page as usize, self.capacity as usize, &lengths))
+    }
+
     /// K and V, the first two buffers.
-    fn caches(&self, io: &Io, random: &mut Random) -> [reflex_tensor; 2] {
-        let specs = [self.dim, self.v_dim].map(|dim| {
-            let spec = self.spec(self.kv, &[self.batch(), self.capacity, self.kv_heads, dim]);
+    fn caches(&self, io: &Io, pages: Option<&Pages>, random: &mut Random) -> [reflex_tensor; 2] {
+        let [outer, inner] = match pages {
+            Some(pages) => [pages.count as i64, self.page],
+            None => [self.batch(), self.capacity],
+        };
+        let dims = [self.dim, self.v_dim];
+        let specs = dims.map(|dim| {
+            let spec = self.spec(self.kv, &[outer, inner, self.kv_heads, dim]);
             match self.layout {
                 Layout::HeadsFirst => heads_first(spec),
                 _ => spec,
             }
         });
-        let values = LazyCell::new(|| self.cached(specs.each_ref().map(Spec::elements), random));
+        let values = LazyCell::new(|| {
+            let rows = (self.batch() * self.capacity * self.kv_heads) as usize;
+            let [k, v] = self.cached(dims.map(|dim| rows * dim as usize), random);
+            let paged = |values: Vec<f32>, dim: i64| match pages {
+                Some(pages) => pages.pool(&values, (self.kv_heads * dim) as usize, f32::NAN),
+                None => values,
+            };
+            [paged(k, self.dim), paged(v, self.v_dim)]
+        });
         let operand = |i: usize| match self.append {
             true => io.in_out_of(specs[i].clone(), || values[i].clone()),
             false => io.input_of(specs[i].clone(), || values[i].clone()),
@@ -183,10 +213,11 @@ impl Case {
         spec.strides(&[(self.heads + 4) * dim * size, dim * size, size])
     }
 
-    fn operands(&self, io: &Io) -> reflex_attention_decode_params {
+    fn operands(&self, io: &Io) -> DecodeCall {
         let mut random = Random::new((self.capacity * 7919 + self.dim * 31 + self.heads) as u64);
         let (batch, dim, v_dim, none) = (self.batch(), self.dim, self.v_dim, reflex_tensor::default());
-        let caches = self.caches(io, &mut random);
+        let pages = self.pages();
+        let [k, v] = self.caches(io, pages.as_ref(), &mut random);
         let [q, k_new, v_new] = self.rows(io, &mut random);
         let mut norm = || {
             self.norms.map_or(none, |dtype| {
@@ -194,15 +225,15 @@ impl Case {
                 io.input(Spec::new(dtype, &[dim]).offset(self.offset), &weights)
             })
         };
+        let cache = reflex_kv_cache {
+            block_table: pages.map_or(none, |pages| pages.block_table(io)),
+            ..kv_cache(k, v, if self.given { io.ints(&self.lengths) } else { none })
+        };
         let mut p = reflex_attention_decode_params {
-            struct_size: size_of::<reflex_attention_decode_params>() as u32,
             scale: self.scale,
             mode: self.mode,
             rotary_dim: self.rotary,
             q,
-            k: caches[0],
-            v: caches[1],
-            kv_lengths: if self.given { io.ints(&self.lengths) } else { none },
             q_norm: norm(),
             k_norm: if self.append { norm() } else { none },
             y: match (self.in_place, self.layout, self.y) {
@@ -227,31 +258,21 @@ impl Case {
             p.freq_factors = io.input(Spec::new(F32, &[rotary / 2]), &factors);
             (p.theta_base, p.freq_scale, p.magnitude, p.norm_epsilon) = (5e5, 0.25, 1.1, 1e-5);
         }
-        p
+        DecodeCall::new(p, cache)
     }
 
     /// The same rotation and append as a call of reflex_rope.
-    fn rope(&self, io: &Io, p: &reflex_attention_decode_params) -> reflex_rope_params {
-        let rows = self.batch() * self.capacity;
-        let slots: Vec<i32> = (0..self.batch() as i32)
+    fn rope(&self, io: &Io, p: &DecodeCall) -> RopeCall {
+        let pages = self.pages();
+        let slots: Vec<i32> = (0..self.batch() as usize)
             .zip(&self.lengths)
-            .map(|(b, &n)| match n.min(self.capacity as i32) {
-                n if n > 0 => b * self.capacity as i32 + n - 1,
-                _ => -1,
+            .map(|(b, &n)| match (n.min(self.capacity as i32), &pages) {
+                (..=0, _) => -1,
+                (n, Some(pages)) => pages.slot(b, n as usize - 1),
+                (n, None) => b as i32 * self.capacity as i32 + n - 1,
             })
             .collect();
-        let cache = |t: reflex_tensor| reflex_tensor {
-            rank: 3,
-            shape: [rows, t.shape[2], t.shape[3], 0],
-            // The rows of all sequences are equally far apart.
-            stride: match t.stride {
-                [0, 0, 0, 0] => [0; 4],
-                [_, slot, head, element] => [slot, head, element, 0],
-            },
-            ..t
-        };
-        reflex_rope_params {
-            struct_size: size_of::<reflex_rope_params>() as u32,
+        let params = reflex_rope_params {
             mode: p.mode,
             theta_base: p.theta_base,
             freq_scale: p.freq_scale,
@@ -263,21 +284,56 @@ impl Case {
             v: p.v_new,
             positions: p.positions,
             freq_factors: p.freq_factors,
-            k_cache: cache(p.k),
-            v_cache: cache(p.v),
             slots: io.ints(&slots),
             q_norm: p.q_norm,
             k_norm: p.k_norm,
             norm_epsilon: p.norm_epsilon,
             ..Default::default()
+        };
+        RopeCall::new(params, p.cache)
+    }
+
+    /// What a step leaves in the cache is what reflex_rope leaves there, bit for bit.
+    fn check_rope(&self, env: &Env, contents: &Contents) {
+        let caches = |rope: bool| {
+            let io = Io::sharing(env, contents);
+            let p = self.params(&io);
+            if rope {
+                let r = self.rope(&io, &p);
+                ok(RopeCall::launch(env.context, &r, env.stream));
+            } else {
+                ok(DecodeCall::launch(env.context, &p, env.stream));
+            }
+            // Guards are checked here, and that no input changed: q is none of rope's, which has an output for it.
+            io.read()[..2].to_vec()
+        };
+        let (fused, rope) = (caches(false), caches(true));
+        assert!(fused == rope, "other bits in the caches than reflex_rope's");
+    }
+
+    /// Where the keys lie changes no bit.
+    fn check_pages(&self, env: &Env, pages: &Pages) {
+        let contiguous = Case {
+            page: 0,
+            ..self.clone()
+        };
+        let [mut paged, mut contiguous] =
+            [self, &contiguous].map(|case| run_once_bytes(env, |io| case.call(io).launch));
+        if self.append {
+            for (pool, cache) in paged.drain(..2).zip(contiguous.drain(..2)) {
+                assert!(
+                    pages.agree(&pool, &cache),
+                    "other bits in the cache than in a contiguous one"
+                );
+            }
         }
+        assert!(paged == contiguous, "other bits than with a contiguous cache");
     }
 }
 
 impl Problem for Case {
     fn call(&self, io: &Io) -> Call {
-        let kernel = reflex_attention_decode_selected_kernel;
-        Call::new(self.params(io), reflex_attention_decode, kernel)
+        Call::new(self.params(io), DecodeCall::launch, DecodeCall::selected_kernel)
     }
 
     fn size(&self, _kernel: &str) -> Size {
@@ -308,25 +364,19 @@ impl Problem for Case {
         Some((&self.kernel, self.since))
     }
 
-    /// What a step leaves in the cache is what reflex_rope leaves there, bit for bit.
+    fn declined_by_cuda(&self) -> Option<&'static str> {
+        // Where there is nothing to do, no kernel is needed.
+        let empty = self.batch() == 0 || self.heads == 0 && !self.append;
+        (self.page > 0 && !empty).then_some("contiguous caches")
+    }
+
     fn check(&self, env: &Env, contents: &Contents) {
-        if !(self.append && self.rotated) {
-            return;
+        if self.append && self.rotated {
+            self.check_rope(env, contents);
         }
-        let caches = |rope: bool| {
-            let io = Io::sharing(env, contents);
-            let p = self.params(&io);
-            if rope {
-                let r = self.rope(&io, &p);
-                ok(reflex_rope(env.context, &r, env.stream));
-            } else {
-                ok(reflex_attention_decode(env.context, &p, env.stream));
-            }
-            // Guards are checked here, and that no input changed: q is none of rope's, which has an output for it.
-            io.read()[..2].to_vec()
-        };
-        let (fused, rope) = (caches(false), caches(true));
-        assert!(fused == rope, "other bits in the caches than reflex_rope's");
+        if let Some(pages) = self.pages() {
+            self.check_pages(env, &pages);
+        }
     }
 }
 
@@ -334,17 +384,16 @@ impl Problem for Case {
 pub fn random_calls(calls: &mut Calls) {
     calls.op(
         "attention_decode",
-        (reflex_attention_decode, reflex_attention_decode_supported),
-        scratch!(reflex_attention_decode_workspace_size, false),
-        |m, p: &mut reflex_attention_decode_params| {
+        (DecodeCall::launch, DecodeCall::supported),
+        scratch!(DecodeCall::workspace_size, false),
+        |m, p: &mut DecodeCall| {
+            *p = DecodeCall::default();
             let (batch, capacity) = (m.dim().min(4), m.pick(&[0, 1, 3, 9, 65]));
             let (kv_heads, group) = (m.dim().min(2), m.dim().min(4));
             let dim = m.pick(&HEADS);
             let v_dim = if m.one_in(4) { m.pick(&HEADS) } else { dim };
             p.q = m.floats(&[batch, kv_heads * group, dim]);
-            p.k = m.floats(&[batch, capacity, kv_heads, dim]);
-            p.v = m.tensor(p.k.dtype, &[batch, capacity, kv_heads, v_dim]);
-            p.kv_lengths = m.optional(|m| m.ints(batch));
+            p.cache = random_cache(m, [batch, capacity, kv_heads, dim, v_dim]);
             p.y = match m.one_in(3) {
                 true => m.tensor(REFLEX_DTYPE_ACT_I8, &[batch, kv_heads * group * v_dim]),
                 false if dim == v_dim && m.one_in(4) => p.q,

@@ -70,6 +70,11 @@ pub trait Problem: Send + Sync {
         None
     }
 
+    /// The words with which CUDA refuses it: only the CPU backend takes it.
+    fn declined_by_cuda(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What holds besides, on one backend.
     fn check(&self, _env: &Env, _contents: &Contents) {}
 }

@@ -1,5 +1,6 @@
 //! `cases/rope.txt`.
 
+use super::attention::{heads_first, random_cache};
 use super::*;
 use crate::support::*;
 use std::cell::LazyCell;
@@ -31,6 +32,11 @@ pub struct Case {
     norms: [Option<reflex_dtype>; 2],
     operands: Operands,
     factors: i64,
+    /// Keys of a page of the cache; 0 where it is contiguous.
+    page: i64,
+    /// Of the cache: one more than every other slot needs, in whole pages.
+    slots: i64,
+    heads_first: bool,
     kernel: String,
 }
 
@@ -58,7 +64,14 @@ const OPERANDS: &[(&str, Operands)] = &[
 
 impl Case {
     pub fn read(d: &Descriptor) -> Case {
+        let (page, slots) = (d.number::<i64>("page"), 2 * d.number::<i64>("tokens") + 3);
         Case {
+            page,
+            slots: if page > 0 {
+                (slots as u64).next_multiple_of(page as u64) as i64
+            } else {
+                slots
+            },
             mode: d.one_of("mode", ROPE_MODES),
             x: d.dtype("x"),
             cache: d.dtype("cache"),
@@ -74,30 +87,31 @@ impl Case {
             norms: [d.optional_dtype("q_norm"), d.optional_dtype("k_norm")],
             operands: d.one_of("operands", OPERANDS),
             factors: d.number("factors"),
+            heads_first: d.one_of("layout", &[("plain", false), ("heads_first", true)]),
             kernel: d.text("kernel").to_string(),
         }
     }
 
     fn base(&self) -> reflex_rope_params {
         reflex_rope_params {
-            struct_size: size_of::<reflex_rope_params>() as u32,
             mode: self.mode,
             rotary_dim: self.rotary,
             ..Default::default()
         }
     }
 
-    fn all(&self, io: &Io) -> reflex_rope_params {
+    fn all(&self, io: &Io) -> RopeCall {
         let rotary = i64::from(self.rotary);
         let mut random = Random::new((self.tokens * 7919 + self.dim * 13 + rotary) as u64);
         let spec = |dtype, n: i64, heads: i64, dim: i64| {
             Spec::new(dtype, &[n, heads, dim]).row_gap(self.gap).offset(self.offset)
         };
         let mut values = |n: i64, heads: i64, dim: i64| random.normals((n * heads * dim) as usize);
-        let ([q_heads, kv_heads], slots) = (self.heads, 2 * self.tokens + 3);
+        let ([q_heads, kv_heads], slots) = (self.heads, self.slots);
         let tokens: Vec<i32> = (0..self.tokens as i32).collect();
         // Distinct slots, some of them outside the cache.
-        let slot = |t: i32| if t % 5 == 3 { -1 - t } else { slots as i32 - 2 - 2 * t };
+        let last = 2 * self.tokens as i32 + 1;
+        let slot = |t: i32| if t % 5 == 3 { -1 - t } else { last - 2 * t };
         // Of q, k, v and the caches.
         let contents = LazyCell::new(|| {
             [
@@ -109,7 +123,10 @@ impl Case {
             ]
         });
         let caches = [(self.dim, 3), (self.v_dim, 4)].map(|(dim, i)| {
-            let spec = spec(self.cache, slots, kv_heads, dim);
+            let [outer, inner] = self.shape();
+            let spec = Spec::new(self.cache, &[outer, inner, kv_heads, dim]);
+            let spec = spec.row_gap(self.gap).offset(self.offset);
+            let spec = if self.heads_first { heads_first(spec) } else { spec };
             io.in_out_of(spec, || contents[i].clone())
         });
         let rows = |heads, dim| spec(self.x, self.tokens, heads, dim);
@@ -119,8 +136,6 @@ impl Case {
             v: io.input_of(rows(kv_heads, self.v_dim), || contents[2].clone()),
             positions: io.ints(&tokens.iter().map(|t| self.position + t).collect::<Vec<_>>()),
             slots: io.ints(&tokens.iter().map(|&t| slot(t)).collect::<Vec<_>>()),
-            k_cache: caches[0],
-            v_cache: caches[1],
             ..self.base()
         };
         if self.scaled {
@@ -140,10 +155,23 @@ impl Case {
         };
         p.q_norm = norm(self.norms[0]);
         p.k_norm = norm(self.norms[1]);
-        p
+        let mut cache = kv_cache(caches[0], caches[1], Default::default());
+        if self.page > 0 {
+            // Nobody reads it.
+            cache.block_table = io.input_bytes(Spec::new(REFLEX_DTYPE_I32, &[1, 2]), &encode_ints(&[-1, i32::MAX]));
+        }
+        RopeCall::new(p, cache)
     }
 
-    fn merged(&self, io: &Io) -> reflex_rope_params {
+    /// The outer two dimensions of the cache.
+    fn shape(&self) -> [i64; 2] {
+        match self.page {
+            0 => [1, self.slots],
+            page => [self.slots / page, page],
+        }
+    }
+
+    fn merged(&self, io: &Io) -> RopeCall {
         let (tokens, dim, [q_heads, kv_heads]) = (self.tokens, self.dim, self.heads);
         let heads = q_heads + 2 * kv_heads;
         let size = i64::from(reflex_dtype_block_bytes(self.x));
@@ -157,7 +185,7 @@ impl Case {
         };
         let cache = |seed| {
             let values = Random::new(seed).normals((8 * kv_heads * dim) as usize);
-            io.in_out(Spec::new(self.cache, &[8, kv_heads, dim]), &values)
+            io.in_out(Spec::new(self.cache, &[2, 4, kv_heads, dim]), &values)
         };
         let norm = |dtype: Option<reflex_dtype>, seed| {
             let weights = Random::new(seed).normals(dim as usize);
@@ -167,22 +195,22 @@ impl Case {
         };
         let k = part(q_heads, kv_heads);
         let positions: Vec<i32> = (0..tokens as i32).map(|t| 2 + t).collect();
-        reflex_rope_params {
+        let caches = [cache(3), cache(4)];
+        let params = reflex_rope_params {
             q: part(0, q_heads),
             k,
             k_out: k,
             v: part(q_heads + kv_heads, kv_heads),
             positions: io.ints(&positions),
-            k_cache: cache(3),
-            v_cache: cache(4),
             // Rotated in place, though summed first.
             q_norm: norm(self.norms[0], 6),
             k_norm: norm(self.norms[1], 7),
             ..self.base()
-        }
+        };
+        RopeCall::new(params, kv_cache(caches[0], caches[1], Default::default()))
     }
 
-    fn extreme(&self, io: &Io) -> reflex_rope_params {
+    fn extreme(&self, io: &Io) -> RopeCall {
         let positions = [
             i32::MIN,
             -1_900_000_001,
@@ -208,34 +236,37 @@ impl Case {
             p.freq_factors = io.input(Spec::new(F32, &[dim / 2]), &factors);
             (p.theta_base, p.freq_scale) = (5e5, 0.7);
         }
-        p
+        RopeCall::new(p, Default::default())
     }
 
     /// Whatever the parameters of a rotation are.
-    fn v_alone(&self, io: &Io) -> reflex_rope_params {
+    fn v_alone(&self, io: &Io) -> RopeCall {
         let (dim, heads) = (self.dim, self.heads[1]);
         let count = |tokens: i64| (tokens * heads * dim) as usize;
         let mut p = reflex_rope_params {
             magnitude: 3.0,
             v: io.input(Spec::new(self.x, &[4, heads, dim]), &Random::new(5).normals(count(4))),
             positions: io.ints(&[7, 0, -1, 3]),
-            v_cache: io.in_out(Spec::new(self.cache, &[6, heads, dim]), &vec![0.0; count(6)]),
             ..self.base()
         };
+        let values = io.in_out(Spec::new(self.cache, &[1, 6, heads, dim]), &vec![0.0; count(6)]);
+        // Keys are there as well, and stay as they are.
+        let keys = io.input(Spec::new(F16, &[1, 6, heads, 8]), &vec![1.0; 6 * 8 * heads as usize]);
         if self.factors > 0 {
             p.freq_factors = io.input(Spec::new(F32, &[self.factors]), &vec![0.0; self.factors as usize]);
         }
-        p
+        RopeCall::new(p, kv_cache(keys, values, Default::default()))
     }
 
-    fn useless(&self, io: &Io) -> reflex_rope_params {
+    fn useless(&self, io: &Io) -> RopeCall {
         let factors = [1.0, 0.0, f32::INFINITY, f32::NAN, -2.0, 1e-45, 1e30, -0.0];
-        reflex_rope_params {
+        let params = reflex_rope_params {
             q: io.in_out(Spec::new(self.x, &[1, 2, 16]), &[1.0; 32]),
             positions: io.ints(&[0]),
             freq_factors: io.input(Spec::new(F32, &[8]), &factors),
             ..self.base()
-        }
+        };
+        RopeCall::new(params, Default::default())
     }
 }
 
@@ -248,7 +279,7 @@ impl Problem for Case {
             Operands::V => self.v_alone(io),
             Operands::Useless => self.useless(io),
         };
-        Call::new(p, reflex_rope, reflex_rope_selected_kernel)
+        Call::new(p, RopeCall::launch, RopeCall::selected_kernel)
     }
 
     /// Each rotated value is a sum of two products that may cancel: the error is measured by the inputs' size, about 4. With a norm they are
@@ -275,15 +306,35 @@ impl Problem for Case {
     fn expects_kernel(&self) -> Option<(&str, u32)> {
         Some((&self.kernel, 75))
     }
+
+    fn declined_by_cuda(&self) -> Option<&'static str> {
+        let apart = self.heads_first && self.shape()[0] > 1;
+        apart.then_some("caches whose slots are evenly apart")
+    }
+
+    /// Slots are numbered through all pages: where they lie changes no bit.
+    fn check(&self, env: &Env, _contents: &Contents) {
+        if self.page == 0 && !self.heads_first {
+            return;
+        }
+        let flat = Case {
+            page: 0,
+            heads_first: false,
+            ..self.clone()
+        };
+        let [own, flat] = [self, &flat].map(|case| run_once_bytes(env, |io| case.call(io).launch));
+        assert!(own == flat, "other bits than in one sequence");
+    }
 }
 
 /// What a call of it may be like.
 pub fn random_calls(calls: &mut Calls) {
     calls.op(
         "rope",
-        (reflex_rope, reflex_rope_supported),
+        (RopeCall::launch, RopeCall::supported),
         None,
-        |m, p: &mut reflex_rope_params| {
+        |m, p: &mut RopeCall| {
+            *p = RopeCall::default();
             let (tokens, q_heads, kv_heads, slots) = (m.dim(), m.dim(), m.dim(), m.dim());
             let (dim, v_dim) = (m.pick(&[0, 2, 6, 8, 32, 64, 128]), m.pick(&[0, 3, 8, 64]));
             p.mode = m.pick(ROPE_MODES).1;
@@ -298,16 +349,19 @@ pub fn random_calls(calls: &mut Calls) {
                 p.k = m.floats(&[tokens, kv_heads, dim]);
                 let k = p.k;
                 p.k_out = m.optional(|m| m.in_place(k, k.dtype));
-                p.k_cache = m.optional(|m| m.floats(&[slots, kv_heads, dim]));
                 p.k_norm = m.optional(|m| m.floats(&[dim]));
             }
-            if m.one_in(2) {
+            let v = m.one_in(2);
+            if v {
                 p.v = m.floats(&[tokens, kv_heads, v_dim]);
-                p.v_cache = m.floats(&[slots, kv_heads, v_dim]);
+            }
+            if v || !p.k.data.is_null() && m.one_in(2) {
+                let batch = m.dim().min(3);
+                p.cache = random_cache(m, [batch, slots, kv_heads, dim, v_dim]);
             }
             p.freq_factors = m.optional(|m| m.tensor(REFLEX_DTYPE_F32, &[dim / 2]));
-            if !p.k_cache.data.is_null() || !p.v_cache.data.is_null() {
-                p.slots = m.optional(|m| m.ints(tokens));
+            if p.cache.struct_size != 0 && (!p.cache.block_table.data.is_null() || m.one_in(2)) {
+                p.slots = m.ints(tokens);
             }
         },
     );
