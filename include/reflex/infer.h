@@ -11,8 +11,9 @@
  *    2  Runtime: Contexts, and what is made through them, on either backend: streams, memory, events and graphs.
  *       `reflex_context_create` says what a child process may do with them after `fork`.
  *       2.1 context, 2.2 stream, 2.3 memory, 2.4 event, 2.5 graph
- *    3  Device and telemetry: What the device is, and how it is doing: profiles for planning, telemetry, energy.
- *       3.1 device info, 3.2 profile, 3.3 reading, 3.4 telemetry, 3.5 sampler
+ *    3  Device and telemetry: What the device is, and how it is doing: profiles and budgets for planning, telemetry,
+ *       energy.
+ *       3.1 device info, 3.2 profile, 3.3 reading, 3.4 telemetry, 3.5 budget, 3.6 sampler
  *    4  activation: an activation function of one tensor, times another where there is one.
  *    5  add: the sum of two tensors.
  *    6  argmax: the index of the largest element of each row.
@@ -626,7 +627,7 @@ void reflex_graph_destroy(struct reflex_graph *graph);
 /* =====================================================================================================================
  * 3. Device and telemetry
  *
- * What the device is, and how it is doing: profiles for planning, telemetry, energy.
+ * What the device is, and how it is doing: profiles and budgets for planning, telemetry, energy.
  */
 
 /* ---------------------------------------------------------------------------------------------------------------------
@@ -905,7 +906,143 @@ typedef struct reflex_telemetry {
 reflex_status reflex_telemetry_read(const struct reflex_context *context, struct reflex_telemetry *out);
 
 /* ---------------------------------------------------------------------------------------------------------------------
- * 3.5 sampler
+ * 3.5 budget
+ * Memory before there is any: the bytes of a cache of keys and values, and whether model, scratch and cache fit.
+ */
+
+// V is a part of K, as in latent attention, and takes no memory of its own.
+#define REFLEX_KV_BUDGET_V_IN_K 1
+
+// The shape of a cache of keys and values.
+typedef struct reflex_kv_budget_params {
+    uint32_t struct_size;
+    // `REFLEX_KV_BUDGET_*` bits.
+    uint32_t flags;
+    // The number of layers that keep keys and values of this shape, 1 or more.
+    uint32_t layers;
+    // KV heads of a layer, 1 or more.
+    uint32_t kv_heads;
+    // Elements of a head of K, 1 or more.
+    uint32_t k_head_dim;
+    // Elements of a head of V; 0 selects `k_head_dim`. It is 0 with `REFLEX_KV_BUDGET_V_IN_K`.
+    uint32_t v_head_dim;
+    // F32, F16, BF16 or a block format that is not packed; 0 selects F16.
+    reflex_dtype k_dtype;
+    // The type of V; 0 selects `k_dtype`.
+    reflex_dtype v_dtype;
+    // Bytes that are kept beside a head of K for each token, such as 4 for a scale in F32.
+    uint32_t k_scale_bytes;
+    // The same for V.
+    uint32_t v_scale_bytes;
+    // Tokens of a page; 0 for a contiguous cache.
+    uint32_t page_size;
+    uint32_t reserved;
+    // Sequences that each have room for as many tokens; 0 selects 1.
+    uint64_t sequences;
+    // Tokens of each sequence that the cache is for. With pages they are rounded up to whole ones.
+    uint64_t tokens;
+    // Memory for the cache, of which `reflex_kv_sizes.fit_tokens` is made.
+    uint64_t bytes;
+} reflex_kv_budget_params;
+
+#ifndef __cplusplus
+#define REFLEX_KV_BUDGET_PARAMS_INIT { .struct_size = sizeof(reflex_kv_budget_params) }
+#endif
+
+// What a cache of keys and values takes, in bytes where nothing else is said.
+typedef struct reflex_kv_sizes {
+    uint32_t struct_size;
+    uint32_t reserved;
+    // One token of one sequence in all layers, K, V and their scales.
+    uint64_t token_bytes;
+    // One page in all layers; 0 for a contiguous cache.
+    uint64_t page_bytes;
+    // Tokens of each sequence that the cache has room for: those of the params, up to whole pages.
+    uint64_t tokens;
+    // Pages of all sequences; 0 for a contiguous cache.
+    uint64_t pages;
+    // K of one layer with its scales, of all sequences.
+    uint64_t k_layer_bytes;
+    // V of one layer with its scales, of all sequences.
+    uint64_t v_layer_bytes;
+    // The whole cache.
+    uint64_t bytes;
+    // The most tokens of each sequence whose cache is at most `bytes` of the params, in whole pages.
+    uint64_t fit_tokens;
+} reflex_kv_sizes;
+
+#ifndef __cplusplus
+#define REFLEX_KV_SIZES_INIT { .struct_size = sizeof(reflex_kv_sizes) }
+#endif
+
+// What is to fit into the memory of a device.
+typedef struct reflex_memory_budget_params {
+    uint32_t struct_size;
+    uint32_t reserved;
+    // Memory that is free, as `reflex_memory_info` tells it before anything is allocated.
+    uint64_t free_bytes;
+    // What is to stay free for others.
+    uint64_t reserve_bytes;
+    // Weights, and what is needed to load them.
+    uint64_t model_bytes;
+    // Workspaces, activations, logits.
+    uint64_t scratch_bytes;
+    // Optional: the cache and the tokens that it is to have room for. Its `bytes` are not looked at. It is host memory
+    // that the call reads before it returns.
+    const struct reflex_kv_budget_params *cache;
+} reflex_memory_budget_params;
+
+#ifndef __cplusplus
+#define REFLEX_MEMORY_BUDGET_PARAMS_INIT { .struct_size = sizeof(reflex_memory_budget_params) }
+#endif
+
+// What fits into the memory of a device, in bytes where nothing else is said.
+typedef struct reflex_memory_fit {
+    uint32_t struct_size;
+    uint32_t reserved;
+    // Reserve, model, scratch and cache.
+    uint64_t needed_bytes;
+    // How much of that is missing; 0 where all fits.
+    uint64_t shortage_bytes;
+    // What is free beside that; 0 where it does not fit.
+    uint64_t left_bytes;
+    // The cache, with the tokens of its params.
+    uint64_t cache_bytes;
+    // What is free for a cache beside reserve, model and scratch; 0 where these do not fit.
+    uint64_t cache_room_bytes;
+    // The most tokens of each sequence that fit there, in whole pages; 0 without a cache.
+    uint64_t fit_tokens;
+} reflex_memory_fit;
+
+#ifndef __cplusplus
+#define REFLEX_MEMORY_FIT_INIT { .struct_size = sizeof(reflex_memory_fit) }
+#endif
+
+// Computes what a cache of keys and values takes, and how many tokens fit into `params->bytes`. A pure function of
+// sizes: it needs no context and no GPU.
+//
+// A head of K takes the bytes of `reflex_dtype_row_bytes` and `k_scale_bytes` for each token, and a head of V the same
+// of its own. Rows follow one another without gaps; what an allocator rounds up is not counted.
+//
+// Set `out->struct_size` before the call; no more than that is written, and only on success. Thread-safe.
+//
+// Statuses: `REFLEX_INVALID_ARGUMENT` for a number that is no such type or count, a head that is no multiple of its
+// type's block, and sizes of more than 64 bits; `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.
+reflex_status reflex_kv_budget(const struct reflex_kv_budget_params *params, struct reflex_kv_sizes *out);
+
+// Computes whether model, scratch and a cache of keys and values fit into the memory that is free, and how many tokens
+// of cache do. A pure function of sizes: it needs no context and no GPU.
+//
+// Set `out->struct_size` before the call; no more than that is written. It is written on success, and where something
+// does not fit. Thread-safe.
+//
+// Statuses: `REFLEX_OUT_OF_MEMORY` where something does not fit: the message names the bytes that are missing, and
+// the tokens for which there is room. `REFLEX_INVALID_ARGUMENT` for a cache that `reflex_kv_budget` refuses and for
+// sums of more than 64 bits; `REFLEX_MISALIGNED`, `REFLEX_ABI_MISMATCH`. Since 0.1.
+reflex_status reflex_memory_budget(const struct reflex_memory_budget_params *params, struct reflex_memory_fit *out);
+
+/* ---------------------------------------------------------------------------------------------------------------------
+ * 3.6 sampler
  * A thread that reads telemetry each period, and what it makes of the readings: energy, means and extremes.
  */
 

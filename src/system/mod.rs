@@ -1,5 +1,6 @@
-//! What the device is, and how it is doing: profiles for planning, telemetry, energy.
+//! What the device is, and how it is doing: profiles and budgets for planning, telemetry, energy.
 
+mod budget;
 mod device_info;
 mod jetson;
 mod nvml;
@@ -10,6 +11,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 
+pub use budget::*;
 pub use device_info::*;
 pub use profile::*;
 pub use reading::*;

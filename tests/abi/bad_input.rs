@@ -459,6 +459,34 @@ fn every_export_survives_null_and_nonsense() {
     reflex_telemetry_sampler_destroy(null_mut());
     reflex_telemetry_sampler_destroy(sampler);
 
+    let kv = reflex_kv_budget_params {
+        layers: 1,
+        kv_heads: 1,
+        k_head_dim: 1,
+        ..sized()
+    };
+    let budget = reflex_memory_budget_params {
+        cache: without_provenance(2),
+        ..sized()
+    };
+    see("reflex_kv_budget");
+    out(|p| reflex_kv_budget(&kv, p));
+    refuses(reflex_kv_budget(null(), &mut sized()), INVALID, &["params is NULL"]);
+    let short = reflex_kv_budget_params { struct_size: 8, ..kv };
+    refuses(
+        reflex_kv_budget(&short, &mut sized()),
+        REFLEX_ABI_MISMATCH,
+        &["struct_size is 8"],
+    );
+    see("reflex_memory_budget");
+    out(|p| reflex_memory_budget(&sized(), p));
+    refuses(reflex_memory_budget(null(), &mut sized()), INVALID, &["params is NULL"]);
+    refuses(
+        reflex_memory_budget(&budget, &mut sized()),
+        REFLEX_MISALIGNED,
+        &["cache: params is 0x2"],
+    );
+
     see("reflex_get_build_info");
     see("reflex_device_count");
     assert!(reflex_device_count() >= 0);

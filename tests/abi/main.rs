@@ -29,6 +29,7 @@ mod xmacro;
 mod api;
 mod arrows;
 mod bad_input;
+mod budget;
 mod build;
 mod compiler;
 mod exports;

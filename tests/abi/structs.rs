@@ -31,6 +31,19 @@ structs! {
         reserved, memory_total, memory_used, memory_free, over_current_events, energy_counter_j, power_rail, gpu_rail,
         power_mode_name, l4t_version, jetpack_version, driver_version
     }
+    reflex_kv_budget_params {
+        struct_size, flags, layers, kv_heads, k_head_dim, v_head_dim, k_dtype, v_dtype, k_scale_bytes, v_scale_bytes,
+        page_size, reserved, sequences, tokens, bytes
+    }
+    reflex_kv_sizes {
+        struct_size, reserved, token_bytes, page_bytes, tokens, pages, k_layer_bytes, v_layer_bytes, bytes, fit_tokens
+    }
+    reflex_memory_budget_params {
+        struct_size, reserved, free_bytes, reserve_bytes, model_bytes, scratch_bytes, cache
+    }
+    reflex_memory_fit {
+        struct_size, reserved, needed_bytes, shortage_bytes, left_bytes, cache_bytes, cache_room_bytes, fit_tokens
+    }
     reflex_energy {
         struct_size, source, joules, gpu_joules, seconds, mean_power_w, max_power_w, samples, throttle, hottest_c
     }
@@ -151,6 +164,7 @@ constants! {
     REFLEX_THROTTLE_POWER_BRAKE;
     REFLEX_THROTTLE_OVER_CURRENT;
     REFLEX_THROTTLE_UNKNOWN;
+    REFLEX_KV_BUDGET_V_IN_K;
     REFLEX_ENERGY_SOURCE_NONE.0;
     REFLEX_ENERGY_SOURCE_SAMPLES.0;
     REFLEX_ENERGY_SOURCE_COUNTER.0;

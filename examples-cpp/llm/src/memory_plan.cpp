@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include <reflex/infer.hpp>
+
 namespace llm {
 
 run_layout lay_out(const model_config &c, const run_shape &shape, uint64_t workspace) {
@@ -42,8 +44,14 @@ run_layout lay_out(const model_config &c, const run_shape &shape, uint64_t works
 
 memory_plan plan_memory(const model_config &c, const weight_memory &weights, const run_shape &shape,
                         uint64_t workspace) {
-    const uint64_t cache_per_token = uint64_t{shape.sequences} * c.layers * 2 * c.kv_width() * sizeof(uint16_t);
-    return {shape, lay_out(c, shape, workspace), weights, cache_per_token};
+    reflex::kv_budget_params cache;
+    cache.layers = c.layers;
+    cache.kv_heads = c.kv_heads;
+    cache.k_head_dim = c.head_dim;
+    cache.k_dtype = REFLEX_DTYPE_F16;
+    reflex::kv_sizes sizes;
+    reflex::check(reflex_kv_budget(&cache, &sizes));
+    return {shape, lay_out(c, shape, workspace), weights, shape.sequences * sizes.token_bytes};
 }
 
 uint64_t copies_bytes(const model_tensors &tensors) {
