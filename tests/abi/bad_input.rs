@@ -1,5 +1,4 @@
-//! Every export with bad input gives a status and a message, and never crashes. What is particular to an op is
-//! tested beside it in tests/cpu/.
+//! Every export with bad input gives a status and a message, and never crashes. tests/cpu/ tests what only an op refuses.
 
 use crate::support::*;
 use crate::{exports, paths};
