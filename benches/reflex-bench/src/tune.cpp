@@ -61,8 +61,8 @@ options case_options(const tuning_parameter &parameter, const options &wanted) {
     options out = parse_options(static_cast<int>(arguments.size()), arguments.data());
     if (out.dtypes.empty()) out.dtypes = wanted.dtypes;
     if (out.dtypes.empty()) out.dtypes = {REFLEX_DTYPE_Q4_K, REFLEX_DTYPE_Q6_K, REFLEX_DTYPE_Q8_0};
-    // Hundreds of rows take a CPU minutes, and tell nothing.
-    if (wanted.cpu) out.rows = {1};
+    // Hundreds of rows take a CPU minutes, and tell nothing. Attention of many queries has at least two.
+    if (wanted.cpu) out.rows = {1, 2};
     out.models = wanted.models;
     out.shapes = wanted.shapes;
     out.activations = wanted.activations;
