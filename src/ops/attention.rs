@@ -254,7 +254,13 @@ impl Op for Attention {
 /// The calls that a kernel takes, in the words of `kernels/instances.def`.
 macro_rules! kv_takes {
     (wgmma $dtype:ident $dim:literal) => {
-        |c, limits| only(limits.wgmma, "devices with warpgroups: SM 9.0, and kernels for 90a").and(c.mma(Dtype::$dtype, $dim, limits))
+        |c, limits| {
+            only(limits.wgmma, "devices with warpgroups: SM 9.0, and kernels for 90a").and(c.mma(
+                Dtype::$dtype,
+                $dim,
+                limits,
+            ))
+        }
     };
     (mma_large $dtype:ident $dim:literal) => {
         |c, limits| c.mma(Dtype::$dtype, $dim, limits)
