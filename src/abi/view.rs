@@ -96,14 +96,12 @@ impl View {
             },
             false => view.strided(&dense)?,
         };
-        // An alignment is a power of two. Blocks of a row follow one another.
-        let along = if dtype.is_block() {
-            0
-        } else {
-            view.stride[rank - 1] as usize
-        };
+        // Blocks of a row follow one another.
+        let strided = !dtype.is_block() && view.shape[rank - 1] > 1;
+        let along = if strided { view.stride[rank - 1] as usize } else { 0 };
+        // An alignment is a power of two.
         if (view.row_bits | along) & (dtype.alignment() - 1) != 0 {
-            view.expect_alignment()?;
+            return Err(view.misaligned(rank - usize::from(!strided)));
         }
         if packed {
             view.expect_packable()?;
@@ -236,17 +234,6 @@ impl View {
     #[inline(always)]
     fn combined_row_bits(&self) -> usize {
         row_bits(self.data, &self.shape, &self.stride, self.rank())
-    }
-
-    #[cold]
-    fn expect_alignment(&self) -> Result<()> {
-        let last = self.rank() - 1;
-        let strided = !self.dtype.is_block() && self.shape[last] > 1;
-        let along = if strided { self.stride[last] as usize } else { 0 };
-        match (self.row_bits | along) & (self.dtype.alignment() - 1) {
-            0 => Ok(()),
-            _ => Err(self.misaligned(last + usize::from(strided))),
-        }
     }
 
     /// A stride, or else the address, is no multiple of the type's alignment.
