@@ -1,12 +1,13 @@
 //! The op `argmax`: the index of the largest element of each row.
 
 use super::call;
+use super::fields::expect_reserved;
 use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::{FOR_VEC8, data, vec8};
 use super::schedule::{Candidate, Schedule, Takes, only};
 use super::workspace::workspace_fields;
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::abi::{Dtype, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
 use crate::constants::{ARGMAX_SPLIT_THREADS, ARGMAX_SPLITS, ARGMAX_THREADS};
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
@@ -79,14 +80,6 @@ impl ArgmaxPlan {
 
     fn vec8(&self) -> bool {
         vec8([Some(&self.x)])
-    }
-}
-
-/// Checks the reserved field of a params struct.
-pub(super) fn expect_reserved(reserved: u32) -> Result<()> {
-    match reserved {
-        0 => Ok(()),
-        value => Err(Error::invalid(format!("reserved is {value}, expected 0"))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The op `attention`: attention of many queries over a KV cache.
 
 use super::call;
+use super::fields::{expect_not_negative, expect_reserved};
 use super::kv_cache::{KvCache, LARGEST};
 use super::op::Op;
 use super::operands::{InPlace, Operands};
@@ -81,11 +82,7 @@ impl Deref for AttentionCache {
 impl AttentionCache {
     /// Checks the cache for a `q` of `[batch, .., q_heads, head_dim]`.
     pub fn new(q: &View, cache: *const reflex_kv_cache, scale: f32) -> Result<AttentionCache> {
-        if !(scale.is_finite() && scale >= 0.0) {
-            return Err(Error::invalid(format!(
-                "scale is {scale}, expected a finite number, 0 or more"
-            )));
-        }
+        expect_not_negative("scale", scale)?;
         q.expect_dim(q.rank() - 2, 0..=LARGEST)?;
         let queries: i64 = q.dims()[..q.rank() - 1].iter().product();
         if queries > i64::from(i32::MAX) {
@@ -209,9 +206,7 @@ impl Op for Attention {
                 p.mask.0
             )));
         }
-        if p.reserved != 0 {
-            return Err(Error::invalid(format!("reserved is {}, expected 0", p.reserved)));
-        }
+        expect_reserved(p.reserved)?;
         let q = View::required("q", &p.q)?;
         q.expect_dtype(Dtype::FLOATS)?
             .expect_rank(4..=4)?

@@ -1,11 +1,12 @@
 //! The op `attention_merge`: the attention of queries over two sets of keys, put together from that over each.
 
 use super::call;
+use super::fields::expect_reserved;
 use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::{FOR_VEC8, Rows, data, vec8};
 use super::schedule::{Candidate, Schedule, only};
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::abi::{Dtype, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
 use crate::constants::ATTENTION_MERGE_THREADS;
 use crate::cuda::{Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
@@ -57,13 +58,6 @@ impl AttentionMergePlan {
     fn vec8(&self) -> bool {
         vec8([Some(&self.a), Some(&self.b), Some(&self.y)])
     }
-
-    /// The byte strides of a view that has one element for each row, where a missing dimension has 0.
-    fn lse_strides(lse: &View) -> [i64; 3] {
-        let mut strides = [0; 3];
-        strides[3 - lse.rank()..].copy_from_slice(lse.strides());
-        strides
-    }
 }
 
 pub(crate) struct AttentionMerge;
@@ -74,9 +68,7 @@ impl Op for AttentionMerge {
     type Plan = AttentionMergePlan;
 
     fn plan(p: &reflex_attention_merge_params) -> Result<AttentionMergePlan> {
-        if p.reserved != 0 {
-            return Err(Error::invalid(format!("reserved is {}, expected 0", p.reserved)));
-        }
+        expect_reserved(p.reserved)?;
         let a = View::required("a", &p.a)?;
         a.expect_dtype(Dtype::FLOATS)?.expect_rank(2..=4)?.expect_dense_rows()?;
         let like_a = |view: &View| {
@@ -174,6 +166,8 @@ fn schedule(p: &AttentionMergePlan, to: &mut Schedule, kernel: &'static Kernel, 
         [ceil_div(p.rows.count, rows_per_block), 1, 1],
         ATTENTION_MERGE_THREADS as u32,
     )?;
+    // A logarithm has no dimension of its own.
+    let lse_strides = |lse: &View| Rows::behind_zeros(lse.strides());
     let args = AttentionMergeArgs {
         a: p.a.data,
         b: p.b.data,
@@ -184,9 +178,9 @@ fn schedule(p: &AttentionMergePlan, to: &mut Schedule, kernel: &'static Kernel, 
         a_stride: Rows::strides(&p.a),
         b_stride: Rows::strides(&p.b),
         y_stride: Rows::strides(&p.y),
-        a_lse_stride: AttentionMergePlan::lse_strides(&p.a_lse),
-        b_lse_stride: AttentionMergePlan::lse_strides(&p.b_lse),
-        y_lse_stride: p.y_lse.as_ref().map_or([0; 3], AttentionMergePlan::lse_strides),
+        a_lse_stride: lse_strides(&p.a_lse),
+        b_lse_stride: lse_strides(&p.b_lse),
+        y_lse_stride: p.y_lse.as_ref().map_or([0; 3], lse_strides),
         rows: p.rows.count as u32,
         extent1: p.rows.extent[1],
         extent2: p.rows.extent[2],

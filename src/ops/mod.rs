@@ -8,6 +8,7 @@ mod call;
 mod choices;
 mod choose;
 mod entries;
+mod fields;
 pub(crate) mod kv_cache;
 mod op;
 mod operands;

@@ -1,11 +1,12 @@
 //! The op `norm`: RMS norm of rows, with an optional sum with a residual before it.
 
 use super::call;
+use super::fields::expect_not_negative;
 use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::{FOR_VEC8, Rows, data, dtype, strides, vec8};
 use super::schedule::{Candidate, Schedule, Takes, only};
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::abi::{Dtype, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
 use crate::constants::{NORM_BLOCK_THREADS, NORM_WARPS};
 use crate::cuda::{DeviceLimits, Grid, Kernel, ceil_div, kernel_args};
 use crate::runtime::reflex_context;
@@ -90,12 +91,7 @@ impl Op for Norm {
     type Plan = NormPlan;
 
     fn plan(p: &reflex_norm_params) -> Result<NormPlan> {
-        if !(p.epsilon.is_finite() && p.epsilon >= 0.0) {
-            return Err(Error::invalid(format!(
-                "epsilon is {}, expected a finite number, 0 or more",
-                p.epsilon
-            )));
-        }
+        expect_not_negative("epsilon", p.epsilon)?;
         let x = View::required("x", &p.x)?;
         x.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
         let like_x = |view: &View, allowed| {

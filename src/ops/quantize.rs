@@ -1,11 +1,12 @@
 //! The op `quantize`: quantisation of activations to 8 bits.
 
 use super::call;
+use super::fields::expect_reserved;
 use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::Rows;
 use super::schedule::{Candidate, Schedule, only};
-use crate::abi::{Dtype, Error, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
+use crate::abi::{Dtype, Params, Result, View, reflex_status, reflex_stream, reflex_tensor};
 use crate::cuda::{Kernel, kernel_args};
 use crate::runtime::reflex_context;
 use std::ffi::c_char;
@@ -56,9 +57,7 @@ impl Op for Quantize {
     type Plan = QuantizePlan;
 
     fn plan(p: &reflex_quantize_params) -> Result<QuantizePlan> {
-        if p.reserved != 0 {
-            return Err(Error::invalid(format!("reserved is {}, expected 0", p.reserved)));
-        }
+        expect_reserved(p.reserved)?;
         let x = View::required("x", &p.x)?;
         x.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
         let y = View::required("y", &p.y)?;

@@ -8,8 +8,8 @@ pub(crate) use rotation::{
     RopeAngles, Rotation, RotationParams, expect_head_norm, expect_heads, expect_pairs, norm_epsilon, rotation_params,
 };
 
-use super::argmax::expect_reserved;
 use super::call;
+use super::fields::expect_reserved;
 use super::kv_cache::KvCache;
 use super::op::Op;
 use super::operands::{InPlace, Operands};

@@ -70,12 +70,16 @@ impl Rows {
 
     /// The byte strides of the outer dimensions, where a missing one has 0.
     pub fn strides(view: &View) -> [i64; 3] {
-        let outer = view.rank() - 1;
-        let mut strides = [0; 3];
-        for i in 0..outer {
-            strides[3 - outer + i] = view.stride(i);
+        Rows::behind_zeros(&view.strides()[..view.rank() - 1])
+    }
+
+    /// The strides of up to three dimensions, where a missing outer one has 0.
+    pub fn behind_zeros(strides: &[i64]) -> [i64; 3] {
+        let mut all = [0; 3];
+        for (to, &stride) in all.iter_mut().rev().zip(strides.iter().rev()) {
+            *to = stride;
         }
-        strides
+        all
     }
 
     /// The indices of row number `row` in the outer dimensions, where a missing one has 0.

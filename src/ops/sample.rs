@@ -1,7 +1,8 @@
 //! The op `sample`: a token drawn from each row of logits.
 
-use super::argmax::{counters, expect_reserved, integers, scores};
+use super::argmax::{counters, integers, scores};
 use super::call;
+use super::fields::{expect_not_negative, expect_reserved};
 use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::{FOR_VEC8, data, vec8};
@@ -221,12 +222,7 @@ impl Op for Sample {
 
     fn plan(p: &reflex_sample_params) -> Result<SamplePlan> {
         expect_reserved(p.reserved)?;
-        if !(p.temperature.is_finite() && p.temperature >= 0.0) {
-            return Err(Error::invalid(format!(
-                "temperature is {}, expected a finite number, 0 or more",
-                p.temperature
-            )));
-        }
+        expect_not_negative("temperature", p.temperature)?;
         expect_fraction("top_p", p.top_p)?;
         expect_fraction("min_p", p.min_p)?;
         let logits = scores(View::required("logits", &p.logits)?)?;

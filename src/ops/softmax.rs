@@ -1,6 +1,7 @@
 //! The op `softmax`: exponentials of rows, divided by their sum, or the logarithms of these.
 
 use super::call;
+use super::fields::{expect_not_negative, expect_reserved};
 use super::op::Op;
 use super::operands::{InPlace, Operands};
 use super::rows::{FOR_VEC8, Rows, data, dtype, vec8};
@@ -73,14 +74,14 @@ impl SoftmaxPlan {
 
     /// The byte strides of the mask along the outer dimensions of `x`: 0 where one row serves all.
     pub fn mask_strides(&self) -> [i64; 3] {
-        let mut strides = [0; 3];
-        if let Some(mask) = &self.mask {
+        self.mask.as_ref().map_or([0; 3], |mask| {
+            let mut strides = Rows::strides(mask);
             let outer = mask.rank() - 1;
-            for i in (0..outer).filter(|&i| mask.dim(i) > 1) {
-                strides[3 - outer + i] = mask.stride(i);
-            }
-        }
-        strides
+            (0..outer)
+                .filter(|&i| mask.dim(i) <= 1)
+                .for_each(|i| strides[3 - outer + i] = 0);
+            strides
+        })
     }
 }
 
@@ -115,15 +116,8 @@ impl Op for Softmax {
                 p.flags
             )));
         }
-        if !(p.scale.is_finite() && p.scale >= 0.0) {
-            return Err(Error::invalid(format!(
-                "scale is {}, expected a finite number, 0 or more",
-                p.scale
-            )));
-        }
-        if p.reserved != 0 {
-            return Err(Error::invalid(format!("reserved is {}, expected 0", p.reserved)));
-        }
+        expect_not_negative("scale", p.scale)?;
+        expect_reserved(p.reserved)?;
         let x = View::required("x", &p.x)?;
         x.expect_dtype(Dtype::FLOATS)?.expect_dense_rows()?;
         let mask = View::optional("mask", &p.mask)?;
