@@ -30,7 +30,6 @@ REFLEX_ARGS_LAYOUT(attention_merge_args, 224, y_type, 220);
 __device__ __forceinline__ float merge_share(float share, float value) { return share == 0.0f ? 0.0f : share * value; }
 
 template <int N> __device__ __forceinline__ void attention_merge(const attention_merge_args &a) {
-    constexpr float LOG2E = 1.44269504f;
     const u32 lanes = 1u << a.lane_bits, lane = threadIdx.x & (lanes - 1);
     const u32 row = blockIdx.x * (blockDim.x >> a.lane_bits) + (threadIdx.x >> a.lane_bits);
     const bool there = row < a.rows;
@@ -43,8 +42,8 @@ template <int N> __device__ __forceinline__ void attention_merge(const attention
     // fmaxf leaves a NaN out, whose own weight is NaN then.
     const float max = fmaxf(a_lse, b_lse);
     const bool none = a_lse == -REFLEX_INF && b_lse == -REFLEX_INF;
-    const float u = none ? 0.0f : exp2_approx((a_lse - max) * LOG2E);
-    const float v = none ? 0.0f : exp2_approx((b_lse - max) * LOG2E);
+    const float u = none ? 0.0f : exp2_approx((a_lse - max) * LOG2_E);
+    const float v = none ? 0.0f : exp2_approx((b_lse - max) * LOG2_E);
     const float sum = u + v, inverse = none ? 0.0f : 1.0f / sum;
     const float a_share = u * inverse, b_share = v * inverse;
     // y_lse may be a_lse or b_lse: the other threads of the row have read them.

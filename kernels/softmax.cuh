@@ -27,10 +27,8 @@ struct softmax_args {
 };
 REFLEX_ARGS_LAYOUT(softmax_args, 136, scale, 132);
 
-constexpr float SOFTMAX_LOG2E = 1.44269504f;
-
 // e^(t - max): 2^-22 from the exponential, and 2^-23 |t - max| from the roundings of its argument.
-__device__ __forceinline__ float softmax_weight(float t, float max) { return exp2_approx((t - max) * SOFTMAX_LOG2E); }
+__device__ __forceinline__ float softmax_weight(float t, float max) { return exp2_approx((t - max) * LOG2_E); }
 
 // Where every column is masked, any finite number gives weights of 0 instead of NaN.
 __device__ __forceinline__ float softmax_offset(float max) { return max == -REFLEX_INF ? 0.0f : max; }
@@ -154,7 +152,7 @@ template <int N> __device__ __forceinline__ void softmax_long(const softmax_args
 #pragma unroll
         for (int k = 0; k < N; k++) top = fmaxf(top, t[k]);
         if (top > max) {
-            const float factor = rescale(max, top, SOFTMAX_LOG2E);
+            const float factor = rescale(max, top, LOG2_E);
             sum *= factor, excess *= factor, max = top;
         }
         const float offset = softmax_offset(max);
@@ -166,7 +164,7 @@ template <int N> __device__ __forceinline__ void softmax_long(const softmax_args
     }
     const float whole = block_max(max, scratch);
     // The barriers also keep y, which may be x, from being written before all of x was read.
-    sum = block_sum(sum * rescale(max, whole, SOFTMAX_LOG2E), scratch);
+    sum = block_sum(sum * rescale(max, whole, LOG2_E), scratch);
     const float divisor = softmax_divisor(sum, log), offset = softmax_offset(whole);
     for (i32 j = first; j < a.n; j += step) {
         float v[N];

@@ -14,8 +14,9 @@
 #pragma once
 
 #include "attention/args.cuh"
-#include "attention/copies.cuh"
+#include "attention/rows.cuh"
 #include "attention/special.cuh"
+#include "common/copies.cuh"
 #include "common/mma.cuh"
 
 namespace reflex {
@@ -54,7 +55,7 @@ template <u32 T, int DMAX, int ROWS, int WARPS, int KEYS, int SHARED_ROWS> struc
         for (i32 i = 0; i < KEYS; i += ROUND) {
             // Rows eight apart have the same swizzle.
             const u32 flip = ((row + i) ^ row) & 7;
-            copy_async16((to ^ (flip * 16)) + i * CHUNKS * 16, from, row + i < left);
+            cp_async16_at((to ^ (flip * 16)) + i * CHUNKS * 16, from, row + i < left);
             from += ROUND * stride;
         }
     }
@@ -66,19 +67,7 @@ template <u32 T, int DMAX, int ROWS, int WARPS, int KEYS, int SHARED_ROWS> struc
             if (i % CHUNKS * 8 >= dim) tile[at(i / CHUNKS, i % CHUNKS)] = make_uint4(0, 0, 0, 0);
     }
 
-    // The block's rows of q, of any type and alignment.
-    static __device__ __forceinline__ void load_q(uint4 *memory, const attention_block &block) {
-        const attention_args &a = block.a;
-        for (i32 i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
-            const i32 row = i / CHUNKS, c = i % CHUNKS;
-            float x[8] = {};
-            if (block.row0 + row < block.rows && c * 8 < a.dim)
-                load8_any(block.q(block.row0 + row), a.q_type, c * 8, a.q_vec8, x);
-            memory[at(row, c)] = pack8(x, T);
-        }
-    }
-
-    // `tiles` is dynamic shared memory: SHARED_ROWS rows of q, KEYS of K, KEYS of V, and a bit for each key.
+    // `tiles` is dynamic shared memory: SHARED_ROWS rows of q, KEYS of K, KEYS of V, and what the threads share.
     static __device__ __forceinline__ void run(const attention_args &a) {
         extern __shared__ __align__(1024) uint4 tiles[];
         uint4 *const k_tile = tiles + SHARED_ROWS * CHUNKS, *const v_tile = k_tile + KEYS * CHUNKS;
@@ -103,7 +92,7 @@ template <u32 T, int DMAX, int ROWS, int WARPS, int KEYS, int SHARED_ROWS> struc
         const u32 k_at = shared + (SHARED_ROWS + lane / 16 * 8 + low) * ROW_BYTES + ((lane / 8 % 2) ^ low) * 16;
         const u32 v_at = shared + (SHARED_ROWS + KEYS + lane % 16) * ROW_BYTES + ((lane / 16) ^ low) * 16;
 
-        load_q(tiles, block);
+        load_query_rows<T, ROWS, CHUNKS, THREADS>(block, [&](i32 r, i32 c) { return &tiles[at(r, c)]; });
         u32 q_kept[Q_STAYS ? DMAX / 16 : 1][4];
         if constexpr (Q_STAYS) {
             __syncthreads();
@@ -177,10 +166,7 @@ template <u32 T, int DMAX, int ROWS, int WARPS, int KEYS, int SHARED_ROWS> struc
 #pragma unroll
             for (i32 m = 0; m < TILES; m++) {
                 float new_max[2] = {max[m][0], max[m][1]};
-#pragma unroll
-                for (i32 j = 0; j < KEYS / 8; j++)
-#pragma unroll
-                    for (i32 e = 0; e < 4; e++) new_max[e / 2] = fmaxf(new_max[e / 2], s[m][j][e]);
+                raise_to_scores(new_max, s[m]);
 #pragma unroll
                 for (i32 h = 0; h < 2; h++) new_max[h] = quad_max(new_max[h]);
                 raise_maxima(max[m], sum[m], new_max, a.scale_log2, [&](i32 h, float factor) {
@@ -191,20 +177,9 @@ template <u32 T, int DMAX, int ROWS, int WARPS, int KEYS, int SHARED_ROWS> struc
                 for (i32 h = 0; h < 2; h++) offset[m][h] = weight_offset(max[m][h], a.scale_log2);
             }
             u32 p[TILES][KEYS / 16][4];
-            // Two 16x8 results side by side are the 16x16 operand of the next product.
             const auto weights = [&](i32 i) {
 #pragma unroll
-                for (i32 m = 0; m < TILES; m++)
-#pragma unroll
-                    for (i32 j = 2 * i; j < 2 * i + 2; j++) {
-#pragma unroll
-                        for (i32 e = 0; e < 4; e++) {
-                            s[m][j][e] = weight(s[m][j][e], a.scale_log2, offset[m][e / 2]);
-                            sum[m][e / 2] += s[m][j][e];
-                        }
-                        p[m][i][j % 2 * 2] = pack2(s[m][j][0], s[m][j][1], T);
-                        p[m][i][j % 2 * 2 + 1] = pack2(s[m][j][2], s[m][j][3], T);
-                    }
+                for (i32 m = 0; m < TILES; m++) weights_of_16<T>(p[m][i], sum[m], s[m], i, a.scale_log2, offset[m]);
             };
             weights(0);
 #pragma unroll
@@ -240,14 +215,7 @@ template <u32 T, int DMAX, int ROWS, int WARPS, int KEYS, int SHARED_ROWS> struc
                 const i32 r = out.row0 + warp_row + lane / 4 + m * 16 + 8 * h;
                 if (r >= out.rows) continue;
                 char *const y = out.y(r);
-                const float inverse = 1.0f / all;
-#pragma unroll
-                for (i32 j = 0; j < DMAX / 8; j++) {
-                    if (j * 8 >= a.v_dim) continue;
-                    const float lo = o[m][j][2 * h], hi = o[m][j][2 * h + 1];
-                    store2(y, a.y_type, j * 8 + 2 * t, all == 0.0f ? 0.0f : lo * inverse,
-                           all == 0.0f ? 0.0f : hi * inverse);
-                }
+                store_values(y, a, o[m], h, all);
             }
     }
 };

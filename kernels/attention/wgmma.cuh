@@ -11,9 +11,10 @@
 // exponentials beside them, from some hundred keys on.
 #pragma once
 
-#include "attention/copies.cuh"
+#include "attention/rows.cuh"
 #include "attention/special.cuh"
 #include "attention/wgmma_products.cuh"
+#include "common/copies.cuh"
 
 namespace reflex {
 
@@ -38,7 +39,7 @@ template <u32 T, int DMAX, int ROWS, int KEYS> struct attention_wgmma {
         if (c * 8 >= dim) return;
 #pragma unroll
         for (i32 i = 0; i < KEYS; i += ROUND) {
-            copy_async16(to + i * 128, from, row + i < left);
+            cp_async16_at(to + i * 128, from, row + i < left);
             from += ROUND * stride;
         }
     }
@@ -51,18 +52,6 @@ template <u32 T, int DMAX, int ROWS, int KEYS> struct attention_wgmma {
             if (c * 8 >= dim)
                 *reinterpret_cast<uint4 *>(tiles + i / CHUNKS / KEYS * TILE + swizzled_chunk(KEYS, row, c)) =
                     make_uint4(0, 0, 0, 0);
-        }
-    }
-
-    // The block's rows of q, of any type and alignment.
-    static __device__ __forceinline__ void load_q(char *memory, const attention_block &block) {
-        const attention_args &a = block.a;
-        for (i32 i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
-            const i32 row = i / CHUNKS, c = i % CHUNKS;
-            float x[8] = {};
-            if (block.row0 + row < block.rows && c * 8 < a.dim)
-                load8_any(block.q(block.row0 + row), a.q_type, c * 8, a.q_vec8, x);
-            *reinterpret_cast<uint4 *>(memory + swizzled_chunk(ROWS, row, c)) = pack8(x, T);
         }
     }
 
@@ -117,10 +106,7 @@ template <u32 T, int DMAX, int ROWS, int KEYS> struct attention_wgmma {
             }
         }
         float new_max[2] = {max[0], max[1]};
-#pragma unroll
-        for (i32 j = 0; j < KEYS / 8; j++)
-#pragma unroll
-            for (i32 e = 0; e < 4; e++) new_max[e / 2] = fmaxf(new_max[e / 2], s[j][e]);
+        raise_to_scores(new_max, s);
         float offset[2];
 #pragma unroll
         for (i32 h = 0; h < 2; h++) {
@@ -134,15 +120,7 @@ template <u32 T, int DMAX, int ROWS, int KEYS> struct attention_wgmma {
             for (i32 j = 0; j < DMAX / 8; j++) o[j][2 * h] *= factor, o[j][2 * h + 1] *= factor;
         }
 #pragma unroll
-        for (i32 j = 0; j < KEYS / 8; j++) {
-#pragma unroll
-            for (i32 e = 0; e < 4; e++) {
-                s[j][e] = weight(s[j][e], a.scale_log2, offset[e / 2]);
-                sum[e / 2] += s[j][e];
-            }
-            p[j / 2][j % 2 * 2] = pack2(s[j][0], s[j][1], T);
-            p[j / 2][j % 2 * 2 + 1] = pack2(s[j][2], s[j][3], T);
-        }
+        for (i32 i = 0; i < KEYS / 16; i++) weights_of_16<T>(p[i], sum, s, i, a.scale_log2, offset);
         wgmma_fence();
 #pragma unroll
         for (i32 i = 0; i < KEYS / 16; i++)
@@ -153,7 +131,7 @@ template <u32 T, int DMAX, int ROWS, int KEYS> struct attention_wgmma {
 
     // The tile from key0 on, which has this place among the two.
     template <int PLACE> __device__ __forceinline__ void tile(i32 key0) {
-        copies_wait<0>();
+        cp_async_wait<0>();
         wgmma_publish();
         __syncthreads();  // this V and the next K are here; the last V and this K were used up
         uint4 *const v_tile = reinterpret_cast<uint4 *>(memory + V_TILES + PLACE * TILE);
@@ -168,7 +146,7 @@ template <u32 T, int DMAX, int ROWS, int KEYS> struct attention_wgmma {
             load(shared + V_TILES + (1 - PLACE) * TILE + to, v_from, a.v_stride.bytes[1], left - KEYS, a.v_dim);
         if (left > 2 * KEYS)
             load(shared + K_TILES + PLACE * TILE + to, k_from, a.k_stride.bytes[1], left - 2 * KEYS, a.dim);
-        copies_end_group();
+        cp_async_commit();
         wgmma_fence();
         scores(s[1 - PLACE], own_q(), shared + K_TILES + (1 - PLACE) * TILE);  // behind the last tile nobody reads them
         u32 p[KEYS / 16][4];
@@ -201,12 +179,13 @@ template <u32 T, int DMAX, int ROWS, int KEYS> struct attention_wgmma {
         v_from = block.v() + row_in_round * v_stride + chunk * 16;
         to = swizzled_chunk(KEYS, row_in_round, chunk);
         if (end > 0) load(shared + K_TILES + to, k_from, k_stride, end, a.dim);
-        copies_end_group();
+        cp_async_commit();
         if (end > 0) load(shared + V_TILES + to, v_from, v_stride, end, a.v_dim);
         if (end > KEYS) load(shared + K_TILES + TILE + to, k_from, k_stride, end - KEYS, a.dim);
-        copies_end_group();
-        load_q(memory, block);
-        copies_wait<1>();
+        cp_async_commit();
+        load_query_rows<T, ROWS, CHUNKS, THREADS>(
+            block, [&](i32 r, i32 c) { return reinterpret_cast<uint4 *>(memory + swizzled_chunk(ROWS, r, c)); });
+        cp_async_wait<1>();
         wgmma_publish();
         __syncthreads();
         wgmma_fence();
@@ -224,20 +203,13 @@ template <u32 T, int DMAX, int ROWS, int KEYS> struct attention_wgmma {
         }
 
         const attention_block out(a, ROWS, 0, block_index_anew());
-        const i32 out_row = out.row0 + threadIdx.x / WARP * 16 + threadIdx.x % WARP / 4, t = threadIdx.x % 4;
+        const i32 out_row = out.row0 + threadIdx.x / WARP * 16 + threadIdx.x % WARP / 4;
 #pragma unroll
         for (i32 h = 0; h < 2; h++) {
             const float all = quad_sum(self.sum[h]);
             if (out_row + 8 * h >= out.rows) continue;
             char *const y = out.y(out_row + 8 * h);
-            const float inverse = 1.0f / all;
-#pragma unroll
-            for (i32 j = 0; j < DMAX / 8; j++) {
-                if (j * 8 >= a.v_dim) continue;
-                const float lo = self.o[j][2 * h], hi = self.o[j][2 * h + 1];
-                store2(y, a.y_type, j * 8 + 2 * t, all == 0.0f ? 0.0f : lo * inverse,
-                       all == 0.0f ? 0.0f : hi * inverse);
-            }
+            store_values(y, a, self.o, h, all);
         }
     }
 };

@@ -25,6 +25,9 @@ __device__ __forceinline__ float weight_offset(float max, float scale) {
     return max == -REFLEX_INF ? 0.0f : max * scale - WEIGHT_SHIFT;
 }
 
+// e^x is 2^(x log2 e).
+constexpr float LOG2_E = 1.44269504f;
+
 // 2^x with a relative error of 2^-22; below 2^-126, 0.
 __device__ __forceinline__ float exp2_approx(float x) {
     float y;

@@ -2,23 +2,10 @@
 // k), filled by asynchronous copies and read by the warp that filled them, so that no thread waits for another warp.
 #pragma once
 
-#include "common/mma.cuh"
+#include "common/copies.cuh"
 #include "common/tile/formats.cuh"
 
 namespace reflex {
-
-__device__ __forceinline__ void cp_async_commit() {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-
-// All but the latest N groups have arrived.
-template <int N> __device__ __forceinline__ void cp_async_wait() {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
-#endif
-}
 
 template <class F, int R, int S> struct tile_ring {
     static constexpr i32 TILE = F::TILE_BYTES, STAGE_BYTES = R * TILE, BYTES = S * STAGE_BYTES;

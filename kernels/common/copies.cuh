@@ -5,8 +5,8 @@
 
 namespace reflex {
 
-// cp_async16 of common/mma.cuh to an address in shared memory.
-__device__ __forceinline__ void copy_async16(u32 shared, const void *global, bool valid) {
+// cp_async16 (common/mma.cuh) to an address in shared memory.
+__device__ __forceinline__ void cp_async16_at(u32 shared, const void *global, bool valid) {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0)
                  : "memory");
@@ -17,13 +17,15 @@ __device__ __forceinline__ void copy_async16(u32 shared, const void *global, boo
 #endif
 }
 
-// The copies that this thread started since the last group are a group; those of all but the latest N groups have arrived.
-__device__ __forceinline__ void copies_end_group() {
+// The copies that this thread started since the last group are a group.
+__device__ __forceinline__ void cp_async_commit() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
-template <int N> __device__ __forceinline__ void copies_wait() {
+
+// All but the latest N groups have arrived.
+template <int N> __device__ __forceinline__ void cp_async_wait() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 #endif
