@@ -257,9 +257,6 @@ macro_rules! kv_takes {
             ))
         }
     };
-    (mma_large $dtype:ident $dim:literal) => {
-        |c, limits| c.mma(Dtype::$dtype, $dim, limits)
-    };
     (mma $dtype:ident $dim:literal) => {
         |c, limits| c.mma(Dtype::$dtype, $dim, limits)
     };
@@ -373,7 +370,7 @@ macro_rules! candidate_of_kind {
         candidate!($name $file $symbol, Block::of_warpgroups($dim), |_, _| Ok(()), wgmma $dtype $dim)
     };
     ($name:literal $file:literal $symbol:literal $rows:ident mma_large $dtype:ident $dim:literal) => {
-        candidate!($name $file $symbol, MMA_LARGE.block($dim), AttentionPlan::has_many_rows, mma_large $dtype $dim)
+        candidate!($name $file $symbol, MMA_LARGE.block($dim), AttentionPlan::has_many_rows, mma $dtype $dim)
     };
     ($name:literal $file:literal $symbol:literal $rows:ident mma $dtype:ident $dim:literal) => {
         candidate!($name $file $symbol, MMA.block($dim), |_, _| Ok(()), mma $dtype $dim)
